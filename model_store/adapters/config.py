@@ -1,0 +1,48 @@
+"""What an adapter is made of: the shape and placement of its experts and the rule of its router."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from model_store.frozen import Frozen
+
+LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+class AdapterConfig(Frozen):
+    """A LoRA mixture of experts; one expert without a router is plain LoRA.
+
+    `mixing` is `raw` (equation 7: B A weighted by the kept softmax masses) or `renormalised` (by their share
+    of the kept mass). `placement` is `layer` (one router a layer on the output of its input norm, equation 2)
+    or `block` (MixLoRA's experts of the whole feed-forward block).
+    """
+
+    experts: int = Field(8, ge=1, le=128, description="number of experts of each adapted linear")
+    top_k: int = Field(2, ge=1, description="experts kept by the router for each token")
+    rank: int = Field(16, ge=1, le=1024, description="rank of each expert")
+    alpha: float = Field(32.0, gt=0, description="numerator of the scale alpha / rank of B A")
+    dropout: float = Field(0.05, ge=0, lt=1, description="share of the adapter's input set to zero in training")
+    mixing: Literal["raw", "renormalised"] = "raw"
+    placement: Literal["layer", "block"] = "layer"
+    feu_tokens: Literal["prompt", "prompt_and_options"] = "prompt"
+    targets: tuple[str, ...] = Field(LINEAR_TARGETS, min_length=1, description="names of the adapted linears")
+
+    @model_validator(mode="after")
+    def _check(self) -> AdapterConfig:
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k {self.top_k} is larger than the number of experts {self.experts}")
+        if len(set(self.targets)) != len(self.targets):
+            raise ValueError(f"targets {list(self.targets)} name a linear twice")
+        return self
+
+    @property
+    def routed(self) -> bool:
+        """Whether there is a router: with one expert there is nothing to choose."""
+        return self.experts > 1
+
+    @property
+    def scale(self) -> float:
+        """The factor of B A, alpha / rank."""
+        return self.alpha / self.rank

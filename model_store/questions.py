@@ -1,0 +1,127 @@
+"""Multiple-choice questions: the domain object that every room of the project shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MIN_OPTIONS = 2
+MAX_OPTIONS = len(LABELS)
+
+
+class QuestionError(ValueError):
+    """A question that cannot be asked; `field` names what is wrong with it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One multiple-choice question, valid by construction.
+
+    Raises:
+        QuestionError: the text is empty, there are fewer than 2 or more than 26 options, an option is empty
+            or stands twice, or the answer is not the index of an option.
+    """
+
+    id: str
+    text: str
+    options: tuple[str, ...]
+    context: str | None = None
+    answer: int | None = None
+    subject: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise QuestionError("question", "is empty")
+        _check_encodable("question", self.text)
+        _check_encodable("context", self.context or "")
+        _check_options(self.options)
+        if self.answer is not None and not 0 <= self.answer < len(self.options):
+            raise QuestionError("answer", f"{self.answer} is not the index of one of {len(self.options)} options")
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Question:
+        """Read one record with the keys id, question, options and, where known, context, answer, subject.
+
+        Raises:
+            QuestionError: a key is missing, unknown or of the wrong type.
+        """
+        for key in ("id", "question", "options"):
+            if key not in record:
+                raise QuestionError(key, "is missing")
+        unknown = set(record) - {"id", "question", "options", "context", "answer", "subject"}
+        if unknown:
+            raise QuestionError(sorted(unknown)[0], "is not a field of a question")
+        if not isinstance(record["options"], list | tuple):
+            raise QuestionError("options", f"must be a list of texts, not {type(record['options']).__name__}")
+        return cls(
+            id=_text("id", record["id"]),
+            text=_text("question", record["question"]),
+            options=tuple(_text(f"options.{i}", option) for i, option in enumerate(record["options"])),
+            context=_optional_text("context", record.get("context")),
+            answer=_optional_index("answer", record.get("answer")),
+            subject=_optional_text("subject", record.get("subject")),
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """The record that `from_record` reads."""
+        return {
+            "id": self.id,
+            "question": self.text,
+            "context": self.context,
+            "options": list(self.options),
+            "answer": self.answer,
+            "subject": self.subject,
+        }
+
+
+def normalise_option(option: str) -> str:
+    """The form in which options are told apart and shown to the model: on one line, single spaces, no control characters.
+
+    Line breaks of every kind go, so that no option can close its line in a prompt and open another option's.
+    """
+    printable = "".join(" " if char.isspace() or not char.isprintable() else char for char in option)
+    return " ".join(printable.split())
+
+
+def _check_options(options: tuple[str, ...]) -> None:
+    if not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
+        raise QuestionError("options", f"{len(options)} given, between {MIN_OPTIONS} and {MAX_OPTIONS} are needed")
+    seen: dict[str, int] = {}
+    for index, option in enumerate(options):
+        _check_encodable(f"options.{index}", option)
+        shown = normalise_option(option)
+        if not shown:
+            raise QuestionError(f"options.{index}", "is empty")
+        if shown in seen:
+            raise QuestionError(f"options.{index}", f"{shown[:80]!r} is the same as option {seen[shown]}")
+        seen[shown] = index
+
+
+def _check_encodable(field: str, text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise QuestionError(field, f"character {error.start} is a lone surrogate, not valid Unicode text") from error
+
+
+def _text(field: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise QuestionError(field, f"must be text, not {type(value).__name__}")
+    return value
+
+
+def _optional_text(field: str, value: Any) -> str | None:
+    return None if value is None else _text(field, value)
+
+
+def _optional_index(field: str, value: Any) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise QuestionError(field, f"must be the index of the right option, not {value!r}")
+    return value
