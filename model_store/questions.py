@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MIN_OPTIONS = 2
 MAX_OPTIONS = len(LABELS)
+_SEPARATORS = ("Cc", "Zl", "Zp", "Zs")  # controls, line and paragraph separators, spaces
+_INVISIBLE = ("Cf", "Zs")  # format characters such as the zero-width space
 
 
 class QuestionError(ValueError):
@@ -86,8 +89,8 @@ def normalise_option(option: str) -> str:
 
     Line breaks of every kind go, so that no option can close its line in a prompt and open another option's.
     """
-    printable = "".join(" " if char.isspace() or not char.isprintable() else char for char in option)
-    return " ".join(printable.split())
+    separated = "".join(" " if unicodedata.category(char) in _SEPARATORS else char for char in option)
+    return " ".join(separated.split())
 
 
 def _check_options(options: tuple[str, ...]) -> None:
@@ -97,7 +100,7 @@ def _check_options(options: tuple[str, ...]) -> None:
     for index, option in enumerate(options):
         _check_encodable(f"options.{index}", option)
         shown = normalise_option(option)
-        if not shown:
+        if all(unicodedata.category(char) in _INVISIBLE for char in shown):
             raise QuestionError(f"options.{index}", "is empty")
         if shown in seen:
             raise QuestionError(f"options.{index}", f"{shown[:80]!r} is the same as option {seen[shown]}")
