@@ -1,0 +1,20 @@
+"""Question -> tokens -> candidate logits; one file a way of scoring."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerBase
+
+from model_store.scoring.cloze import ClozeScorer
+from model_store.scoring.config import ClozeConfig, LetterConfig
+from model_store.scoring.encoding import TextEncoder
+from model_store.scoring.letter import LetterScorer
+
+Scorer = LetterScorer | ClozeScorer
+
+
+def build_scorer(config: LetterConfig | ClozeConfig, tokenizer: PreTrainedTokenizerBase, window: int) -> Scorer:
+    """The scorer of a configuration for a base model with a context window of `window` tokens."""
+    encoder = TextEncoder(tokenizer)
+    if isinstance(config, LetterConfig):
+        return LetterScorer(config, encoder, window)
+    return ClozeScorer(config, encoder, window)

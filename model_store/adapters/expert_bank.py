@@ -1,0 +1,44 @@
+"""All LoRA experts of one linear in two matrix products."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model_store.adapters.config import AdapterConfig
+
+
+class ExpertBank(nn.Module):
+    """N experts of rank r side by side: A [N * r, in] and B [out, N * r].
+
+    The sum over experts of g_n B_n A_n x is B (g * A x) with each gate g_n repeated over the r rows of its expert, so
+    no expert is looped over or gathered. Weights are masters: they are cast to the dtype of the input.
+    """
+
+    def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
+        super().__init__()
+        self.experts = config.experts
+        self.rank = config.rank
+        self.scale = config.scale
+        self.dropout = nn.Dropout(config.dropout)
+        self.A = nn.Parameter(torch.empty(config.experts * config.rank, in_features))
+        self.B = nn.Parameter(torch.zeros(out_features, config.experts * config.rank))
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
+
+    def forward(self, inputs: Tensor, base_output: Tensor, gates: Tensor | None) -> Tensor:
+        """Add the experts' output to that of the base layer (equations 3 and 7).
+
+        `inputs` is [..., in], `base_output` [..., out], `gates` [..., N] or None for one expert of weight 1.
+        """
+        low_rank = self._gate(F.linear(self.dropout(inputs), self.A.to(inputs.dtype)), gates)  # [..., N * r]
+        added = torch.addmm(base_output.flatten(0, -2), low_rank.flatten(0, -2), self.B.to(inputs.dtype).T)
+        return added.view_as(base_output)
+
+    def _gate(self, low_rank: Tensor, gates: Tensor | None) -> Tensor:
+        if gates is None:
+            return low_rank * self.scale
+        scaled = (gates * self.scale).to(low_rank.dtype).unsqueeze(-1)  # [..., N, 1]
+        return (low_rank.unflatten(-1, (self.experts, self.rank)) * scaled).flatten(-2)

@@ -1,0 +1,107 @@
+"""Injection of adapters into a base model, on PEFT's tuner machinery."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from peft import PeftConfig
+from peft.tuners.tuners_utils import BaseTuner
+from torch import nn
+from transformers import PreTrainedModel
+
+from model_store.adapters.config import AdapterConfig
+from model_store.adapters.layers import AdaptedLinear, MixtureLayer, RoutedNorm
+
+ROUTED_NORM = "input_layernorm"
+_LAYER_INDEX = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+
+
+@dataclass
+class MixturePeftConfig(PeftConfig):
+    """What PEFT's injection asks for: the names it matches modules against, and our configuration."""
+
+    target_modules: set[str] = field(default_factory=set)
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+
+
+class MixtureTuner(BaseTuner):
+    """A base model with any number of adapters; every forward runs through the one its context names, or none.
+
+    Raises:
+        ValueError: a target matches no linear of the base model, or the placement is not one this tuner injects.
+    """
+
+    prefix = "mixture_"
+    tuner_layer_cls = MixtureLayer
+    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  (declared so by BaseTuner)
+
+    def __init__(self, model: PreTrainedModel, adapter: str, config: AdapterConfig) -> None:
+        super().__init__(model, _peft_config(model, config), adapter)
+
+    def add(self, adapter: str, config: AdapterConfig) -> None:
+        """Inject one more adapter beside those that are there."""
+        if adapter in self.peft_config:
+            raise ValueError(f"an adapter named {adapter!r} is already injected")
+        self.peft_config[adapter] = _peft_config(self.model, config)
+        self.inject_adapter(self.model, adapter)
+
+    def remove(self, adapter: str) -> None:
+        """Take an adapter's weights out again."""
+        self.delete_adapter(adapter)
+
+    def freeze(self, adapter: str, dtype: torch.dtype) -> None:
+        """Make an adapter ready to answer: no gradients, experts in the compute dtype, routers in fp32 as trained."""
+        for _, layer in self._layers(adapter):
+            if isinstance(layer, AdaptedLinear):
+                layer.adapters[adapter].to(dtype)
+            layer.adapters[adapter].requires_grad_(False)
+
+    def adapter_parameters(self, adapter: str) -> dict[str, nn.Parameter]:
+        """The weights of one adapter, named by their place and without the adapter's own name."""
+        return {
+            f"{place}.{layer.part}.{name}": parameter
+            for place, layer in self._layers(adapter)
+            for name, parameter in layer.adapters[adapter].named_parameters()
+        }
+
+    def _layers(self, adapter: str) -> Iterator[tuple[str, MixtureLayer]]:
+        for place, module in self.model.named_modules():
+            if isinstance(module, MixtureLayer) and adapter in module.adapters:
+                yield place, module
+
+    def _create_and_replace(
+        self,
+        peft_config: MixturePeftConfig,
+        adapter_name: str,
+        target: nn.Module,
+        target_name: str,
+        parent: nn.Module,
+        current_key: str,
+        parameter_name: str | None = None,
+    ) -> None:
+        if not isinstance(target, MixtureLayer):
+            match = _LAYER_INDEX.search(current_key)
+            if match is None:
+                raise ValueError(f"{current_key} is in no numbered layer, so no router can serve it")
+            kind = AdaptedLinear if isinstance(target, nn.Linear) else RoutedNorm
+            target = kind(target, int(match.group(1)))
+            setattr(parent, target_name, target)
+        target.add(adapter_name, peft_config.adapter)
+
+
+def _peft_config(model: nn.Module, config: AdapterConfig) -> MixturePeftConfig:
+    if config.placement != "layer":
+        raise ValueError(f"placement {config.placement!r} is not one that can be injected; 'layer' is")
+    linears = {
+        name.removesuffix(".base_layer").rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and _LAYER_INDEX.search(name)
+    }
+    missing = sorted(set(config.targets) - linears)
+    if missing:
+        raise ValueError(f"targets {missing} match no linear of the base model, whose layers have {sorted(linears)}")
+    norms = {ROUTED_NORM} if config.routed else set()
+    return MixturePeftConfig(target_modules=set(config.targets) | norms, adapter=config)

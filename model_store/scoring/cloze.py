@@ -1,0 +1,83 @@
+"""Cloze scoring: the likelihood of each option after the shared question, all options in one sequence."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model_store.questions import Question, normalise_option
+from model_store.scoring.config import ClozeConfig
+from model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError, TextEncoder, TokenBatch, clean_text
+
+ANCHOR = "\nAnswer:"
+HEAD_ROWS_AT_ONCE = 1024  # bounds the memory of vocabulary logits, which exist for option tokens only
+
+
+class ClozeScorer(nn.Module):
+    """Scores options by the mean (or sum) of their tokens' log-likelihoods times a learned scale that starts at 1."""
+
+    def __init__(self, config: ClozeConfig, encoder: TextEncoder, window: int) -> None:
+        super().__init__()
+        self.token_limit = min(config.max_tokens, window)
+        self._reduction = config.reduction
+        self._encoder = encoder
+        self.log_scale = nn.Parameter(torch.zeros(()))
+
+    def encode(self, question: Question) -> EncodedQuestion:
+        """Tokenise a question; the options are branches that all start at the position after the shared part.
+
+        Raises:
+            QuestionTooLongError: the question with all its options is longer than the limit.
+        """
+        context = f"{clean_text(question.context)}\n" if question.context else ""
+        shared = self._encoder.encode(f"{context}Question: {clean_text(question.text)}{ANCHOR}").ids
+        options = self._encoder.continuations(ANCHOR, [f" {normalise_option(option)}" for option in question.options])
+        length = len(shared) + sum(map(len, options))
+        if length > self.token_limit:
+            raise QuestionTooLongError(length, self.token_limit)
+        tokens, positions, branches = list(shared), list(range(len(shared))), [0] * len(shared)
+        for branch, option in enumerate(options, start=1):
+            tokens += option
+            positions += range(len(shared), len(shared) + len(option))
+            branches += [branch] * len(option)
+        return EncodedQuestion(
+            tokens=tuple(tokens),
+            positions=tuple(positions),
+            branches=tuple(branches),
+            is_option=tuple(branch > 0 for branch in branches),
+            options=len(options),
+        )
+
+    def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
+        """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
+        mask = batch.candidate_mask
+        row, column = (batch.branches > 0).nonzero(as_tuple=True)  # every option token
+        slot = row * mask.shape[1] + batch.branches[row, column] - 1
+        likelihoods = _log_likelihoods(hidden, head, row, _predecessors(batch, row, column), batch.tokens[row, column])
+        sums = likelihoods.new_zeros(mask.numel()).index_add(0, slot, likelihoods)
+        if self._reduction == "mean":
+            sums = sums / torch.bincount(slot, minlength=mask.numel()).clamp(min=1)
+        return (sums.view_as(mask) * self.log_scale.exp()).masked_fill(~mask, -torch.inf)
+
+
+def _predecessors(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
+    """The column of the token before each option token: in its own branch, or the end of the shared branch."""
+    before = (column - 1).clamp(min=0)
+    inside = batch.branches[row, before] == batch.branches[row, column]
+    return torch.where(inside, before, batch.shared_end[row])
+
+
+def _log_likelihoods(hidden: Tensor, head: nn.Linear, row: Tensor, column: Tensor, target: Tensor) -> Tensor:
+    """Log-probability of each target token [R] given the hidden state at (row, column); each state is read once."""
+    places, reader = torch.unique(row * hidden.shape[1] + column, return_inverse=True)
+    states = hidden.flatten(0, 1)
+    dtype = torch.promote_types(hidden.dtype, torch.float32)
+    parts = []
+    order = torch.argsort(reader, stable=True)
+    for first in range(0, len(places), HEAD_ROWS_AT_ONCE):
+        chosen = order[(reader[order] >= first) & (reader[order] < first + HEAD_ROWS_AT_ONCE)]
+        logits = head(states[places[first : first + HEAD_ROWS_AT_ONCE]]).to(dtype)  # [rows, vocabulary]
+        normaliser = logits.logsumexp(dim=-1)
+        local = reader[chosen] - first
+        parts.append(logits[local, target[chosen]] - normaliser[local])
+    return torch.cat(parts)[torch.argsort(order)]

@@ -1,0 +1,152 @@
+"""Questions as tokens: text -> token ids that no question can break out of, and batches with a tree attention mask."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from tokenizers import Encoding, Tokenizer
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+PAD_BRANCH = -1
+SHARED_BRANCH = 0
+
+
+class QuestionTooLongError(ValueError):
+    """A question that does not fit the token limit; it is never cut."""
+
+    def __init__(self, tokens: int, limit: int) -> None:
+        super().__init__(f"the question takes {tokens} tokens with its options, the limit is {limit}")
+        self.tokens = tokens
+        self.limit = limit
+
+
+class TextEncoder:
+    """A tokenizer that reads all text as text: `<|im_end|>` in a question is ten letters, never the token.
+
+    Stateless after construction, so that several threads may encode at once.
+
+    Raises:
+        ValueError: the tokenizer has no fast (Rust) backend.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise ValueError(f"{type(tokenizer).__name__} has no fast backend (a tokenizer.json is needed)")
+        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self._tokenizer.encode_special_tokens = True
+
+    def encode(self, text: str, *, with_start: bool = True) -> Encoding:
+        """Tokenise `text`, preceded by the model's start token where it has one and `with_start`."""
+        return self._tokenizer.encode(text, add_special_tokens=with_start)
+
+    def continuations(self, anchor: str, texts: Sequence[str]) -> list[list[int]]:
+        """The tokens of each text when it follows `anchor`.
+
+        Raises:
+            ValueError: the tokenizer merges the anchor's end with a text's start.
+        """
+        start = self.encode(anchor, with_start=False).ids
+        encoded = self._tokenizer.encode_batch([anchor + text for text in texts], add_special_tokens=False)
+        for text, encoding in zip(texts, encoded, strict=True):
+            if encoding.ids[: len(start)] != start or len(encoding.ids) == len(start):
+                raise ValueError(f"{text!r} does not begin a new token after {anchor!r}")
+        return [encoding.ids[len(start) :] for encoding in encoded]
+
+
+def clean_text(text: str) -> str:
+    """Text without control characters other than line breaks and tabs, and without white space at its ends."""
+    kept = "".join(char if char in "\n\t" or unicodedata.category(char) != "Cc" else " " for char in text)
+    return kept.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedQuestion:
+    """The tokens of one question as a tree: a shared branch (0), then one branch (i + 1) for each option scored.
+
+    `is_option` marks the tokens of option texts, which `feu_tokens: prompt` leaves out.
+    """
+
+    tokens: tuple[int, ...]
+    positions: tuple[int, ...]
+    branches: tuple[int, ...]
+    is_option: tuple[bool, ...]
+    options: int
+
+    @property
+    def length(self) -> int:
+        """Tokens of the question with all its options."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBatch:
+    """Encoded questions, padded: `tokens`, `positions`, `branches`, `is_option` are [B, T], `options` is [B].
+
+    `shared_end` [B] is the index of the last token of the shared branch. Pads have branch -1.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    branches: Tensor
+    is_option: Tensor
+    options: Tensor
+    shared_end: Tensor
+
+    @property
+    def real(self) -> Tensor:
+        """Which tokens are no pads: bool [B, T]."""
+        return self.branches != PAD_BRANCH
+
+    @property
+    def candidate_mask(self) -> Tensor:
+        """Which of the C candidates a question has: bool [B, C], C the most options of any question."""
+        return torch.arange(int(self.options.max()), device=self.options.device) < self.options.unsqueeze(1)
+
+    def attention_mask(self) -> Tensor:
+        """Who sees whom: bool [B, 1, T, T].
+
+        A token sees the shared branch and its own, up to itself. A pad sees itself alone, so that no row is empty.
+        """
+        query, key = self.branches.unsqueeze(2), self.branches.unsqueeze(1)
+        length = self.tokens.shape[1]
+        causal = torch.ones(length, length, dtype=torch.bool, device=self.tokens.device).tril()
+        visible = causal & ((key == SHARED_BRANCH) | (key == query)) & (query != PAD_BRANCH)
+        return (visible | torch.eye(length, dtype=torch.bool, device=self.tokens.device)).unsqueeze(1)
+
+    def to(self, device: torch.device) -> TokenBatch:
+        """The batch on a device."""
+        return TokenBatch(
+            *(
+                tensor.to(device, non_blocking=True)
+                for tensor in (self.tokens, self.positions, self.branches, self.is_option, self.options)
+            ),
+            shared_end=self.shared_end.to(device, non_blocking=True),
+        )
+
+
+def collate(questions: Sequence[EncodedQuestion], *, padding_side: str = "right") -> TokenBatch:
+    """Pad questions to the longest of them."""
+    width = max(question.length for question in questions)
+
+    def padded(rows: Sequence[Sequence[int]], fill: int) -> Tensor:
+        pads = [[fill] * (width - len(row)) for row in rows]
+        sides = ([*pad, *row] if padding_side == "left" else [*row, *pad] for row, pad in zip(rows, pads, strict=True))
+        return torch.tensor(list(sides))
+
+    branches = padded([question.branches for question in questions], PAD_BRANCH)
+    shared_end = (branches == SHARED_BRANCH).long() * torch.arange(width)
+    return TokenBatch(
+        tokens=padded([question.tokens for question in questions], 0),
+        positions=padded([question.positions for question in questions], 0),
+        branches=branches,
+        is_option=padded([question.is_option for question in questions], 0).bool(),
+        options=torch.tensor([question.options for question in questions]),
+        shared_end=shared_end.argmax(dim=1),
+    )

@@ -1,0 +1,75 @@
+"""Letter scoring, the paper's way: all options in the prompt, the logits of their letters after the last token."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from model_store.questions import LABELS, Question, normalise_option
+from model_store.scoring.config import LetterConfig
+from model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError, TextEncoder, TokenBatch, clean_text
+
+SUFFIX = "\nAnswer:"
+
+
+class LetterScorer(nn.Module):
+    """Scores options by the logit of their letter.
+
+    Raises:
+        ValueError: with the prompt's own suffix, a letter is not one token or two letters share one.
+    """
+
+    def __init__(self, config: LetterConfig, encoder: TextEncoder, window: int) -> None:
+        super().__init__()
+        self.token_limit = min(config.max_tokens, window)
+        self._encoder = encoder
+        self.register_buffer("letter_ids", _letter_ids(encoder), persistent=False)
+        self.letter_ids: Tensor
+
+    def encode(self, question: Question) -> EncodedQuestion:
+        """Tokenise a question with all its options.
+
+        Raises:
+            QuestionTooLongError: the prompt is longer than the limit.
+        """
+        context = f"{clean_text(question.context)}\n" if question.context else ""
+        text = f"{context}Question: {clean_text(question.text)}"
+        spans: list[tuple[int, int]] = []
+        for label, option in zip(LABELS, question.options, strict=False):
+            line = f"\n{label}. {normalise_option(option)}"
+            spans.append((len(text), len(text) + len(line)))
+            text += line
+        encoding = self._encoder.encode(text + SUFFIX)
+        length = len(encoding.ids)
+        if length > self.token_limit:
+            raise QuestionTooLongError(length, self.token_limit)
+        first, last = spans[0][0], spans[-1][1]
+        return EncodedQuestion(
+            tokens=tuple(encoding.ids),
+            positions=tuple(range(length)),
+            branches=(0,) * length,
+            is_option=tuple(first <= begin and end <= last and begin < end for begin, end in encoding.offsets),
+            options=len(question.options),
+        )
+
+    def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
+        """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
+        mask = batch.candidate_mask
+        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.shared_end]
+        letters = self.letter_ids[: mask.shape[1]]
+        dtype = torch.promote_types(hidden.dtype, torch.float32)
+        logits = last.to(dtype) @ head.weight[letters].to(dtype).T
+        if head.bias is not None:
+            logits = logits + head.bias[letters].to(dtype)
+        return logits.masked_fill(~mask, -torch.inf)
+
+
+def _letter_ids(encoder: TextEncoder) -> Tensor:
+    tokens = encoder.continuations(SUFFIX, [f" {label}" for label in LABELS])
+    broken = [label for label, ids in zip(LABELS, tokens, strict=True) if len(ids) != 1]
+    if broken:
+        raise ValueError(f"after {SUFFIX!r} the letters {broken} are not one token each: use cloze scoring")
+    ids = [token for (token,) in tokens]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"after {SUFFIX!r} two letters share one token: use cloze scoring")
+    return torch.tensor(ids)
