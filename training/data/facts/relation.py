@@ -1,0 +1,103 @@
+"""What one kind of question asks, and which facts make it a question with exactly one right option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from training.data.facts.tables import Row
+from training.data.stable_hash import digest_of, fraction_of
+
+OPTION_COUNTS = ((3, 0.15), (4, 0.70), (5, 0.15))  # number of options, share of the questions
+
+
+class RelationError(ValueError):
+    """A relation whose table does not hold enough wrong options for a question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """One kind of question: `asked` is the column named in the text, `answered` the column the options come from.
+
+    A phrasing holds the asked value as `{}` or, with an indefinite article, `{a}`. Wrong options come first from the
+    rows that agree in the column `alike`, as these are the plausible ones.
+    """
+
+    subject: str
+    table: str
+    asked: str
+    answered: str
+    phrasings: tuple[str, ...]
+    alike: str | None = None
+
+    def facts(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, tuple[Row, ...]]]:
+        """Each value that can be asked about, with all rows where it stands.
+
+        A value shared by several entities is left out: the question would belong to the splits of all of them.
+        """
+        standing: dict[str, list[Row]] = {}
+        for row in rows:
+            for value in row.cells[self.asked]:
+                standing.setdefault(value, []).append(row)
+        for value, found in standing.items():
+            if len({row.entity for row in found}) == 1 and any(row.cells[self.answered] for row in found):
+                yield value, tuple(found)
+
+    def phrase(self, value: str, *draw: object) -> str:
+        """The text of the question about `value`, in the phrasing drawn by `draw`."""
+        phrasing = self.phrasings[int(fraction_of("phrasing", *draw, value) * len(self.phrasings))]
+        return phrasing.replace("{a}", _with_article(value)).replace("{}", value)
+
+    def options(
+        self, value: str, found: tuple[Row, ...], rows: tuple[Row, ...], *draw: object
+    ) -> tuple[str, list[str]]:
+        """The right option and the wrong ones for the question about `value`, drawn by `draw`.
+
+        Raises:
+            RelationError: the table holds fewer than two wrong options.
+        """
+        right = {answer for row in found for answer in row.cells[self.answered]}
+        chosen = min(right, key=lambda answer: digest_of("right", *draw, value, answer))
+        excluded = right | {text for row in found for text in row.avoid}
+        wrong: list[str] = []
+        for row in self._wrong_rows(value, found, rows, draw):
+            answers = row.cells[self.answered]
+            # Drawn by row, not by value: a frequent right answer is then as frequent among the wrong ones.
+            answer = min(answers, key=lambda answer: digest_of("wrong", *draw, value, answer))
+            if answer not in excluded and answer not in wrong:
+                wrong.append(answer)
+        if len(wrong) < 2:
+            raise RelationError(f"{self.table}.tsv: {self.answered} of {value!r} has only {len(wrong)} wrong options")
+        return chosen, wrong[: _option_count(value, *draw) - 1]
+
+    def _wrong_rows(
+        self, value: str, found: tuple[Row, ...], rows: tuple[Row, ...], draw: tuple[object, ...]
+    ) -> list[Row]:
+        """Rows known not to hold `value`: those like the asked one first, each part in drawn order."""
+        alike = {text for row in found for text in row.cells[self.alike]} if self.alike else set()
+        known = [
+            row
+            for row in rows
+            if row.cells[self.asked] and row.cells[self.answered]
+            if value not in row.cells[self.asked] and value not in row.avoid
+        ]
+        return sorted(
+            known,
+            key=lambda row: (
+                not (self.alike and alike.intersection(row.cells[self.alike])),
+                digest_of("row", *draw, value, row.entity, *row.cells[self.answered]),
+            ),
+        )
+
+
+def _option_count(value: str, *draw: object) -> int:
+    drawn = fraction_of("count", *draw, value)
+    for count, share in OPTION_COUNTS[:-1]:
+        if drawn < share:
+            return count
+        drawn -= share
+    return OPTION_COUNTS[-1][0]
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0].lower() in 'aeiou' else 'a'} {noun}"
