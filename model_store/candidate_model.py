@@ -1,0 +1,116 @@
+"""One adapter on its base model under its scoring: token batches in, candidate logits and routing out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model_store.adapters.config import AdapterConfig
+from model_store.adapters.context import adapter_forward
+from model_store.adapters.router import Routing
+from model_store.adapters.tuner import MixtureTuner
+from model_store.base_models import BaseModel
+from model_store.scoring import Scorer, build_scorer
+from model_store.scoring.config import ClozeConfig, LetterConfig
+from model_store.scoring.encoding import TokenBatch
+from model_store.uncertainty.functional import functional_uncertainty
+
+SCORING_PREFIX = "scoring."
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateOutput:
+    """`logits` [B, C] in fp32, -inf where a question has no such option; `feu` [B] (equation 9) and the routing of each
+    layer, both None without routers."""
+
+    logits: Tensor
+    feu: Tensor | None
+    routing: tuple[Routing, ...] | None
+
+
+class CandidateModel(nn.Module):
+    """A named adapter on a base model that other adapters may share."""
+
+    def __init__(self, tuner: MixtureTuner, adapter: str, scorer: Scorer, config: AdapterConfig) -> None:
+        super().__init__()
+        self.tuner = tuner
+        self.adapter = adapter
+        self.scorer = scorer
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base model lies."""
+        return self.tuner.model.device
+
+    def adapter_tensors(self) -> dict[str, nn.Parameter]:
+        """Every trained weight by the name under which it is stored: the adapter's and the scoring's."""
+        scoring = {f"{SCORING_PREFIX}{name}": parameter for name, parameter in self.scorer.named_parameters()}
+        return self.tuner.adapter_parameters(self.adapter) | scoring
+
+    def load_adapter_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy stored weights in.
+
+        Raises:
+            ValueError: a name is missing or unknown, or a shape differs.
+        """
+        own = self.adapter_tensors()
+        if set(own) != set(tensors):
+            differing = sorted(set(own) ^ set(tensors))
+            raise ValueError(f"stored weights do not fit the adapter: {len(differing)} names differ, first {differing[0]}")
+        with torch.no_grad():
+            for name, parameter in own.items():
+                if parameter.shape != tensors[name].shape:
+                    shapes = f"{tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}"
+                    raise ValueError(f"stored weight {name} has shape {shapes}")
+                parameter.copy_(tensors[name])
+
+    def freeze(self) -> None:
+        """Make ready to answer: evaluation mode, no gradients, experts in the base model's dtype."""
+        self.tuner.freeze(self.adapter, self.tuner.model.dtype)
+        self.scorer.requires_grad_(False)
+        self.eval()
+
+    def forward(self, batch: TokenBatch) -> CandidateOutput:
+        """Score the candidates of a batch on this model's device."""
+        base = self.tuner.model
+        with adapter_forward(self.adapter) as context:
+            hidden = base.get_decoder()(
+                input_ids=batch.tokens,
+                position_ids=batch.positions,
+                attention_mask=batch.attention_mask(),
+                use_cache=False,
+            ).last_hidden_state
+        logits = self.scorer(hidden, batch, base.get_output_embeddings())
+        if not context.routing:
+            return CandidateOutput(logits, None, None)
+        routing = tuple(context.routing[layer] for layer in sorted(context.routing))
+        kept_mass = torch.stack([layer.kept_mass for layer in routing])  # [L, B, T]
+        return CandidateOutput(logits, functional_uncertainty(kept_mass, self._feu_tokens(batch)), routing)
+
+    def _feu_tokens(self, batch: TokenBatch) -> Tensor:
+        return batch.real if self.config.feu_tokens == "prompt_and_options" else batch.real & ~batch.is_option
+
+
+def add_adapter(
+    base: BaseModel,
+    config: AdapterConfig,
+    scoring: LetterConfig | ClozeConfig,
+    *,
+    adapter: str = "default",
+    tuner: MixtureTuner | None = None,
+) -> CandidateModel:
+    """Inject an adapter, in a fresh tuner or beside the adapters of one that is there.
+
+    Raises:
+        ValueError: a target matches nothing, or the name is taken.
+    """
+    scorer = build_scorer(scoring, base.tokenizer, base.window).to(base.model.device)
+    if tuner is None:
+        tuner = MixtureTuner(base.model, adapter, config)
+    else:
+        tuner.add(adapter, config)
+    return CandidateModel(tuner, adapter, scorer, config)

@@ -1,0 +1,36 @@
+"""What every posterior yields: S sets of candidate logits for each question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from model_store.candidate_model import CandidateModel
+from model_store.scoring.encoding import TokenBatch
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateSamples:
+    """`logits` [S, B, C] in fp32, -inf where a question has no such option; `feu` [B] or None without routers."""
+
+    logits: Tensor
+    feu: Tensor | None
+
+
+class Posterior(Protocol):
+    """A distribution over weights as it answers: always the same S draws, so the same question gets the same answer.
+
+    Draws belong to the posterior, never to a batch. An ensemble repeats the rows of the batch once for each member, a
+    rank mask once for each fixed mask; a Laplace posterior differentiates the candidate logits and draws around them.
+    """
+
+    @property
+    def samples(self) -> int:
+        """S, the number of weight draws behind an answer."""
+        ...
+
+    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+        """Score a batch under every draw."""
+        ...
