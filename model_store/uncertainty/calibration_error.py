@@ -1,0 +1,134 @@
+"""Calibration error over equal bins of confidence: sums and counts, so that parts can be added up.
+
+Everything here runs on the CPU in float64: the numbers are the same wherever the confidences were computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+BINS = 15
+
+# A float32 sum of softmax values may pass 1 by its rounding; anything further out is an error of the caller.
+_ROUNDING = 1e-6
+
+# Bernoulli labels drawn at once by `noise_floor`: 32 MiB of float64.
+_LABELS_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReliabilityBins:
+    """What a reliability diagram needs, float64 [bins] each: how many, the sum of confidence, how many correct."""
+
+    count: Tensor
+    confidence_sum: Tensor
+    correct_sum: Tensor
+
+    @property
+    def expected_calibration_error(self) -> float:
+        """ECE as sum |correct - confidence| / questions, with no division per bin; ValueError if all are empty."""
+        questions = self.count.sum().item()
+        if questions == 0:
+            raise ValueError("a calibration error needs at least 1 question, not 0")
+        return (self.correct_sum - self.confidence_sum).abs().sum().item() / questions
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """ECE of a perfectly calibrated model with the same confidences: its mean and its 95th percentile."""
+
+    mean: float
+    p95: float
+
+
+def confidence_bin(confidence: Tensor, bins: int = BINS) -> Tensor:
+    """The bin min(int(p * bins), bins - 1) of each confidence p, long, on the CPU, in the shape of `confidence`.
+
+    Bins are closed on the left and p = 1 belongs to the last one. Raises ValueError on p outside [0, 1] or NaN, and
+    on fewer than 1 bin.
+    """
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, not {bins}")
+    return (_checked(confidence) * bins).long().clamp(max=bins - 1)
+
+
+def reliability_bins(confidence: Tensor, correct: Tensor, bins: int = BINS) -> ReliabilityBins:
+    """Counts and sums by bin of `confidence` [B] in [0, 1] and `correct` bool [B]; ValueError where they do not fit."""
+    if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
+        raise ValueError(
+            f"confidence must be [B] and correct bool [B], "
+            f"not {list(confidence.shape)} and {correct.dtype} {list(correct.shape)}"
+        )
+    values = _checked(confidence)
+    index = confidence_bin(values, bins)
+    return ReliabilityBins(
+        count=torch.bincount(index, minlength=bins).double(),
+        confidence_sum=torch.bincount(index, weights=values, minlength=bins),
+        correct_sum=torch.bincount(index, weights=correct.to("cpu", torch.float64), minlength=bins),
+    )
+
+
+def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
+    """ECE in [0, 1]: |accuracy - mean confidence| of each bin, weighted by the bin's share of questions.
+
+    `confidence` [B], `correct` bool [B]. It is biased upwards: read it beside `noise_floor`. Raises ValueError on no
+    questions, on shapes that do not fit and on confidences outside [0, 1]. Source: Naeini et al. 2015; Guo et al. 2017.
+    """
+    return reliability_bins(confidence, correct, bins).expected_calibration_error
+
+
+def debiased_calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
+    """The SQUARED L2 calibration error without the bias of finite bins: a signed estimate, below 0 by chance.
+
+    The plug-in value sum_b share_b (accuracy_b - confidence_b)^2, less the share_b accuracy_b (1 - accuracy_b) /
+    (n_b - 1) that label noise alone puts into it; no root is taken, since a root is biased again and undefined below
+    0. A bin of one question says nothing about its noise and adds 0. `confidence` [B], `correct` bool [B].
+    Raises as `expected_calibration_error` does. Source: Kumar, Liang, Ma 2019, "Verified Uncertainty Calibration",
+    section 5.
+    """
+    table = reliability_bins(confidence, correct, bins)
+    questions = table.count.sum().item()
+    if questions == 0:
+        raise ValueError("a calibration error needs at least 1 question, not 0")
+    usable = table.count > 1
+    count = table.count[usable]
+    accuracy = table.correct_sum[usable] / count
+    plug_in = (accuracy - table.confidence_sum[usable] / count).square()
+    noise = accuracy * (1 - accuracy) / (count - 1)
+    return (count * (plug_in - noise)).sum().item() / questions
+
+
+def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: int = 0) -> NoiseFloor:
+    """What ECE a model with these confidences shows when it is perfectly calibrated, by simulation.
+
+    Each of `draws` label sets is Bernoulli(`confidence`) [B]. Raises ValueError on no questions, on confidences
+    outside [0, 1] and on fewer than 1 draw.
+    """
+    if confidence.ndim != 1 or len(confidence) == 0:
+        raise ValueError(f"confidence must be [B] with B >= 1, not {list(confidence.shape)}")
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, not {draws}")
+    values = _checked(confidence)
+    membership = one_hot(confidence_bin(values, bins), bins).double()
+    generator = torch.Generator().manual_seed(seed)
+    errors = []
+    for chunk in torch.arange(draws).split(max(1, _LABELS_AT_ONCE // len(values))):
+        uniform = torch.rand(len(chunk), len(values), generator=generator, dtype=torch.float64)
+        gaps = ((uniform < values).double() - values) @ membership
+        errors.append(gaps.abs().sum(dim=-1) / len(values))
+    simulated = torch.cat(errors)
+    return NoiseFloor(mean=simulated.mean().item(), p95=simulated.quantile(0.95).item())
+
+
+def _checked(confidence: Tensor) -> Tensor:
+    """Confidences on the CPU in float64, within [0, 1]."""
+    values = confidence.detach().to("cpu", torch.float64)
+    if values.numel():
+        low, high = (bound.item() for bound in values.aminmax())
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise ValueError(f"confidence must lie in [0, 1], not {high if low >= -_ROUNDING else low}")
+    return values.clamp(0.0, 1.0)

@@ -1,0 +1,58 @@
+"""From sampled logits to probabilities, and from their spread to the kinds of uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model_store.uncertainty.temperature import Temperature
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decomposition:
+    """Entropies of each question in nats, float64 [B] each: total = aleatoric + epistemic."""
+
+    total: Tensor
+    aleatoric: Tensor
+    epistemic: Tensor
+
+
+def mean_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Candidate probabilities: the mean over samples of softmax(logits / temperature), float64 [B, C].
+
+    `logits` [S, B, C]; a padded candidate is -inf and gets exactly 0. Probabilities are averaged, not logits.
+    Raises ValueError on a question without a finite candidate, on NaN or +inf, and on a temperature that is not
+    positive and finite.
+    """
+    return _sample_probabilities(logits, temperature).mean(dim=0)
+
+
+def decompose(logits: Tensor, temperature: float = 1.0) -> Decomposition:
+    """Total, aleatoric and epistemic uncertainty of `logits` [S, B, C], after division by the temperature.
+
+    Total is the entropy of the mean over samples, aleatoric the mean entropy, epistemic their difference: the mutual
+    information of answer and weights, held at >= 0 against rounding and exactly 0 for one sample. Raises as
+    `mean_probabilities` does. Source: Houlsby et al. 2011; Depeweg et al. 2018.
+    """
+    probabilities = _sample_probabilities(logits, temperature)
+    total = _entropy(probabilities.mean(dim=0))
+    aleatoric = _entropy(probabilities).mean(dim=0)
+    return Decomposition(total, aleatoric, (total - aleatoric).clamp(min=0.0))
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    return torch.special.entr(probabilities).sum(dim=-1)  # entr(0) = 0
+
+
+def _sample_probabilities(logits: Tensor, temperature: float) -> Tensor:
+    if logits.ndim != 3 or logits.shape[0] == 0 or logits.shape[2] == 0:
+        raise ValueError(f"logits must be [S, B, C] with S, C >= 1, not {list(logits.shape)}")
+    # The largest logit is finite exactly if some candidate is real and none is NaN or +inf.
+    broken = ~logits.amax(dim=-1).isfinite().all(dim=0)
+    if broken.any():
+        raise ValueError(
+            f"logits contain NaN or +inf, or no real candidate, in the questions {broken.nonzero().flatten().tolist()}"
+        )
+    return Temperature(temperature).divide(logits).softmax(dim=-1)

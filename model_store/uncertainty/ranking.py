@@ -1,0 +1,59 @@
+"""How well a score tells right answers from wrong ones, whatever its scale."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def auroc(score: Tensor, positive: Tensor) -> float | None:
+    """The probability that a positive scores above a negative, ties counting half; None if a class is absent.
+
+    `score` [B], `positive` bool [B]. Raises ValueError on shapes that do not fit and on NaN.
+    Source: Hanley and McNeil 1982 (the Wilcoxon-Mann-Whitney statistic).
+    """
+    positives, count = _count_by_value(score, positive)
+    negatives = count - positives
+    pairs = (positives.sum() * negatives.sum()).item()
+    if pairs == 0:
+        return None
+    negatives_below = negatives.cumsum(dim=0) - negatives
+    return (positives * (negatives_below + negatives / 2)).sum().item() / pairs
+
+
+def risk_coverage(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+    """Coverage k / B and the error rate among the k most confident questions, for k = 1..B: float64 [B] each.
+
+    `confidence` [B], `correct` bool [B]. Questions of equal confidence enter in random order and the expectation is
+    taken, so that the order of the rows plays no role. Raises ValueError on no questions, on shapes that do not fit
+    and on NaN. Source: El-Yaniv and Wiener 2010.
+    """
+    if len(confidence) == 0:
+        raise ValueError("a risk-coverage curve needs at least 1 question, not 0")
+    right, count = (column.flip(0) for column in _count_by_value(confidence, correct))
+    expected_wrong = ((count - right) / count).repeat_interleave(count.long()).cumsum(dim=0)
+    accepted = torch.arange(1, len(confidence) + 1, dtype=torch.float64)
+    return accepted / len(confidence), expected_wrong / accepted
+
+
+def area_under_risk_coverage(confidence: Tensor, correct: Tensor) -> float:
+    """AURC: the mean of the selective risk over the coverages 1/B..1, low = errors come last.
+
+    `confidence` [B], `correct` bool [B]; raises as `risk_coverage` does. Source: Geifman, Uziel, El-Yaniv 2019.
+    """
+    _, selective_risk = risk_coverage(confidence, correct)
+    return selective_risk.mean().item()
+
+
+def _count_by_value(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """How many positives and how many rows have each distinct score, by rising score: float64, on the CPU."""
+    if score.ndim != 1 or positive.shape != score.shape or positive.dtype != torch.bool:
+        raise ValueError(
+            f"score must be [B] and labels bool [B], "
+            f"not {list(score.shape)} and {positive.dtype} {list(positive.shape)}"
+        )
+    if score.isnan().any():
+        raise ValueError(f"score is NaN in the rows {score.isnan().nonzero().flatten().tolist()}")
+    _, group, count = score.detach().cpu().unique(return_inverse=True, return_counts=True)
+    positives = torch.bincount(group, weights=positive.to("cpu", torch.float64), minlength=len(count))
+    return positives, count.double()

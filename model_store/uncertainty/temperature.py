@@ -1,0 +1,95 @@
+"""Temperature scaling: one fitted number that divides the candidate logits of every sample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model_store.uncertainty.proper_scores import check_answers
+
+TEMPERATURE_RANGE = (0.05, 20.0)
+
+# Each round of the search keeps the two cells around the best point: 6 rounds narrow log T by 16 ** 6.
+_GRID_POINTS = 33
+_ROUNDS = 6
+
+
+class UnfittedTemperatureError(RuntimeError):
+    """A temperature was asked for before it was fitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Temperature:
+    """A temperature: above 1 it lowers confidence, below 1 it raises it. Raises ValueError unless 0 < value < inf."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise ValueError(f"temperature must be positive and finite, not {self.value}")
+
+    def divide(self, logits: Tensor) -> Tensor:
+        """Logits of any shape divided by the temperature, in float64; -inf (a padded candidate) stays -inf.
+
+        With one sample (S = 1) the order of the candidates, and so the chosen option, stays; a mean over several
+        samples may choose another option.
+        """
+        return logits.double() / self.value
+
+
+@dataclass(frozen=True, slots=True)
+class UnfittedTemperature:
+    """The temperature of a model that has not been calibrated yet: using it is an error, never a silent 1."""
+
+    def divide(self, logits: Tensor) -> Tensor:
+        """Raises UnfittedTemperatureError."""
+        raise UnfittedTemperatureError(
+            f"the temperature was never fitted, so logits of shape {list(logits.shape)} cannot be calibrated; "
+            "call fit_temperature on the calibration split first"
+        )
+
+
+def fit_temperature(logits: Tensor, answers: Tensor) -> Temperature:
+    """The temperature in TEMPERATURE_RANGE that minimises the mean NLL of the sample-mean probabilities.
+
+    `logits` [S, B, C] with -inf at padded candidates, `answers` long [B]. The search runs over log T on grids that
+    narrow around the best point; its first grid spans the whole range, because with S > 1 the NLL may have several
+    minima. Where the data call for a value beyond the range (every answer right, or none better than chance) the
+    result is the end of the range.
+    Raises ValueError on fewer than 2 questions, on an answer that is out of range or padded, on logits that are NaN or
+    +inf, and when the NLL is the same at every temperature.
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
+    """
+    _check_fit(logits, answers)
+    low, high = (math.log(bound) for bound in TEMPERATURE_RANGE)
+    best = 0.0
+    for search_round in range(_ROUNDS):
+        grid = torch.linspace(low, high, _GRID_POINTS, dtype=torch.float64).tolist()
+        losses = [_mean_nll(Temperature(math.exp(log_value)).divide(logits), answers) for log_value in grid]
+        if search_round == 0 and max(losses) - min(losses) < 1e-12:
+            raise ValueError(f"logits fix no temperature: the NLL is {losses[0]} at every one")
+        index = losses.index(min(losses))
+        best, low, high = grid[index], grid[max(index - 1, 0)], grid[min(index + 1, _GRID_POINTS - 1)]
+    return Temperature(math.exp(best))
+
+
+def _mean_nll(logits: Tensor, answers: Tensor) -> float:
+    # Through logarithms throughout: a probability that underflows still has a slope to descend.
+    log_probability = logits.log_softmax(dim=-1)[:, torch.arange(len(answers), device=answers.device), answers]
+    return (math.log(logits.shape[0]) - log_probability.logsumexp(dim=0)).mean().item()
+
+
+def _check_fit(logits: Tensor, answers: Tensor) -> None:
+    if logits.ndim != 3 or logits.shape[0] == 0:
+        raise ValueError(f"logits must be [S, B, C] with S >= 1, not {list(logits.shape)}")
+    if logits.shape[1] < 2:
+        raise ValueError(f"a temperature needs at least 2 questions, not {logits.shape[1]}")
+    if logits.isnan().any() or logits.isposinf().any():
+        raise ValueError("logits contain NaN or +inf")
+    check_answers(answers, questions=logits.shape[1], candidates=logits.shape[2])
+    padded = logits[:, torch.arange(len(answers), device=answers.device), answers].isneginf().any(dim=0)
+    if padded.any():
+        raise ValueError(f"answers name a padded candidate in the questions {padded.nonzero().flatten().tolist()}")
