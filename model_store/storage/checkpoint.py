@@ -1,0 +1,143 @@
+"""One stored version as a directory: weights, manifest and attachments, each file with a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from model_store.storage.durable_files import sync_directory, write_file
+from model_store.storage.errors import CorruptFileError, InvalidAttachmentError, MissingFileError, UnknownFileError
+from model_store.storage.manifest import (
+    ADAPTER_FILE,
+    DIGEST_FILE,
+    FILE_PATTERN,
+    MANIFEST_FILE,
+    Manifest,
+    ManifestDraft,
+    parse_manifest,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAdapter:
+    """A version as it was published, every file checked; the tensors are on the CPU."""
+
+    manifest: Manifest
+    tensors: dict[str, Tensor]
+    attachments: dict[str, bytes]
+
+
+def write_checkpoint(
+    directory: Path,
+    draft: ManifestDraft,
+    version: int,
+    tensors: Mapping[str, Tensor],
+    attachments: Mapping[str, bytes],
+) -> Manifest:
+    """Write one version into an empty directory and flush it; the manifest goes last.
+
+    The directory is complete only when this returns: `Registry.publish` makes it visible after that.
+
+    Raises:
+        InvalidAttachmentError: an attachment is named like one of the checkpoint's own files, or with a path.
+        FileExistsError: the directory is not empty.
+    """
+    files = {ADAPTER_FILE: _write(directory, ADAPTER_FILE, save(_packed(tensors)))}
+    for file, data in attachments.items():
+        _check_attachment(file)
+        files[file] = _write(directory, file, data)
+    manifest = Manifest.from_draft(draft, version, files)
+    digest = _write(directory, MANIFEST_FILE, manifest.to_json())
+    write_file(directory / DIGEST_FILE, _digest_line(digest))
+    sync_directory(directory)
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read the manifest of a version, checked against its own digest; the other files are not opened.
+
+    Raises:
+        MissingFileError, CorruptFileError, NewerFormatError, InvalidManifestError: naming the file.
+    """
+    path = directory / MANIFEST_FILE
+    data = _read(path)
+    if _read(directory / DIGEST_FILE) != _digest_line(_digest(data)):
+        raise CorruptFileError(path, f"does not match {DIGEST_FILE}: one of the two was changed or truncated")
+    return parse_manifest(data, path)
+
+
+def read_checkpoint(directory: Path) -> StoredAdapter:
+    """Read a version whose every file is the one that was published.
+
+    Raises:
+        MissingFileError, UnknownFileError, CorruptFileError, NewerFormatError, InvalidManifestError: naming the file.
+    """
+    manifest = read_manifest(directory)
+    _check_listing(directory, manifest)
+    contents = {file: _read_verified(directory / file, digest) for file, digest in manifest.files.items()}
+    try:
+        # From the very bytes whose digest was checked, so that nothing can change in between.
+        tensors = load(contents.pop(ADAPTER_FILE))
+    except SafetensorError as error:
+        raise CorruptFileError(directory / ADAPTER_FILE, f"is not a safetensors file: {error}") from error
+    return StoredAdapter(manifest, tensors, contents)
+
+
+def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    # Copies, since safetensors refuses views and tensors that share memory.
+    return {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+
+
+def _check_attachment(file: str) -> None:
+    if not re.fullmatch(FILE_PATTERN, file):
+        raise InvalidAttachmentError(f"attachment {file!r}: a plain file name is needed, {FILE_PATTERN}")
+    if file in (ADAPTER_FILE, MANIFEST_FILE, DIGEST_FILE):
+        raise InvalidAttachmentError(f"attachment {file!r} would take the place of the checkpoint's own file")
+
+
+def _check_listing(directory: Path, manifest: Manifest) -> None:
+    expected = {*manifest.files, MANIFEST_FILE, DIGEST_FILE}
+    present = {path.name for path in directory.iterdir()}
+    for file in sorted(expected - present):
+        raise MissingFileError(directory / file, "is missing, but the manifest lists it")
+    for file in sorted(present - expected):
+        raise UnknownFileError(directory / file, "is not listed in the manifest")
+
+
+def _write(directory: Path, file: str, data: bytes) -> str:
+    write_file(directory / file, data)
+    return _digest(data)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(path, "is missing") from error
+
+
+def _read_verified(path: Path, digest: str) -> bytes:
+    data = _read(path)
+    found = _digest(data)
+    if found != digest:
+        raise CorruptFileError(path, f"was changed or truncated: its SHA-256 is {found}, the manifest says {digest}")
+    return data
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest_line(digest: str) -> bytes:
+    """The whole content of `manifest.sha256`, in the form that `sha256sum -c` reads."""
+    return f"{digest}  {MANIFEST_FILE}\n".encode()

@@ -1,0 +1,65 @@
+"""What can be wrong with a stored adapter or with the way it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class StoreError(Exception):
+    """Base of every error of the model store."""
+
+
+class InvalidReferenceError(StoreError, ValueError):
+    """A name, version or alias that could not exist, whatever the store holds."""
+
+
+class UnknownAdapterError(StoreError, LookupError):
+    """A well-formed reference to something that is not stored."""
+
+
+class AliasedVersionError(StoreError):
+    """A version that cannot be deleted because an alias points at it."""
+
+
+class InvalidAttachmentError(StoreError, ValueError):
+    """An attachment whose file name is reserved or not a plain name."""
+
+
+class FileError(StoreError):
+    """A stored file that cannot be trusted; `path` names it."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(f"{path}: {message}")
+        self.path = path
+
+
+class MissingFileError(FileError):
+    """A file that the manifest lists, or the manifest itself, is not there."""
+
+
+class UnknownFileError(FileError):
+    """A file that the manifest does not list."""
+
+
+class CorruptFileError(FileError):
+    """A file whose content is not what was published: changed, truncated or unreadable."""
+
+
+class InvalidManifestError(FileError):
+    """An undamaged manifest whose record is not valid."""
+
+
+class MisplacedAdapterError(FileError):
+    """A version that stands under another name or number than its manifest says."""
+
+
+class NewerFormatError(FileError):
+    """A manifest of a format that only a newer installation reads."""
+
+    def __init__(self, path: Path, found: int, supported: int) -> None:
+        super().__init__(
+            path,
+            f"is of format {found}, this installation reads formats up to {supported}; upgrade it to read this adapter",
+        )
+        self.found = found
+        self.supported = supported

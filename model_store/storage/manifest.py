@@ -1,0 +1,255 @@
+"""The record beside the weights: everything needed to load an adapter, judge it and trace it to its run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationError, field_validator, model_validator
+
+from model_store.adapters.config import AdapterConfig
+from model_store.base_identity import BaseIdentity
+from model_store.frozen import Frozen
+from model_store.posteriors.config import PosteriorConfig
+from model_store.scoring.config import ScoringConfig
+from model_store.storage.errors import InvalidManifestError, NewerFormatError
+
+FORMAT_VERSION = 1
+MANIFEST_FILE = "manifest.json"
+DIGEST_FILE = "manifest.sha256"
+ADAPTER_FILE = "adapter.safetensors"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+StoredDtype = Literal["float32", "bfloat16", "float16"]
+FileName = Annotated[str, Field(pattern=FILE_PATTERN)]
+HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Interval(Frozen):
+    """The ends of an interval for one score."""
+
+    low: FiniteFloat
+    high: FiniteFloat
+
+    @model_validator(mode="after")
+    def _check(self) -> Interval:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
+
+
+class Scores(Frozen):
+    """What an adapter scores on its test split; intervals are 95 % bootstrap intervals over questions."""
+
+    questions: int = Field(ge=1)
+    accuracy: Share
+    accuracy_interval: Interval
+    ece: Share = Field(description="expected calibration error of the confidence")
+    ece_interval: Interval
+    ece_noise_floor: Share = Field(description="mean ECE of a perfectly calibrated model with these confidences")
+    ece_noise_floor_p95: Share
+    debiased_calibration_error: FiniteFloat = Field(description="estimate of the squared error; may be negative")
+    nll: NonNegative = Field(description="nats per question")
+    nll_interval: Interval
+    brier: NonNegative = Field(description="sum over the options, so between 0 and 2")
+    brier_interval: Interval
+    auroc_confidence: Share | None = Field(description="None where all answers are right or all are wrong")
+    auroc_feu: Share | None
+    # No upper bound for the two: a sum of fp32 routing masses may lie a rounding error above 1.
+    ece_feu: NonNegative | None
+    mean_feu: NonNegative | None
+    area_under_risk_coverage: Share
+
+
+class NoCalibration(Frozen):
+    """Probabilities as the model gives them."""
+
+    kind: Literal["none"] = "none"
+
+
+class TemperatureCalibration(Frozen):
+    """One temperature that divides the logits of every posterior sample."""
+
+    kind: Literal["temperature"] = "temperature"
+    value: FiniteFloat = Field(gt=0)
+    questions: int = Field(ge=1, description="questions it was fitted on")
+    nll_before: NonNegative = Field(description="on the fit split, nats per question")
+    nll_after: NonNegative = Field(description="on the fit split, nats per question")
+
+
+CalibrationRecord = Annotated[NoCalibration | TemperatureCalibration, Field(discriminator="kind")]
+
+
+class ReferenceHistograms(Frozen):
+    """Counts on the calibration split in equal bins of [0, 1]; what traffic is held against."""
+
+    bins: int = Field(default=15, ge=1)
+    questions: int = Field(ge=1)
+    confidence: tuple[Count, ...]
+    feu: tuple[Count, ...] | None
+    accuracy: Share
+    ece: Share
+
+    @model_validator(mode="after")
+    def _check(self) -> ReferenceHistograms:
+        for field, counts in (("confidence", self.confidence), ("feu", self.feu)):
+            if counts is None:
+                continue
+            if len(counts) != self.bins:
+                raise ValueError(f"{field} has {len(counts)} counts for {self.bins} bins")
+            if sum(counts) != self.questions:
+                raise ValueError(f"{field} counts {sum(counts)} questions, questions is {self.questions}")
+        return self
+
+
+class BatchCompany(Frozen):
+    """How far an answer depends on the questions that share its batch, measured in one dtype."""
+
+    dtype: StoredDtype
+    questions: int = Field(ge=1)
+    largest_probability_change: Share
+    changed_option_share: Share
+
+
+class Splits(Frozen):
+    """Questions in each of the disjoint splits."""
+
+    train: Count
+    fit: Count
+    guarantee: Count
+    test: Count
+
+
+class Provenance(Frozen):
+    """The run that made the adapter."""
+
+    recipe: dict[str, JsonValue] = Field(description="every knob of the run")
+    code_commit: str | None = Field(description="None outside a checkout")
+    seed: int
+    splits: Splits
+    data_digest: str = Field(min_length=1)
+
+    @field_validator("recipe")
+    @classmethod
+    def _check_recipe(cls, recipe: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        for path, value in _leaves("recipe", recipe):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{path} is {value}, which JSON cannot hold")
+        return recipe
+
+
+class _Description(Frozen):
+    """Abstract: the fields that a training run states, held once for the draft and the stored record."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    method: str = Field(min_length=1)
+    dtype: StoredDtype = Field(description="dtype the adapter was trained and scored in")
+    base: BaseIdentity
+    adapter: AdapterConfig
+    scoring: ScoringConfig
+    posterior: PosteriorConfig
+    calibration: CalibrationRecord
+    scores_before: Scores | None = Field(description="test split, before calibration")
+    scores_after: Scores = Field(description="test split, as the adapter answers")
+    scores_untrained: Scores | None = Field(description="test split, base model without the adapter")
+    reference_histograms: ReferenceHistograms
+    batch_company: BatchCompany
+    provenance: Provenance
+
+
+class ManifestDraft(_Description):
+    """What a training run hands over; the registry adds what only storing decides."""
+
+
+class Manifest(_Description):
+    """The record of one stored version."""
+
+    format_version: int = Field(ge=1)
+    version: int = Field(ge=1)
+    created_at: AwareDatetime = Field(description="UTC")
+    files: dict[FileName, HexDigest] = Field(description="SHA-256 of every file but the manifest's own two")
+
+    @field_validator("created_at")
+    @classmethod
+    def _check_utc(cls, created_at: datetime) -> datetime:
+        if created_at.utcoffset() != timedelta(0):
+            raise ValueError(f"{created_at.isoformat()} is not in UTC")
+        return created_at
+
+    @field_validator("files")
+    @classmethod
+    def _check_files(cls, files: dict[str, str]) -> dict[str, str]:
+        if ADAPTER_FILE not in files:
+            raise ValueError(f"{ADAPTER_FILE} is not among {sorted(files)}")
+        own = sorted({MANIFEST_FILE, DIGEST_FILE} & set(files))
+        if own:
+            raise ValueError(f"{own[0]} is not a file that a manifest can list")
+        return files
+
+    @classmethod
+    def from_draft(cls, draft: ManifestDraft, version: int, files: Mapping[str, str]) -> Manifest:
+        """Complete a draft, in the current format and as of now."""
+        return cls(
+            **dict(draft), format_version=FORMAT_VERSION, version=version, created_at=datetime.now(UTC), files={**files}
+        )
+
+    @property
+    def reference(self) -> str:
+        """The name under which exactly this version is asked for, `name@version`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def adapter_digest(self) -> str:
+        """The digest of the weights, `sha256:<64 hex digits>`."""
+        return f"sha256:{self.files[ADAPTER_FILE]}"
+
+    def to_json(self) -> bytes:
+        """The content of `manifest.json`; `parse_manifest` reads it back without loss."""
+        return self.model_dump_json(indent=2).encode() + b"\n"
+
+
+def parse_manifest(data: bytes, path: Path) -> Manifest:
+    """Read the content of a `manifest.json`; `path` is named in errors.
+
+    Raises:
+        NewerFormatError: the format is newer than this code; found before any other field is looked at.
+        InvalidManifestError: the content is not JSON, or a field is missing, unknown or out of range.
+    """
+    try:
+        record = json.loads(data)
+    except ValueError as error:
+        raise InvalidManifestError(path, f"is not JSON: {error}") from error
+    found = record.get("format_version") if isinstance(record, dict) else None
+    if type(found) is not int or found < 1:
+        raise InvalidManifestError(path, f"format_version must be a whole number from 1, not {found!r}")
+    if found > FORMAT_VERSION:
+        raise NewerFormatError(path, found, FORMAT_VERSION)
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise InvalidManifestError(path, f"is not a valid manifest: {error}") from error
+    # A field left to a default of the code would change its value for old adapters when the default changes.
+    stated = dict(_leaves("manifest", record))
+    unstated = [field for field, _ in _leaves("manifest", json.loads(manifest.to_json())) if field not in stated]
+    if unstated:
+        raise InvalidManifestError(path, f"is not a valid manifest: {unstated[0]} is missing")
+    return manifest
+
+
+def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves(f"{path}.{key}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(f"{path}.{index}", item)
+    else:
+        yield path, value

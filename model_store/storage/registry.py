@@ -1,0 +1,280 @@
+"""Stored adapters by name, version and alias: publish, resolve, load, list, promote, verify, delete."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+from torch import Tensor
+
+from model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
+from model_store.storage.durable_files import replace_file, sync_directory
+from model_store.storage.errors import (
+    AliasedVersionError,
+    CorruptFileError,
+    InvalidReferenceError,
+    MisplacedAdapterError,
+    MissingFileError,
+    StoreError,
+    UnknownAdapterError,
+)
+from model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
+
+PRODUCTION = "production"
+ALIASES_FILE = "aliases.json"
+COUNTER_FILE = "last_version"
+STORE_DIR_VARIABLE = "MODEL_STORE_DIR"
+
+_NAME = re.compile(NAME_PATTERN)
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # starts with a letter, so no alias reads as a version
+_ALIASES = TypeAdapter(
+    dict[Annotated[str, Field(pattern=f"^{_ALIAS.pattern}$")], Annotated[int, Field(ge=1, strict=True)]]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """One stored version and the aliases that point at it."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    manifest: Manifest
+
+
+class Registry:
+    """The adapters in one directory; safe for several threads and processes, and for a crash at any point.
+
+    A reference is `name` (its production version), `name@3` or `name@alias`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def publish(
+        self,
+        draft: ManifestDraft,
+        tensors: Mapping[str, Tensor],
+        attachments: Mapping[str, bytes],
+        *,
+        promote: bool,
+    ) -> Manifest:
+        """Store a new version; it becomes production where `promote` says so or the name has no production yet.
+
+        Raises:
+            InvalidAttachmentError: an attachment cannot bear its name. Nothing is stored then.
+        """
+        folder = self._folder(draft.name)
+        version = self._claim_version(draft.name)
+        staging = folder / f".publishing-{secrets.token_hex(8)}"
+        staging.mkdir()
+        try:
+            manifest = write_checkpoint(staging, draft, version, tensors, attachments)
+            staging.rename(folder / str(version))
+        except BaseException:
+            shutil.rmtree(staging)
+            raise
+        sync_directory(folder)
+        with self._locked(draft.name):
+            aliases = self._aliases(draft.name)
+            if promote or PRODUCTION not in aliases:
+                self._write_aliases(draft.name, {**aliases, PRODUCTION: version})
+        return manifest
+
+    def resolve(self, reference: str) -> tuple[str, int]:
+        """The name and version that a reference means now.
+
+        Raises:
+            InvalidReferenceError: the reference cannot be one.
+            UnknownAdapterError: nothing of that name, version or alias is stored; says what is.
+        """
+        name, _, selector = reference.partition("@")
+        self._folder(name)
+        if "@" not in reference:
+            selector = PRODUCTION
+        if _VERSION.fullmatch(selector):
+            version = int(selector)
+        elif _ALIAS.fullmatch(selector):
+            version = self._aliases(name).get(selector)
+        else:
+            raise InvalidReferenceError(f"{reference!r}: after the @ a version or an alias is needed, not {selector!r}")
+        if version is None or version not in self._versions(name):
+            raise self._unknown(name, reference)
+        return name, version
+
+    def load(self, reference: str) -> StoredAdapter:
+        """Read a version, every file checked against its digest.
+
+        Raises:
+            InvalidReferenceError, UnknownAdapterError: as `resolve`.
+            FileError: a file is missing, unknown, changed, of a newer format or in the wrong place.
+        """
+        name, version = self.resolve(reference)
+        stored = read_checkpoint(self._directory(name, version))
+        self._check_place(stored.manifest, name, version)
+        return stored
+
+    def manifest(self, reference: str) -> Manifest:
+        """Read the manifest of a version without its weights; raises as `load`."""
+        return self._manifest(*self.resolve(reference))
+
+    def verify(self, reference: str) -> None:
+        """Check every file of a version; raises as `load`."""
+        self.load(reference)
+
+    def references(self) -> Sequence[tuple[str, int]]:
+        """The name and version of everything stored, in order; opens no manifest."""
+        if not self.root.is_dir():
+            return []
+        names = sorted(path.name for path in self.root.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
+        return [(name, version) for name in names for version in self._versions(name)]
+
+    def list(self) -> Sequence[RegistryEntry]:
+        """Everything stored, by name and version.
+
+        Raises:
+            FileError: a manifest is damaged or of a newer format; `references` lists without opening any.
+        """
+        entries = []
+        for name, version in self.references():
+            try:
+                manifest = self._manifest(name, version)
+            except MissingFileError:
+                if self._directory(name, version).exists():
+                    raise
+                continue  # deleted since the directory was read
+            aliases = tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))
+            entries.append(RegistryEntry(name, version, aliases, manifest))
+        return entries
+
+    def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
+        """Point an alias at a stored version; readers see the old target or the new, never none.
+
+        Raises:
+            InvalidReferenceError: the name or the alias cannot be one.
+            UnknownAdapterError: the version is not stored.
+        """
+        if not _ALIAS.fullmatch(alias):
+            raise InvalidReferenceError(f"alias {alias!r} does not match {_ALIAS.pattern}")
+        with self._locked(name):
+            if version not in self._versions(name):
+                raise self._unknown(name, f"{name}@{version}")
+            self._write_aliases(name, {**self._aliases(name), alias: version})
+
+    def delete(self, reference: str) -> None:
+        """Remove a version; its number is never given out again.
+
+        Raises:
+            InvalidReferenceError, UnknownAdapterError: as `resolve`.
+            AliasedVersionError: an alias points at it.
+        """
+        name, version = self.resolve(reference)
+        doomed = self._folder(name) / f".deleting-{secrets.token_hex(8)}"
+        with self._locked(name):
+            aliases = sorted(alias for alias, target in self._aliases(name).items() if target == version)
+            if aliases:
+                raise AliasedVersionError(f"{name}@{version} is {', '.join(aliases)}; promote another version first")
+            if version not in self._versions(name):
+                raise self._unknown(name, reference)
+            # Out of sight in one step: a half-deleted version is never listed.
+            self._directory(name, version).rename(doomed)
+        shutil.rmtree(doomed)
+
+    def _folder(self, name: str) -> Path:
+        if not _NAME.fullmatch(name):
+            raise InvalidReferenceError(f"name {name!r} does not match {_NAME.pattern}")
+        return self.root / name
+
+    def _directory(self, name: str, version: int) -> Path:
+        return self._folder(name) / str(version)
+
+    def _versions(self, name: str) -> Sequence[int]:
+        folder = self._folder(name)
+        if not folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in folder.iterdir() if _VERSION.fullmatch(path.name) and path.is_dir())
+
+    def _manifest(self, name: str, version: int) -> Manifest:
+        manifest = read_manifest(self._directory(name, version))
+        self._check_place(manifest, name, version)
+        return manifest
+
+    def _check_place(self, manifest: Manifest, name: str, version: int) -> None:
+        if (manifest.name, manifest.version) != (name, version):
+            path = self._directory(name, version) / MANIFEST_FILE
+            raise MisplacedAdapterError(path, f"is the manifest of {manifest.reference}, not of {name}@{version}")
+
+    def _claim_version(self, name: str) -> int:
+        """The next version, recorded before it is used: neither a crash nor a delete gives a number out twice."""
+        self._folder(name).mkdir(parents=True, exist_ok=True)
+        sync_directory(self.root)
+        with self._locked(name):
+            # The directories count too, for a store that was copied without its record.
+            version = max([self._last_version(name), *self._versions(name)]) + 1
+            replace_file(self._folder(name) / COUNTER_FILE, f"{version}\n".encode())
+        return version
+
+    def _last_version(self, name: str) -> int:
+        path = self._folder(name) / COUNTER_FILE
+        if not path.exists():
+            return 0
+        content = path.read_text(errors="replace").strip()
+        if not _VERSION.fullmatch(content):
+            raise CorruptFileError(path, f"must hold the last version given out, not {content[:80]!r}")
+        return int(content)
+
+    def _aliases(self, name: str) -> dict[str, int]:
+        path = self._folder(name) / ALIASES_FILE
+        try:
+            return _ALIASES.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except ValidationError as error:
+            raise CorruptFileError(path, f"must map aliases to versions: {error}") from error
+
+    def _write_aliases(self, name: str, aliases: dict[str, int]) -> None:
+        content = _ALIASES.dump_json(dict(sorted(aliases.items())), indent=2) + b"\n"
+        replace_file(self._folder(name) / ALIASES_FILE, content)
+
+    @contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        """Hold the name's lock for a short read-and-write; readers need none. The system frees it after a crash."""
+        folder = self._folder(name)
+        if not folder.is_dir():
+            raise self._unknown(name, name)
+        with (folder / ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _unknown(self, name: str, reference: str) -> UnknownAdapterError:
+        stored = self.references()
+        versions = [version for other, version in stored if other == name]
+        aliases = [alias for alias, target in self._aliases(name).items() if target in versions]
+        known = (
+            [f"{name}@{selector}" for selector in (*versions, *sorted(aliases))]
+            or sorted({other for other, _ in stored})
+            or ["nothing"]
+        )
+        return UnknownAdapterError(f"no adapter {reference!r} is stored; there is {', '.join(known)}")
+
+
+def default_store_dir() -> Path:
+    """Where adapters are stored: the environment variable MODEL_STORE_DIR, else a folder of the working tree.
+
+    Raises:
+        StoreError: the variable is set, but empty.
+    """
+    directory = os.environ.get(STORE_DIR_VARIABLE, "model_store/artifacts/adapters")
+    if not directory:
+        raise StoreError(f"{STORE_DIR_VARIABLE} is set, but empty; name a directory or leave it unset")
+    return Path(directory)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from model_store.adapters.config import AdapterConfig
+from model_store.base_identity import BaseIdentity
+from model_store.posteriors.config import PointConfig
+from model_store.scoring.config import ClozeConfig
+from model_store.storage.manifest import (
+    BatchCompany,
+    Interval,
+    ManifestDraft,
+    Provenance,
+    ReferenceHistograms,
+    Scores,
+    Splits,
+    TemperatureCalibration,
+)
+
+
+def _scores(**changes: Any) -> Scores:
+    fields: dict[str, Any] = {
+        "questions": 40,
+        "accuracy": 0.7,
+        "accuracy_interval": Interval(low=0.55, high=0.85),
+        "ece": 0.08,
+        "ece_interval": Interval(low=0.05, high=0.2),
+        "ece_noise_floor": 0.07,
+        "ece_noise_floor_p95": 0.12,
+        "debiased_calibration_error": -0.003,
+        "nll": 0.81,
+        "nll_interval": Interval(low=0.6, high=1.1),
+        "brier": 0.41,
+        "brier_interval": Interval(low=0.3, high=0.52),
+        "auroc_confidence": 0.77,
+        "auroc_feu": 0.61,
+        "ece_feu": 0.2,
+        "mean_feu": 1.0000001,
+        "area_under_risk_coverage": 0.15,
+    }
+    return Scores(**{**fields, **changes})
+
+
+def _draft(name: str = "facts", **changes: Any) -> ManifestDraft:
+    fields: dict[str, Any] = {
+        "method": "uq4ct",
+        "dtype": "float32",
+        "base": BaseIdentity(name="tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama"),
+        "adapter": AdapterConfig(experts=4, top_k=2, rank=2, alpha=4.0, dropout=0.1, targets=("q_proj", "v_proj")),
+        "scoring": ClozeConfig(reduction="sum", max_tokens=128),
+        "posterior": PointConfig(),
+        "calibration": TemperatureCalibration(value=1.3, questions=20, nll_before=0.9, nll_after=0.8),
+        "scores_before": _scores(nll=0.9),
+        "scores_after": _scores(),
+        "scores_untrained": None,
+        "reference_histograms": ReferenceHistograms(
+            bins=3, questions=20, confidence=(2, 6, 12), feu=(0, 11, 9), accuracy=0.65, ece=0.1
+        ),
+        "batch_company": BatchCompany(
+            dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0
+        ),
+        "provenance": Provenance(
+            recipe={"method": "uq4ct", "learning_rate": 2e-4, "betas": [0.9, 0.999], "warmup": None},
+            code_commit="e1d91e9",
+            seed=7,
+            splits=Splits(train=100, fit=10, guarantee=10, test=40),
+            data_digest="sha256:" + "ab" * 32,
+        ),
+    }
+    return ManifestDraft(name=name, **{**fields, **changes})
+
+
+@pytest.fixture(scope="session")
+def make_scores() -> Callable[..., Scores]:
+    """Valid scores with the given fields changed."""
+    return _scores
+
+
+@pytest.fixture(scope="session")
+def make_draft() -> Callable[..., ManifestDraft]:
+    """A valid draft with the given fields changed."""
+    return _draft

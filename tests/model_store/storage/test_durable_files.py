@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_store.storage.durable_files import replace_file, write_file
+
+
+def test_a_new_file_never_takes_the_place_of_another(tmp_path: Path) -> None:
+    write_file(tmp_path / "a", b"first")
+    with pytest.raises(FileExistsError):
+        write_file(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+
+
+def test_a_replaced_file_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    replace_file(tmp_path / "a", b"first")
+    replace_file(tmp_path / "a", b"second")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a": b"second"}
+
+
+def test_a_replacement_that_fails_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with pytest.raises(IsADirectoryError):
+        replace_file(tmp_path / "a", b"data")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -1,0 +1,104 @@
+"""Stores written by earlier code, never rewritten: what was readable once stays readable, to the last bit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_store.storage.checkpoint import StoredAdapter
+from model_store.storage.manifest import FORMAT_VERSION, Interval
+from model_store.storage.registry import Registry
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+@pytest.fixture(scope="module")
+def stored() -> StoredAdapter:
+    return Registry(GOLDEN / "format_1").load("tiny@1")
+
+
+def test_every_format_has_a_golden_store() -> None:
+    assert sorted(path.name for path in GOLDEN.glob("format_*")) == sorted(
+        f"format_{number}" for number in range(1, FORMAT_VERSION + 1)
+    )
+
+
+def test_names_and_aliases_of_format_1_are_read() -> None:
+    registry = Registry(GOLDEN / "format_1")
+    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
+    assert [entry.aliases for entry in registry.list()] == [("canary", "production")]
+
+
+def test_tensors_of_format_1_are_read(stored: StoredAdapter) -> None:
+    expected = {
+        "layers.0.q_proj.a": torch.tensor([[row * 3 / 8 + column / 8 for column in range(3)] for row in range(8)]),
+        "layers.0.q_proj.b": torch.tensor([[1.5, -2.25], [float("inf"), -0.0]], dtype=torch.bfloat16),
+        "layers.0.router": torch.tensor([0.1, 1 / 3]),
+        "scale": torch.tensor(1.0625, dtype=torch.float16),
+    }
+    assert stored.tensors.keys() == expected.keys()
+    for name, tensor in expected.items():
+        found = stored.tensors[name]
+        assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape), name
+        assert found.tolist() == tensor.tolist(), name
+    assert torch.signbit(stored.tensors["layers.0.q_proj.b"][1, 1])
+
+
+def test_what_fixes_the_answers_of_format_1_is_read(stored: StoredAdapter) -> None:
+    manifest = stored.manifest
+    assert (manifest.reference, manifest.method, manifest.dtype) == ("tiny@1", "uq4ct", "bfloat16")
+    assert manifest.base.model_dump() == {
+        "name": "tiny-base",
+        "revision": "main-1",
+        "digest": "sha256:" + "0123456789abcdef" * 4,
+        "model_type": "llama",
+    }
+    adapter = manifest.adapter
+    assert (adapter.experts, adapter.top_k, adapter.rank, adapter.alpha, adapter.dropout) == (4, 2, 2, 3.0, 0.125)
+    assert (adapter.mixing, adapter.placement, adapter.feu_tokens) == ("renormalised", "layer", "prompt_and_options")
+    assert adapter.targets == ("q_proj", "down_proj")
+    assert manifest.scoring.model_dump() == {"kind": "cloze", "reduction": "sum", "max_tokens": 96}
+    assert manifest.posterior.model_dump() == {"kind": "point"}
+    assert manifest.calibration.model_dump() == {
+        "kind": "temperature",
+        "value": 1.25,
+        "questions": 50,
+        "nll_before": 0.875,
+        "nll_after": 0.84375,
+    }
+
+
+def test_what_was_measured_for_format_1_is_read(stored: StoredAdapter) -> None:
+    manifest = stored.manifest
+    assert manifest.scores_before is not None
+    assert manifest.scores_untrained is not None
+    assert (manifest.scores_before.nll, manifest.scores_after.nll, manifest.scores_untrained.nll) == (
+        0.875,
+        0.8125,
+        1.5,
+    )
+    assert manifest.scores_after.accuracy_interval == Interval(low=0.6875, high=0.8125)
+    assert manifest.scores_after.debiased_calibration_error == -0.00125
+    assert (manifest.scores_after.mean_feu, manifest.scores_untrained.mean_feu) == (0.75, None)
+    assert manifest.reference_histograms.confidence == (0, 3, 7, 15, 25)
+    assert manifest.reference_histograms.feu == (0, 0, 10, 30, 10)
+    assert manifest.batch_company.largest_probability_change == 0.00390625
+
+
+def test_where_format_1_comes_from_is_read(stored: StoredAdapter) -> None:
+    provenance = stored.manifest.provenance
+    assert provenance.recipe == {
+        "method": "uq4ct",
+        "learning_rate": 2e-4,
+        "steps": 100,
+        "note": "größer",
+        "weight_decay": 0.30000000000000004,
+        "betas": [0.9, 0.999],
+        "resume": None,
+    }
+    assert (provenance.code_commit, provenance.seed, provenance.splits.train) == ("e1d91e9", 11, 1000)
+    assert datetime(2026, 11, 22, tzinfo=UTC) < stored.manifest.created_at < datetime(2026, 11, 23, tzinfo=UTC)
+    assert stored.attachments == {"report.md": "# Tiny\n\nConfidence größer als FEU.\n".encode()}

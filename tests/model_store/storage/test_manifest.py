@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
+
+import model_store
+from model_store.adapters.config import AdapterConfig
+from model_store.scoring.config import LetterConfig
+from model_store.storage import manifest as manifest_module
+from model_store.storage.errors import InvalidManifestError, NewerFormatError
+from model_store.storage.manifest import (
+    ADAPTER_FILE,
+    FORMAT_VERSION,
+    Interval,
+    Manifest,
+    ManifestDraft,
+    NoCalibration,
+    Provenance,
+    ReferenceHistograms,
+    Scores,
+    Splits,
+    TemperatureCalibration,
+    parse_manifest,
+)
+
+DraftMaker = Callable[..., ManifestDraft]
+ScoresMaker = Callable[..., Scores]
+PATH = Path("facts/3/manifest.json")
+FILES = {ADAPTER_FILE: "cd" * 32}
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
+shares = st.floats(0, 1)
+non_negative = st.floats(0, allow_nan=False, allow_infinity=False)
+intervals = st.tuples(finite, finite).map(lambda ends: Interval(low=min(ends), high=max(ends)))
+all_scores = st.builds(
+    Scores,
+    questions=st.integers(1, 2**40),
+    accuracy=shares,
+    accuracy_interval=intervals,
+    ece=shares,
+    ece_interval=intervals,
+    ece_noise_floor=shares,
+    ece_noise_floor_p95=shares,
+    debiased_calibration_error=finite,
+    nll=non_negative,
+    nll_interval=intervals,
+    brier=non_negative,
+    brier_interval=intervals,
+    auroc_confidence=st.none() | shares,
+    auroc_feu=st.none() | shares,
+    ece_feu=st.none() | non_negative,
+    mean_feu=st.none() | non_negative,
+    area_under_risk_coverage=shares,
+)
+calibrations = st.just(NoCalibration()) | st.builds(
+    TemperatureCalibration,
+    value=st.floats(0, exclude_min=True, allow_infinity=False),
+    questions=st.integers(1, 10_000),
+    nll_before=non_negative,
+    nll_after=non_negative,
+)
+recipes = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | finite | st.text(),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+        max_leaves=8,
+    ),
+    max_size=4,
+)
+
+
+def _values(manifest: Manifest) -> str:
+    """Every stored value to the last bit and type: 1 is not 1.0 here and 0.0 is not -0.0, as they are for ==."""
+    return repr(manifest.model_dump(exclude={"created_at"}))
+
+
+@settings(deadline=None, max_examples=60)
+@given(before=st.none() | all_scores, after=all_scores, calibration=calibrations, recipe=recipes)
+def test_json_round_trip_is_lossless(
+    make_draft: DraftMaker, before: Scores | None, after: Scores, calibration: Any, recipe: dict[str, Any]
+) -> None:
+    provenance = Provenance(
+        recipe=recipe,
+        code_commit=None,
+        seed=-3,
+        splits=Splits(train=0, fit=1, guarantee=2, test=3),
+        data_digest="sha256:" + "ab" * 32,
+    )
+    draft = make_draft(scores_before=before, scores_after=after, calibration=calibration, provenance=provenance)
+    manifest = Manifest.from_draft(draft, 3, FILES)
+    read = parse_manifest(manifest.to_json(), PATH)
+    assert read == manifest
+    assert _values(read) == _values(manifest)
+
+
+def test_a_draft_is_completed_and_not_changed(make_draft: DraftMaker) -> None:
+    draft = make_draft("facts")
+    start = datetime.now(UTC)
+    manifest = Manifest.from_draft(draft, 12, FILES)
+    assert start <= manifest.created_at <= datetime.now(UTC)
+    assert manifest.reference == "facts@12"
+    assert manifest.adapter_digest == "sha256:" + "cd" * 32
+    assert manifest.format_version == FORMAT_VERSION
+    assert ManifestDraft(**{field: getattr(manifest, field) for field in ManifestDraft.model_fields}) == draft
+
+
+def test_a_newer_format_says_upgrade_before_any_other_field_is_looked_at() -> None:
+    record = {"format_version": FORMAT_VERSION + 6, "adapter": {"kind": "of another age"}}
+    with pytest.raises(NewerFormatError, match=rf"manifest\.json: is of format {FORMAT_VERSION + 6}, ") as caught:
+        parse_manifest(json.dumps(record).encode(), PATH)
+    assert f"up to {FORMAT_VERSION}; upgrade" in str(caught.value)
+    assert (caught.value.found, caught.value.supported) == (FORMAT_VERSION + 6, FORMAT_VERSION)
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"\xff\xfe", b"[1]", b"{}", b'{"format_version": "1"}', b"null"])
+def test_what_is_no_manifest_is_named(data: bytes) -> None:
+    with pytest.raises(InvalidManifestError, match=r"manifest\.json: (is not JSON|format_version must be)"):
+        parse_manifest(data, PATH)
+
+
+@pytest.mark.parametrize("format_version", [0, -1, 1.0, True, None])
+def test_a_format_version_is_a_whole_number_from_1(make_draft: DraftMaker, format_version: object) -> None:
+    record = json.loads(Manifest.from_draft(make_draft(), 1, FILES).to_json())
+    with pytest.raises(InvalidManifestError, match=re.escape(f"not {format_version!r}")):
+        parse_manifest(json.dumps({**record, "format_version": format_version}).encode(), PATH)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "Facts"),
+        ("name", "../facts"),
+        ("name", "facts\n"),
+        ("version", 0),
+        ("created_at", "2026-01-01T00:00:00"),
+        ("created_at", "2026-01-01T00:00:00+02:00"),
+        ("dtype", "int8"),
+        ("files", {}),
+        ("files", {ADAPTER_FILE: "CD" * 32}),
+        ("files", {ADAPTER_FILE: "cd" * 32, "../outside": "cd" * 32}),
+        ("files", {ADAPTER_FILE: "cd" * 32, "manifest.json": "cd" * 32}),
+        ("calibration", {"kind": "wishful"}),
+        ("calibration", {"kind": "temperature", "value": 0.0, "questions": 1, "nll_before": 1, "nll_after": 1}),
+        ("surprise", 1),
+    ],
+)
+def test_a_bad_field_of_a_stored_record_is_named(make_draft: DraftMaker, field: str, value: object) -> None:
+    record = json.loads(Manifest.from_draft(make_draft(), 1, FILES).to_json())
+    with pytest.raises(InvalidManifestError, match=rf"manifest\.json: is not a valid manifest(.|\n)*\n{field}"):
+        parse_manifest(json.dumps({**record, field: value}).encode(), PATH)
+
+
+@pytest.mark.parametrize(
+    ("record", "field"),
+    [("adapter", "rank"), ("adapter", "targets"), ("scoring", "max_tokens"), ("reference_histograms", "bins")],
+)
+def test_no_field_is_left_to_a_default_of_the_code(make_draft: DraftMaker, record: str, field: str) -> None:
+    draft = make_draft(
+        adapter=AdapterConfig.model_validate({}),
+        scoring=LetterConfig.model_validate({}),
+        reference_histograms=ReferenceHistograms(
+            questions=1, confidence=(0,) * 14 + (1,), feu=None, accuracy=1.0, ece=0.0
+        ),
+    )
+    stored = json.loads(Manifest.from_draft(draft, 1, FILES).to_json())
+    del stored[record][field]
+    with pytest.raises(InvalidManifestError, match=rf"manifest\.{record}\.{field}(\.0)? is missing"):
+        parse_manifest(json.dumps(stored).encode(), PATH)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("accuracy", 1.01),
+        ("ece", float("nan")),
+        ("nll", float("inf")),
+        ("nll", -0.1),
+        ("questions", 0),
+        ("debiased_calibration_error", float("-inf")),
+        ("mean_feu", -0.1),
+    ],
+)
+def test_scores_out_of_range_are_refused(make_scores: ScoresMaker, field: str, value: float) -> None:
+    with pytest.raises(ValidationError, match=rf"\n{field}\n"):
+        make_scores(**{field: value})
+
+
+def test_an_interval_has_its_ends_in_order() -> None:
+    with pytest.raises(ValidationError, match=r"low 0\.6 is above high 0\.5"):
+        Interval(low=0.6, high=0.5)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "feu", "message"),
+    [
+        ((1, 2), None, "confidence has 2 counts for 3 bins"),
+        ((1, 2, 3), (0, 6), "feu has 2 counts for 3 bins"),
+        ((1, 2, 2), None, "confidence counts 5 questions, questions is 6"),
+        ((1, 2, 3), (1, 1, 1), "feu counts 3 questions, questions is 6"),
+    ],
+)
+def test_histograms_that_do_not_add_up_are_refused(
+    confidence: tuple[int, ...], feu: tuple[int, ...] | None, message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ReferenceHistograms(bins=3, questions=6, confidence=confidence, feu=feu, accuracy=0.5, ece=0.1)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_recipe_that_json_cannot_hold_is_refused(value: float) -> None:
+    with pytest.raises(ValidationError, match=rf"recipe\.optimizer\.betas\.1 is {value}"):
+        Provenance(
+            recipe={"optimizer": {"betas": [0.9, value]}},
+            code_commit=None,
+            seed=0,
+            splits=Splits(train=1, fit=1, guarantee=1, test=1),
+            data_digest="sha256:" + "ab" * 32,
+        )
+
+
+def test_created_at_is_utc_to_the_microsecond(make_draft: DraftMaker) -> None:
+    moment = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
+    manifest = Manifest(**dict(make_draft()), format_version=1, version=1, created_at=moment, files=FILES)
+    assert parse_manifest(manifest.to_json(), PATH).created_at == moment
+    assert json.loads(manifest.to_json())["created_at"] == "2026-02-03T04:05:06.789012Z"
+    elsewhere = moment.astimezone(timezone(timedelta(hours=1)))
+    with pytest.raises(ValidationError, match="is not in UTC"):
+        Manifest(**dict(make_draft()), format_version=1, version=1, created_at=elsewhere, files=FILES)
+
+
+def test_the_format_specification_describes_every_field() -> None:
+    documented = (Path(model_store.__file__).parent / "README.md").read_text()
+    records = [
+        record
+        for record in vars(manifest_module).values()
+        if isinstance(record, type) and issubclass(record, BaseModel) and record.__module__ == manifest_module.__name__
+    ]
+    assert len(records) >= 10
+    for record in records:
+        for field in record.model_fields:
+            assert f"`{field}`" in documented, f"{record.__name__}.{field} is not in the format specification"
