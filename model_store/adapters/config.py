@@ -19,15 +19,15 @@ class AdapterConfig(Frozen):
     or `block` (MixLoRA's experts of the whole feed-forward block).
     """
 
-    experts: int = Field(8, ge=1, le=128, description="number of experts of each adapted linear")
-    top_k: int = Field(2, ge=1, description="experts kept by the router for each token")
-    rank: int = Field(16, ge=1, le=1024, description="rank of each expert")
-    alpha: float = Field(32.0, gt=0, description="numerator of the scale alpha / rank of B A")
-    dropout: float = Field(0.05, ge=0, lt=1, description="share of the adapter's input set to zero in training")
+    experts: int = Field(default=8, ge=1, le=128, description="number of experts of each adapted linear")
+    top_k: int = Field(default=2, ge=1, description="experts kept by the router for each token")
+    rank: int = Field(default=16, ge=1, le=1024, description="rank of each expert")
+    alpha: float = Field(default=32.0, gt=0, description="numerator of the scale alpha / rank of B A")
+    dropout: float = Field(default=0.05, ge=0, lt=1, description="share of the adapter's input set to zero in training")
     mixing: Literal["raw", "renormalised"] = "raw"
     placement: Literal["layer", "block"] = "layer"
     feu_tokens: Literal["prompt", "prompt_and_options"] = "prompt"
-    targets: tuple[str, ...] = Field(LINEAR_TARGETS, min_length=1, description="names of the adapted linears")
+    targets: tuple[str, ...] = Field(default=LINEAR_TARGETS, min_length=1, description="names of the adapted linears")
 
     @model_validator(mode="after")
     def _check(self) -> AdapterConfig:

@@ -72,12 +72,11 @@ def _log_likelihoods(hidden: Tensor, head: nn.Linear, row: Tensor, column: Tenso
     places, reader = torch.unique(row * hidden.shape[1] + column, return_inverse=True)
     states = hidden.flatten(0, 1)
     dtype = torch.promote_types(hidden.dtype, torch.float32)
-    parts = []
-    order = torch.argsort(reader, stable=True)
+    likelihoods = torch.zeros(len(target), dtype=dtype, device=hidden.device)
     for first in range(0, len(places), HEAD_ROWS_AT_ONCE):
-        chosen = order[(reader[order] >= first) & (reader[order] < first + HEAD_ROWS_AT_ONCE)]
         logits = head(states[places[first : first + HEAD_ROWS_AT_ONCE]]).to(dtype)  # [rows, vocabulary]
-        normaliser = logits.logsumexp(dim=-1)
+        chosen = ((reader >= first) & (reader < first + HEAD_ROWS_AT_ONCE)).nonzero().squeeze(1)
         local = reader[chosen] - first
-        parts.append(logits[local, target[chosen]] - normaliser[local])
-    return torch.cat(parts)[torch.argsort(order)]
+        values = logits[local, target[chosen]] - logits.logsumexp(dim=-1)[local]
+        likelihoods = likelihoods.index_put((chosen,), values)
+    return likelihoods

@@ -13,15 +13,15 @@ class LetterConfig(Frozen):
     """All options in the prompt; the logits of the option letters after the last token."""
 
     kind: Literal["letter"] = "letter"
-    max_tokens: int = Field(512, ge=16, description="longest question in tokens; a longer one is an error")
+    max_tokens: int = Field(default=512, ge=16, description="longest question in tokens; a longer one is an error")
 
 
 class ClozeConfig(Frozen):
     """The likelihood of each option after the shared question, times a learned scale that starts at 1."""
 
     kind: Literal["cloze"] = "cloze"
-    reduction: Literal["mean", "sum"] = Field("mean", description="over the tokens of an option")
-    max_tokens: int = Field(512, ge=16, description="longest question with all its options, in tokens")
+    reduction: Literal["mean", "sum"] = Field(default="mean", description="over the tokens of an option")
+    max_tokens: int = Field(default=512, ge=16, description="longest question with all its options, in tokens")
 
 
 ScoringConfig = Annotated[LetterConfig | ClozeConfig, Field(discriminator="kind")]

@@ -1,0 +1,199 @@
+"""Questions -> answers: the one place where confidence, FEU and entropies are computed, for service and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+from model_store.base_models import BaseModel, load_base_model
+from model_store.candidate_model import CandidateModel, add_adapter
+from model_store.posteriors import CandidateSamples, Posterior, build_posterior
+from model_store.questions import Question
+from model_store.scoring.encoding import EncodedQuestion, collate
+from model_store.storage.checkpoint import StoredAdapter
+from model_store.storage.errors import StoreError
+from model_store.storage.manifest import Manifest, TemperatureCalibration
+from model_store.storage.registry import Registry
+from model_store.uncertainty.decomposition import decompose, mean_probabilities
+
+
+class WrongBaseError(StoreError):
+    """A stored adapter was to be put on a base model that it was not trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one question.
+
+    `probabilities` follow the options and add up to 1; `confidence` is that of the chosen option; `feu` is the routers'
+    score of equation 9, high = sure, None without routers; `total`, `aleatoric`, `epistemic` are entropies in nats, the
+    last two None where one pass cannot tell them apart.
+    """
+
+    option: int
+    confidence: float
+    probabilities: tuple[float, ...]
+    feu: float | None
+    total: float
+    aleatoric: float | None
+    epistemic: float | None
+
+
+def answers_from_samples(samples: CandidateSamples, options: Sequence[int], temperature: float) -> list[Answer]:
+    """The answers that S sets of logits [S, B, C] mean; `options` [B] counts each question's own candidates.
+
+    The temperature divides the logits of every sample; probabilities, not logits, are averaged.
+    """
+    probabilities = mean_probabilities(samples.logits, temperature)
+    parts = decompose(samples.logits, temperature)
+    single = samples.logits.shape[0] == 1
+    feu = [None] * len(options) if samples.feu is None else samples.feu.tolist()
+    rows = zip(
+        probabilities.tolist(), options, feu,
+        parts.total.tolist(), parts.aleatoric.tolist(), parts.epistemic.tolist(), strict=True,
+    )
+    answers = []
+    for row, count, row_feu, total, aleatoric, epistemic in rows:
+        own = tuple(row[:count])
+        option = max(range(count), key=own.__getitem__)
+        answers.append(Answer(
+            option, own[option], own, row_feu, total, None if single else aleatoric, None if single else epistemic
+        ))
+    return answers
+
+
+@torch.inference_mode()
+def score_batch(model: CandidateModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
+    """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; the model stays as it is."""
+    samples = posterior.candidate_samples(model, collate(encoded).to(model.device))
+    return CandidateSamples(samples.logits.cpu(), None if samples.feu is None else samples.feu.cpu())
+
+
+class Predictor:
+    """A candidate model, its posterior and its temperature."""
+
+    def __init__(self, model: CandidateModel, posterior: Posterior, temperature: float) -> None:
+        model.freeze()
+        self._model = model
+        self._posterior = posterior
+        self._temperature = temperature
+
+    @property
+    def token_limit(self) -> int:
+        """The longest question with its options, in tokens."""
+        return self._model.scorer.token_limit
+
+    def encode(self, question: Question) -> EncodedQuestion:
+        """Tokenise a question; safe to call from several threads.
+
+        Raises:
+            QuestionTooLongError: it is longer than the limit.
+        """
+        return self._model.scorer.encode(question)
+
+    def candidate_samples(self, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
+        """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU."""
+        return score_batch(self._model, self._posterior, encoded)
+
+    def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
+        """Answer one batch, in order, in one forward."""
+        samples = self.candidate_samples(encoded)
+        return answers_from_samples(samples, [question.options for question in encoded], self._temperature)
+
+
+class PublishedPredictor:
+    """A predictor and the manifest of the stored adapter that it answers with."""
+
+    def __init__(self, manifest: Manifest, predictor: Predictor) -> None:
+        self.manifest = manifest
+        self.predictor = predictor
+
+    @property
+    def token_limit(self) -> int:
+        """The longest question with its options, in tokens."""
+        return self.predictor.token_limit
+
+    def encode(self, question: Question) -> EncodedQuestion:
+        """Tokenise a question; see `Predictor.encode`."""
+        return self.predictor.encode(question)
+
+    def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
+        """Answer one batch; see `Predictor.answer`."""
+        return self.predictor.answer(encoded)
+
+
+def load_predictor(
+    registry: Registry,
+    reference: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    base_cache: Path | None = None,
+) -> PublishedPredictor:
+    """Load a stored adapter and the base model that its manifest names.
+
+    Raises:
+        StoreError: the adapter is unknown, damaged, of a newer format or for another base model.
+        BaseModelError: the base model cannot be had.
+    """
+    stored = registry.load(reference)
+    base_record = stored.manifest.base
+    revision = base_record.revision if "/" in base_record.name and not Path(base_record.name).is_dir() else None
+    base = load_base_model(base_record.name, revision, device=device, dtype=dtype, cache_dir=base_cache)
+    return predictor_on_base(stored, base)
+
+
+def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredictor:
+    """Put a stored adapter on a loaded base model.
+
+    Raises:
+        WrongBaseError: the base model has another digest than the one the adapter was trained on.
+    """
+    manifest = stored.manifest
+    if base.identity.digest != manifest.base.digest:
+        raise WrongBaseError(
+            f"{manifest.reference} was trained on {manifest.base.name} with digest {manifest.base.digest}, "
+            f"but {base.identity.name} here has {base.identity.digest}"
+        )
+    model = add_adapter(base, manifest.adapter, manifest.scoring)
+    model.load_adapter_tensors(stored.tensors)
+    calibration = manifest.calibration
+    temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
+    return PublishedPredictor(manifest, Predictor(model, build_posterior(manifest.posterior), temperature))
+
+
+def batches_by_length(encoded: Sequence[EncodedQuestion], batch_tokens: int) -> Iterator[list[int]]:
+    """Indices in batches of similar length, each at most `batch_tokens` with its padding (or one question)."""
+    batch: list[int] = []
+    for index in sorted(range(len(encoded)), key=lambda i: encoded[i].length):
+        if batch and (len(batch) + 1) * encoded[index].length > batch_tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def score_in_batches(
+    score: Callable[[Sequence[EncodedQuestion]], CandidateSamples],
+    encoded: Sequence[EncodedQuestion],
+    batch_tokens: int,
+    advance: Callable[[int], None] = lambda questions: None,
+) -> CandidateSamples:
+    """Uncalibrated logits [S, B, C] and FEU [B] of any number of questions, in their order.
+
+    `batch_tokens` of 1 puts every question in a batch of its own; `advance` hears how many were done.
+    """
+    done: list[tuple[list[int], CandidateSamples]] = []
+    for batch in batches_by_length(encoded, batch_tokens):
+        done.append((batch, score([encoded[index] for index in batch])))
+        advance(len(batch))
+    order = torch.tensor([index for batch, _ in done for index in batch]).argsort()
+    width = max(question.options for question in encoded)
+    logits = [F.pad(part.logits, (0, width - part.logits.shape[2]), value=-torch.inf) for _, part in done]
+    feu = [part.feu for _, part in done if part.feu is not None]
+    return CandidateSamples(torch.cat(logits, dim=1)[:, order], torch.cat(feu)[order] if feu else None)

@@ -1,0 +1,168 @@
+"""Commands of training: fetch, train, evaluate, compare, publish, demo."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from transformers.utils import logging as transformers_logging
+
+from model_store.base_models import EMBEDDED, BaseModelError, find_base_files
+from model_store.scoring.encoding import QuestionTooLongError
+from model_store.storage.errors import StoreError
+from model_store.storage.registry import Registry, default_store_dir
+from training.data.errors import DataError
+from training.demo import DemoError, run_demo
+from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
+from training.evaluation import paired_differences
+from training.loop import DivergedError
+from training.predictions import PredictionsError, read_pair
+from training.publishing import publish_run
+from training.run_config import ConfigError, load_run_config
+from training.runs import RESULT_FILE, RunError, train_run
+from training.tables import difference_table, score_table
+
+# What a user can cause and mend: shown as one message, without a traceback.
+EXPECTED = (
+    BaseModelError, ConfigError, DataError, DemoError, DivergedError, PredictionsError, QuestionTooLongError, RunError,
+    StoreError,
+)
+
+app = typer.Typer(help="Train, evaluate and publish calibrated adapters.", no_args_is_help=True, add_completion=False)
+console = Console()
+
+RecipeArgument = Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped recipe such as quickstart")]
+SetOption = Annotated[list[str], typer.Option("--set", help="override a field, e.g. --set optimizer.learning_rate=1e-4")]
+StoreOption = Annotated[Path | None, typer.Option(help="model store; default: MODEL_STORE_DIR")]
+OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; default: runs/<name>")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
+DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, auto; default: the recipe's")]
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="embedded name, folder or hub id")] = EMBEDDED,
+    revision: Annotated[str | None, typer.Option(help="commit or tag of a hub id")] = None,
+) -> None:
+    """Fetch and convert a base model ahead of time."""
+    files = find_base_files(name, revision)
+    console.print(f"{files.identity.name} {files.identity.digest} in {files.folder}", highlight=False)
+
+
+@app.command()
+def train(
+    recipe: RecipeArgument,
+    overrides: SetOption = [],  # noqa: B006
+    output: OutputOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's resume point")] = False,
+) -> None:
+    """Train a recipe."""
+    config = load_run_config(recipe_path(recipe), tuple(overrides))
+    folder = output or Path("runs") / config.name
+    result = train_run(config, folder, console, resume=resume)
+    rate = result.tokens / result.seconds
+    console.print(
+        f"{folder}: kept epoch {result.kept_epoch}, NLL on the fit split "
+        f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s", highlight=False,
+    )
+
+
+@app.command("evaluate")
+def evaluate_command(
+    target: Annotated[str, typer.Argument(help="run folder, name@version in the store, or with --untrained a recipe")],
+    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or the name of a shift")] = "test",
+    untrained: Annotated[bool, typer.Option("--untrained", help="the base model of a recipe, before training")] = False,
+    one_by_one: Annotated[bool, typer.Option("--one-by-one", help="every question in a batch of its own")] = False,
+    output: Annotated[Path | None, typer.Option(help="where predictions, scores and diagrams go")] = None,
+    overrides: SetOption = [],  # noqa: B006
+    store: StoreOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+) -> None:
+    """Score a run, a stored adapter or an untrained base model on a split."""
+    folder = Path(target)
+    if untrained:
+        config = load_run_config(recipe_path(target), tuple(overrides))
+        candidate = candidate_untrained(config, device=device, dtype=dtype)
+        place = output or Path("runs") / f"{config.name}-untrained"
+    elif (folder / RESULT_FILE).is_file():
+        candidate = candidate_of_run(folder, device=device, dtype=dtype)
+        place = output or folder / "evaluation"
+    else:
+        candidate = candidate_of_store(Registry(store or default_store_dir()), target, device=device, dtype=dtype)
+        place = output or Path("runs") / candidate.title
+    scores = evaluate(candidate, split, place, console, batch_tokens=1 if one_by_one else None)
+    console.print(score_table(scores, f"{candidate.title}, {split} split"))
+    console.print(f"predictions and diagrams: {place}", highlight=False)
+
+
+@app.command()
+def compare(
+    ours: Annotated[Path, typer.Argument(help="predictions that `evaluate` wrote")],
+    theirs: Annotated[Path, typer.Argument(help="the same questions, answered by another model")],
+) -> None:
+    """Paired bootstrap differences of two models on the same questions: ours minus theirs."""
+    differences = paired_differences(*read_pair(ours, theirs))
+    console.print(difference_table(differences, f"{ours} minus {theirs}"))
+
+
+@app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    store: StoreOption = None,
+    promote: Annotated[bool, typer.Option("--promote", help="make it the production version at once")] = False,
+    calibrated: Annotated[bool, typer.Option("--calibrated/--uncalibrated", help="fit a temperature")] = True,
+) -> None:
+    """Score a finished run and store it as the next version of its name."""
+    registry = Registry(store or default_store_dir())
+    publication = publish_run(run, registry, console, calibrated=calibrated, promote=promote)
+    manifest = publication.manifest
+    columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
+    console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))
+    console.print(f"published {manifest.reference}", highlight=False)
+
+
+@app.command()
+def demo(
+    recipe: RecipeArgument = "quickstart",
+    overrides: SetOption = [],  # noqa: B006
+    output: OutputOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Train a recipe, publish it, serve it, ask it three questions, and show scores before and after."""
+    config = load_run_config(recipe_path(recipe), tuple(overrides))
+    run_demo(config, output or Path("runs") / config.name, store or default_store_dir(), console)
+
+
+def recipe_path(recipe: str) -> Path:
+    """A recipe given as a file, or by the name of one that ships with the project.
+
+    Raises:
+        ConfigError: there is no such file and no such recipe.
+    """
+    if Path(recipe).is_file():
+        return Path(recipe)
+    shipped = Path(str(resources.files("training.recipes")))
+    path = shipped / f"{recipe}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(file.stem for file in shipped.glob("*.yaml")))
+        raise ConfigError(f"recipe {recipe!r} is neither a file nor one of {names}")
+    return path
+
+
+def main() -> None:
+    """Run a command; what a user can mend is one message and exit code 1."""
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    try:
+        app()
+    except EXPECTED as error:
+        Console(stderr=True).print(f"{type(error).__name__}: {error}", style="red", highlight=False, markup=False)
+        raise SystemExit(1) from error
+
+
+if __name__ == "__main__":
+    main()

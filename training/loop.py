@@ -1,0 +1,160 @@
+"""The training loop: optimizer steps over epochs, resumable at any step with the same result to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+from torch.optim import AdamW
+
+from model_store.candidate_model import CandidateModel
+from training.batches import TrainingQuestion, epoch_steps, forwards
+from training.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint, save_tensors
+from training.methods import METHODS
+from training.progress import StepReport, TrainingProgress
+from training.run_config import OptimizerConfig, RunConfig
+
+ADAPTER_FILE = "adapter.safetensors"
+LOG_FILE = "steps.jsonl"
+
+
+class DivergedError(RuntimeError):
+    """A loss that is no number any more."""
+
+
+def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The share of the peak learning rate at a step counted from 0, of `steps` in all."""
+    warmup = math.ceil(config.warmup_share * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(steps - warmup, 1)
+    return {"none": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[config.decay]
+
+
+class Trainer:
+    """One run: a candidate model, its questions, and a folder that holds its log, its resume point and its weights.
+
+    `fit_nll` scores the model after each epoch: the NLL on the fit split in nats per question.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        model: CandidateModel,
+        questions: Sequence[TrainingQuestion],
+        fit_nll: Callable[[], float],
+        folder: Path,
+    ) -> None:
+        self._config = config
+        self._model = model
+        self._questions = questions
+        self._fit_nll = fit_nll
+        self._folder = folder
+        self._method = METHODS[config.method]
+        self._parameters = model.adapter_tensors()
+        optimizer = config.optimizer
+        self._optimizer = AdamW(
+            list(self._parameters.values()),
+            lr=optimizer.learning_rate,
+            betas=optimizer.betas,
+            weight_decay=optimizer.weight_decay,
+        )
+        epochs = (self._steps_of(epoch) for epoch in range(config.training.epochs))
+        self.steps = sum(len(steps) for steps in epochs)
+
+    def run(self, console: Console) -> Progress:
+        """Train to the end, from the resume point in the folder if there is one.
+
+        The folder's `adapter.safetensors` then holds the weights of the epoch that the configuration keeps.
+
+        Raises:
+            DivergedError: the loss is no finite number.
+        """
+        progress = Progress()
+        if (self._folder / CHECKPOINT_FILE).is_file():
+            progress = load_checkpoint(self._folder, self._parameters, self._optimizer)
+            console.print(f"resumed at step {progress.step} of {self.steps}", highlight=False)
+        with TrainingProgress(self.steps, progress.step, console) as display, self._log(progress) as log:
+            while progress.epoch < self._config.training.epochs:
+                progress = self._run_epoch(progress, display, log)
+        self._model.load_adapter_tensors(load_file(self._folder / ADAPTER_FILE))
+        return progress
+
+    def _run_epoch(self, progress: Progress, display: TrainingProgress, log: TextIO) -> Progress:
+        self._model.train()
+        for step in self._steps_of(progress.epoch)[progress.epoch_step :]:
+            report = self._run_step(step, progress)
+            display.step(report)
+            log.write(json.dumps(asdict(report)) + "\n")
+            progress = progress.model_copy(update={
+                "epoch_step": progress.epoch_step + 1,
+                "step": report.step,
+                "seconds": progress.seconds + report.seconds,
+                "tokens": progress.tokens + report.tokens,
+            })
+            if report.step % self._config.training.checkpoint_steps == 0:
+                self._save(progress, log)
+        return self._finish_epoch(progress, display, log)
+
+    def _finish_epoch(self, progress: Progress, display: TrainingProgress, log: TextIO) -> Progress:
+        self._model.eval()
+        nll = self._fit_nll()
+        progress = progress.model_copy(
+            update={"epoch": progress.epoch + 1, "epoch_step": 0, "fit_nll": (*progress.fit_nll, nll)}
+        )
+        if self._config.training.keep_epoch == "last" or progress.best_epoch == progress.epoch - 1:
+            save_tensors(self._folder / ADAPTER_FILE, self._parameters)
+        self._save(progress, log)
+        display.say(f"epoch {progress.epoch}: NLL on the fit split {nll:.4f}")
+        return progress
+
+    def _run_step(self, questions: Sequence[TrainingQuestion], progress: Progress) -> StepReport:
+        start = time.perf_counter()
+        step = progress.step + 1
+        rate = self._config.optimizer.learning_rate * learning_rate_share(self._config.optimizer, step - 1, self.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        losses: Counter[str] = Counter()
+        correct, feu, tokens = 0, [], 0
+        for batch in forwards(questions, self._config.training.accumulation):
+            placed = batch.to(self._model.device)
+            output = self._model(placed.tokens)
+            terms = self._method.losses(output, placed, self._config.adapter, self._config.loss, step)
+            if not torch.isfinite(terms.total):
+                raise DivergedError(f"the loss of step {step} is {terms.total.item()}; a lower learning rate may help")
+            terms.total.backward()
+            losses.update({"loss": terms.total.item()} | {name: part.item() for name, part in terms.parts.items()})
+            correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
+            feu += [] if output.feu is None else output.feu.tolist()
+            tokens += int(batch.tokens.real.sum())
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._config.optimizer.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return StepReport(
+            step, progress.epoch, rate, dict(losses), correct / len(questions),
+            sum(feu) / len(feu) if feu else None, tokens, time.perf_counter() - start,
+        )
+
+    def _steps_of(self, epoch: int) -> list[list[TrainingQuestion]]:
+        training = self._config.training
+        return epoch_steps(self._questions, training.batch_questions, training.seed, epoch)
+
+    def _save(self, progress: Progress, log: TextIO) -> None:
+        log.flush()
+        save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
+
+    def _log(self, progress: Progress) -> TextIO:
+        """The step log, cut back to the resume point: steps after it are taken again."""
+        path = self._folder / LOG_FILE
+        kept = path.read_text().splitlines(keepends=True)[: progress.step] if path.is_file() else []
+        path.write_text("".join(kept))
+        return path.open("a")

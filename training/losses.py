@@ -1,0 +1,50 @@
+"""The training losses: pure functions on tensors, each with its equation in the UQ4CT paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from model_store.adapters.router import Routing
+
+
+def cross_entropy(logits: Tensor, answers: Tensor) -> Tensor:
+    """Cross entropy over the candidates in nats, the CE of equation 11, for each question: [B].
+
+    `logits` [B, C] with -inf at absent candidates, `answers` [B].
+    """
+    return F.cross_entropy(logits.float(), answers, reduction="none")
+
+
+def calibration_loss(feu: Tensor, correct: Tensor) -> Tensor:
+    """The squared distance between FEU [B] and the indicator of a right answer [B] (equation 10): [B].
+
+    The indicator is a target, not a path for gradients; they reach the routers through FEU alone.
+    """
+    return (correct.detach().to(feu.dtype) - feu).square()
+
+
+def load_balance_loss(
+    routing: Sequence[Routing], real: Tensor, form: Literal["argmax", "top_k"], top_k: int
+) -> Tensor:
+    """N * sum_i F_i P_i (equations 13 and 14), without its coefficient.
+
+    `real` [B, T] marks the tokens that count. F is the share of tokens sent to an expert, P its mean probability by the
+    full softmax. `argmax` counts each token's first expert, layer by layer, and averages the layers: 1 when balanced.
+    `top_k` is MixLoRA's form: all kept experts count, over the tokens of all layers together: k when balanced.
+    """
+    probabilities = torch.stack([layer.probabilities[real] for layer in routing])  # [L, tokens, N]
+    experts = probabilities.shape[-1]
+    chosen = probabilities.topk(1 if form == "argmax" else top_k, dim=-1).indices
+    sent = F.one_hot(chosen, experts).sum(dim=-2).to(probabilities.dtype)
+    if form == "argmax":
+        return experts * (sent.mean(dim=1) * probabilities.mean(dim=1)).sum(dim=-1).mean()
+    return experts * (sent.mean(dim=(0, 1)) * probabilities.mean(dim=(0, 1))).sum()
+
+
+def calibration_weight(beta: float, step: int, ramp_steps: int) -> float:
+    """Beta at a step counted from 1: constant, or ramped linearly over the first `ramp_steps` (equation 12)."""
+    return beta if ramp_steps == 0 else beta * min(1.0, step / ramp_steps)

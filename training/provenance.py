@@ -1,0 +1,23 @@
+"""Which code made a run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+
+def code_commit() -> str | None:
+    """The commit of the checkout this code runs from, with `+changes` if it was changed since; None elsewhere."""
+    head = _git("rev-parse", "HEAD")
+    if head is None:
+        return None
+    return f"{head}+changes" if _git("status", "--porcelain", "--untracked-files=no") else head
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

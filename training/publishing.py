@@ -1,0 +1,122 @@
+"""A finished run into the model store: calibrated, scored, with all that is needed to interpret it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from safetensors.torch import load_file
+
+from model_store.adapters.config import AdapterConfig
+from model_store.candidate_model import add_adapter
+from model_store.posteriors.config import PointConfig
+from model_store.posteriors.point import PointPosterior
+from model_store.predictor import Predictor
+from model_store.questions import Question
+from model_store.storage.manifest import (
+    Manifest,
+    ManifestDraft,
+    NoCalibration,
+    Provenance,
+    TemperatureCalibration,
+)
+from model_store.storage.manifest import Splits as SplitSizes
+from model_store.storage.registry import Registry
+from training.calibration import fit_calibration, measure_batch_company, sample_split
+from training.data.loading import load_splits
+from training.data.splits import Splits
+from training.evaluation import ScoredAnswers, answers_of, compute_scores, reference_histograms, score_answers
+from training.figures import reliability_diagram
+from training.loop import ADAPTER_FILE
+from training.runs import RunError, TrainedRun, load_run
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """What was stored, and the answers to the test split: of the base model alone, and as they are served."""
+
+    manifest: Manifest
+    untrained: ScoredAnswers
+    served: ScoredAnswers
+
+
+def publish_run(
+    folder: Path, registry: Registry, console: Console, *, calibrated: bool = True, promote: bool = False
+) -> Publication:
+    """Score a finished run and store it as the next version of its name.
+
+    The temperature comes from the fit split, the reference histograms from the guarantee split, the scores from the
+    test split; nothing is fitted on what is reported.
+
+    Raises:
+        RunError: the folder holds no finished run, or its data have changed since.
+    """
+    run = load_run(folder)
+    splits = load_run_splits(run)
+    untrained = _answer_untrained(run, splits.test, console)
+    predictor = Predictor(run.model, PointPosterior(), 1.0)
+    budget = run.config.training.evaluation_batch_tokens
+    fit = sample_split(predictor, splits.fit, budget, console, "fit split")
+    guarantee = sample_split(predictor, splits.guarantee, budget, console, "guarantee split")
+    test = sample_split(predictor, splits.test, budget, console, "test split")
+    calibration = fit_calibration(fit, splits.fit) if calibrated else NoCalibration()
+    temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
+    answers = answers_of(test, splits.test, temperature)
+    served = score_answers(answers, splits.test)
+    draft = ManifestDraft(
+        name=run.config.name,
+        method=run.config.method,
+        dtype=run.result.dtype,
+        base=run.result.base,
+        adapter=run.config.adapter,
+        scoring=run.config.scoring,
+        posterior=PointConfig(kind="point"),
+        calibration=calibration,
+        scores_before=compute_scores(score_answers(answers_of(test, splits.test, 1.0), splits.test)),
+        scores_after=compute_scores(served),
+        scores_untrained=compute_scores(untrained),
+        reference_histograms=reference_histograms(
+            score_answers(answers_of(guarantee, splits.guarantee, temperature), splits.guarantee)
+        ),
+        batch_company=measure_batch_company(predictor, splits.test, answers, temperature, run.result.dtype, console),
+        provenance=_provenance(run),
+    )
+    diagram = reliability_diagram(served, f"{run.config.name}, test split")
+    tensors = load_file(folder / ADAPTER_FILE)
+    manifest = registry.publish(draft, tensors, {"reliability.png": diagram}, promote=promote)
+    return Publication(manifest, untrained, served)
+
+
+def load_run_splits(run: TrainedRun) -> Splits:
+    """The splits of a run.
+
+    Raises:
+        RunError: the data are not those that it was trained on.
+    """
+    splits, _ = load_splits(run.config.data)
+    if splits.digest != run.result.data_digest:
+        raise RunError(f"the data have changed since the run: {splits.digest} now, {run.result.data_digest} then")
+    return splits
+
+
+def _answer_untrained(run: TrainedRun, questions: Sequence[Question], console: Console) -> ScoredAnswers:
+    """The base model's own answers: plain LoRA before its first step adds nothing."""
+    plain = AdapterConfig(experts=1, top_k=1, rank=1)
+    model = add_adapter(run.base, plain, run.config.scoring, adapter="untrained", tuner=run.model.tuner)
+    predictor = Predictor(model, PointPosterior(), 1.0)
+    budget = run.config.training.evaluation_batch_tokens
+    samples = sample_split(predictor, questions, budget, console, "untrained")
+    return score_answers(answers_of(samples, questions, 1.0), questions)
+
+
+def _provenance(run: TrainedRun) -> Provenance:
+    result = run.result
+    return Provenance(
+        recipe=run.config.model_dump(mode="json"),
+        code_commit=result.code_commit,
+        seed=run.config.training.seed,
+        splits=SplitSizes(train=result.train, fit=result.fit, guarantee=result.guarantee, test=result.test),
+        data_digest=result.data_digest,
+    )

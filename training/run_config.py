@@ -1,0 +1,130 @@
+"""Every knob of a training run, with its unit and range; recipes bind to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from model_store.adapters.config import AdapterConfig
+from model_store.base_models import EMBEDDED
+from model_store.frozen import Frozen
+from model_store.scoring.config import ClozeConfig, ScoringConfig
+from training.data.config import DataConfig
+from training.loss_config import LossConfig
+from training.methods import METHODS
+
+
+class ConfigError(ValueError):
+    """A recipe that cannot be run; the message names the field and the value."""
+
+
+class BaseModelConfig(Frozen):
+    """Which base model, and how it is computed."""
+
+    name: str = Field(default=EMBEDDED, description="the embedded model, a folder, or a hub id")
+    revision: str | None = Field(default=None, description="commit or tag of a hub id")
+    device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="of the frozen base")
+
+
+class OptimizerConfig(Frozen):
+    """AdamW and its schedule."""
+
+    learning_rate: float = Field(default=2e-4, gt=0, description="peak, per optimizer step")
+    weight_decay: float = Field(default=0.0, ge=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="share of all steps in linear warm-up")
+    decay: Literal["none", "linear", "cosine"] = Field(default="linear", description="after the warm-up, down to 0")
+    clip_norm: float = Field(default=1.0, gt=0, description="largest gradient norm")
+
+
+class TrainingConfig(Frozen):
+    """How long and in what portions."""
+
+    epochs: int = Field(default=3, ge=1, le=1000, description="passes over the training questions")
+    batch_questions: int = Field(default=16, ge=1, description="questions in an optimizer step")
+    accumulation: int = Field(default=1, ge=1, description="forwards in an optimizer step; divides batch_questions")
+    seed: int = Field(default=0, ge=0, description="of initialisation, order and dropout")
+    keep_epoch: Literal["last", "best"] = Field(default="best", description="best = lowest NLL on the fit split")
+    checkpoint_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
+    evaluation_batch_tokens: int = Field(default=2048, ge=1, description="tokens in an evaluation forward, with padding")
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainingConfig:
+        if self.batch_questions % self.accumulation:
+            raise ValueError(f"accumulation {self.accumulation} does not divide batch_questions {self.batch_questions}")
+        return self
+
+
+class RunConfig(Frozen):
+    """One training run."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run and of the published adapter")
+    method: str = Field(description="one of the methods table")
+    base: BaseModelConfig = BaseModelConfig()
+    data: DataConfig = Field(discriminator="source")
+    scoring: ScoringConfig = ClozeConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> RunConfig:
+        if self.method not in METHODS:
+            raise ValueError(f"method {self.method!r} is not one of {', '.join(sorted(METHODS))}")
+        METHODS[self.method].check(self.adapter, self.loss)
+        return self
+
+
+def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Read a recipe and apply overrides of the form `section.field=value` (values are YAML).
+
+    Raises:
+        ConfigError: the file is no YAML mapping, an override has no `=`, or a field is unknown or out of range.
+    """
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of fields, not {type(record).__name__}")
+    for override in overrides:
+        _override(record, override)
+    return parse_run_config(record, str(path))
+
+
+def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
+    """Validate a recipe; `origin` stands before each complaint.
+
+    Raises:
+        ConfigError: a field is missing, unknown or out of range.
+    """
+    try:
+        return RunConfig.model_validate(record)
+    except ValidationError as error:
+        complaints = [
+            f"  {'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']} (got {_shown(item['input'])})"
+            for item in error.errors()
+        ]
+        raise ConfigError("\n".join([f"{origin}:", *complaints])) from error
+
+
+def _shown(value: object) -> str:
+    return "a whole section" if isinstance(value, dict | Frozen) else repr(value)[:80]
+
+
+def _override(record: dict[str, Any], override: str) -> None:
+    path, equals, value = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(f"override {override!r} is not of the form section.field=value")
+    *sections, field = path.split(".")
+    for section in sections:
+        inner = record.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"override {override!r}: {section!r} is not a section")
+        record = inner
+    record[field] = yaml.safe_load(value)

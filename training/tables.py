@@ -1,0 +1,55 @@
+"""Scores as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from model_store.storage.manifest import Interval, Scores
+
+
+def score_table(columns: Mapping[str, Scores], title: str) -> Table:
+    """One column a set of scores; ECE stands beside its noise floor, intervals are 95 % bootstrap intervals."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("score")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for label, show in _ROWS.items():
+        table.add_row(label, *(show(scores) for scores in columns.values()))
+    return table
+
+
+def difference_table(differences: Mapping[str, tuple[float, Interval]], title: str) -> Table:
+    """Paired differences; an interval without 0 is marked."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("difference")
+    table.add_column("value and 95 % interval", justify="right")
+    table.add_column("excludes 0")
+    for name, (value, interval) in differences.items():
+        shown = f"{value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+        table.add_row(name, shown, "yes" if interval.low > 0 or interval.high < 0 else "no")
+    return table
+
+
+def _with(value: float, interval: Interval) -> str:
+    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _maybe(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+_ROWS = {
+    "questions": lambda s: str(s.questions),
+    "accuracy": lambda s: _with(s.accuracy, s.accuracy_interval),
+    "ECE (15 bins)": lambda s: _with(s.ece, s.ece_interval),
+    "ECE noise floor (mean, p95)": lambda s: f"{s.ece_noise_floor:.3f}, {s.ece_noise_floor_p95:.3f}",
+    "NLL (nats)": lambda s: _with(s.nll, s.nll_interval),
+    "Brier": lambda s: _with(s.brier, s.brier_interval),
+    "AUROC of confidence": lambda s: _maybe(s.auroc_confidence),
+    "AUROC of FEU": lambda s: _maybe(s.auroc_feu),
+    "ECE of FEU": lambda s: _maybe(s.ece_feu),
+    "mean FEU": lambda s: _maybe(s.mean_feu),
+    "area under risk-coverage": lambda s: f"{s.area_under_risk_coverage:.3f}",
+}
