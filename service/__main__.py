@@ -1,0 +1,93 @@
+"""python -m service serve | check: every setting is an environment variable and a flag of the same name."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import inspect
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
+
+import typer
+from prometheus_client import CollectorRegistry
+
+from model_store.base_models import BaseModelError
+from model_store.storage.errors import StoreError
+from model_store.storage.registry import Registry
+from service.app import create_app
+from service.engine.failures import BudgetTooSmallError
+from service.engine.predictor import check_answer
+from service.engine.worker import WARM_UP
+from service.loading import choose_reference, load_adapter
+from service.serving import serve as serve_app
+from service.settings import Settings, SettingsError, read_settings
+from service.telemetry.logs import log_to_stderr
+from service.telemetry.request_ids import TimeOrderedIds
+
+_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError)
+
+cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+def serve(settings: Settings) -> None:
+    """Answer questions over HTTP until SIGTERM."""
+    log_to_stderr(settings.log_level)
+    adapters = Registry(settings.model_store_dir)
+    load = partial(load_adapter, settings, adapters, choose_reference(settings, adapters))
+    ids = TimeOrderedIds(time.time, secrets.randbits)
+    asyncio.run(serve_app(create_app(load, adapters, settings, CollectorRegistry(), ids), settings))
+
+
+def check(settings: Settings) -> None:
+    """Load the model, answer one question, print the answer and exit."""
+    log_to_stderr(settings.log_level)
+    adapters = Registry(settings.model_store_dir)
+    predictor = load_adapter(settings, adapters, choose_reference(settings, adapters))
+    (answer,) = predictor.answer([predictor.encode(WARM_UP)])
+    check_answer(answer, len(WARM_UP.options))
+    shown = {"model": predictor.manifest.reference, "question": WARM_UP.text, "options": WARM_UP.options}
+    typer.echo(json.dumps(shown | dataclasses.asdict(answer)))
+
+
+def _command(run: Callable[[Settings], None]) -> Callable[..., None]:
+    """A command with one flag for every field of `Settings`, whose variable typer reads and shows in the help."""
+
+    def command(**flags: str | None) -> None:
+        try:
+            run(read_settings(os.environ, {name: value for name, value in flags.items() if value is not None}))
+        except _REFUSALS as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from error
+
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_flag(name))
+        for name in Settings.model_fields
+    ]
+    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    setattr(command, "__signature__", inspect.Signature(parameters))  # noqa: B010  # unknown to type checkers
+    return command
+
+
+def _flag(name: str) -> object:
+    field = Settings.model_fields[name]
+    default = "unset" if field.default is None else str(field.default)
+    option = typer.Option(
+        f"--{name.replace('_', '-')}",
+        envvar=name.upper(),
+        metavar="VALUE",
+        help=f"{field.description} (default: {default})",
+    )
+    return Annotated[str | None, option]
+
+
+for _run in (serve, check):
+    cli.command()(_command(_run))
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,173 @@
+"""Everything that can go wrong, as problem documents (RFC 9457, application/problem+json)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from model_store.questions import QuestionError
+from model_store.scoring.encoding import QuestionTooLongError
+from service.engine.failures import DrainingError, ForwardFailedError, NotReadyError, QueueFullError
+from service.schemas import FieldError, Problem
+
+MEDIA_TYPE = "application/problem+json"
+_TYPE_PREFIX = "urn:uq4ct:problem:"
+_SHOWN_ERRORS = 20
+_SHOWN_CHARACTERS = 120
+_RETRY_SOON = {"Retry-After": "1"}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: the last part of its `type`, its status and its title."""
+
+    slug: str
+    status: int
+    title: str
+
+
+MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
+UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
+MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered, but not loaded here")
+TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
+NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
+INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
+QUESTION_TOO_LONG = Kind("question-too-long", 422, "The question is longer than the model's window")
+QUEUE_FULL = Kind("queue-full", 429, "Too many questions are waiting")
+CLIENT_GONE = Kind("client-gone", 499, "The client closed the request")  # nginx's code; seen in metrics and logs only
+INTERNAL = Kind("internal-error", 500, "The service failed")
+FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
+NOT_READY = Kind("not-ready", 503, "The service is not ready")
+DRAINING = Kind("draining", 503, "The service is shutting down")
+
+
+class ProblemError(HTTPException):
+    """A problem on its way to the client; an HTTPException because FastAPI lets only those pass everywhere."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        errors: Iterable[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+        **counts: int,
+    ) -> None:
+        super().__init__(kind.status, detail, headers)
+        self.kind = kind
+        self.errors = list(errors)
+        self.counts = counts
+
+    def document(self, request_id: str) -> Problem:
+        """The problem as the client of this request sees it."""
+        return Problem(
+            type=_TYPE_PREFIX + self.kind.slug,
+            title=self.kind.title,
+            status=self.kind.status,
+            detail=self.detail,
+            request_id=request_id,
+            errors=self.errors,
+            **self.counts,
+        )
+
+
+INTERNAL_ERROR = ProblemError(INTERNAL, "an unforeseen error; the request id finds it in the logs")
+
+
+def explain(error: Exception) -> ProblemError:
+    """What a client is told of an exception; anything unforeseen is logged and told as an internal error."""
+    match error:
+        case ProblemError():
+            problem = error
+        case QuestionError():
+            problem = invalid_fields([FieldError(field=shown(error.field), message=shown(error.message))])
+        case QuestionTooLongError():
+            problem = ProblemError(QUESTION_TOO_LONG, str(error), tokens=error.tokens, limit=error.limit)
+        case QueueFullError():
+            retry = {"Retry-After": str(error.retry_after)}
+            problem = ProblemError(QUEUE_FULL, str(error), headers=retry, limit=error.limit)
+        case NotReadyError():
+            problem = ProblemError(NOT_READY, f"the model is {error}", headers=_RETRY_SOON)
+        case DrainingError():
+            problem = ProblemError(DRAINING, str(error), headers={**_RETRY_SOON, "Connection": "close"})
+        case ForwardFailedError():
+            problem = ProblemError(FORWARD_FAILED, str(error))
+        case _:
+            logger.error("unforeseen error", exc_info=error)
+            problem = INTERNAL_ERROR
+    return problem
+
+
+def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:
+    """The problem of one or more fields; names the first in its detail."""
+    return ProblemError(INVALID_FIELD, f"{errors[0].field}: {errors[0].message}", errors[:_SHOWN_ERRORS])
+
+
+def field_errors(errors: Sequence[ErrorDetails | Any], skip: int = 0) -> list[FieldError]:
+    """Pydantic's errors without the client's values; `skip` leading parts of a location are not of the body."""
+    return [
+        FieldError(
+            field=shown(".".join(str(part) for part in error["loc"][skip:]) or "body"), message=shown(error["msg"])
+        )
+        for error in errors[:_SHOWN_ERRORS]
+    ]
+
+
+def shown(text: str) -> str:
+    """A client's text in a problem: short, and without lone surrogates, which no encoding takes."""
+    return text[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+
+
+def problem_response(problem: ProblemError, request_id: str) -> Response:
+    """The response that carries a problem document."""
+    body = json.dumps(problem.document(request_id).model_dump())
+    return Response(body, problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+def declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI `responses` of a route that can end in these problems."""
+    declared: dict[int | str, dict[str, Any]] = {}
+    for kind in kinds:
+        known = declared.get(kind.status)
+        response = {
+            "description": f"{known['description']}; {kind.title}" if known else kind.title,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if kind.status in (429, 503):
+            response["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+        declared[kind.status] = response
+    return declared
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every exception of a route with a problem document."""
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, ProblemError):
+        return problem_response(error, request.state.request_id)
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"{type(error).__name__} is not an HTTPException") from error
+    # From the router: no such path, or no such method on it.
+    kind = Kind(error.detail.lower().replace(" ", "-"), error.status_code, error.detail)
+    problem = ProblemError(kind, f"{request.method} {shown(request.url.path)}", headers=error.headers)
+    return problem_response(problem, request.state.request_id)
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"{type(error).__name__} is not a RequestValidationError") from error
+    problem = invalid_fields(field_errors(error.errors(), skip=1))
+    return problem_response(problem, request.state.request_id)

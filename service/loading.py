@@ -1,0 +1,35 @@
+"""From settings to a loaded adapter; the only place where the service meets torch's settings and the base model."""
+
+from __future__ import annotations
+
+import torch
+
+from model_store.predictor import PublishedPredictor, load_predictor
+from model_store.storage.registry import Registry
+from service.settings import Settings, SettingsError
+
+
+def choose_reference(settings: Settings, adapters: Registry) -> str:
+    """The adapter to serve: DEFAULT_MODEL, or the only name that is registered.
+
+    Raises:
+        SettingsError: DEFAULT_MODEL is not set and there is not exactly one name.
+        InvalidReferenceError, UnknownAdapterError: DEFAULT_MODEL is not registered.
+    """
+    if settings.default_model is not None:
+        adapters.resolve(settings.default_model)
+        return settings.default_model
+    names = sorted({name for name, _ in adapters.references()})
+    if len(names) != 1:
+        found = ", ".join(names) if names else "no adapter at all"
+        raise SettingsError(f"DEFAULT_MODEL: is not set, and MODEL_STORE_DIR {adapters.root} holds {found}")
+    return names[0]
+
+
+def load_adapter(settings: Settings, adapters: Registry, reference: str) -> PublishedPredictor:
+    """Load an adapter and its base model as the settings say; raises as `load_predictor`."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    return load_predictor(
+        adapters, reference, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir
+    )

@@ -1,0 +1,36 @@
+"""GET /health/live: the process runs. GET /health/ready: the replica wants questions."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from service.context import ContextOf
+from service.engine.engine import State
+from service.errors import DRAINING, NOT_READY, ProblemError, declare
+from service.schemas import Live, Ready
+
+_REASONS = {
+    State.LOADING: (NOT_READY, "the model is being loaded"),
+    State.UNLOADABLE: (NOT_READY, "the model could not be loaded"),
+    State.FAILING: (NOT_READY, "the last forwards failed"),
+    State.LEAVING: (DRAINING, "the replica is about to shut down"),
+    State.DRAINING: (DRAINING, "the replica is shutting down"),
+}
+
+router = APIRouter(prefix="/health", tags=["health"])
+
+
+@router.get("/live")
+async def live() -> Live:
+    """Whether the process runs; answered also while it loads, drains or is busy."""
+    return Live()
+
+
+@router.get("/ready", responses=declare(NOT_READY, DRAINING))
+async def ready(context: ContextOf) -> Ready:
+    """Whether a balancer should send questions here: the model is loaded and warm, and the process is staying."""
+    state = context.engine.state
+    if state is not State.READY:
+        kind, detail = _REASONS[state]
+        raise ProblemError(kind, detail, headers={"Retry-After": "1"})
+    return Ready(model=context.engine.require_predictor().manifest.reference)

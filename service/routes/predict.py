@@ -1,0 +1,168 @@
+"""POST /predict and /predict/batch: one door to the engine for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from fastapi import APIRouter, Request
+from pydantic import ValidationError
+
+from model_store.questions import LABELS, Question
+from service.context import Context, ContextOf
+from service.engine.failures import DrainingError, NotReadyError, QueueFullError
+from service.engine.predictor import Served
+from service.errors import (
+    CLIENT_GONE,
+    DRAINING,
+    FORWARD_FAILED,
+    INTERNAL,
+    INVALID_FIELD,
+    MALFORMED_JSON,
+    MODEL_NOT_LOADED,
+    NOT_JSON,
+    NOT_READY,
+    QUESTION_TOO_LONG,
+    QUEUE_FULL,
+    TOO_LARGE,
+    UNKNOWN_MODEL,
+    ProblemError,
+    declare,
+    explain,
+    field_errors,
+    invalid_fields,
+)
+from service.schemas import (
+    BatchRequest,
+    BatchResponse,
+    FieldError,
+    LabelProbability,
+    Option,
+    PredictRequest,
+    PredictResponse,
+    Uncertainty,
+)
+from service.strict_json import StrictJsonRoute
+
+T = TypeVar("T")
+
+_REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, INTERNAL, NOT_READY, DRAINING)
+_UNANSWERED = (UNKNOWN_MODEL, MODEL_NOT_LOADED, QUESTION_TOO_LONG, FORWARD_FAILED)
+_REJECTIONS = {QUEUE_FULL: "queue_full", NOT_READY: "not_ready", DRAINING: "draining", CLIENT_GONE: "client_gone"}
+
+router = APIRouter(route_class=StrictJsonRoute, tags=["predict"])
+
+
+@router.post("/predict", responses=declare(*_REFUSED, *_UNANSWERED))
+async def predict(request: Request, body: PredictRequest, context: ContextOf) -> PredictResponse:
+    """Answer one question."""
+    (outcome,) = await answer_items(request, context, [body])
+    if isinstance(outcome, ProblemError):
+        raise outcome
+    return outcome
+
+
+@router.post("/predict/batch", responses=declare(*_REFUSED))
+async def predict_batch(request: Request, body: BatchRequest, context: ContextOf) -> BatchResponse:
+    """Answer several questions, each by itself: a result is an answer or a problem, in the order of the questions.
+
+    Either all of them are admitted or the whole batch is refused.
+    """
+    limit = context.settings.max_client_batch_size
+    if not body.questions:
+        raise invalid_fields([FieldError(field="questions", message="is empty")])
+    if len(body.questions) > limit:
+        raise ProblemError(TOO_LARGE, f"{len(body.questions)} questions in a batch of at most {limit}", limit=limit)
+    outcomes = await answer_items(request, context, [_read_item(item) for item in body.questions])
+    request_id = request.state.request_id
+    return BatchResponse(
+        results=[item.document(request_id) if isinstance(item, ProblemError) else item for item in outcomes]
+    )
+
+
+async def answer_items(
+    request: Request, context: Context, items: Sequence[PredictRequest | ProblemError]
+) -> list[PredictResponse | ProblemError]:
+    """Answer each item or say why not, in order; an item that is a problem already stays one.
+
+    Raises:
+        ProblemError: none is answered: not ready, draining, queue full, or the client has gone.
+    """
+    try:
+        context.engine.require_predictor()
+        prepared = await asyncio.to_thread(_prepare, context, items)
+        questions = [item for item in prepared if isinstance(item, Question)]
+        served = iter(await _unless_gone(request, context.engine.submit(questions)))
+    except (NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
+        problem = explain(error)
+        context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
+        raise problem from error
+    return [_respond(context, item, next(served)) if isinstance(item, Question) else item for item in prepared]
+
+
+def _read_item(item: object) -> PredictRequest | ProblemError:
+    try:
+        return PredictRequest.model_validate(item)
+    except ValidationError as error:
+        return invalid_fields(field_errors(error.errors(include_url=False)))
+
+
+def _prepare(context: Context, items: Sequence[PredictRequest | ProblemError]) -> list[Question | ProblemError]:
+    """Check what needs a look at every character or at the model store, off the event loop."""
+    return [item if isinstance(item, ProblemError) else _to_question(context, item) for item in items]
+
+
+def _to_question(context: Context, body: PredictRequest) -> Question | ProblemError:
+    try:
+        context.check_model(body.model)
+        return Question("", body.question, tuple(body.options), body.context)
+    except Exception as error:
+        return explain(error)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The result of `work`, which is cancelled when the client closes the connection.
+
+    Raises:
+        ProblemError: the client has gone.
+    """
+    answer = asyncio.create_task(work)
+    gone = asyncio.create_task(_wait_for_disconnect(request))
+    try:
+        await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise ProblemError(CLIENT_GONE, "closed before the answer")
+        return answer.result()
+    finally:
+        answer.cancel()
+        gone.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
+async def _wait_for_disconnect(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _respond(context: Context, question: Question, outcome: Served | Exception) -> PredictResponse | ProblemError:
+    if isinstance(outcome, Exception):
+        problem = explain(outcome)
+        if problem.kind is QUESTION_TOO_LONG:
+            context.metrics.rejected.labels("question_too_long").inc()
+        return problem
+    answer, manifest = outcome.answer, outcome.manifest
+    context.metrics.count_prediction(manifest, answer)
+    return PredictResponse(
+        prediction_id=context.prediction_ids.new(),
+        model=manifest.reference,
+        method=manifest.method,
+        option=Option(index=answer.option, label=LABELS[answer.option], text=question.options[answer.option]),
+        confidence=answer.confidence,
+        probabilities=[
+            LabelProbability(label=label, probability=probability)
+            for label, probability in zip(LABELS, answer.probabilities, strict=False)
+        ],
+        feu=answer.feu,
+        uncertainty=Uncertainty(total=answer.total, aleatoric=answer.aleatoric, epistemic=answer.epistemic),
+    )

@@ -1,0 +1,197 @@
+"""What goes over the wire; `/openapi.json` is made of these."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+
+from model_store.base_identity import BaseIdentity
+from model_store.questions import MAX_OPTIONS, MIN_OPTIONS
+from model_store.storage.manifest import BatchCompany, CalibrationRecord, Manifest, ReferenceHistograms, Scores
+
+REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9_-]{1,64})?$"
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Nats = Annotated[float, Field(ge=0)]
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+class Body(BaseModel):
+    """A JSON object with these fields and no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PredictRequest(Body):
+    """One multiple-choice question.
+
+    Lengths and distinctness are declared here for readers and enforced by `model_store.questions`, which has the
+    one set of rules.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"question": "Which metal is liquid at room temperature?", "options": ["Iron", "Mercury"]}]
+        }
+    )
+
+    question: str = Field(description="the text of the question, not empty", json_schema_extra={"minLength": 1})
+    options: list[str] = Field(
+        description="distinct texts, none of them empty",
+        json_schema_extra={"minItems": MIN_OPTIONS, "maxItems": MAX_OPTIONS, "uniqueItems": True},
+    )
+    context: str | None = Field(None, description="a passage that the question is about")
+    model: str | None = Field(
+        None, pattern=REFERENCE_PATTERN, description="name (its production version) or name@version; null = the default"
+    )
+
+
+class BatchRequest(Body):
+    """Several questions; each is checked and answered by itself."""
+
+    questions: list[SkipValidation[PredictRequest]] = Field(json_schema_extra={"minItems": 1})
+
+
+class Option(Body):
+    """The chosen option."""
+
+    index: int = Field(ge=0, description="position among the options")
+    label: str = Field(description="letter of that position, from A")
+    text: str
+
+
+class LabelProbability(Body):
+    """The probability of one option."""
+
+    label: str
+    probability: Probability
+
+
+class Uncertainty(Body):
+    """Entropies in nats; the two parts are null where one pass cannot tell them apart."""
+
+    total: Nats = Field(description="entropy of the mean of the samples")
+    aleatoric: Nats | None = Field(description="mean of the entropies of the samples")
+    epistemic: Nats | None = Field(description="mutual information of option and sample")
+
+
+class PredictResponse(Body):
+    """An answer and how sure it is."""
+
+    prediction_id: str = Field(description="UUID of version 7, ordered by time")
+    model: str = Field(description="name@version of the adapter that answered")
+    method: str
+    option: Option
+    confidence: Probability = Field(description="probability of the chosen option")
+    probabilities: list[LabelProbability] = Field(description="in the order of the options; they add up to 1")
+    feu: float | None = Field(
+        description="functional uncertainty, share of routing mass that was kept: high = the routers are sure; "
+        "null for methods without routers"
+    )
+    uncertainty: Uncertainty
+
+
+class FieldError(Body):
+    """What is wrong with one field of the request."""
+
+    field: str
+    message: str
+
+
+class Problem(Body):
+    """A problem document (RFC 9457)."""
+
+    type: str = Field(description="identifies the kind of problem; stable")
+    title: str
+    status: int
+    detail: str
+    request_id: str = Field(description="also in the header X-Request-ID")
+    errors: list[FieldError] = Field(default=[], description="the offending fields, where there are any")
+    tokens: int | None = Field(None, exclude_if=_is_none, description="tokens of a question that is too long")
+    limit: int | None = Field(None, exclude_if=_is_none, description="the limit that the request is over")
+
+
+class BatchResponse(Body):
+    """One answer or problem for each question, in their order."""
+
+    results: list[PredictResponse | Problem]
+
+
+class Base(Body):
+    """The base model that an adapter stands on."""
+
+    name: str
+    revision: str | None
+    digest: str
+
+    @classmethod
+    def from_identity(cls, identity: BaseIdentity) -> Base:
+        """What may be told of a base model: of a local folder only its last name."""
+        path = PurePath(identity.name)
+        is_folder = path.is_absolute() or identity.name.startswith((".", "~"))
+        return cls(name=path.name if is_folder else identity.name, revision=identity.revision, digest=identity.digest)
+
+
+class ModelCard(Body):
+    """A registered adapter: what it is, how it scored, and what this replica does with it."""
+
+    name: str
+    version: int
+    aliases: list[str]
+    loaded: bool = Field(description="this replica holds it in memory")
+    ready: bool = Field(description="this replica answers with it now")
+    default: bool = Field(description="it answers requests that name no model")
+    method: str
+    digest: str = Field(description="of the adapter's weights")
+    base: Base
+    scores: Scores = Field(description="on the test split, as it answers")
+    scores_before: Scores | None = Field(description="on the test split, before calibration")
+    scores_untrained: Scores | None = Field(description="on the test split, base model without the adapter")
+    calibration: CalibrationRecord
+    reference_histograms: ReferenceHistograms
+    batch_company: BatchCompany
+
+    @classmethod
+    def from_manifest(cls, manifest: Manifest, aliases: list[str], *, loaded: bool, ready: bool) -> ModelCard:
+        """Show a manifest without the places it was made in; what is loaded is the default, until there are several."""
+        return cls(
+            name=manifest.name,
+            version=manifest.version,
+            aliases=aliases,
+            loaded=loaded,
+            ready=ready,
+            default=loaded,
+            method=manifest.method,
+            digest=manifest.adapter_digest,
+            base=Base.from_identity(manifest.base),
+            scores=manifest.scores_after,
+            scores_before=manifest.scores_before,
+            scores_untrained=manifest.scores_untrained,
+            calibration=manifest.calibration,
+            reference_histograms=manifest.reference_histograms,
+            batch_company=manifest.batch_company,
+        )
+
+
+class ModelList(Body):
+    """Everything in the model store."""
+
+    models: list[ModelCard]
+
+
+class Live(Body):
+    """The process runs."""
+
+    status: Literal["live"] = "live"
+
+
+class Ready(Body):
+    """The replica takes questions."""
+
+    status: Literal["ready"] = "ready"
+    model: str = Field(description="name@version of the default model")

@@ -1,0 +1,71 @@
+"""One uvicorn process around the app, and its orderly end on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.engine.engine import Engine
+from service.settings import Settings
+
+_SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what was admitted and return.
+
+    Raises:
+        Exception: whatever loading the model raised.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SECONDS_TO_SEND_ANSWERS,
+        )
+    )
+    # The task first runs when `serve` first waits, which is after uvicorn has set its own signal handlers.
+    supervisor = asyncio.create_task(_supervise(server, app.state.context.engine, settings.shutdown_grace_seconds))
+    try:
+        await server.serve()
+    finally:
+        supervisor.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervisor
+
+
+async def _supervise(server: uvicorn.Server, engine: Engine, grace: float) -> None:
+    """Stop the server when loading fails, or in steps after a signal: not ready, no new questions, exit."""
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    stop = asyncio.create_task(signals.get())
+    load = asyncio.create_task(engine.loaded())
+    try:
+        await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
+        if load.done():
+            load.result()
+        received = await stop
+        logger.info("leaving", extra={"signal": received.name})
+        engine.leave()
+        if received is signal.SIGTERM:  # a balancer needs time to notice; somebody at a keyboard does not
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(signals.get(), grace)  # a second signal ends the grace
+        await engine.drain()
+    finally:
+        server.should_exit = True
+        stop.cancel()
+        load.cancel()

@@ -1,0 +1,121 @@
+"""Every setting of the service: one environment variable and one command-line flag of the same name each."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_MISSPELT_SIMILARITY = 0.9  # of difflib, 0..1: one letter more, fewer or other in a name of ten
+
+
+class SettingsError(ValueError):
+    """Settings with which the service must not start; the message names every one of them."""
+
+
+class Settings(BaseSettings):
+    """How one replica runs; an unknown, mistyped or contradictory setting is an error at start."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, protected_namespaces=())
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on")
+    allow_public_without_keys: bool = Field(
+        False, description="listen on an address that is not loopback although requests need no key"
+    )
+    model_store_dir: Path = Field(
+        Path("model_store/artifacts/adapters"), description="folder of the registered adapters"
+    )
+    default_model: str | None = Field(
+        None,
+        description="name, name@version or name@alias that answers; not needed when a single name is registered",
+    )
+    base_cache_dir: Path | None = Field(None, description="folder where downloaded base models are kept")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:<index>")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="number format of the base model; auto = bfloat16 where the device computes in it, else float32",
+    )
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of a forward; unset = one for each core")
+    max_concurrent_requests: int = Field(
+        512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
+    )
+    max_batch_tokens: int = Field(
+        8192, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
+    )
+    max_client_batch_size: int = Field(64, ge=1, description="questions of one /predict/batch; above it: 413")
+    payload_limit: int = Field(2_000_000, ge=1, description="bytes of a request body; above it: 413")
+    shutdown_grace_seconds: float = Field(
+        5.0, ge=0, le=3600, description="seconds after SIGTERM in which /health/ready says 503 and questions are taken"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+
+    @model_validator(mode="after")
+    def _check(self) -> Settings:
+        if self.max_client_batch_size > self.max_concurrent_requests:
+            raise _contradiction(
+                f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than MAX_CONCURRENT_REQUESTS "
+                f"{self.max_concurrent_requests}: such a batch could never be admitted",
+            )
+        if not self.allow_public_without_keys and not _is_loopback(self.host):
+            raise _contradiction(
+                f"HOST {self.host!r} is not a loopback address and requests need no key: set "
+                "ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service keeps strangers out, "
+                "or listen on 127.0.0.1",
+            )
+        return self
+
+
+def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
+    """The settings of the process environment, overridden by `flags` (field name to text).
+
+    Raises:
+        SettingsError: a value has the wrong type or range, two contradict each other, or a variable of
+            `environ` is a setting's name misspelt.
+    """
+    problems = [f"{wrong}: is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    try:
+        return Settings(**flags)  # pyright: ignore[reportArgumentType]  # texts, converted by validation
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explain(error))) from error
+
+
+def _contradiction(message: str) -> PydanticCustomError:
+    return PydanticCustomError("contradiction", "{message}", {"message": message})
+
+
+def _explain(error: ValidationError) -> list[str]:
+    lines: list[str] = []
+    for problem in error.errors(include_url=False):
+        name = ".".join(str(part) for part in problem["loc"]).upper()
+        lines.append(f"{name}: {problem['msg']}, not {problem['input']!r}" if name else problem["msg"])
+    return lines
+
+
+def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Variables that look like a setting of several words; one-word names are too like those of other programs."""
+    names = [name.upper() for name in Settings.model_fields]
+    composed = [name for name in names if "_" in name]
+    pairs: list[tuple[str, str]] = []
+    for variable in environ:
+        if variable.upper() not in names:
+            close = difflib.get_close_matches(variable.upper(), composed, n=1, cutoff=_MISSPELT_SIMILARITY)
+            pairs.extend((variable, name) for name in close)
+    return pairs
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

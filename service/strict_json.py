@@ -1,0 +1,103 @@
+"""Request bodies: within the size limit, declared as JSON, and JSON in the strict sense of RFC 8259."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine
+from email.message import Message
+from typing import Any, NoReturn
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from service.context import context_of
+from service.errors import MALFORMED_JSON, NOT_JSON, TOO_LARGE, ProblemError, shown
+
+
+class StrictJsonRoute(APIRoute):
+    """A route whose body is read by `read_body` and `parse_json` in place of FastAPI's lenient reading."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's handler, given a request that reads strictly."""
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            check_content_type(request.headers.get("content-type"))
+            body = await read_body(request, context_of(request).settings.payload_limit)
+            return await handle(_StrictJsonRequest(request, body))
+
+        return handle_strictly
+
+
+class _StrictJsonRequest(Request):
+    """A request whose body has been read; FastAPI's way in for another JSON parser."""
+
+    def __init__(self, request: Request, body: bytes) -> None:
+        super().__init__(request.scope, request.receive)
+        self._read = body
+
+    async def body(self) -> bytes:
+        return self._read
+
+    async def json(self) -> object:
+        return parse_json(self._read)
+
+
+def check_content_type(given: str | None) -> None:
+    """Refuse a body that is not declared as JSON.
+
+    Raises:
+        ProblemError: 415.
+    """
+    message = Message()
+    message["content-type"] = given or ""
+    if not given or message.get_content_type() != "application/json":
+        raise ProblemError(NOT_JSON, f"Content-Type is {ascii(shown(given)) if given else 'missing'}")
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body, measured as it comes in: Content-Length may be absent or a lie.
+
+    Raises:
+        ProblemError: 413 beyond `limit` bytes, 400 where there is none.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise ProblemError(TOO_LARGE, f"the body is larger than {limit} bytes", limit=limit)
+    if not body:
+        raise ProblemError(MALFORMED_JSON, "the body is empty")
+    return bytes(body)
+
+
+def parse_json(body: bytes) -> object:
+    """Read UTF-8 JSON; NaN, Infinity and keys that stand twice in an object are refused.
+
+    Raises:
+        ProblemError: 400.
+    """
+    try:
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise ProblemError(MALFORMED_JSON, f"byte {error.start} is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise ProblemError(MALFORMED_JSON, f"{error.msg} at character {error.pos}") from error
+    except RecursionError as error:
+        raise ProblemError(MALFORMED_JSON, "arrays or objects are nested too deeply") from error
+    except ValueError as error:  # Python converts no integer of more than 4300 digits
+        raise ProblemError(MALFORMED_JSON, "a number has too many digits") from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise ProblemError(MALFORMED_JSON, f"the key {shown(key)!a} stands twice in an object")
+        record[key] = value
+    return record
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ProblemError(MALFORMED_JSON, f"{constant} is not a JSON value")
