@@ -19,7 +19,8 @@ class RelationError(ValueError):
 class Relation:
     """One kind of question: `asked` is the column named in the text, `answered` the column the options come from.
 
-    A phrasing holds the asked value as `{}` or, with an indefinite article, `{a}`. Wrong options come first from the
+    A phrasing holds the asked value as `{}` or, with an indefinite article, `{a}`
+    (`{A}` at the start of the sentence). Wrong options come first from the
     rows that agree in the column `alike`, as these are the plausible ones.
     """
 
@@ -46,7 +47,8 @@ class Relation:
     def phrase(self, value: str, *draw: object) -> str:
         """The text of the question about `value`, in the phrasing drawn by `draw`."""
         phrasing = self.phrasings[int(fraction_of("phrasing", *draw, value) * len(self.phrasings))]
-        return phrasing.replace("{a}", _with_article(value)).replace("{}", value)
+        noun = _with_article(value)
+        return phrasing.replace("{a}", noun).replace("{A}", noun.capitalize()).replace("{}", value)
 
     def options(
         self, value: str, found: tuple[Row, ...], rows: tuple[Row, ...], *draw: object
