@@ -55,7 +55,7 @@ def _ask(relation: Relation, numbers: Counter[str], seed: int) -> Iterator[tuple
             Question(
                 id=f"{stem}-{numbers[stem]}",
                 text=relation.phrase(value, *draw),
-                options=tuple(map(_open_option, options)),
+                options=tuple(options),
                 answer=options.index(right),
                 subject=relation.subject,
             ),
@@ -71,10 +71,6 @@ def _split_of(subject: str, entity: str, seed: int) -> str:
     if drawn < TRAIN_SHARE:
         return "train"
     return "calibration" if drawn < TRAIN_SHARE + CALIBRATION_SHARE else "test"
-
-
-def _open_option(option: str) -> str:
-    return "The " + option.removeprefix("the ") if option.startswith("the ") else option
 
 
 def _slug(entity: str) -> str:

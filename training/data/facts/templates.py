@@ -48,10 +48,10 @@ _PLACES = (
     ),
     Relation("us states", "states", "abbreviation", "state", ("Which US state has the postal abbreviation {}?",)),
     Relation("geography", "cities", "city", "country", ("In which country is the city of {}?",), "region"),
-    Relation("geography", "landmarks", "landmark", "country", ("In which country would you find the {}?",), "region"),
+    Relation("geography", "landmarks", "landmark", "country", ("In which country would you find {}?",), "region"),
     Relation("geography", "features", "feature", "continent", ("On which continent would you find the {}?",)),
     Relation("geography", "mountains", "mountain", "country", ("In which country is {}?",)),
-    Relation("geography", "dishes", "dish", "country", ("Which country is the home of {}?",)),
+    Relation("geography", "dishes", "dish", "country", ("From which country does the dish {} come?",)),
 )
 
 _SCIENCE = (
@@ -75,14 +75,16 @@ _SCIENCE = (
     Relation("chemistry", "elements", "element", "state", ("In which state is pure {} at room temperature?",)),
     Relation("chemistry", "compounds", "compound", "formula", ("What is the chemical formula of {}?",)),
     Relation("chemistry", "compounds", "formula", "compound", ("Which substance has the formula {}?",)),
-    Relation("astronomy", "moons", "moon", "body", ("{} is a moon of which of these?",)),
-    Relation("astronomy", "planets", "planet", "place", ("Counted from the Sun, which planet is {}?",)),
+    Relation("astronomy", "moons", "moon", "body", ("Which planet or dwarf planet does the moon {} orbit?",)),
+    Relation(
+        "astronomy", "planets", "planet", "place", ("What is the place of {} among the planets, counted from the Sun?",)
+    ),
     Relation("astronomy", "planets", "place", "planet", ("Which planet is the {} from the Sun?",)),
     Relation("astronomy", "planets", "trait", "planet", ("Which planet of the Solar System is {}?",)),
     Relation("astronomy", "constellations", "constellation", "meaning", ("What does the constellation {} represent?",)),
-    Relation("astronomy", "constellations", "meaning", "constellation", ("Which constellation represents {a}?",)),
+    Relation("astronomy", "constellations", "meaning", "constellation", ("Which constellation represents {}?",)),
     Relation("astronomy", "stars", "star", "constellation", ("In which constellation is the star {}?",)),
-    Relation("measurement", "units", "unit", "quantity", ("What does the unit {} measure?",)),
+    Relation("measurement", "units", "unit", "quantity", ("Which quantity is measured in the unit {}?",)),
     Relation("measurement", "units", "quantity", "unit", ("Which of these is a unit of {}?",)),
     Relation("measurement", "units", "unit", "symbol", ("What is the symbol of the unit {}?",)),
     Relation("measurement", "units", "symbol", "unit", ("Which unit has the symbol {}?",)),
@@ -117,13 +119,13 @@ _CULTURE = (
     Relation("arts", "paintings", "work", "artist", ("Who painted '{}'?",)),
     Relation("arts", "paintings", "artist", "work", ("Which of these was painted by {}?",)),
     Relation("history", "events", "event", "year", ("In which year was the {}?",), "era"),
-    Relation("history", "events", "year", "event", ("What happened in the year {}?",)),
+    Relation("history", "events", "year", "event", ("Which of these took place in {}?",)),
     Relation("history", "people", "deed", "person", ("Who {}?",), "kind"),
-    Relation("history", "people", "person", "deed", ("Which of these is true of {}: this person ...",), "kind"),
-    Relation("mythology", "gods", "deity", "domain", ("What was {} the god or goddess of?",)),
-    Relation("mythology", "gods", "domain", "deity", ("Who was the god or goddess of {}?",)),
-    Relation("mythology", "gods", "deity", "roman", ("What did the Romans call the Greek {}?",)),
-    Relation("mythology", "gods", "roman", "deity", ("What did the Greeks call the Roman {}?",)),
+    Relation("history", "people", "person", "deed", ("Complete the sentence: {} ...",), "kind"),
+    Relation("mythology", "gods", "deity", "domain", ("In Greek mythology, what was {} the god or goddess of?",)),
+    Relation("mythology", "gods", "domain", "deity", ("In Greek mythology, who was the god or goddess of {}?",)),
+    Relation("mythology", "gods", "deity", "roman", ("By which name did the Romans know {}?",)),
+    Relation("mythology", "gods", "roman", "deity", ("By which name did the Greeks know {}?",)),
 )
 
 _WORDS = (
@@ -135,16 +137,16 @@ _WORDS = (
     Relation("words", "phobias", "fear", "phobia", ("What is the fear of {} called?",)),
     Relation("words", "acronyms", "acronym", "meaning", ("What does the abbreviation {} stand for?",), "kind"),
     Relation("words", "acronyms", "meaning", "acronym", ("What is the usual abbreviation of '{}'?",), "kind"),
-    Relation("everyday life", "occupations", "occupation", "work", ("What is the work of {a}: it is someone who ...",)),
-    Relation("everyday life", "occupations", "work", "occupation", ("Who {} as a job?",)),
-    Relation("everyday life", "tools", "tool", "use", ("What is a {} used for?",)),
-    Relation("everyday life", "tools", "use", "tool", ("Which of these is used for {}?",)),
+    Relation("everyday life", "occupations", "occupation", "work", ("What does {a} do?",)),
+    Relation("everyday life", "occupations", "work", "occupation", ("Who {} for a living?",)),
+    Relation("everyday life", "tools", "tool", "use", ("What would you use {} for?",)),
+    Relation("everyday life", "tools", "use", "tool", ("What would you use for {}?",)),
 )
 
 _SHIFT = (
     Relation("anatomy", "organs", "organ", "function", ("Which of these is a main task of {}?",)),
-    Relation("anatomy", "organs", "function", "organ", ("Which part of the body serves for {}?",)),
-    Relation("anatomy", "bones", "part", "place", ("Where in the body is the {}?",)),
+    Relation("anatomy", "organs", "function", "organ", ("Which part of the body is responsible for {}?",)),
+    Relation("anatomy", "bones", "part", "place", ("In which part of the body would you find the {}?",)),
     Relation("anatomy", "specialists", "specialist", "field", ("In what does {a} specialise?",)),
     Relation("anatomy", "specialists", "field", "specialist", ("Which doctor or therapist specialises in {}?",)),
     Relation("anatomy", "conditions", "condition", "part", ("Which part of the body is affected by {}?",)),

@@ -1,0 +1,101 @@
+"""Which questions a run trains on, is calibrated on and is tested on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from model_store.frozen import Frozen
+from training.data.hub_sets import HUB_SETS
+
+DEFAULT_CALIBRATION_SHARE = 0.2  # of train
+
+
+class _Limits(Frozen):
+    """How many questions are kept: those whose ids hash lowest, so that a smaller draw is part of a larger one."""
+
+    train_limit: int | None = Field(None, ge=1, description="questions kept for training; null keeps all")
+    calibration_limit: int | None = Field(
+        None, ge=2, description="questions kept for calibration, half for each of its two parts; null keeps all"
+    )
+    test_limit: int | None = Field(None, ge=1, description="questions kept for test and of each shift set")
+
+
+class FactsData(_Limits):
+    """The quiz that ships with the project."""
+
+    source: Literal["facts"] = "facts"
+    seed: int = Field(0, description="draws the splits, the wrong options and their order")
+
+
+class _CarvedData(_Limits):
+    calibration_share: float | None = Field(
+        None, gt=0, lt=1, description="share of train carved out for calibration where there is none; null means 0.2"
+    )
+
+    @property
+    def carved_share(self) -> float:
+        """The share of train that becomes the calibration split where the source has none."""
+        return DEFAULT_CALIBRATION_SHARE if self.calibration_share is None else self.calibration_share
+
+
+class _FileData(_CarvedData):
+    """Paths may hold environment variables as `${NAME}`."""
+
+    train: str = Field(description="path of the training questions")
+    calibration: str | None = Field(None, description="path of the calibration questions; null carves them from train")
+    test: str = Field(description="path of the test questions")
+    shift: dict[str, str] = Field(default_factory=dict, description="name -> path of further test sets")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.calibration is not None and self.calibration_share is not None:
+            raise ValueError(f"calibration_share {self.calibration_share} has no effect: calibration is a file")
+        return self
+
+
+class JsonlData(_FileData):
+    """One JSON object a line: id, question, options and answer, where known also context and subject."""
+
+    source: Literal["jsonl"] = "jsonl"
+
+
+class CsvData(_FileData):
+    """A table with a header: question, option_1, option_2, ..., answer; where known id, context and subject."""
+
+    source: Literal["csv"] = "csv"
+
+
+class HubSet(Frozen):
+    """A public data set at one revision."""
+
+    dataset: str = Field(description="one of the names in training.data.hub_sets")
+    revision: str = Field("main", min_length=1, description="commit, tag or branch; a commit makes the run repeatable")
+
+    @model_validator(mode="after")
+    def _check_name(self) -> Self:
+        if self.dataset not in HUB_SETS:
+            raise ValueError(f"dataset {self.dataset!r} is not one of {', '.join(HUB_SETS)}")
+        return self
+
+
+class HubData(HubSet, _CarvedData):
+    """A public data set, with the test splits of others as shift sets."""
+
+    source: Literal["hub"] = "hub"
+    shift: tuple[HubSet, ...] = Field((), description="data sets whose test split is a shift set")
+
+    @model_validator(mode="after")
+    def _check_share(self) -> Self:
+        if self.calibration_share is not None and HUB_SETS[self.dataset].calibration is not None:
+            raise ValueError(
+                f"calibration_share {self.calibration_share} has no effect: {self.dataset} has a calibration split"
+            )
+        names = [self.dataset, *(shifted.dataset for shifted in self.shift)]
+        if len(set(names)) != len(names):
+            raise ValueError(f"shift {names[1:]} names a data set twice or the trained one, {self.dataset}")
+        return self
+
+
+DataConfig = Annotated[FactsData | JsonlData | CsvData | HubData, Field(discriminator="source")]

@@ -1,0 +1,81 @@
+"""Questions from CSV files.
+
+The header names the columns `question`, `option_1`, `option_2`, ... and `answer`, and where known `id`, `context` and
+`subject`. `answer` is the number of the right option, counted from 1 as the columns are. A question with fewer options
+leaves the last option cells empty. Without an `id` the name of the file and the line make one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from model_store.questions import Question, QuestionError
+from training.data.config import CsvData
+from training.data.files import open_text, read_splits
+from training.data.source import DataError, SourceSplits
+
+_REQUIRED = ("question", "option_1", "option_2", "answer")
+_OPTIONAL = ("id", "context", "subject")
+
+
+def load(config: CsvData) -> SourceSplits:
+    """The splits of the configured files.
+
+    Raises:
+        DataError: a file is missing, or a line is no question; file and line are named.
+    """
+    return read_splits(config, read_csv)
+
+
+def read_csv(path: Path) -> tuple[Question, ...]:
+    """The questions of one file.
+
+    Raises:
+        DataError: the file is missing, its header lacks a column or has an unknown one, or a line is no question;
+            file and line are named.
+    """
+    with open_text(path) as stream:
+        reader = csv.DictReader(stream, strict=True)
+        try:
+            option_columns = _check_header(path, list(reader.fieldnames or ()))
+            return tuple(_parse(path, reader.line_num, row, option_columns) for row in reader)
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: no valid CSV: {error}") from error
+
+
+def _check_header(path: Path, columns: list[str]) -> list[str]:
+    option_columns = [column for column in columns if column.startswith("option_")]
+    for column in _REQUIRED:
+        if column not in columns:
+            raise DataError(f"{path}, line 1: the column {column} is missing from {columns}")
+    if option_columns != [f"option_{number}" for number in range(1, len(option_columns) + 1)]:
+        raise DataError(f"{path}, line 1: the option columns {option_columns} do not count up from option_1")
+    unknown = sorted(set(columns) - {*_REQUIRED, *_OPTIONAL, *option_columns})
+    if unknown or len(set(columns)) != len(columns):
+        raise DataError(f"{path}, line 1: {unknown or columns} holds an unknown or repeated column")
+    return option_columns
+
+
+def _parse(path: Path, line: int, row: Mapping[str | None, str | None], option_columns: list[str]) -> Question:
+    place = f"{path}, line {line}"
+    if None in row or None in row.values():
+        raise DataError(f"{place}: the number of cells differs from the header's")
+    cells = {column: text or "" for column, text in row.items() if column is not None}
+    options = [cells[column] for column in option_columns]
+    while options and not options[-1].strip():
+        options.pop()
+    if not cells["answer"].strip().isdecimal() or int(cells["answer"]) < 1:
+        raise DataError(f"{place}: answer: must be the number of an option, counted from 1, not {cells['answer']!r}")
+    try:
+        return Question(
+            id=cells.get("id") or f"{path.stem}-{line}",
+            text=cells["question"],
+            options=tuple(options),
+            context=cells.get("context") or None,
+            answer=int(cells["answer"]) - 1,
+            subject=cells.get("subject") or None,
+        )
+    except QuestionError as error:
+        raise DataError(f"{place}: {error}") from error

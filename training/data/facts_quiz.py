@@ -1,0 +1,22 @@
+"""The quiz that ships with the project, as a source like the others."""
+
+from __future__ import annotations
+
+from model_store.questions import Question
+from training.data import facts
+from training.data.config import FactsData
+from training.data.source import SourceSplits
+
+
+def load(config: FactsData) -> SourceSplits:
+    """The quiz drawn by the configured seed; each subject held out is a shift set."""
+    quiz = facts.build(config.seed)
+    shift: dict[str, list[Question]] = {subject: [] for subject in facts.SHIFT_SUBJECTS}
+    for question in quiz.shift:
+        shift[str(question.subject)].append(question)
+    return SourceSplits(
+        train=quiz.train,
+        calibration=quiz.calibration,
+        test=quiz.test,
+        shift={subject: tuple(questions) for subject, questions in shift.items()},
+    )

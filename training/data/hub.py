@@ -1,0 +1,90 @@
+"""Questions of public data sets, read with the `datasets` library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from model_store.questions import Question, QuestionError
+from training.data.config import HubData
+from training.data.hub_sets import HUB_SETS, HubSetSource, Row
+from training.data.source import DataError, SourceSplits
+from training.data.splits import carve_calibration
+
+MESSAGE_IDS = 3
+
+# repository, configuration, split, revision -> rows
+LoadRows = Callable[[str, str | None, str, str], Iterable[Row]]
+
+
+def load(config: HubData, load_rows: LoadRows | None = None) -> SourceSplits:
+    """The splits of a public data set; rows that make no valid question are left out and reported.
+
+    Raises:
+        DataError: the data set cannot be read.
+    """
+    read = _SplitReader(load_rows or load_from_hub)
+    source = HUB_SETS[config.dataset]
+    train = read(config.dataset, source.train, config.revision)
+    if source.calibration is None:
+        train, calibration = carve_calibration(train, config.carved_share)
+    else:
+        calibration = read(config.dataset, source.calibration, config.revision)
+    return SourceSplits(
+        train=train,
+        calibration=calibration,
+        test=read(config.dataset, source.test, config.revision),
+        shift={
+            shifted.dataset: read(shifted.dataset, HUB_SETS[shifted.dataset].test, shifted.revision)
+            for shifted in config.shift
+        },
+        messages=tuple(read.messages),
+    )
+
+
+def load_from_hub(path: str, name: str | None, split: str, revision: str) -> Iterable[Row]:
+    """The rows of one split as the hub publishes them, from its cache where it was read before.
+
+    Raises:
+        DataError: the hub cannot be reached or has no such data; the message says what to do instead.
+    """
+    from datasets import load_dataset  # noqa: PLC0415  slow to import, needed by this source only
+
+    try:
+        return load_dataset(path, name, split=split, revision=revision)
+    except Exception as error:  # whichever of the library's many errors it is, the way out is the same
+        raise DataError(
+            f"{path}, {name or 'default'}, {split} at {revision} could not be read from the hub "
+            f"({type(error).__name__}: {error}). Without a connection, export the data set to JSONL on a machine that "
+            f"has one and use `source: jsonl` with its paths"
+        ) from error
+
+
+class _SplitReader:
+    """Reads splits and collects what had to be left out."""
+
+    def __init__(self, load_rows: LoadRows) -> None:
+        self.load_rows = load_rows
+        self.messages: list[str] = []
+
+    def __call__(self, dataset: str, split: str, revision: str) -> tuple[Question, ...]:
+        source = HUB_SETS[dataset]
+        questions: list[Question] = []
+        refused: list[str] = []
+        for number, row in enumerate(self._rows(source, split, revision)):
+            identifier = f"{dataset}-{split}-{number}"
+            try:
+                questions.append(source.convert(identifier, row))
+            except QuestionError as error:
+                refused.append(f"{identifier} ({error})")
+            except KeyError as error:
+                raise DataError(f"{identifier}: the row has no column {error}, it has {sorted(row)}") from error
+        if refused:
+            self.messages.append(
+                f"{dataset}, {split}: {len(refused)} rows are no valid questions and were left out, "
+                f"such as {', '.join(refused[:MESSAGE_IDS])}"
+            )
+        return tuple(questions)
+
+    def _rows(self, source: HubSetSource, split: str, revision: str) -> Iterable[Row]:
+        for name in source.names:
+            yield from self.load_rows(source.path, name, split, revision)

@@ -1,0 +1,52 @@
+"""From a configuration to the splits of a run."""
+
+from __future__ import annotations
+
+import logging
+
+from training.data.config import DataConfig
+from training.data.source import DataError
+from training.data.sources import SOURCES
+from training.data.splits import Questions, Splits, divide_calibration, remove_leaks
+from training.data.stable_hash import digest_of
+
+_log = logging.getLogger(__name__)
+
+
+def load_splits(config: DataConfig) -> tuple[Splits, tuple[str, ...]]:
+    """The splits of a run and what was removed on the way, as sentences that are also logged.
+
+    Leaks are removed before the limits are applied, so that no limit lets a question of the full test into train.
+
+    Raises:
+        DataError: the data cannot be read, a question has no answer, an id stands twice, or a split is empty.
+    """
+    source = SOURCES[config.source](config)
+    for message in source.messages:
+        _log.warning(message)
+    fit, guarantee = divide_calibration(source.calibration)
+    splits, removed = remove_leaks(source.train, fit, guarantee, source.test, source.shift)
+    limited = _limit(splits, config)
+    for name, questions in limited.named():
+        if not questions:
+            raise DataError(f"the split {name} is empty: give it more questions, or raise its limit or share")
+    return limited, (*source.messages, *removed)
+
+
+def _limit(splits: Splits, config: DataConfig) -> Splits:
+    total = config.calibration_limit
+    return Splits(
+        train=_draw(splits.train, config.train_limit),
+        fit=_draw(splits.fit, None if total is None else (total + 1) // 2),
+        guarantee=_draw(splits.guarantee, None if total is None else total // 2),
+        test=_draw(splits.test, config.test_limit),
+        shift={name: _draw(questions, config.test_limit) for name, questions in splits.shift.items()},
+    )
+
+
+def _draw(questions: Questions, limit: int | None) -> Questions:
+    """The `limit` questions whose ids hash lowest, in their order."""
+    if limit is None or limit >= len(questions):
+        return questions
+    drawn = set(sorted((question.id for question in questions), key=lambda name: digest_of("limit", name))[:limit])
+    return tuple(question for question in questions if question.id in drawn)

@@ -1,0 +1,23 @@
+"""What every source of questions hands over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from model_store.questions import Question
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message says where it stands and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSplits:
+    """The questions of one source; `messages` tell what was left out and why."""
+
+    train: tuple[Question, ...]
+    calibration: tuple[Question, ...]
+    test: tuple[Question, ...]
+    shift: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
+    messages: tuple[str, ...] = ()

@@ -1,0 +1,16 @@
+"""The table of sources: a new one is a file, a configuration and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from training.data import csv_file, facts_quiz, hub, jsonl
+from training.data.source import SourceSplits
+
+SOURCES: Mapping[str, Callable[[Any], SourceSplits]] = {
+    "facts": facts_quiz.load,
+    "jsonl": jsonl.load,
+    "csv": csv_file.load,
+    "hub": hub.load,
+}
