@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import PurePath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation
+from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.base_identity import BaseIdentity
 from model_store.questions import MAX_OPTIONS, MIN_OPTIONS
@@ -28,12 +28,9 @@ class Body(BaseModel):
 
 
 class PredictRequest(Body):
-    """One multiple-choice question.
+    """One multiple-choice question."""
 
-    Lengths and distinctness are declared here for readers and enforced by `model_store.questions`, which has the
-    one set of rules.
-    """
-
+    # Lengths and distinctness are only declared here: `Question` enforces them, so that there is one set of rules.
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"question": "Which metal is liquid at room temperature?", "options": ["Iron", "Mercury"]}]
@@ -45,16 +42,20 @@ class PredictRequest(Body):
         description="distinct texts, none of them empty",
         json_schema_extra={"minItems": MIN_OPTIONS, "maxItems": MAX_OPTIONS, "uniqueItems": True},
     )
-    context: str | None = Field(None, description="a passage that the question is about")
+    context: str | None = Field(default=None, description="a passage that the question is about")
     model: str | None = Field(
-        None, pattern=REFERENCE_PATTERN, description="name (its production version) or name@version; null = the default"
+        default=None,
+        pattern=REFERENCE_PATTERN,
+        description="name (its production version) or name@version; null = the default",
     )
 
 
 class BatchRequest(Body):
     """Several questions; each is checked and answered by itself."""
 
-    questions: list[SkipValidation[PredictRequest]] = Field(json_schema_extra={"minItems": 1})
+    questions: list[Any] = Field(
+        json_schema_extra={"minItems": 1, "items": {"$ref": "#/components/schemas/PredictRequest"}}
+    )
 
 
 class Option(Body):
@@ -112,8 +113,8 @@ class Problem(Body):
     detail: str
     request_id: str = Field(description="also in the header X-Request-ID")
     errors: list[FieldError] = Field(default=[], description="the offending fields, where there are any")
-    tokens: int | None = Field(None, exclude_if=_is_none, description="tokens of a question that is too long")
-    limit: int | None = Field(None, exclude_if=_is_none, description="the limit that the request is over")
+    tokens: int | None = Field(default=None, exclude_if=_is_none, description="tokens of a question that is too long")
+    limit: int | None = Field(default=None, exclude_if=_is_none, description="the limit that the request is over")
 
 
 class BatchResponse(Body):

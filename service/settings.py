@@ -24,37 +24,46 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, protected_namespaces=())
 
-    host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8000, ge=1, le=65535, description="TCP port to listen on")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8000, ge=1, le=65535, description="TCP port to listen on")
     allow_public_without_keys: bool = Field(
-        False, description="listen on an address that is not loopback although requests need no key"
+        default=False, description="listen on an address that is not loopback although requests need no key"
     )
     model_store_dir: Path = Field(
-        Path("model_store/artifacts/adapters"), description="folder of the registered adapters"
+        default=Path("model_store/artifacts/adapters"), description="folder of the registered adapters"
     )
     default_model: str | None = Field(
-        None,
+        default=None,
         description="name, name@version or name@alias that answers; not needed when a single name is registered",
     )
-    base_cache_dir: Path | None = Field(None, description="folder where downloaded base models are kept")
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:<index>")
+    base_cache_dir: Path | None = Field(default=None, description="folder where downloaded base models are kept")
+    device: str = Field(
+        default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:<index>"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto",
+        default="auto",
         description="number format of the base model; auto = bfloat16 where the device computes in it, else float32",
     )
-    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads of a forward; unset = one for each core")
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads of a forward; unset = one for each core"
+    )
     max_concurrent_requests: int = Field(
-        512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
+        default=512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
     )
     max_batch_tokens: int = Field(
-        8192, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
+        default=8192, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
     )
-    max_client_batch_size: int = Field(64, ge=1, description="questions of one /predict/batch; above it: 413")
-    payload_limit: int = Field(2_000_000, ge=1, description="bytes of a request body; above it: 413")
+    max_client_batch_size: int = Field(default=64, ge=1, description="questions of one /predict/batch; above it: 413")
+    payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body; above it: 413")
     shutdown_grace_seconds: float = Field(
-        5.0, ge=0, le=3600, description="seconds after SIGTERM in which /health/ready says 503 and questions are taken"
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="seconds after SIGTERM in which /health/ready says 503 and questions are taken",
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="lowest level that is logged"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Settings:

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from model_store.adapters.config import AdapterConfig
+from model_store.base_identity import BaseIdentity
+from model_store.posteriors.config import PointConfig
+from model_store.scoring.config import ClozeConfig
+from model_store.storage.manifest import (
+    BatchCompany,
+    Interval,
+    ManifestDraft,
+    Provenance,
+    ReferenceHistograms,
+    Scores,
+    Splits,
+    TemperatureCalibration,
+)
+from model_store.storage.registry import Registry
+from service.app import create_app
+from service.context import Context
+from service.engine.predictor import Predictor
+from service.settings import Settings
+from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.fake_predictor import FakePredictor
+
+_ANYWHERE = Interval(low=0.0, high=1.0)
+SCORES = Scores(
+    questions=40,
+    accuracy=0.7,
+    accuracy_interval=_ANYWHERE,
+    ece=0.08,
+    ece_interval=_ANYWHERE,
+    ece_noise_floor=0.07,
+    ece_noise_floor_p95=0.12,
+    debiased_calibration_error=-0.003,
+    nll=0.81,
+    nll_interval=_ANYWHERE,
+    brier=0.41,
+    brier_interval=_ANYWHERE,
+    auroc_confidence=0.77,
+    auroc_feu=None,
+    ece_feu=None,
+    mean_feu=None,
+    area_under_risk_coverage=0.15,
+)
+
+
+def _draft(name: str) -> ManifestDraft:
+    return ManifestDraft(
+        name=name,
+        method="uq4ct",
+        dtype="float32",
+        base=BaseIdentity(
+            name="/srv/weights/secret-place/tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama"
+        ),
+        adapter=AdapterConfig(experts=4, top_k=2, rank=2, alpha=4.0, dropout=0.1, targets=("q_proj", "v_proj")),
+        scoring=ClozeConfig(max_tokens=128),
+        posterior=PointConfig(),
+        calibration=TemperatureCalibration(value=1.3, questions=20, nll_before=0.9, nll_after=0.8),
+        scores_before=None,
+        scores_after=SCORES,
+        scores_untrained=None,
+        reference_histograms=ReferenceHistograms(
+            bins=3, questions=20, confidence=(2, 6, 12), feu=None, accuracy=0.65, ece=0.1
+        ),
+        batch_company=BatchCompany(
+            dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0
+        ),
+        provenance=Provenance(
+            recipe={"data": "/srv/data/secret-place"},
+            code_commit=None,
+            seed=7,
+            splits=Splits(train=100, fit=10, guarantee=10, test=40),
+            data_digest="sha256:" + "ab" * 32,
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with toy@1 (production), toy@2 (staging) and other@1; tests only read it."""
+    root = tmp_path_factory.mktemp("store")
+    adapters = Registry(root)
+    for name in ("toy", "toy", "other"):
+        adapters.publish(_draft(name), {"w": torch.ones(2)}, {}, promote=False)
+    adapters.promote("toy", 2, "staging")
+    return root
+
+
+@pytest.fixture
+def adapters(store_dir: Path) -> Registry:
+    return Registry(store_dir)
+
+
+@pytest.fixture
+def predictor(adapters: Registry) -> FakePredictor:
+    return FakePredictor(adapters.manifest("toy"))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Replica:
+    """A running app, a client of it, and its insides."""
+
+    app: FastAPI
+    client: httpx.AsyncClient
+    context: Context
+    registry: CollectorRegistry
+
+    async def ask(self, text: str = "Which one?", options: tuple[str, ...] = ("this", "that"), **fields: Any) -> Any:
+        """POST /predict."""
+        return await self.client.post("/predict", json={"question": text, "options": list(options), **fields})
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """The value of one metric."""
+        return self.registry.get_sample_value(f"uq4ct_{name}", labels)
+
+    async def settle(self, condition: Callable[[], object]) -> None:
+        """Let the app run until something is true."""
+        for _ in range(2000):
+            if condition():
+                return
+            await asyncio.sleep(0.002)
+        raise TimeoutError("never became true")
+
+
+Start = Callable[..., AbstractAsyncContextManager[Replica]]
+
+
+@pytest.fixture
+def start(adapters: Registry, predictor: FakePredictor) -> Start:
+    """Start a replica: start(load=..., wait=..., **settings)."""
+
+    @asynccontextmanager
+    async def run(
+        load: Callable[[], Predictor[Any]] = lambda: predictor, wait: bool = True, **settings: Any
+    ) -> AsyncIterator[Replica]:
+        registry = CollectorRegistry()
+        ids = TimeOrderedIds(time.time, secrets.randbits)
+        app = create_app(load, adapters, Settings(**settings), registry, ids)
+        transport = httpx.ASGITransport(app)
+        client = httpx.AsyncClient(transport=transport, base_url="http://service", timeout=20)
+        async with app.router.lifespan_context(app), client:
+            replica = Replica(app, client, app.state.context, registry)
+            if wait:
+                await replica.context.engine.loaded()
+            try:
+                yield replica
+            finally:
+                predictor.forward_may_start.set()
+
+    return run

@@ -1,0 +1,94 @@
+"""A predictor without a model: answers are a pure function of the text; handles slow it down or break it."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from model_store.questions import Question
+from model_store.scoring.encoding import QuestionTooLongError
+from model_store.storage.manifest import Manifest
+
+TOKEN_LIMIT = 64
+
+
+@dataclass(frozen=True)
+class FakeAnswer:
+    """The fields of `model_store.predictor.Answer`."""
+
+    option: int
+    confidence: float
+    probabilities: tuple[float, ...]
+    feu: float | None
+    total: float
+    aleatoric: float | None
+    epistemic: float | None
+
+
+@dataclass(frozen=True)
+class FakeEncoded:
+    """A question whose tokens are its words."""
+
+    question: Question
+    length: int
+
+
+def answer_to(question: Question) -> FakeAnswer:
+    """The answer that depends on every character of the question and on nothing else."""
+    weights = [
+        1 + zlib.crc32(f"{question.context}|{question.text}|{option}".encode()) % 97 for option in question.options
+    ]
+    probabilities = tuple(weight / sum(weights) for weight in weights)
+    option = max(range(len(weights)), key=probabilities.__getitem__)
+    total = -sum(p * math.log(p) for p in probabilities)
+    feu = zlib.crc32(question.text.encode()) % 1001 / 1000
+    return FakeAnswer(option, probabilities[option], probabilities, feu, total, None, None)
+
+
+def words_of(question: Question) -> int:
+    """The length of a question in the fake's tokens."""
+    return len(" ".join([question.text, question.context or "", *question.options]).split())
+
+
+class FakePredictor:
+    """Implements `service.engine.predictor.Predictor`. `forward_may_start` blocks every forward while it is cleared."""
+
+    def __init__(self, manifest: Manifest, token_limit: int = TOKEN_LIMIT, seconds: float = 0.0) -> None:
+        self.manifest = manifest
+        self.token_limit = token_limit
+        self.seconds = seconds
+        self.batches: list[list[Question]] = []
+        self.forward_may_start = threading.Event()
+        self.forward_may_start.set()
+        self.forward_started = threading.Event()
+        self.failures_to_come = 0
+        self.spoil: dict[str, float] = {}  # fields of every answer to replace
+        self.threads: set[str] = set()
+
+    def encode(self, question: Question) -> FakeEncoded:
+        length = words_of(question)
+        if length > self.token_limit:
+            raise QuestionTooLongError(length, self.token_limit)
+        if question.text == "break the tokenizer":
+            raise KeyError("secret text")
+        return FakeEncoded(question, length)
+
+    def answer(self, encoded: Sequence[FakeEncoded]) -> list[FakeAnswer]:
+        self.threads.add(threading.current_thread().name)
+        self.batches.append([item.question for item in encoded])
+        self.forward_started.set()
+        if not self.forward_may_start.wait(20):
+            raise TimeoutError("the test never let the forward start")
+        time.sleep(self.seconds)
+        if self.failures_to_come:
+            self.failures_to_come -= 1
+            raise RuntimeError(f"out of memory on {encoded[0].question.text}")
+        return [replace(answer_to(item.question), **self.spoil) for item in encoded]
+
+    def served_texts(self) -> list[list[str]]:
+        """The texts of every forward, without the warm-up's."""
+        return [[question.text for question in batch] for batch in self.batches if batch[0].id != "warm-up"]

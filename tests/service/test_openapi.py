@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.service.conftest import Start
+
+pytestmark = pytest.mark.anyio
+
+DECLARED = {
+    ("post", "/predict"): {"200", "400", "404", "413", "415", "422", "429", "500", "503"},
+    ("post", "/predict/batch"): {"200", "400", "413", "415", "422", "429", "500", "503"},
+    ("get", "/models"): {"200", "500"},
+    ("get", "/models/{name}"): {"200", "404", "422", "500"},
+    ("get", "/health/live"): {"200"},
+    ("get", "/health/ready"): {"200", "503"},
+    ("get", "/metrics"): {"200"},
+}
+
+
+async def _document(start: Start) -> dict[str, Any]:
+    async with start() as replica:
+        assert (await replica.client.get("/docs")).status_code == 200
+        return (await replica.client.get("/openapi.json")).json()
+
+
+async def test_every_code_is_declared_as_a_problem(start: Start) -> None:
+    document = await _document(start)
+    found = {
+        (method, path): set(operation["responses"])
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert found == DECLARED
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            for code, response in operation["responses"].items():
+                if code != "200":
+                    schema = response["content"]["application/problem+json"]["schema"]
+                    assert schema == {"$ref": "#/components/schemas/Problem"}
+                    assert ("Retry-After" in response.get("headers", {})) == (code in ("429", "503"))
+
+
+async def test_every_reference_leads_somewhere(start: Start) -> None:
+    document = await _document(start)
+
+    def references(value: Any) -> set[str]:
+        if isinstance(value, dict):
+            own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+            return own.union(*(references(item) for item in value.values()))
+        return set().union(*(references(item) for item in value)) if isinstance(value, list) else set()
+
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= schemas
+
+
+async def test_the_request_has_the_fields_of_this_version(start: Start) -> None:
+    schemas = (await _document(start))["components"]["schemas"]
+    request = schemas["PredictRequest"]
+    assert set(request["properties"]) == {"question", "options", "context", "model"}
+    assert request["additionalProperties"] is False
+    assert (request["properties"]["options"]["minItems"], request["properties"]["options"]["maxItems"]) == (2, 26)
+    assert schemas["BatchRequest"]["properties"]["questions"]["items"] == {
+        "$ref": "#/components/schemas/PredictRequest"
+    }
