@@ -10,10 +10,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model_store.questions import Question, QuestionError
 from training.data.config import CsvData
-from training.data.files import open_text, read_splits
+from training.data.files import FileQuestions, open_text, read_splits
+from training.data.repeated_options import repeats_option
 from training.data.source import DataError, SourceSplits
 
 _REQUIRED = ("question", "option_1", "option_2", "answer")
@@ -29,20 +31,32 @@ def load(config: CsvData) -> SourceSplits:
     return read_splits(config, read_csv)
 
 
-def read_csv(path: Path) -> tuple[Question, ...]:
-    """The questions of one file.
+def read_csv(path: Path) -> FileQuestions:
+    """The questions of one file, without those whose options repeat.
 
     Raises:
         DataError: the file is missing, its header lacks a column or has an unknown one, or a line is no question;
             file and line are named.
     """
+    questions: list[Question] = []
+    refused: list[str] = []
     with open_text(path) as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
             option_columns = _check_header(path, list(reader.fieldnames or ()))
-            return tuple(_parse(path, reader.line_num, row, option_columns) for row in reader)
+            for row in reader:
+                place = f"{path}, line {reader.line_num}"
+                cells = _cells(place, row)
+                options = _options(cells, option_columns)
+                try:
+                    questions.append(_question(f"{path.stem}-{reader.line_num}", cells, options))
+                except QuestionError as error:
+                    if not repeats_option(error, options):
+                        raise DataError(f"{place}: {error}") from error
+                    refused.append(f"line {reader.line_num}")
         except csv.Error as error:
             raise DataError(f"{path}, line {reader.line_num}: no valid CSV: {error}") from error
+    return FileQuestions(tuple(questions), tuple(refused))
 
 
 def _check_header(path: Path, columns: list[str]) -> list[str]:
@@ -58,24 +72,28 @@ def _check_header(path: Path, columns: list[str]) -> list[str]:
     return option_columns
 
 
-def _parse(path: Path, line: int, row: Mapping[str | None, str | None], option_columns: list[str]) -> Question:
-    place = f"{path}, line {line}"
+def _cells(place: str, row: Mapping[Any, Any]) -> dict[str, str]:
     if None in row or None in row.values():
         raise DataError(f"{place}: the number of cells differs from the header's")
-    cells = {column: text or "" for column, text in row.items() if column is not None}
-    options = [cells[column] for column in option_columns]
+    return dict(row)
+
+
+def _options(cells: Mapping[str, str], columns: list[str]) -> tuple[str, ...]:
+    options = [cells[column] for column in columns]
     while options and not options[-1].strip():
         options.pop()
-    if not cells["answer"].strip().isdecimal() or int(cells["answer"]) < 1:
-        raise DataError(f"{place}: answer: must be the number of an option, counted from 1, not {cells['answer']!r}")
-    try:
-        return Question(
-            id=cells.get("id") or f"{path.stem}-{line}",
-            text=cells["question"],
-            options=tuple(options),
-            context=cells.get("context") or None,
-            answer=int(cells["answer"]) - 1,
-            subject=cells.get("subject") or None,
-        )
-    except QuestionError as error:
-        raise DataError(f"{place}: {error}") from error
+    return tuple(options)
+
+
+def _question(identifier: str, cells: Mapping[str, str], options: tuple[str, ...]) -> Question:
+    answer = cells["answer"].strip()
+    if not (answer.isascii() and answer.isdecimal()) or int(answer) < 1:
+        raise QuestionError("answer", f"must be the number of an option, counted from 1, not {cells['answer']!r}")
+    return Question(
+        id=cells.get("id") or identifier,
+        text=cells["question"],
+        options=options,
+        context=cells.get("context") or None,
+        answer=int(answer) - 1,
+        subject=cells.get("subject") or None,
+    )

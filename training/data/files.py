@@ -4,29 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from model_store.questions import Question
 from training.data.config import CsvData, JsonlData
 from training.data.paths import expand_path
+from training.data.repeated_options import describe_left_out
 from training.data.source import DataError, SourceSplits
 from training.data.splits import carve_calibration
 
 
-def read_splits(config: JsonlData | CsvData, read: Callable[[Path], tuple[Question, ...]]) -> SourceSplits:
+@dataclass(frozen=True, slots=True)
+class FileQuestions:
+    """The questions of one file, and the places of those left out because an option repeats."""
+
+    questions: tuple[Question, ...]
+    left_out: tuple[str, ...]
+
+
+def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestions]) -> SourceSplits:
     """The splits of the configured files, each read by `read`; without a calibration file train is divided."""
-    train = read(expand_path(config.train))
+    messages: list[str] = []
+
+    def questions_of(text: str) -> tuple[Question, ...]:
+        path = expand_path(text)
+        found = read(path)
+        messages.extend(describe_left_out(str(path), found.left_out, len(found.questions) + len(found.left_out)))
+        return found.questions
+
+    train = questions_of(config.train)
     if config.calibration is None:
         train, calibration = carve_calibration(train, config.carved_share)
     else:
-        calibration = read(expand_path(config.calibration))
-    return SourceSplits(
-        train=train,
-        calibration=calibration,
-        test=read(expand_path(config.test)),
-        shift={name: read(expand_path(path)) for name, path in config.shift.items()},
-    )
+        calibration = questions_of(config.calibration)
+    test = questions_of(config.test)
+    shift = {name: questions_of(path) for name, path in config.shift.items()}
+    return SourceSplits(train, calibration, test, shift, tuple(messages))
 
 
 @contextmanager

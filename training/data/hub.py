@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import cast
 
 from model_store.questions import Question, QuestionError
 from training.data.config import HubData
@@ -50,7 +51,7 @@ def load_from_hub(path: str, name: str | None, split: str, revision: str) -> Ite
     from datasets import load_dataset  # noqa: PLC0415  slow to import, needed by this source only
 
     try:
-        return load_dataset(path, name, split=split, revision=revision)
+        return cast(Iterable[Row], load_dataset(path, name, split=split, revision=revision))
     except Exception as error:  # whichever of the library's many errors it is, the way out is the same
         raise DataError(
             f"{path}, {name or 'default'}, {split} at {revision} could not be read from the hub "

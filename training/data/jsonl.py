@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from model_store.questions import Question, QuestionError
 from training.data.config import JsonlData
-from training.data.files import open_text, read_splits
+from training.data.files import FileQuestions, open_text, read_splits
+from training.data.repeated_options import repeats_option
 from training.data.source import DataError, SourceSplits
 
 
@@ -20,26 +22,33 @@ def load(config: JsonlData) -> SourceSplits:
     return read_splits(config, read_jsonl)
 
 
-def read_jsonl(path: Path) -> tuple[Question, ...]:
-    """The questions of one file; empty lines are skipped.
+def read_jsonl(path: Path) -> FileQuestions:
+    """The questions of one file, without those whose options repeat; empty lines are skipped.
 
     Raises:
         DataError: the file is missing, or a line is no question; file and line are named.
     """
+    questions: list[Question] = []
+    refused: list[str] = []
     with open_text(path) as lines:
-        return tuple(
-            _parse(f"{path}, line {number}", line) for number, line in enumerate(lines, start=1) if line.strip()
-        )
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            record = _parse(f"{path}, line {number}", line)
+            try:
+                questions.append(Question.from_record(record))
+            except QuestionError as error:
+                if not repeats_option(error, record["options"]):
+                    raise DataError(f"{path}, line {number}: {error}") from error
+                refused.append(f"line {number}")
+    return FileQuestions(tuple(questions), tuple(refused))
 
 
-def _parse(place: str, line: str) -> Question:
+def _parse(place: str, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{place}: no valid JSON: {error}") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: must be a JSON object, not {type(record).__name__}")
-    try:
-        return Question.from_record(record)
-    except QuestionError as error:
-        raise DataError(f"{place}: {error}") from error
+    return record
