@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from transformers.utils.logging import disable_progress_bar
 
 from model_store.predictor import PublishedPredictor, load_predictor
 from model_store.storage.registry import Registry
@@ -30,6 +31,7 @@ def load_adapter(settings: Settings, adapters: Registry, reference: str) -> Publ
     """Load an adapter and its base model as the settings say; raises as `load_predictor`."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    disable_progress_bar()  # it would stand between the JSON lines on stderr
     return load_predictor(
         adapters, reference, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir
     )

@@ -134,7 +134,7 @@ class Base(Body):
     def from_identity(cls, identity: BaseIdentity) -> Base:
         """What may be told of a base model: of a local folder only its last name."""
         path = PurePath(identity.name)
-        is_folder = path.is_absolute() or identity.name.startswith((".", "~"))
+        is_folder = identity.name.startswith(("/", ".", "~")) or len(path.parts) > 2  # a hub id is owner/model
         return cls(name=path.name if is_folder else identity.name, revision=identity.revision, digest=identity.digest)
 
 

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         default=512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
     )
     max_batch_tokens: int = Field(
-        default=8192, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
+        default=2048, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
     )
     max_client_batch_size: int = Field(default=64, ge=1, description="questions of one /predict/batch; above it: 413")
     payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body; above it: 413")

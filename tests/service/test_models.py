@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from model_store.base_identity import BaseIdentity
+from service.schemas import Base
 from tests.service.conftest import SCORES, Start
 from tests.service.fake_predictor import FakePredictor
 
@@ -62,3 +64,19 @@ async def test_models_are_listed_before_any_is_loaded(start: Start, predictor: F
         cards = (await replica.client.get("/models")).json()["models"]
     assert len(cards) == 3
     assert not any(card["ready"] for card in cards)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("tiny", "tiny"),
+        ("owner/tiny", "owner/tiny"),
+        ("/srv/w/tiny", "tiny"),
+        ("./tiny", "tiny"),
+        ("~/w/tiny", "tiny"),
+        ("a/b/tiny", "tiny"),
+    ],
+)
+def test_of_a_local_base_only_the_last_name_is_told(name: str, shown: str) -> None:
+    identity = BaseIdentity(name=name, revision=None, digest="sha256:" + "0f" * 32, model_type="llama")
+    assert Base.from_identity(identity).name == shown

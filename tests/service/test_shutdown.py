@@ -4,23 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from model_store.questions import Question
-from tests.service.fake_predictor import answer_to
+from model_store.storage.registry import Registry
+from service.app import create_app
+from service.serving import serve
+from service.settings import Settings
+from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.fake_predictor import FakePredictor, answer_to
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
 CLIENTS = 12
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @contextmanager
@@ -70,9 +84,7 @@ async def readiness(client: httpx.AsyncClient) -> int:
 
 
 async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     log = tmp_path / "log"
     answered: list[int] = []
     codes: set[int] = set()
@@ -93,3 +105,13 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
     assert "Traceback" not in logged
     assert logged.count('"code": 200') == len(answered)
     assert "never" not in logged
+
+
+async def test_the_server_ends_with_the_error_of_loading(adapters: Registry) -> None:
+    def load() -> FakePredictor:
+        raise OSError("no such weights")
+
+    settings = Settings(port=free_port())
+    app = create_app(load, adapters, settings, CollectorRegistry(), TimeOrderedIds(time.time, secrets.randbits))
+    with pytest.raises(OSError, match="no such weights"):
+        await asyncio.wait_for(serve(app, settings), 10)
