@@ -54,8 +54,8 @@ def read_csv(path: Path) -> FileQuestions:
                     if not repeats_option(error, options):
                         raise DataError(f"{place}: {error}") from error
                     refused.append(f"line {reader.line_num}")
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: no valid CSV: {error}") from error
+        except csv.Error as error:  # the inner reader counts the line that failed, the outer one the last that did not
+            raise DataError(f"{path}, line {reader.reader.line_num}: no valid CSV: {error}") from error
     return FileQuestions(tuple(questions), tuple(refused))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
+from random import Random
 
 _SEPARATOR = "\x1f"  # the unit separator: stands in no id, so that ("ab", "c") and ("a", "bc") differ
 
@@ -16,6 +17,11 @@ def digest_of(*parts: object) -> bytes:
 def fraction_of(*parts: object) -> float:
     """A number in [0, 1), uniform over different parts and always the same for equal ones."""
     return (int.from_bytes(digest_of(*parts)[:8]) >> 11) / 2**53  # 53 bits: every value is an exact double below 1
+
+
+def generator_of(*parts: object) -> Random:
+    """A generator seeded by the parts; only its `random` method gives the same in every version of Python."""
+    return Random(int.from_bytes(digest_of(*parts)))
 
 
 def shuffled(items: Iterable[str], *parts: object) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from training.data.facts.tables import Row
-from training.data.stable_hash import digest_of, fraction_of
+from training.data.stable_hash import digest_of, fraction_of, generator_of
 
 OPTION_COUNTS = ((3, 0.15), (4, 0.70), (5, 0.15))  # number of options, share of the questions
 
@@ -34,14 +34,18 @@ class Relation:
     def facts(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, tuple[Row, ...]]]:
         """Each value that can be asked about, with all rows where it stands.
 
-        A value shared by several entities is left out: the question would belong to the splits of all of them.
+        A value shared by several entities is left out: the question would belong to the splits of all of them. So is
+        one that another spells in other letter case, such as the prefix symbols m and M.
         """
-        standing: dict[str, list[Row]] = {}
+        standing: dict[str, dict[str, list[Row]]] = {}
         for row in rows:
             for value in row.cells[self.asked]:
-                standing.setdefault(value, []).append(row)
-        for value, found in standing.items():
-            if len({row.entity for row in found}) == 1 and any(row.cells[self.answered] for row in found):
+                standing.setdefault(value.casefold(), {}).setdefault(value, []).append(row)
+        for spellings in standing.values():
+            (value, found), *others = spellings.items()
+            if others or len({row.entity for row in found}) > 1:
+                continue
+            if any(row.cells[self.answered] for row in found):
                 yield value, tuple(found)
 
     def phrase(self, value: str, *draw: object) -> str:
@@ -62,7 +66,10 @@ class Relation:
         chosen = min(right, key=lambda answer: digest_of("right", *draw, value, answer))
         excluded = right | {text for row in found for text in row.avoid}
         wrong: list[str] = []
+        wanted = _option_count(value, *draw) - 1
         for row in self._wrong_rows(value, found, rows, draw):
+            if len(wrong) == wanted:
+                break
             answers = row.cells[self.answered]
             # Drawn by row, not by value: a frequent right answer is then as frequent among the wrong ones.
             answer = min(answers, key=lambda answer: digest_of("wrong", *draw, value, answer))
@@ -70,7 +77,7 @@ class Relation:
                 wrong.append(answer)
         if len(wrong) < 2:
             raise RelationError(f"{self.table}.tsv: {self.answered} of {value!r} has only {len(wrong)} wrong options")
-        return chosen, wrong[: _option_count(value, *draw) - 1]
+        return chosen, wrong
 
     def _wrong_rows(
         self, value: str, found: tuple[Row, ...], rows: tuple[Row, ...], draw: tuple[object, ...]
@@ -83,13 +90,9 @@ class Relation:
             if row.cells[self.asked] and row.cells[self.answered]
             if value not in row.cells[self.asked] and value not in row.avoid
         ]
-        return sorted(
-            known,
-            key=lambda row: (
-                not (self.alike and alike.intersection(row.cells[self.alike])),
-                digest_of("row", *draw, value, row.entity, *row.cells[self.answered]),
-            ),
-        )
+        generator = generator_of("rows", *draw, value)
+        ranks = [(not (self.alike and alike.intersection(row.cells[self.alike])), generator.random()) for row in known]
+        return [row for _, row in sorted(zip(ranks, known, strict=True), key=lambda ranked: ranked[0])]
 
 
 def _option_count(value: str, *draw: object) -> int:

@@ -1,0 +1,128 @@
+"""JSONL and CSV files: what is read, and how a mistake is named."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from model_store.questions import Question
+from training.data.csv_file import read_csv
+from training.data.jsonl import read_jsonl
+from training.data.paths import expand_path
+from training.data.source import DataError
+
+GOOD = {"id": "a", "question": "Is it?", "context": None, "options": ["yes", "no"], "answer": 1, "subject": "doubt"}
+
+
+def test_jsonl_round_trip(write_jsonl, ask) -> None:
+    questions = (ask("a"), ask("b", "Naïve — or not?", 1, "Ein Satz.\nNoch einer."), ask("c", answer=None))
+    found = read_jsonl(write_jsonl("made.jsonl", questions))
+    assert found.questions == questions
+    assert found.left_out == ()
+
+
+def test_jsonl_skips_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "made.jsonl"
+    path.write_text(f"\ufeff{json.dumps(GOOD)}\n\n", encoding="utf-8")
+    assert [question.id for question in read_jsonl(path).questions] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "no valid JSON"),
+        ("[1]", "must be a JSON object, not list"),
+        (json.dumps({**GOOD, "answer": 2}), "answer: 2 is not the index of one of 2 options"),
+        (json.dumps({**GOOD, "answer": "B"}), "answer: must be the index of the right option, not 'B'"),
+        (json.dumps({**GOOD, "choices": []}), "choices: is not a field of a question"),
+        (json.dumps({**GOOD, "options": ["yes"]}), "options: 1 given, between 2 and 26 are needed"),
+        (json.dumps({**GOOD, "options": ["yes", 1]}), "options.1: must be text, not int"),
+        (json.dumps({**GOOD, "options": ["yes", ""]}), "options.1: is empty"),
+        (json.dumps({key: value for key, value in GOOD.items() if key != "question"}), "question: is missing"),
+    ],
+)
+def test_jsonl_mistakes_name_file_and_line(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "made.jsonl"
+    path.write_text(f"{json.dumps(GOOD)}\n\n{line}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}, line 3: {re.escape(message)}"):
+        read_jsonl(path)
+
+
+def test_jsonl_questions_with_a_repeated_option_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "made.jsonl"
+    path.write_text("".join(json.dumps({**GOOD, "options": o}) + "\n" for o in (["a", "b"], ["a", "a "])))
+    found = read_jsonl(path)
+    assert [question.options for question in found.questions] == [("a", "b")]
+    assert found.left_out == ("line 2",)
+
+
+@pytest.mark.parametrize("read", [read_jsonl, read_csv])
+def test_files_that_cannot_be_read_are_named(tmp_path: Path, read) -> None:
+    with pytest.raises(DataError, match=r"nowhere: cannot be read"):
+        read(tmp_path / "nowhere")
+    latin = tmp_path / "latin"
+    latin.write_bytes("Käse".encode("latin-1"))
+    with pytest.raises(DataError, match=r"latin: cannot be read"):
+        read(latin)
+
+
+def test_csv_rows_become_questions(tmp_path: Path) -> None:
+    path = tmp_path / "climate.csv"
+    path.write_text(
+        "id,question,context,option_1,option_2,option_3,answer,subject\n"
+        'x,"Is CO2, a gas, rising?",Mauna Loa,yes,no,,1,climate\n'
+        ",What melts?,,rock,ice,sand,2,\n",
+        encoding="utf-8",
+    )
+    assert read_csv(path).questions == (
+        Question("x", "Is CO2, a gas, rising?", ("yes", "no"), "Mauna Loa", 0, "climate"),
+        Question("climate-3", "What melts?", ("rock", "ice", "sand"), None, 1, None),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "line 1: the column question is missing"),
+        ("question,option_1,answer\n", "line 1: the column option_2 is missing"),
+        ("question,option_1,option_2,option_4,answer\n", "line 1: the option columns"),
+        ("question,option_1,option_2,answer,hint\n", "line 1: ['hint'] holds an unknown or repeated column"),
+        ("question,option_1,option_2,answer\nIs it?,yes,no,0\n", "line 2: answer: must be the number of an option"),
+        ("question,option_1,option_2,answer\nIs it?,yes,no,A\n", "line 2: answer: must be the number of an option"),
+        ("question,option_1,option_2,answer\nIs it?,yes,no,3\n", "line 2: answer: 2 is not the index of one of 2"),
+        ("question,option_1,option_2,answer\nIs it?,yes,no\n", "line 2: the number of cells differs"),
+        ("question,option_1,option_2,answer\nIs it?,yes,no,1,2\n", "line 2: the number of cells differs"),
+        ("question,option_1,option_2,answer\nIs it?,,no,1\n", "line 2: options.0: is empty"),
+        ("question,option_1,option_2,answer\n,yes,no,1\n", "line 2: question: is empty"),
+        ('question,option_1,option_2,answer\n"Is "it?,yes,no,1\n', "line 2: no valid CSV"),
+    ],
+)
+def test_csv_mistakes_name_file_and_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "made.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=f"{re.escape(str(path))}, {re.escape(message)}"):
+        read_csv(path)
+
+
+def test_csv_questions_with_a_repeated_option_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "made.csv"
+    path.write_text("question,option_1,option_2,answer\nIs it?,a,a,1\nIs it?,a,b,1\n")
+    found = read_csv(path)
+    assert [question.id for question in found.questions] == ["made-3"]
+    assert found.left_out == ("line 2",)
+
+
+def test_environment_variables_in_paths_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_DIR", "/somewhere")
+    monkeypatch.setenv("SPLIT", "train")
+    assert expand_path("${DATA_DIR}/set/${SPLIT}.jsonl") == Path("/somewhere/set/train.jsonl")
+    assert expand_path("plain/$HOME.jsonl") == Path("plain/$HOME.jsonl")
+
+
+def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    with pytest.raises(DataError, match="the environment variable DATA_DIR is not set"):
+        expand_path("${DATA_DIR}/train.jsonl")
