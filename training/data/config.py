@@ -15,23 +15,26 @@ DEFAULT_CALIBRATION_SHARE = 0.2  # of train
 class _Limits(Frozen):
     """How many questions are kept: those whose ids hash lowest, so that a smaller draw is part of a larger one."""
 
-    train_limit: int | None = Field(None, ge=1, description="questions kept for training; null keeps all")
+    train_limit: int | None = Field(default=None, ge=1, description="questions kept for training; null keeps all")
     calibration_limit: int | None = Field(
-        None, ge=2, description="questions kept for calibration, half for each of its two parts; null keeps all"
+        default=None, ge=2, description="questions kept for calibration, half for each of its two parts; null keeps all"
     )
-    test_limit: int | None = Field(None, ge=1, description="questions kept for test and of each shift set")
+    test_limit: int | None = Field(default=None, ge=1, description="questions kept for test and of each shift set")
 
 
 class FactsData(_Limits):
     """The quiz that ships with the project."""
 
     source: Literal["facts"] = "facts"
-    seed: int = Field(0, description="draws the splits, the wrong options and their order")
+    seed: int = Field(default=0, description="draws the splits, the wrong options and their order")
 
 
 class _CarvedData(_Limits):
     calibration_share: float | None = Field(
-        None, gt=0, lt=1, description="share of train carved out for calibration where there is none; null means 0.2"
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of train carved out for calibration where there is none; null means 0.2",
     )
 
     @property
@@ -44,7 +47,9 @@ class _FileData(_CarvedData):
     """Paths may hold environment variables as `${NAME}`."""
 
     train: str = Field(description="path of the training questions")
-    calibration: str | None = Field(None, description="path of the calibration questions; null carves them from train")
+    calibration: str | None = Field(
+        default=None, description="path of the calibration questions; null carves them from train"
+    )
     test: str = Field(description="path of the test questions")
     shift: dict[str, str] = Field(default_factory=dict, description="name -> path of further test sets")
 
@@ -71,7 +76,9 @@ class HubSet(Frozen):
     """A public data set at one revision."""
 
     dataset: str = Field(description="one of the names in training.data.hub_sets")
-    revision: str = Field("main", min_length=1, description="commit, tag or branch; a commit makes the run repeatable")
+    revision: str = Field(
+        default="main", min_length=1, description="commit, tag or branch; a commit makes the run repeatable"
+    )
 
     @model_validator(mode="after")
     def _check_name(self) -> Self:
@@ -84,7 +91,7 @@ class HubData(HubSet, _CarvedData):
     """A public data set, with the test splits of others as shift sets."""
 
     source: Literal["hub"] = "hub"
-    shift: tuple[HubSet, ...] = Field((), description="data sets whose test split is a shift set")
+    shift: tuple[HubSet, ...] = Field(default=(), description="data sets whose test split is a shift set")
 
     @model_validator(mode="after")
     def _check_share(self) -> Self:

@@ -67,7 +67,7 @@ def test_the_facts_quiz_is_loaded_whole() -> None:
 
 
 def test_limits_keep_the_same_questions_when_they_grow(write_jsonl, ask) -> None:
-    paths = {
+    paths: dict[str, Any] = {
         split: str(write_jsonl(f"{split}.jsonl", [ask(f"{split}-{n}") for n in range(60)]))
         for split in ("train", "calibration", "test")
     }
