@@ -14,7 +14,7 @@ from model_store.base_models import EMBEDDED, BaseModelError, find_base_files
 from model_store.scoring.encoding import QuestionTooLongError
 from model_store.storage.errors import StoreError
 from model_store.storage.registry import Registry, default_store_dir
-from training.data.errors import DataError
+from training.data.source import DataError
 from training.demo import DemoError, run_demo
 from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
 from training.evaluation import paired_differences
@@ -31,7 +31,7 @@ EXPECTED = (
     StoreError,
 )
 
-app = typer.Typer(help="Train, evaluate and publish calibrated adapters.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Train, evaluate and publish calibrated adapters.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 console = Console()
 
 RecipeArgument = Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped recipe such as quickstart")]

@@ -25,12 +25,10 @@ from model_store.storage.manifest import (
 from model_store.storage.manifest import Splits as SplitSizes
 from model_store.storage.registry import Registry
 from training.calibration import fit_calibration, measure_batch_company, sample_split
-from training.data.loading import load_splits
-from training.data.splits import Splits
 from training.evaluation import ScoredAnswers, answers_of, compute_scores, reference_histograms, score_answers
 from training.figures import reliability_diagram
 from training.loop import ADAPTER_FILE
-from training.runs import RunError, TrainedRun, load_run
+from training.runs import TrainedRun, load_run, load_run_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +85,6 @@ def publish_run(
     tensors = load_file(folder / ADAPTER_FILE)
     manifest = registry.publish(draft, tensors, {"reliability.png": diagram}, promote=promote)
     return Publication(manifest, untrained, served)
-
-
-def load_run_splits(run: TrainedRun) -> Splits:
-    """The splits of a run.
-
-    Raises:
-        RunError: the data are not those that it was trained on.
-    """
-    splits, _ = load_splits(run.config.data)
-    if splits.digest != run.result.data_digest:
-        raise RunError(f"the data have changed since the run: {splits.digest} now, {run.result.data_digest} then")
-    return splits
 
 
 def _answer_untrained(run: TrainedRun, questions: Sequence[Question], console: Console) -> ScoredAnswers:

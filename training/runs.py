@@ -128,6 +128,18 @@ def load_run(folder: Path, *, device: str | None = None, dtype: str | None = Non
     return TrainedRun(config, result, base, model)
 
 
+def load_run_splits(run: TrainedRun) -> Splits:
+    """The splits of a run.
+
+    Raises:
+        RunError: the data are not those that it was trained on.
+    """
+    splits, _ = load_splits(run.config.data)
+    if splits.digest != run.result.data_digest:
+        raise RunError(f"the data have changed since the run: {splits.digest} now, {run.result.data_digest} then")
+    return splits
+
+
 def new_candidate(config: RunConfig, base: BaseModel) -> CandidateModel:
     """An untrained adapter (its output is the base model's), initialised from the run's seed."""
     torch.manual_seed(config.training.seed)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model_store.adapters.config import AdapterConfig
+from model_store.adapters.dropout import WordDropout
 
 
 class ExpertBank(nn.Module):
@@ -23,7 +24,7 @@ class ExpertBank(nn.Module):
         self.experts = config.experts
         self.rank = config.rank
         self.scale = config.scale
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = WordDropout(config.dropout)
         self.A = nn.Parameter(torch.empty(config.experts * config.rank, in_features))
         self.B = nn.Parameter(torch.zeros(out_features, config.experts * config.rank))
         nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
