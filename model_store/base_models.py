@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel
-from transformers import PreTrainedTokenizerBase
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from model_store.base_identity import BaseIdentity
 
@@ -46,8 +47,9 @@ class BaseModel:
 
     @property
     def window(self) -> int:
-        """The longest position the model knows, in tokens."""
-        return self.model.config.max_position_embeddings
+        """The longest sequence in which every token sees all before it, in tokens: a tree mask does not slide."""
+        config = self.model.config
+        return min(config.max_position_embeddings, getattr(config, "sliding_window", None) or sys.maxsize)
 
     @property
     def dtype_name(self) -> str:
@@ -103,13 +105,29 @@ def load_base_model(
     """
     files = find_base_files(name, revision, cache_dir=cache_dir)
     place = resolve_device(device)
-    model = AutoModelForCausalLM.from_pretrained(
-        files.folder, dtype=resolve_dtype(dtype, place), use_safetensors=True, local_files_only=True
-    )
-    tokenizer = AutoTokenizer.from_pretrained(files.folder, local_files_only=True)
+    model, tokenizer = _load_files(name, files.folder, resolve_dtype(dtype, place))
     model = model.to(place).eval()  # pyright: ignore[reportArgumentType]
     model.requires_grad_(False)
     return BaseModel(model, tokenizer, files.identity)
+
+
+def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            attn_implementation="sdpa",  # reads a boolean mask; others would add it to the scores
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BaseModelError(f"base model {name!r} in {folder} cannot be read: {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:  # they would be drawn at random
+        raise BaseModelError(f"base model {name!r} in {folder} lacks {len(missing)} weights, first {missing[0]}")
+    return model, tokenizer
 
 
 def find_base_files(
@@ -126,9 +144,12 @@ def find_base_files(
     if name == EMBEDDED:
         if revision is not None:
             raise BaseModelError(f"{EMBEDDED} is one fixed file and takes no revision, not {revision!r}")
-        return BaseFiles(_embedded_folder(cache), BaseIdentity(
-            name=EMBEDDED, revision=EMBEDDED_VERSION, digest=f"sha256:{EMBEDDED_DIGEST}", model_type="llama"
-        ))
+        return BaseFiles(
+            _embedded_folder(cache),
+            BaseIdentity(
+                name=EMBEDDED, revision=EMBEDDED_VERSION, digest=f"sha256:{EMBEDDED_DIGEST}", model_type="llama"
+            ),
+        )
     if Path(name).is_dir():
         if revision is not None:
             raise BaseModelError(f"base model {name!r} is a folder and takes no revision, not {revision!r}")
@@ -143,9 +164,14 @@ def find_base_files(
 
 def _hub_folder(name: str, revision: str | None, cache: Path, download: Download) -> Path:
     try:
-        return Path(download(
-            name, revision=revision, cache_dir=str(cache / "hub"), allow_patterns=["*.safetensors", "*.json", "*.model"]
-        ))
+        return Path(
+            download(
+                name,
+                revision=revision,
+                cache_dir=str(cache / "hub"),
+                allow_patterns=["*.safetensors", "*.json", "*.model"],
+            )
+        )
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise BaseModelError(
             f"base model {name!r} at revision {revision or 'main'!r} cannot be fetched ({type(error).__name__}). Check "
@@ -159,11 +185,18 @@ def _identified(name: str, revision: str | None, folder: Path) -> BaseFiles:
         raise BaseModelError(f"base model {name!r} has no *.safetensors (pickled weights are never read)")
     if not (folder / "tokenizer.json").is_file():
         raise BaseModelError(f"base model {name!r} has no tokenizer.json")
-    model_type = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+    model_type = _model_type(name, folder)
     if model_type not in FAMILIES:
         raise BaseModelError(f"base model {name!r} is of family {model_type!r}, not one of {', '.join(FAMILIES)}")
     identity = BaseIdentity(name=name, revision=revision, digest=folder_digest(folder), model_type=model_type)
     return BaseFiles(folder, identity)
+
+
+def _model_type(name: str, folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BaseModelError(f"base model {name!r} has no config.json that names its model_type: {error!r}") from error
 
 
 def folder_digest(folder: Path) -> str:
@@ -184,7 +217,7 @@ def _embedded_folder(cache: Path) -> Path:
     record = folder / "digest.json"
     if record.is_file():
         if json.loads(record.read_text())["digest"] != folder_digest(folder):
-            raise BaseModelError(f"the converted base model in {folder} has changed: delete that folder to convert anew")
+            raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert anew")
         return folder
     source = _embedded_file()
     cache.mkdir(parents=True, exist_ok=True)
@@ -193,8 +226,10 @@ def _embedded_folder(cache: Path) -> Path:
         _convert(source, work)
         work.chmod(0o755)  # a temporary folder is private, a cache is read by other users too
         (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
-        if not record.is_file():  # another process may have been faster
-            work.rename(folder)
+        work.rename(folder)
+    except OSError:
+        if not record.is_file():  # else another process was faster
+            raise
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder

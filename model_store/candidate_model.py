@@ -60,7 +60,9 @@ class CandidateModel(nn.Module):
         own = self.adapter_tensors()
         if set(own) != set(tensors):
             differing = sorted(set(own) ^ set(tensors))
-            raise ValueError(f"stored weights do not fit the adapter: {len(differing)} names differ, first {differing[0]}")
+            raise ValueError(
+                f"stored weights do not fit the adapter: {len(differing)} names differ, first {differing[0]}"
+            )
         with torch.no_grad():
             for name, parameter in own.items():
                 if parameter.shape != tensors[name].shape:

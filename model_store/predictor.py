@@ -53,16 +53,23 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], temp
     single = samples.logits.shape[0] == 1
     feu = [None] * len(options) if samples.feu is None else samples.feu.tolist()
     rows = zip(
-        probabilities.tolist(), options, feu,
-        parts.total.tolist(), parts.aleatoric.tolist(), parts.epistemic.tolist(), strict=True,
+        probabilities.tolist(),
+        options,
+        feu,
+        parts.total.tolist(),
+        parts.aleatoric.tolist(),
+        parts.epistemic.tolist(),
+        strict=True,
     )
     answers = []
     for row, count, row_feu, total, aleatoric, epistemic in rows:
         own = tuple(row[:count])
         option = max(range(count), key=own.__getitem__)
-        answers.append(Answer(
-            option, own[option], own, row_feu, total, None if single else aleatoric, None if single else epistemic
-        ))
+        answers.append(
+            Answer(
+                option, own[option], own, row_feu, total, None if single else aleatoric, None if single else epistemic
+            )
+        )
     return answers
 
 
@@ -182,7 +189,7 @@ def score_in_batches(
     score: Callable[[Sequence[EncodedQuestion]], CandidateSamples],
     encoded: Sequence[EncodedQuestion],
     batch_tokens: int,
-    advance: Callable[[int], None] = lambda questions: None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> CandidateSamples:
     """Uncalibrated logits [S, B, C] and FEU [B] of any number of questions, in their order.
 

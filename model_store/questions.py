@@ -40,7 +40,7 @@ class Question:
     subject: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.text.strip():
+        if _is_blank(self.text):
             raise QuestionError("question", "is empty")
         _check_encodable("question", self.text)
         _check_encodable("context", self.context or "")
@@ -85,7 +85,7 @@ class Question:
 
 
 def normalise_option(option: str) -> str:
-    """The form in which options are told apart and shown to the model: on one line, single spaces, no control characters.
+    """The form in which options are told apart and shown: on one line, single spaces, no control characters.
 
     Line breaks of every kind go, so that no option can close its line in a prompt and open another option's.
     """
@@ -100,11 +100,15 @@ def _check_options(options: tuple[str, ...]) -> None:
     for index, option in enumerate(options):
         _check_encodable(f"options.{index}", option)
         shown = normalise_option(option)
-        if all(unicodedata.category(char) in _INVISIBLE for char in shown):
+        if _is_blank(shown):
             raise QuestionError(f"options.{index}", "is empty")
         if shown in seen:
             raise QuestionError(f"options.{index}", f"{shown[:80]!r} is the same as option {seen[shown]}")
         seen[shown] = index
+
+
+def _is_blank(text: str) -> bool:
+    return all(unicodedata.category(char) in _INVISIBLE for char in normalise_option(text))
 
 
 def _check_encodable(field: str, text: str) -> None:

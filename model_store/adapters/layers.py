@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
@@ -64,7 +64,7 @@ class AdaptedLinear(MixtureLayer):
         context = current_forward()
         if context is None or context.adapter not in self.banks:
             return output
-        bank = self.banks[context.adapter]
+        bank = cast(ExpertBank, self.banks[context.adapter])
         gates = context.gates(self.layer_index) if bank.experts > 1 else None
         return bank(inputs, output, gates)
 

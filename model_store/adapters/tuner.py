@@ -31,7 +31,8 @@ class MixtureTuner(BaseTuner):
     """A base model with any number of adapters; every forward runs through the one its context names, or none.
 
     Raises:
-        ValueError: a target matches no linear of the base model, or the placement is not one this tuner injects.
+        ValueError: a target matches no linear of the base model, the placement is not one this tuner injects, or the
+            model has an adapter of that name, from whichever tuner.
     """
 
     prefix = "mixture_"
@@ -39,18 +40,22 @@ class MixtureTuner(BaseTuner):
     target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  (declared so by BaseTuner)
 
     def __init__(self, model: PreTrainedModel, adapter: str, config: AdapterConfig) -> None:
-        super().__init__(model, _peft_config(model, config), adapter)
+        super().__init__(model, _peft_config(model, adapter, config), adapter)
 
     def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Inject one more adapter beside those that are there."""
-        if adapter in self.peft_config:
-            raise ValueError(f"an adapter named {adapter!r} is already injected")
-        self.peft_config[adapter] = _peft_config(self.model, config)
+        """Inject one more adapter beside those that are there, ready to be trained."""
+        self.peft_config[adapter] = _peft_config(self.model, adapter, config)
+        self.active_adapter = adapter  # PEFT gives gradients to the weights of the active adapter only
         self.inject_adapter(self.model, adapter)
 
     def remove(self, adapter: str) -> None:
-        """Take an adapter's weights out again."""
-        self.delete_adapter(adapter)
+        """Take an adapter's weights out again; the others stay as they are."""
+        layers = [layer for _, layer in self._layers(adapter)]
+        if not layers:
+            raise ValueError(f"no adapter named {adapter!r} is injected")
+        for layer in layers:
+            del layer.adapters[adapter]
+        del self.peft_config[adapter]
 
     def freeze(self, adapter: str, dtype: torch.dtype) -> None:
         """Make an adapter ready to answer: no gradients, experts in the compute dtype, routers in fp32 as trained."""
@@ -72,7 +77,7 @@ class MixtureTuner(BaseTuner):
             if isinstance(module, MixtureLayer) and adapter in module.adapters:
                 yield place, module
 
-    def _create_and_replace(
+    def _create_and_replace(  # noqa: PLR0913, PLR0917  (BaseTuner's signature)  # pyright: ignore
         self,
         peft_config: MixturePeftConfig,
         adapter_name: str,
@@ -80,19 +85,21 @@ class MixtureTuner(BaseTuner):
         target_name: str,
         parent: nn.Module,
         current_key: str,
-        parameter_name: str | None = None,
+        parameter_name: str | None = None,  # noqa: ARG002
     ) -> None:
         if not isinstance(target, MixtureLayer):
             match = _LAYER_INDEX.search(current_key)
             if match is None:
                 raise ValueError(f"{current_key} is in no numbered layer, so no router can serve it")
-            kind = AdaptedLinear if isinstance(target, nn.Linear) else RoutedNorm
-            target = kind(target, int(match.group(1)))
+            layer = int(match.group(1))
+            target = AdaptedLinear(target, layer) if isinstance(target, nn.Linear) else RoutedNorm(target, layer)
             setattr(parent, target_name, target)
         target.add(adapter_name, peft_config.adapter)
 
 
-def _peft_config(model: nn.Module, config: AdapterConfig) -> MixturePeftConfig:
+def _peft_config(model: nn.Module, adapter: str, config: AdapterConfig) -> MixturePeftConfig:
+    if any(isinstance(module, MixtureLayer) and adapter in module.adapters for module in model.modules()):
+        raise ValueError(f"an adapter named {adapter!r} is already injected")
     if config.placement != "layer":
         raise ValueError(f"placement {config.placement!r} is not one that can be injected; 'layer' is")
     linears = {

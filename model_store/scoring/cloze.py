@@ -5,9 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model_store.questions import Question, normalise_option
+from model_store.questions import Question, QuestionError, normalise_option
 from model_store.scoring.config import ClozeConfig
-from model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError, TextEncoder, TokenBatch, clean_text
+from model_store.scoring.encoding import (
+    EncodedQuestion,
+    MergedTextError,
+    QuestionTooLongError,
+    TextEncoder,
+    TokenBatch,
+    clean_text,
+)
 
 ANCHOR = "\nAnswer:"
 HEAD_ROWS_AT_ONCE = 1024  # bounds the memory of vocabulary logits, which exist for option tokens only
@@ -28,10 +35,11 @@ class ClozeScorer(nn.Module):
 
         Raises:
             QuestionTooLongError: the question with all its options is longer than the limit.
+            QuestionError: the tokenizer reads the start of an option together with the text before it.
         """
         context = f"{clean_text(question.context)}\n" if question.context else ""
         shared = self._encoder.encode(f"{context}Question: {clean_text(question.text)}{ANCHOR}").ids
-        options = self._encoder.continuations(ANCHOR, [f" {normalise_option(option)}" for option in question.options])
+        options = self._options(question)
         length = len(shared) + sum(map(len, options))
         if length > self.token_limit:
             raise QuestionTooLongError(length, self.token_limit)
@@ -47,6 +55,13 @@ class ClozeScorer(nn.Module):
             is_option=tuple(branch > 0 for branch in branches),
             options=len(options),
         )
+
+    def _options(self, question: Question) -> list[list[int]]:
+        texts = [f" {normalise_option(option)}" for option in question.options]
+        try:
+            return self._encoder.continuations(ANCHOR, texts)
+        except MergedTextError as error:
+            raise QuestionError(f"options.{error.index}", str(error)) from error
 
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
         """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,14 @@ class QuestionTooLongError(ValueError):
         self.limit = limit
 
 
+class MergedTextError(ValueError):
+    """A text that a tokenizer cannot part from what stands before it; `index` says which of several."""
+
+    def __init__(self, index: int, text: str, anchor: str) -> None:
+        super().__init__(f"{text[:80]!r} does not begin a new token after {anchor!r}")
+        self.index = index
+
+
 class TextEncoder:
     """A tokenizer that reads all text as text: `<|im_end|>` in a question is ten letters, never the token.
 
@@ -37,7 +46,10 @@ class TextEncoder:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ValueError(f"{type(tokenizer).__name__} has no fast backend (a tokenizer.json is needed)")
-        self._tokenizer = Tokenizer.from_str(backend.to_str())
+        record = json.loads(backend.to_str())
+        for token in record["added_tokens"]:
+            token["special"] = True  # `<tool_call>` and its like are markers too, though not declared special
+        self._tokenizer = Tokenizer.from_str(json.dumps(record))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True
@@ -50,13 +62,13 @@ class TextEncoder:
         """The tokens of each text when it follows `anchor`.
 
         Raises:
-            ValueError: the tokenizer merges the anchor's end with a text's start.
+            MergedTextError: the tokenizer merges the anchor's end with a text's start.
         """
         start = self.encode(anchor, with_start=False).ids
         encoded = self._tokenizer.encode_batch([anchor + text for text in texts], add_special_tokens=False)
-        for text, encoding in zip(texts, encoded, strict=True):
+        for index, encoding in enumerate(encoded):
             if encoding.ids[: len(start)] != start or len(encoding.ids) == len(start):
-                raise ValueError(f"{text!r} does not begin a new token after {anchor!r}")
+                raise MergedTextError(index, texts[index], anchor)
         return [encoding.ids[len(start) :] for encoding in encoded]
 
 

@@ -33,22 +33,19 @@ class LetterScorer(nn.Module):
             QuestionTooLongError: the prompt is longer than the limit.
         """
         context = f"{clean_text(question.context)}\n" if question.context else ""
-        text = f"{context}Question: {clean_text(question.text)}"
-        spans: list[tuple[int, int]] = []
-        for label, option in zip(LABELS, question.options, strict=False):
-            line = f"\n{label}. {normalise_option(option)}"
-            spans.append((len(text), len(text) + len(line)))
-            text += line
+        asked = f"{context}Question: {clean_text(question.text)}"
+        labelled = zip(LABELS, question.options, strict=False)
+        text = asked + "".join(f"\n{label}. {normalise_option(option)}" for label, option in labelled)
         encoding = self._encoder.encode(text + SUFFIX)
         length = len(encoding.ids)
         if length > self.token_limit:
             raise QuestionTooLongError(length, self.token_limit)
-        first, last = spans[0][0], spans[-1][1]
         return EncodedQuestion(
             tokens=tuple(encoding.ids),
             positions=tuple(range(length)),
             branches=(0,) * length,
-            is_option=tuple(first <= begin and end <= last and begin < end for begin, end in encoding.offsets),
+            # A token belongs where it begins; offsets count characters, and the start token's are 0.
+            is_option=tuple(len(asked) <= begin < len(text) for begin, _ in encoding.offsets),
             options=len(question.options),
         )
 
