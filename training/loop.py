@@ -95,6 +95,7 @@ class Trainer:
             report = self._run_step(step, progress)
             display.step(report)
             log.write(json.dumps(asdict(report)) + "\n")
+            log.flush()
             progress = progress.model_copy(update={
                 "epoch_step": progress.epoch_step + 1,
                 "step": report.step,
@@ -102,10 +103,10 @@ class Trainer:
                 "tokens": progress.tokens + report.tokens,
             })
             if report.step % self._config.training.checkpoint_steps == 0:
-                self._save(progress, log)
-        return self._finish_epoch(progress, display, log)
+                save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
+        return self._finish_epoch(progress, display)
 
-    def _finish_epoch(self, progress: Progress, display: TrainingProgress, log: TextIO) -> Progress:
+    def _finish_epoch(self, progress: Progress, display: TrainingProgress) -> Progress:
         self._model.eval()
         nll = self._fit_nll()
         progress = progress.model_copy(
@@ -113,7 +114,7 @@ class Trainer:
         )
         if self._config.training.keep_epoch == "last" or progress.best_epoch == progress.epoch - 1:
             save_tensors(self._folder / ADAPTER_FILE, self._parameters)
-        self._save(progress, log)
+        save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
         display.say(f"epoch {progress.epoch}: NLL on the fit split {nll:.4f}")
         return progress
 
@@ -147,10 +148,6 @@ class Trainer:
     def _steps_of(self, epoch: int) -> list[list[TrainingQuestion]]:
         training = self._config.training
         return epoch_steps(self._questions, training.batch_questions, training.seed, epoch)
-
-    def _save(self, progress: Progress, log: TextIO) -> None:
-        log.flush()
-        save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
 
     def _log(self, progress: Progress) -> TextIO:
         """The step log, cut back to the resume point: steps after it are taken again."""

@@ -1,0 +1,154 @@
+"""`make bench`: ratios on the embedded base model, interleaved in one run. Absolute figures do not carry over."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from model_store.adapters.config import AdapterConfig
+from model_store.base_models import BaseModel, load_base_model
+from model_store.candidate_model import CandidateModel, add_adapter
+from model_store.posteriors.point import PointPosterior
+from model_store.predictor import Predictor, batches_by_length, load_predictor
+from model_store.questions import Question
+from model_store.scoring.config import ClozeConfig
+from model_store.scoring.encoding import collate
+from model_store.storage.registry import Registry
+from tests.benchmarks.looped_experts import loop_experts
+from tests.benchmarks.plain_transformers import option_likelihoods
+from tests.benchmarks.rounds import compare
+from tests.benchmarks.served import running_service
+from training.batches import TrainingQuestion, forwards
+from training.data import facts
+from training.loss_config import LossConfig
+from training.methods import METHODS
+from training.publishing import publish_run
+from training.run_config import parse_run_config
+from training.runs import train_run
+
+QUESTIONS = 32
+SERVED_QUESTIONS = 128
+BATCH_TOKENS = 2048
+console = Console()
+
+
+def main() -> None:
+    """Print every ratio of the first version: R1, R2, R6, R8, memory and start of the service."""
+    base = load_base_model("smollm2-135m")
+    shape = AdapterConfig(experts=8, top_k=2, rank=8, alpha=16)
+    model = add_adapter(base, shape, ClozeConfig())
+    _randomise(model)
+    questions = list(facts.build().test[:QUESTIONS])
+    console.print(
+        f"{base.identity.name}, {base.dtype_name}, {torch.get_num_threads()} threads, {shape.experts} experts of rank "
+        f"{shape.rank}, {len(questions)} quiz questions a round, batches of {BATCH_TOKENS} tokens", highlight=False,
+    )
+    _forward_ratios(base, model, questions)
+    _service_ratio(list(facts.build().test[:SERVED_QUESTIONS]))
+
+
+def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Question]) -> None:
+    training = _training_step(model, questions)
+    looped = loop_experts(model)
+    console.print(f"R6 training step / per-expert loop: {compare(training, _looped(looped, training), rounds=5)}")
+    predictor = Predictor(model, PointPosterior(), 1.0)
+    encoded = [predictor.encode(question) for question in questions]
+    batches = [[encoded[i] for i in batch] for batch in batches_by_length(encoded, BATCH_TOKENS)]
+
+    def ours() -> None:
+        for batch in batches:
+            predictor.candidate_samples(batch)
+
+    @torch.inference_mode()
+    def adapters_off() -> None:
+        for batch in batches:
+            tokens = collate(batch)
+            hidden = base.model.get_decoder()(
+                input_ids=tokens.tokens, position_ids=tokens.positions, attention_mask=tokens.attention_mask(),
+                use_cache=False,
+            ).last_hidden_state
+            model.scorer(hidden, tokens, base.model.get_output_embeddings())
+
+    console.print(f"R1 adapters on / off, same engine: {compare(ours, adapters_off)}")
+    console.print(f"R6 forward / per-expert loop: {compare(ours, _looped(looped, ours))}")
+    plain = load_base_model("smollm2-135m")
+    budget = BATCH_TOKENS
+    console.print(f"R2 UQ4CT / plain transformers, one padded row an option: "
+                  f"{compare(ours, lambda: option_likelihoods(plain, questions, budget))}")
+
+
+def _randomise(model: CandidateModel) -> None:
+    """B starts at zero; numbers as after training, so that nothing could be skipped."""
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.adapter_tensors().items():
+            if name.endswith(".experts.B"):
+                parameter.normal_(std=0.01)
+
+
+def _training_step(model: CandidateModel, questions: list[Question]) -> Callable[[], None]:
+    items = [TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in questions[:16]]
+    parameters = list(model.adapter_tensors().values())
+
+    def step() -> None:
+        for batch in forwards(items, 1):
+            terms = METHODS["uq4ct"].losses(model(batch.tokens), batch, model.config, LossConfig(), 1)
+            terms.total.backward()
+        for parameter in parameters:
+            parameter.grad = None
+
+    return step
+
+
+def _looped(places: list, run: Callable[[], None]) -> Callable[[], None]:  # type: ignore[type-arg]
+    def with_loops() -> None:
+        for parent, attribute, _, looped in places:
+            setattr(parent, attribute, looped)
+        try:
+            run()
+        finally:
+            for parent, attribute, ours, _ in places:
+                setattr(parent, attribute, ours)
+
+    return with_loops
+
+
+def _service_ratio(questions: list[Question]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(folder) / "store"
+        _publish_small(Path(folder), store)
+        predictor = load_predictor(Registry(store), "bench")
+
+        def in_process() -> None:
+            encoded = [predictor.encode(question) for question in questions]
+            for batch in batches_by_length(encoded, BATCH_TOKENS):
+                predictor.answer([encoded[i] for i in batch])
+
+        with running_service(store) as service:
+            console.print(f"seconds from start to ready: {service.seconds_to_ready:.1f} (aim: under 20)")
+            ratio = compare(lambda: service.ask_all(questions, connections=64), in_process)
+            console.print(f"R8 service / in-process questions a second: {ratio}")
+            console.print(f"resident memory of the service: {service.resident_megabytes:.0f} MB (aim: under 1500)")
+
+
+def _publish_small(folder: Path, store: Path) -> None:
+    """A real adapter by the real path; how well it answers does not matter here."""
+    quiet = Console(quiet=True)
+    config = parse_run_config(
+        {
+            "name": "bench", "method": "uq4ct", "adapter": {"rank": 8, "alpha": 16}, "training": {"epochs": 1},
+            "data": {"source": "facts", "train_limit": 16, "calibration_limit": 16, "test_limit": 16},
+        },
+        "benchmark",
+    )
+    train_run(config, folder / "run", quiet)
+    publish_run(folder / "run", Registry(store), quiet)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

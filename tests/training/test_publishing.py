@@ -1,0 +1,119 @@
+"""From a finished run to the store and back, and the same numbers on every way."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from model_store.predictor import load_predictor
+from model_store.storage.manifest import TemperatureCalibration
+from model_store.storage.registry import Registry
+from training.data.loading import load_splits
+from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
+from training.evaluation import compute_scores, paired_differences, score_answers
+from training.predictions import PredictionsError, read_pair, read_predictions
+from training.publishing import Publication, publish_run
+from training.run_config import ConfigError
+from training.runs import RunError, load_run
+
+
+@pytest.fixture(scope="module")
+def publication(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Console) -> tuple[Publication, Registry]:
+    registry = Registry(tmp_path_factory.mktemp("store"))
+    return publish_run(finished_run, registry, quiet), registry
+
+
+def test_the_manifest_says_what_is_needed_to_interpret_the_weights(
+    publication: tuple[Publication, Registry], finished_run: Path
+) -> None:
+    manifest = publication[0].manifest
+    run = load_run(finished_run)
+    splits = load_splits(run.config.data)[0]
+    assert (manifest.reference, manifest.method, manifest.dtype) == ("tiny@1", "uq4ct", "float32")
+    assert manifest.base == run.base.identity
+    assert manifest.provenance.recipe == json.loads(run.config.model_dump_json())
+    assert isinstance(manifest.calibration, TemperatureCalibration)
+    assert manifest.calibration.questions == len(splits.fit)
+    assert manifest.calibration.nll_after <= manifest.calibration.nll_before
+    assert manifest.reference_histograms.questions == len(splits.guarantee)
+    assert manifest.scores_after.questions == len(splits.test)
+    assert manifest.batch_company.largest_probability_change < 1e-5  # fp32
+    assert "reliability.png" in manifest.files
+
+
+def test_training_beat_the_untrained_base(publication: tuple[Publication, Registry]) -> None:
+    found = publication[0]
+    assert found.manifest.scores_untrained == compute_scores(found.untrained)
+    assert found.manifest.scores_after == compute_scores(found.served)
+    value, interval = paired_differences(found.served, found.untrained)["nll"]
+    assert value == pytest.approx(found.manifest.scores_after.nll - compute_scores(found.untrained).nll)
+    assert interval.high < 0
+
+
+def test_the_published_adapter_gives_the_scores_of_its_manifest(
+    publication: tuple[Publication, Registry], finished_run: Path
+) -> None:
+    found, registry = publication
+    predictor = load_predictor(registry, "tiny", device="cpu", dtype="float32")
+    test = load_splits(load_run(finished_run).config.data)[0].test
+    answers = [predictor.answer([predictor.encode(question)])[0] for question in test]
+    scores = compute_scores(score_answers(answers, test))
+    assert scores.nll == pytest.approx(found.manifest.scores_after.nll, abs=1e-6)
+    assert scores.accuracy == found.manifest.scores_after.accuracy
+
+
+def test_evaluate_and_the_store_agree(
+    publication: tuple[Publication, Registry], finished_run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    _, registry = publication
+    of_run = evaluate(candidate_of_run(finished_run, device=None, dtype=None), "test", tmp_path / "run", quiet)
+    stored = candidate_of_store(registry, "tiny@1", device=None, dtype=None)
+    of_store = evaluate(stored, "test", tmp_path / "store", quiet, batch_tokens=1)
+    for ours, theirs in zip(of_run.values(), of_store.values(), strict=True):
+        assert ours.nll == pytest.approx(theirs.nll, abs=1e-6)
+    _, ours = read_predictions(tmp_path / "run" / "test-calibrated.jsonl")
+    _, theirs = read_predictions(tmp_path / "store" / "test-calibrated.jsonl")
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+    png = (tmp_path / "run" / "test-calibrated.png").read_bytes()
+    assert png.startswith(b"\x89PNG")
+
+
+def test_untrained_evaluation_is_the_base_model(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
+    config = load_run(finished_run).config
+    scores = evaluate(candidate_untrained(config, device=None, dtype=None), "others", tmp_path, quiet)
+    assert next(iter(scores.values())).questions == 8
+    with pytest.raises(ConfigError, match="split 'nowhere' is empty or unknown; there are train, fit"):
+        evaluate(candidate_untrained(config, device=None, dtype=None), "nowhere", tmp_path, quiet)
+
+
+def test_changed_data_are_noticed(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["test_limit"] = 3
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(RunError, match="the data have changed"):
+        publish_run(folder, Registry(tmp_path / "store"), quiet)
+
+
+def test_predictions_of_other_questions_are_not_compared(
+    publication: tuple[Publication, Registry], finished_run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    candidate = candidate_of_run(finished_run, device=None, dtype=None)
+    evaluate(candidate, "test", tmp_path, quiet)
+    evaluate(candidate, "fit", tmp_path, quiet)
+    ours, theirs = read_pair(tmp_path / "test-raw.jsonl", tmp_path / "test-calibrated.jsonl")
+    differences = paired_differences(ours, theirs)
+    assert differences["accuracy"][0] == 0  # one sample: a temperature never changes the option
+    assert torch.equal(ours.answers, theirs.answers)
+    with pytest.raises(PredictionsError, match="not about the same questions"):
+        read_pair(tmp_path / "test-raw.jsonl", tmp_path / "fit-raw.jsonl")
+    (tmp_path / "broken.jsonl").write_text('{"question": {}}\n')
+    with pytest.raises(PredictionsError, match=r"broken\.jsonl:1"):
+        read_pair(tmp_path / "broken.jsonl", tmp_path / "fit-raw.jsonl")

@@ -1,0 +1,76 @@
+"""Recipes: every shipped one is valid, and what is wrong with one is named."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.run_config import ConfigError, OptimizerConfig, RunConfig, load_run_config
+from training.loop import learning_rate_share
+
+RECIPES = sorted(path for path in Path(str(resources.files("training.recipes"))).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_lossless_in_json(path: Path) -> None:
+    config = load_run_config(path)
+    assert RunConfig.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize("name", ["paper_llama2_7b", "paper_mistral_7b"])
+def test_the_paper_recipes_have_the_papers_numbers(name: str) -> None:
+    """Appendix A.4: 8 experts, 2 kept, rank 16, alpha 32, batch 16, 2e-4, dropout 0.05, 512 tokens, beta 1."""
+    (path,) = [path for path in RECIPES if path.stem == name]
+    config = load_run_config(path)
+    adapter = config.adapter
+    assert (adapter.experts, adapter.top_k, adapter.rank, adapter.alpha, adapter.dropout) == (8, 2, 16, 32, 0.05)
+    assert (config.training.batch_questions, config.optimizer.learning_rate) == (16, 2e-4)
+    assert (config.scoring.kind, config.scoring.max_tokens) == ("letter", 512)
+    assert (config.loss.load_balance, config.loss.calibration, config.loss.calibration_ramp_steps) == (0.01, 1.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("optimizer.learning_rate=-1", "optimizer.learning_rate"),
+        ("optimizer.lerning_rate=1", "optimizer.lerning_rate"),
+        ("adapter.top_k=9", "top_k 9 is larger than the number of experts 8"),
+        ("training.accumulation=3", "accumulation 3 does not divide batch_questions 16"),
+        ("method=adapters", "method 'adapters' is not one of"),
+        ("method=lora", "adapter.experts is 8"),
+        ("method=mixlora", "loss.calibration is 1.0"),
+        ("loss.calibration=0", "loss.calibration is 0"),
+        ("data.source=cloud", "data"),
+        ("scoring.kind=guess", "scoring"),
+        ("name=../x", "name"),
+        ("adapter.experts.more=1", "experts"),
+        ("nonsense", "not of the form section.field=value"),
+    ],
+)
+def test_what_is_wrong_is_named(override: str, named: str) -> None:
+    (path,) = [path for path in RECIPES if path.stem == "quickstart"]
+    with pytest.raises(ConfigError, match=named.replace(".", r"\.").replace("'", ".")):
+        load_run_config(path, (override,))
+
+
+def test_a_recipe_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "list.yaml"
+    path.write_text("- 1\n- 2\n")
+    with pytest.raises(ConfigError, match="a recipe is a mapping"):
+        load_run_config(path)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_run_config(tmp_path / "missing.yaml")
+
+
+@given(st.integers(1, 500), st.floats(0, 0.9), st.sampled_from(["none", "linear", "cosine"]))
+def test_the_learning_rate_rises_to_its_peak_and_falls(steps: int, warmup: float, decay: str) -> None:
+    config = OptimizerConfig(warmup_share=warmup, decay=decay)  # type: ignore[arg-type]
+    shares = [learning_rate_share(config, step, steps) for step in range(steps)]
+    assert all(0 < share <= 1 for share in shares)
+    peak = shares.index(max(shares))
+    assert shares[: peak + 1] == sorted(shares[: peak + 1])
+    assert shares[peak:] == sorted(shares[peak:], reverse=True)

@@ -1,0 +1,191 @@
+"""Whole runs on a tiny base: they learn, resume to the bit, refuse what would mix runs up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+import training.loop
+from model_store.base_models import load_base_model
+from model_store.scoring.encoding import TokenBatch
+from tests.training.conftest import MakeConfig
+from training.batches import TrainingQuestion, forwards
+from training.data.loading import load_splits
+from training.loop import ADAPTER_FILE, LOG_FILE, DivergedError
+from training.methods import METHODS
+from training.runs import RunError, load_run, new_candidate, train_run
+
+
+class Interrupted(Exception):
+    """What a power cut is to a run."""
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [json.loads(line)["losses"]["loss"] for line in (folder / LOG_FILE).read_text().splitlines()]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the run fall over when it asks for the forwards of that step, counted from 1."""
+    calls = 0
+
+    def failing(questions: Any, accumulation: int) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            raise Interrupted
+        return forwards(questions, accumulation)
+
+    monkeypatch.setattr(training.loop, "forwards", failing)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_learns_the_tiny_task(
+    method: str, tmp_path: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    result = train_run(make_config(method, training={"epochs": 4}), tmp_path / "run", quiet)
+    losses = losses_of(tmp_path / "run")
+    assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
+    assert result.fit_nll[result.kept_epoch - 1] == min(result.fit_nll)
+    assert result.steps == len(losses) == 4 * 8
+
+
+@pytest.mark.parametrize("step", [2, 5, 8, 9, 16])
+def test_a_resumed_run_is_bit_identical(
+    step: int, tmp_path: Path, finished_run: Path, make_config: MakeConfig, quiet: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cut before and after checkpoints, at an epoch's end and at its start; dropout is on."""
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(Interrupted):
+            train_run(make_config(), folder, quiet)
+    torch.manual_seed(12345)  # whatever ran in between must not matter
+    train_run(make_config(), folder, quiet, resume=True)
+    resumed, whole = load_file(folder / ADAPTER_FILE), load_file(finished_run / ADAPTER_FILE)
+    assert resumed.keys() == whole.keys()
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+    assert losses_of(folder) == losses_of(finished_run)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(
+    tmp_path: Path, finished_run: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    train_run(make_config(), tmp_path / "same", quiet)
+    train_run(make_config(training={"seed": 1}), tmp_path / "other", quiet)
+    assert losses_of(tmp_path / "same") == losses_of(finished_run)
+    assert losses_of(tmp_path / "other") != losses_of(finished_run)
+
+
+def test_a_folder_is_one_run(tmp_path: Path, make_config: MakeConfig, quiet: Console, finished_run: Path) -> None:
+    with pytest.raises(RunError, match="another configuration"):
+        train_run(make_config(training={"seed": 7}), finished_run, quiet)
+    with pytest.raises(RunError, match="continue it with --resume"):
+        train_run(make_config(), finished_run, quiet)
+    with pytest.raises(RunError, match="no finished run"):
+        load_run(tmp_path)
+
+
+def test_a_loaded_run_answers_as_it_did_when_it_was_trained(finished_run: Path) -> None:
+    """The kept epoch's NLL on the fit split, from the stored weights."""
+    from model_store.posteriors.point import PointPosterior
+    from model_store.predictor import Predictor, score_in_batches
+    from training.evaluation import STATISTICS, answers_of, score_answers
+
+    run = load_run(finished_run)
+    fit = load_splits(run.config.data)[0].fit
+    predictor = Predictor(run.model, PointPosterior(), 1.0)
+    samples = score_in_batches(predictor.candidate_samples, [predictor.encode(question) for question in fit], 2048)
+    nll = STATISTICS["nll"](score_answers(answers_of(samples, fit, 1.0), fit))(torch.arange(len(fit)))
+    assert nll == pytest.approx(run.result.fit_nll[run.result.kept_epoch - 1], abs=1e-9)
+
+
+def test_a_diverging_run_says_so(tmp_path: Path, make_config: MakeConfig, quiet: Console) -> None:
+    with pytest.raises(DivergedError, match="lower learning rate"):
+        train_run(make_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30}), tmp_path / "run", quiet)
+
+
+def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> None:
+    """Their answers may be swapped without a change in the cross entropy, and alone feed the calibration loss."""
+    config = make_config(loss={"indicator": "held_out"})
+    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    train = load_splits(config.data)[0].train[:8]
+    items = [
+        TrainingQuestion(model.scorer.encode(question), question.answer or 0, index % 2 == 0)
+        for index, question in enumerate(train)
+    ]
+
+    def parts(questions: list[TrainingQuestion]) -> dict[str, float]:
+        (batch,) = forwards(questions, 1)
+        terms = METHODS["uq4ct"].losses(model(batch.tokens), batch, config.adapter, config.loss, 1)
+        return {name: part.item() for name, part in terms.parts.items()}
+
+    held_swapped = [TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0, True) if i.held_out else i for i in items]
+    trained_swapped = [i if i.held_out else TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0) for i in items]
+    assert parts(held_swapped)["cross_entropy"] == parts(items)["cross_entropy"]
+    assert parts(trained_swapped)["cross_entropy"] != parts(items)["cross_entropy"]
+    assert parts(trained_swapped)["calibration"] == parts(items)["calibration"]
+    assert parts(held_swapped)["calibration"] != parts(items)["calibration"]
+
+
+@pytest.mark.parametrize("indicator", ["training", "held_out"])
+def test_accumulation_changes_no_gradient(indicator: str, make_config: MakeConfig) -> None:
+    """Cross entropy and calibration loss: the forwards of a step add up to the step in one forward."""
+    config = make_config(loss={"indicator": indicator, "load_balance": 0.0}, base={"dtype": "float32"})
+    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    torch.manual_seed(0)
+    for parameter in model.adapter_tensors().values():
+        parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    train = load_splits(config.data)[0].train[:8]
+    items = [
+        TrainingQuestion(model.scorer.encode(question), question.answer or 0, indicator == "held_out" and index < 3)
+        for index, question in enumerate(train)
+    ]
+
+    def gradients(accumulation: int) -> list[torch.Tensor]:
+        for batch in forwards(items, accumulation):
+            METHODS["uq4ct"].losses(model(batch.tokens), batch, config.adapter, config.loss, 1).total.backward()
+        found = [parameter.grad for parameter in model.adapter_tensors().values() if parameter.grad is not None]
+        model.zero_grad()
+        return found
+
+    whole, parts = gradients(1), gradients(4)
+    assert len(whole) == len(parts) == len(model.adapter_tensors())
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_training_questions_over_the_limit_are_left_out_with_a_message(
+    tmp_path: Path, make_config: MakeConfig, tiny_data: Path
+) -> None:
+    long = {"id": "long", "question": "Why? " * 300, "options": ["red", "blue"], "answer": 0}
+    path = tmp_path / "train.jsonl"
+    path.write_text((tiny_data / "train.jsonl").read_text() + json.dumps(long) + "\n")
+    console = Console(record=True, width=200)
+    config = make_config(data={"train": str(path)}, training={"epochs": 1})
+    result = train_run(config, tmp_path / "run", console)
+    assert "1 training questions over 512 tokens left out, the first 'long'" in console.export_text()
+    assert result.train == 64
+
+
+def test_pads_do_not_reach_the_losses(make_config: MakeConfig) -> None:
+    """A short question's losses are the same beside a long one as alone."""
+    config = make_config()
+    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    train = load_splits(config.data)[0].train
+    short, other = (TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in train[:2])
+
+    def feu(batch: TokenBatch) -> torch.Tensor:
+        output = model(batch)
+        assert output.feu is not None
+        return output.feu
+
+    (alone,), (together,) = forwards([short], 1), forwards([short, other], 1)
+    index = sorted([short, other], key=lambda item: item.encoded.length).index(short)
+    assert feu(together.tokens)[index].item() == pytest.approx(feu(alone.tokens)[0].item(), abs=1e-6)
