@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ def fetch(
 ) -> None:
     """Fetch and convert a base model ahead of time."""
     files = find_base_files(name, revision)
-    console.print(f"{files.identity.name} {files.identity.digest} in {files.folder}", highlight=False)
+    console.print(f"{files.identity.name} {files.identity.digest} in {files.folder}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -66,7 +67,7 @@ def train(
     rate = result.tokens / result.seconds
     console.print(
         f"{folder}: kept epoch {result.kept_epoch}, NLL on the fit split "
-        f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s", highlight=False,
+        f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s", highlight=False, soft_wrap=True,
     )
 
 
@@ -96,7 +97,7 @@ def evaluate_command(
         place = output or Path("runs") / candidate.title
     scores = evaluate(candidate, split, place, console, batch_tokens=1 if one_by_one else None)
     console.print(score_table(scores, f"{candidate.title}, {split} split"))
-    console.print(f"predictions and diagrams: {place}", highlight=False)
+    console.print(f"predictions and diagrams: {place}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -122,7 +123,7 @@ def publish(
     manifest = publication.manifest
     columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
     console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))
-    console.print(f"published {manifest.reference}", highlight=False)
+    console.print(f"published {manifest.reference}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -160,7 +161,7 @@ def main() -> None:
     try:
         app()
     except EXPECTED as error:
-        Console(stderr=True).print(f"{type(error).__name__}: {error}", style="red", highlight=False, markup=False)
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 
 

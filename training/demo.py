@@ -63,13 +63,13 @@ def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> 
     train_run(config, folder, console, resume=True)
     console.rule("2. score and publish")
     publication = publish_run(folder, Registry(store), console, promote=True)
-    console.print(f"published {publication.manifest.reference}", highlight=False)
+    console.print(f"published {publication.manifest.reference}", highlight=False, soft_wrap=True)
     console.rule("3. serve and ask")
     with _service(store, publication.manifest.reference) as address:
         for title, question in QUESTIONS.items():
             reply = httpx.post(f"{address}/predict", json=question, timeout=60)
             reply.raise_for_status()
-            console.print(f"[bold]{title}:[/bold] {question['question']}", highlight=False)
+            console.print(f"[bold]{title}:[/bold] {question['question']}", highlight=False, soft_wrap=True)
             console.print_json(json.dumps(reply.json()))
     console.rule("4. before and after")
     _show(publication, console)
@@ -93,7 +93,8 @@ def _service(store: Path, reference: str) -> Iterator[str]:
     """The service as a user starts it, in a process of its own, until the block ends."""
     port = _free_port()
     environment = os.environ | {
-        "MODEL_STORE_DIR": str(store), "DEFAULT_MODEL": reference, "PORT": str(port), "LOG_LEVEL": "warning"
+        "MODEL_STORE_DIR": str(store), "DEFAULT_MODEL": reference, "PORT": str(port), "LOG_LEVEL": "warning",
+        "SHUTDOWN_GRACE_SECONDS": "0",
     }
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)  # noqa: S603
     address = f"http://127.0.0.1:{port}"

@@ -82,7 +82,7 @@ class Trainer:
         progress = Progress()
         if (self._folder / CHECKPOINT_FILE).is_file():
             progress = load_checkpoint(self._folder, self._parameters, self._optimizer)
-            console.print(f"resumed at step {progress.step} of {self.steps}", highlight=False)
+            console.print(f"resumed at step {progress.step} of {self.steps}", highlight=False, soft_wrap=True)
         with TrainingProgress(self.steps, progress.step, console) as display, self._log(progress) as log:
             while progress.epoch < self._config.training.epochs:
                 progress = self._run_epoch(progress, display, log)

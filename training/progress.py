@@ -55,11 +55,11 @@ class TrainingProgress:
         state = self._state()
         self._bar.update(self._task, completed=report.step, state=state)
         if not self._console.is_terminal and (report.step % LINE_EVERY_STEPS == 0 or report.step == self._steps):
-            self._console.print(f"step {report.step}/{self._steps} {state}", highlight=False)
+            self._console.print(f"step {report.step}/{self._steps} {state}", highlight=False, soft_wrap=True)
 
     def say(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False)
+        self._console.print(text, highlight=False, soft_wrap=True)
 
     def _state(self) -> str:
         count = len(self._recent)

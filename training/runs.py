@@ -79,7 +79,7 @@ def train_run(config: RunConfig, folder: Path, console: Console, *, resume: bool
     _claim(folder, config, resume)
     splits, messages = load_splits(config.data)
     for message in messages:
-        console.print(message, highlight=False)
+        console.print(message, highlight=False, soft_wrap=True)
     base = _load_base(config)
     model = new_candidate(config, base)
     questions = _training_questions(splits.train, model, config, console)
@@ -96,7 +96,7 @@ def train_run(config: RunConfig, folder: Path, console: Console, *, resume: bool
     trainer = Trainer(config, model, questions, fit_nll, folder)
     console.print(
         f"{len(questions)} training questions, {trainer.steps} steps, {_count(model):,} trained parameters, "
-        f"{base.identity.name} in {base.dtype_name} on {model.device}", highlight=False,
+        f"{base.identity.name} in {base.dtype_name} on {model.device}", highlight=False, soft_wrap=True,
     )
     progress = trainer.run(console)
     kept = progress.best_epoch if config.training.keep_epoch == "best" else len(progress.fit_nll) - 1
@@ -178,7 +178,7 @@ def _training_questions(
             too_long.append(question.id)
     if too_long:
         limit = model.scorer.token_limit
-        console.print(f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}")
+        console.print(f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}", soft_wrap=True)
     if all(question.held_out for question in encoded):
         raise ConfigError("data: no training question is left")
     return encoded

@@ -48,13 +48,13 @@ class RunningService:
 
 
 @contextmanager
-def running_service(store: Path) -> Iterator[RunningService]:
+def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
+    """The service on a store and a free port, ready; it is ended with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {
-        "MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"
-    }
+    fixed = {"MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"}
+    environment = os.environ | fixed | settings
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
     address = f"http://127.0.0.1:{port}"

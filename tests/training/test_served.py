@@ -1,0 +1,73 @@
+"""The same probabilities on every way: over HTTP, from `evaluate`, from the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+from rich.console import Console
+
+from model_store.storage.registry import Registry
+from tests.benchmarks.served import running_service
+from training.__main__ import main
+from training.predictions import read_predictions
+from training.publishing import publish_run
+
+
+def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m training ...` in a folder of its own."""
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "training", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root), "HOME": str(folder)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
+    """In fp32, to 1e-6: probabilities, FEU and entropies of every test question."""
+    store = tmp_path / "store"
+    publish_run(finished_run, Registry(store), quiet)
+    done = run_training(
+        "evaluate", "tiny@1", "--store", str(store), "--one-by-one", "--output", str(tmp_path / "out"),
+        "--dtype", "float32", folder=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ECE noise floor" in done.stdout
+    questions, answers = read_predictions(tmp_path / "out" / "test-calibrated.jsonl")
+    with running_service(store, DTYPE="float32") as service:
+        for question, answer in zip(questions, answers, strict=True):
+            body = {"question": question.text, "options": list(question.options)}
+            reply = httpx.post(f"{service.address}/predict", json=body, timeout=30).json()
+            served = [item["probability"] for item in reply["probabilities"]]
+            assert served == pytest.approx(answer.probabilities, abs=1e-6)
+            assert reply["option"]["index"] == answer.option
+            assert reply["confidence"] == pytest.approx(answer.confidence, abs=1e-6)
+            assert reply["feu"] == pytest.approx(answer.feu, abs=1e-6)
+            assert reply["uncertainty"]["total"] == pytest.approx(answer.total, abs=1e-6)
+            assert reply["uncertainty"]["epistemic"] is None
+            assert reply["model"] == "tiny@1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train", "no_such_recipe"), "recipe 'no_such_recipe' is neither a file nor one of arc_easy_smollm2"),
+        (("train", "arc_easy_smollm2"), "DATA_DIR"),
+        (("publish", "nowhere"), "nowhere holds no finished run"),
+        (("train", "quickstart", "--set", "training.epochs=0"), "training.epochs"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_message(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    monkeypatch.setattr(sys, "argv", ["training", *arguments])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert "Traceback" not in shown
