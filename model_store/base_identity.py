@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from model_store.frozen import Frozen
+
+DtypeName = Literal["float32", "bfloat16", "float16"]  # of a base model as it computes
 
 
 class BaseIdentity(Frozen):

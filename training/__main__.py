@@ -28,15 +28,29 @@ from training.tables import difference_table, score_table
 
 # What a user can cause and mend: shown as one message, without a traceback.
 EXPECTED = (
-    BaseModelError, ConfigError, DataError, DemoError, DivergedError, PredictionsError, QuestionTooLongError, RunError,
+    BaseModelError,
+    ConfigError,
+    DataError,
+    DemoError,
+    DivergedError,
+    PredictionsError,
+    QuestionTooLongError,
+    RunError,
     StoreError,
 )
 
-app = typer.Typer(help="Train, evaluate and publish calibrated adapters.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Train, evaluate and publish calibrated adapters.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 console = Console()
 
 RecipeArgument = Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped recipe such as quickstart")]
-SetOption = Annotated[list[str], typer.Option("--set", help="override a field, e.g. --set optimizer.learning_rate=1e-4")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="override a field, e.g. --set optimizer.learning_rate=1e-4")
+]
 StoreOption = Annotated[Path | None, typer.Option(help="model store; default: MODEL_STORE_DIR")]
 OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; default: runs/<name>")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
@@ -67,12 +81,14 @@ def train(
     rate = result.tokens / result.seconds
     console.print(
         f"{folder}: kept epoch {result.kept_epoch}, NLL on the fit split "
-        f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s", highlight=False, soft_wrap=True,
+        f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s",
+        highlight=False,
+        soft_wrap=True,
     )
 
 
 @app.command("evaluate")
-def evaluate_command(
+def evaluate_command(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     target: Annotated[str, typer.Argument(help="run folder, name@version in the store, or with --untrained a recipe")],
     split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or the name of a shift")] = "test",
     untrained: Annotated[bool, typer.Option("--untrained", help="the base model of a recipe, before training")] = False,

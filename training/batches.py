@@ -45,8 +45,11 @@ class TrainingBatch:
     def to(self, device: torch.device) -> TrainingBatch:
         """The batch on a device."""
         return TrainingBatch(
-            self.tokens.to(device), self.answers.to(device), self.held_out.to(device),
-            self.step_trained, self.step_held_out,
+            self.tokens.to(device),
+            self.answers.to(device),
+            self.held_out.to(device),
+            self.step_trained,
+            self.step_held_out,
         )
 
 
@@ -57,12 +60,16 @@ def epoch_steps(
 
     Held-out questions are spread evenly over the steps, on top of `batch_questions`.
     """
-    order = random.Random(f"{seed}/{epoch}")  # noqa: S311
+    order = random.Random(f"{seed}/{epoch}")
     trained = [question for question in questions if not question.held_out]
     held_out = [question for question in questions if question.held_out]
     order.shuffle(trained)
     order.shuffle(held_out)
-    steps = [step for bucket in _chunks(trained, batch_questions * BUCKET_BATCHES) for step in _by_length(bucket, batch_questions)]
+    steps = [
+        step
+        for bucket in _chunks(trained, batch_questions * BUCKET_BATCHES)
+        for step in _by_length(bucket, batch_questions)
+    ]
     order.shuffle(steps)
     return [[*step, *held_out[index :: len(steps)]] for index, step in enumerate(steps)]
 

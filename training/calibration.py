@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from model_store.base_identity import DtypeName
 from model_store.posteriors import CandidateSamples
 from model_store.predictor import Answer, Predictor, score_in_batches
 from model_store.questions import Question
@@ -46,7 +47,11 @@ def fit_calibration(samples: CandidateSamples, questions: Sequence[Question]) ->
 
 
 def measure_batch_company(
-    predictor: Predictor, questions: Sequence[Question], together: Sequence[Answer], temperature: float, dtype: str,
+    predictor: Predictor,
+    questions: Sequence[Question],
+    together: Sequence[Answer],
+    temperature: float,
+    dtype: DtypeName,
     console: Console,
 ) -> BatchCompany:
     """How far answers given in company differ from the same questions answered alone.

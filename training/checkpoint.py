@@ -38,7 +38,9 @@ class Progress(Frozen):
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write safetensors beside `path`, force them to disk, then put them in its place in one step."""
     temporary = path.with_suffix(".tmp")
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, dict(metadata or {}))
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, dict(metadata or {})
+    )
     with temporary.open("rb") as file:
         os.fsync(file.fileno())
     temporary.replace(path)

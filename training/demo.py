@@ -77,7 +77,11 @@ def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> 
 
 def _show(publication: Publication, console: Console) -> None:
     manifest: Manifest = publication.manifest
-    columns = {"untrained": manifest.scores_untrained, "trained": manifest.scores_before, "served": manifest.scores_after}
+    columns = {
+        "untrained": manifest.scores_untrained,
+        "trained": manifest.scores_before,
+        "served": manifest.scores_after,
+    }
     title = f"{manifest.reference} on its test split; served = trained + temperature"
     console.print(score_table({name: scores for name, scores in columns.items() if scores is not None}, title))
     differences = paired_differences(publication.served, publication.untrained)
@@ -93,10 +97,13 @@ def _service(store: Path, reference: str) -> Iterator[str]:
     """The service as a user starts it, in a process of its own, until the block ends."""
     port = _free_port()
     environment = os.environ | {
-        "MODEL_STORE_DIR": str(store), "DEFAULT_MODEL": reference, "PORT": str(port), "LOG_LEVEL": "warning",
+        "MODEL_STORE_DIR": str(store),
+        "DEFAULT_MODEL": reference,
+        "PORT": str(port),
+        "LOG_LEVEL": "warning",
         "SHUTDOWN_GRACE_SECONDS": "0",
     }
-    process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)  # noqa: S603
+    process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, address)

@@ -96,7 +96,11 @@ def evaluate(
 
 def _questions(splits: Splits, name: str) -> Sequence[Question]:
     named = {
-        "train": splits.train, "fit": splits.fit, "guarantee": splits.guarantee, "test": splits.test, **splits.shift
+        "train": splits.train,
+        "fit": splits.fit,
+        "guarantee": splits.guarantee,
+        "test": splits.test,
+        **splits.shift,
     }
     if not named.get(name):
         present = ", ".join(key for key, questions in named.items() if questions)

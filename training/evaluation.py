@@ -130,8 +130,7 @@ def paired_differences(ours: ScoredAnswers, theirs: ScoredAnswers) -> dict[str, 
     if not torch.equal(ours.answers, theirs.answers):
         raise ValueError("a paired difference needs the same questions in the same order")
     return {
-        name: _paired(statistic(ours), statistic(theirs), len(ours.answers))
-        for name, statistic in STATISTICS.items()
+        name: _paired(statistic(ours), statistic(theirs), len(ours.answers)) for name, statistic in STATISTICS.items()
     }
 
 

@@ -96,12 +96,14 @@ class Trainer:
             display.step(report)
             log.write(json.dumps(asdict(report)) + "\n")
             log.flush()
-            progress = progress.model_copy(update={
-                "epoch_step": progress.epoch_step + 1,
-                "step": report.step,
-                "seconds": progress.seconds + report.seconds,
-                "tokens": progress.tokens + report.tokens,
-            })
+            progress = progress.model_copy(
+                update={
+                    "epoch_step": progress.epoch_step + 1,
+                    "step": report.step,
+                    "seconds": progress.seconds + report.seconds,
+                    "tokens": progress.tokens + report.tokens,
+                }
+            )
             if report.step % self._config.training.checkpoint_steps == 0:
                 save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
         return self._finish_epoch(progress, display)
@@ -141,8 +143,14 @@ class Trainer:
         self._optimizer.step()
         self._optimizer.zero_grad()
         return StepReport(
-            step, progress.epoch, rate, dict(losses), correct / len(questions),
-            sum(feu) / len(feu) if feu else None, tokens, time.perf_counter() - start,
+            step,
+            progress.epoch,
+            rate,
+            dict(losses),
+            correct / len(questions),
+            sum(feu) / len(feu) if feu else None,
+            tokens,
+            time.perf_counter() - start,
         )
 
     def _steps_of(self, epoch: int) -> list[list[TrainingQuestion]]:

@@ -15,8 +15,13 @@ class LossConfig(Frozen):
     load_balance: float = Field(default=0.01, ge=0, description="alpha, coefficient of the load balance loss")
     load_balance_form: Literal["argmax", "top_k"] = Field(default="argmax", description="which experts count as chosen")
     calibration: float = Field(default=1.0, ge=0, description="beta, coefficient of the calibration loss")
-    calibration_ramp_steps: int = Field(default=0, ge=0, description="steps over which beta rises (equation 12); 0 = constant")
-    indicator: Literal["training", "held_out"] = Field(
-        default="training", description="whose correctness FEU is drawn to: the batch's own, or that of questions held out"
+    calibration_ramp_steps: int = Field(
+        default=0, ge=0, description="steps over which beta rises (equation 12); 0 = constant"
     )
-    held_out_share: float = Field(default=0.2, gt=0, lt=1, description="share of the training questions held out for FEU")
+    indicator: Literal["training", "held_out"] = Field(
+        default="training",
+        description="whose correctness FEU is drawn to: the batch's own, or that of questions held out",
+    )
+    held_out_share: float = Field(
+        default=0.2, gt=0, lt=1, description="share of the training questions held out for FEU"
+    )

@@ -28,9 +28,7 @@ def calibration_loss(feu: Tensor, correct: Tensor) -> Tensor:
     return (correct.detach().to(feu.dtype) - feu).square()
 
 
-def load_balance_loss(
-    routing: Sequence[Routing], real: Tensor, form: Literal["argmax", "top_k"], top_k: int
-) -> Tensor:
+def load_balance_loss(routing: Sequence[Routing], real: Tensor, form: Literal["argmax", "top_k"], top_k: int) -> Tensor:
     """N * sum_i F_i P_i (equations 13 and 14), without its coefficient.
 
     `real` [B, T] marks the tokens that count. F is the share of tokens sent to an expert, P its mean probability by the

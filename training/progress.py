@@ -35,8 +35,14 @@ class TrainingProgress:
         self._steps = steps
         self._recent: deque[StepReport] = deque(maxlen=WINDOW_STEPS)
         self._bar = Progress(
-            TextColumn("[bold]training"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            TextColumn("{task.fields[state]}"), console=console, disable=not console.is_terminal,
+            TextColumn("[bold]training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[state]}"),
+            console=console,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("training", total=steps, completed=done, state="")
 

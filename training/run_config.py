@@ -50,7 +50,9 @@ class TrainingConfig(Frozen):
     seed: int = Field(default=0, ge=0, description="of initialisation, order and dropout")
     keep_epoch: Literal["last", "best"] = Field(default="best", description="best = lowest NLL on the fit split")
     checkpoint_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
-    evaluation_batch_tokens: int = Field(default=2048, ge=1, description="tokens in an evaluation forward, with padding")
+    evaluation_batch_tokens: int = Field(
+        default=2048, ge=1, description="tokens in an evaluation forward, with padding"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:

@@ -12,7 +12,7 @@ from pydantic import Field
 from rich.console import Console
 from safetensors.torch import load_file
 
-from model_store.base_identity import BaseIdentity
+from model_store.base_identity import BaseIdentity, DtypeName
 from model_store.base_models import BaseModel, load_base_model
 from model_store.candidate_model import CandidateModel, add_adapter
 from model_store.frozen import Frozen
@@ -44,7 +44,7 @@ class RunResult(Frozen):
     """What a finished run found out."""
 
     base: BaseIdentity
-    dtype: str = Field(description="compute dtype of the frozen base")
+    dtype: DtypeName = Field(description="compute dtype of the frozen base")
     code_commit: str | None
     data_digest: str
     train: int = Field(description="questions trained on or held out for FEU")
@@ -88,7 +88,8 @@ def train_run(config: RunConfig, folder: Path, console: Console, *, resume: bool
 
     def fit_nll() -> float:
         samples = score_in_batches(
-            lambda batch: score_batch(model, PointPosterior(), batch), encoded_fit,
+            lambda batch: score_batch(model, PointPosterior(), batch),
+            encoded_fit,
             config.training.evaluation_batch_tokens,
         )
         return negative_log_likelihood(mean_probabilities(samples.logits), answers).mean().item()
@@ -96,15 +97,27 @@ def train_run(config: RunConfig, folder: Path, console: Console, *, resume: bool
     trainer = Trainer(config, model, questions, fit_nll, folder)
     console.print(
         f"{len(questions)} training questions, {trainer.steps} steps, {_count(model):,} trained parameters, "
-        f"{base.identity.name} in {base.dtype_name} on {model.device}", highlight=False, soft_wrap=True,
+        f"{base.identity.name} in {base.dtype_name} on {model.device}",
+        highlight=False,
+        soft_wrap=True,
     )
     progress = trainer.run(console)
     kept = progress.best_epoch if config.training.keep_epoch == "best" else len(progress.fit_nll) - 1
     result = RunResult(
-        base=base.identity, dtype=base.dtype_name, code_commit=code_commit(), data_digest=splits.digest,
-        train=len(questions), fit=len(splits.fit), guarantee=len(splits.guarantee), test=len(splits.test),
-        steps=progress.step, seconds=progress.seconds, tokens=progress.tokens, trained_parameters=_count(model),
-        fit_nll=progress.fit_nll, kept_epoch=kept + 1,
+        base=base.identity,
+        dtype=base.dtype_name,
+        code_commit=code_commit(),
+        data_digest=splits.digest,
+        train=len(questions),
+        fit=len(splits.fit),
+        guarantee=len(splits.guarantee),
+        test=len(splits.test),
+        steps=progress.step,
+        seconds=progress.seconds,
+        tokens=progress.tokens,
+        trained_parameters=_count(model),
+        fit_nll=progress.fit_nll,
+        kept_epoch=kept + 1,
     )
     (folder / RESULT_FILE).write_text(result.model_dump_json(indent=2))
     return result
@@ -178,7 +191,10 @@ def _training_questions(
             too_long.append(question.id)
     if too_long:
         limit = model.scorer.token_limit
-        console.print(f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}", soft_wrap=True)
+        console.print(
+            f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}",
+            soft_wrap=True,
+        )
     if all(question.held_out for question in encoded):
         raise ConfigError("data: no training question is left")
     return encoded
@@ -189,7 +205,7 @@ def _held_out(train: Sequence[Question], loss: LossConfig, seed: int) -> set[str
     if loss.indicator == "training":
         return set()
     ids = sorted(question.id for question in train)
-    return set(random.Random(f"held out {seed}").sample(ids, max(1, round(len(ids) * loss.held_out_share))))  # noqa: S311
+    return set(random.Random(f"held out {seed}").sample(ids, max(1, round(len(ids) * loss.held_out_share))))
 
 
 def _encode(model: CandidateModel, question: Question) -> EncodedQuestion:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationError, field_validator, model_validator
 
 from model_store.adapters.config import AdapterConfig
-from model_store.base_identity import BaseIdentity
+from model_store.base_identity import BaseIdentity, DtypeName
 from model_store.frozen import Frozen
 from model_store.posteriors.config import PosteriorConfig
 from model_store.scoring.config import ScoringConfig
@@ -28,7 +28,6 @@ FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
-StoredDtype = Literal["float32", "bfloat16", "float16"]
 FileName = Annotated[str, Field(pattern=FILE_PATTERN)]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -113,7 +112,7 @@ class ReferenceHistograms(Frozen):
 class BatchCompany(Frozen):
     """How far an answer depends on the questions that share its batch, measured in one dtype."""
 
-    dtype: StoredDtype
+    dtype: DtypeName
     questions: int = Field(ge=1)
     largest_probability_change: Share
     changed_option_share: Share
@@ -151,7 +150,7 @@ class _Description(Frozen):
 
     name: str = Field(pattern=NAME_PATTERN)
     method: str = Field(min_length=1)
-    dtype: StoredDtype = Field(description="dtype the adapter was trained and scored in")
+    dtype: DtypeName = Field(description="dtype the adapter was trained and scored in")
     base: BaseIdentity
     adapter: AdapterConfig
     scoring: ScoringConfig

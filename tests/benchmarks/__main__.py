@@ -46,7 +46,8 @@ def main() -> None:
     questions = list(facts.build().test[:QUESTIONS])
     console.print(
         f"{base.identity.name}, {base.dtype_name}, {torch.get_num_threads()} threads, {shape.experts} experts of rank "
-        f"{shape.rank}, {len(questions)} quiz questions a round, batches of {BATCH_TOKENS} tokens", highlight=False,
+        f"{shape.rank}, {len(questions)} quiz questions a round, batches of {BATCH_TOKENS} tokens",
+        highlight=False,
     )
     _forward_ratios(base, model, questions)
     _service_ratio(list(facts.build().test[:SERVED_QUESTIONS]))
@@ -69,7 +70,9 @@ def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Ques
         for batch in batches:
             tokens = collate(batch)
             hidden = base.model.get_decoder()(
-                input_ids=tokens.tokens, position_ids=tokens.positions, attention_mask=tokens.attention_mask(),
+                input_ids=tokens.tokens,
+                position_ids=tokens.positions,
+                attention_mask=tokens.attention_mask(),
                 use_cache=False,
             ).last_hidden_state
             model.scorer(hidden, tokens, base.model.get_output_embeddings())
@@ -78,8 +81,10 @@ def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Ques
     console.print(f"R6 forward / per-expert loop: {compare(ours, _looped(looped, ours))}")
     plain = load_base_model("smollm2-135m")
     budget = BATCH_TOKENS
-    console.print(f"R2 UQ4CT / plain transformers, one padded row an option: "
-                  f"{compare(ours, lambda: option_likelihoods(plain, questions, budget))}")
+    console.print(
+        f"R2 UQ4CT / plain transformers, one padded row an option: "
+        f"{compare(ours, lambda: option_likelihoods(plain, questions, budget))}"
+    )
 
 
 def _randomise(model: CandidateModel) -> None:
@@ -141,7 +146,10 @@ def _publish_small(folder: Path, store: Path) -> None:
     quiet = Console(quiet=True)
     config = parse_run_config(
         {
-            "name": "bench", "method": "uq4ct", "adapter": {"rank": 8, "alpha": 16}, "training": {"epochs": 1},
+            "name": "bench",
+            "method": "uq4ct",
+            "adapter": {"rank": 8, "alpha": 16},
+            "training": {"epochs": 1},
             "data": {"source": "facts", "train_limit": 16, "calibration_limit": 16, "test_limit": 16},
         },
         "benchmark",

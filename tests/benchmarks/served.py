@@ -39,10 +39,12 @@ class RunningService:
     async def _ask_all(self, questions: Sequence[Question], connections: int) -> None:
         limits = httpx.Limits(max_connections=connections)
         async with httpx.AsyncClient(base_url=self.address, limits=limits, timeout=300) as client:
-            replies = await asyncio.gather(*(
-                client.post("/predict", json={"question": question.text, "options": question.options})
-                for question in questions
-            ))
+            replies = await asyncio.gather(
+                *(
+                    client.post("/predict", json={"question": question.text, "options": question.options})
+                    for question in questions
+                )
+            )
         for reply in replies:
             reply.raise_for_status()
 

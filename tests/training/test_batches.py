@@ -27,9 +27,7 @@ def training_sets(draw: st.DrawFn) -> list[TrainingQuestion]:
 
 
 @given(training_sets(), st.integers(1, 9), st.integers(0, 5), st.integers(0, 3))
-def test_every_question_stands_in_one_step(
-    questions: list[TrainingQuestion], size: int, seed: int, epoch: int
-) -> None:
+def test_every_question_stands_in_one_step(questions: list[TrainingQuestion], size: int, seed: int, epoch: int) -> None:
     steps = epoch_steps(questions, size, seed, epoch)
     seen = Counter(item.encoded.tokens[0] for step in steps for item in step)
     assert seen == Counter(range(len(questions)))

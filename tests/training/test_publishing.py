@@ -23,7 +23,9 @@ from training.runs import RunError, load_run
 
 
 @pytest.fixture(scope="module")
-def publication(finished_run: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Console) -> tuple[Publication, Registry]:
+def publication(
+    finished_run: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Console
+) -> tuple[Publication, Registry]:
     registry = Registry(tmp_path_factory.mktemp("store"))
     return publish_run(finished_run, registry, quiet), registry
 

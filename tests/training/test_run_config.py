@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.run_config import ConfigError, OptimizerConfig, RunConfig, load_run_config
 from training.loop import learning_rate_share
+from training.run_config import ConfigError, OptimizerConfig, RunConfig, load_run_config
 
 RECIPES = sorted(path for path in Path(str(resources.files("training.recipes"))).glob("*.yaml"))
 

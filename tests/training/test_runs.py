@@ -22,7 +22,7 @@ from training.methods import METHODS
 from training.runs import RunError, load_run, new_candidate, train_run
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """What a power cut is to a run."""
 
 
@@ -38,7 +38,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
         nonlocal calls
         calls += 1
         if calls == step:
-            raise Interrupted
+            raise InterruptedRunError
         return forwards(questions, accumulation)
 
     monkeypatch.setattr(training.loop, "forwards", failing)
@@ -57,14 +57,18 @@ def test_every_method_learns_the_tiny_task(
 
 @pytest.mark.parametrize("step", [2, 5, 8, 9, 16])
 def test_a_resumed_run_is_bit_identical(
-    step: int, tmp_path: Path, finished_run: Path, make_config: MakeConfig, quiet: Console,
+    step: int,
+    tmp_path: Path,
+    finished_run: Path,
+    make_config: MakeConfig,
+    quiet: Console,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Cut before and after checkpoints, at an epoch's end and at its start; dropout is on."""
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
-        with pytest.raises(Interrupted):
+        with pytest.raises(InterruptedRunError):
             train_run(make_config(), folder, quiet)
     torch.manual_seed(12345)  # whatever ran in between must not matter
     train_run(make_config(), folder, quiet, resume=True)
@@ -126,8 +130,12 @@ def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> Non
         terms = METHODS["uq4ct"].losses(model(batch.tokens), batch, config.adapter, config.loss, 1)
         return {name: part.item() for name, part in terms.parts.items()}
 
-    held_swapped = [TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0, True) if i.held_out else i for i in items]
-    trained_swapped = [i if i.held_out else TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0) for i in items]
+    held_swapped = [
+        TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0, True) if i.held_out else i for i in items
+    ]
+    trained_swapped = [
+        i if i.held_out else TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0) for i in items
+    ]
     assert parts(held_swapped)["cross_entropy"] == parts(items)["cross_entropy"]
     assert parts(trained_swapped)["cross_entropy"] != parts(items)["cross_entropy"]
     assert parts(trained_swapped)["calibration"] == parts(items)["calibration"]

@@ -30,8 +30,16 @@ def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path:
     store = tmp_path / "store"
     publish_run(finished_run, Registry(store), quiet)
     done = run_training(
-        "evaluate", "tiny@1", "--store", str(store), "--one-by-one", "--output", str(tmp_path / "out"),
-        "--dtype", "float32", folder=tmp_path,
+        "evaluate",
+        "tiny@1",
+        "--store",
+        str(store),
+        "--one-by-one",
+        "--output",
+        str(tmp_path / "out"),
+        "--dtype",
+        "float32",
+        folder=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert "ECE noise floor" in done.stdout
@@ -60,7 +68,10 @@ def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path:
     ],
 )
 def test_what_a_user_can_mend_is_one_message(
-    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
