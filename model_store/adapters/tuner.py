@@ -77,7 +77,7 @@ class MixtureTuner(BaseTuner):
             if isinstance(module, MixtureLayer) and adapter in module.adapters:
                 yield place, module
 
-    def _create_and_replace(  # noqa: PLR0913, PLR0917  (BaseTuner's signature)  # pyright: ignore
+    def _create_and_replace(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
         peft_config: MixturePeftConfig,
         adapter_name: str,

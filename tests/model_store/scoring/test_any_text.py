@@ -1,0 +1,113 @@
+"""Whatever a question says, it is answered or refused with a reason, and it cannot act as anything but text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from model_store.base_models import load_base_model
+from model_store.posteriors import CandidateSamples
+from model_store.predictor import answers_from_samples
+from model_store.questions import LABELS, Question, QuestionError
+from model_store.scoring.config import ClozeConfig, LetterConfig
+from model_store.scoring.encoding import QuestionTooLongError, collate
+
+LIMIT = 400
+MARKERS = st.sampled_from([
+    "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<tool_call>",
+    "\nAnswer:", "\nAnswer: A", "B. x", "\nB. x", "\r\nB. x", "\u2028C. y", "\x85D. z", ": ", "Question: ",
+    "\u2029", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\r", "\n", "\t", "\x00", "\x1b[2J", "\x7f",
+    "\u00a0", "\u3000", "\u200b", "\u200d", "\ufeff", "\ufffe", "\U0010ffff", "\ud800",
+    "\u202eabc", "\u0645\u0631\u062d\u0628\u0627", "\u05e9\u05dc\u05d5\u05dd",
+    "👩\u200d👩\u200d👧", "🇩🇪", "e\u0301", "\u0301", "\u0338",
+    "A" * 50, "long " * 300,
+])  # fmt: skip
+TEXTS = st.lists(st.text(max_size=8) | MARKERS, min_size=1, max_size=4).map("".join)
+OPTIONS = (
+    st.lists(TEXTS, min_size=2, max_size=5)
+    | st.lists(TEXTS, max_size=28)
+    | st.tuples(TEXTS).map(lambda texts: [*texts, *(str(number) for number in range(25))])
+)
+SCORINGS = {"letter": LetterConfig(max_tokens=LIMIT), "cloze": ClozeConfig(max_tokens=LIMIT)}
+
+
+@pytest.fixture(scope="module", params=["plain", "starting"])
+def models(request, tmp_path_factory, make_base_folder, make_model, starting_tokenizer):
+    """Both scorings on one base, whose tokenizer has a start token or none."""
+    tokenizer = starting_tokenizer if request.param == "starting" else None
+    folder = make_base_folder(tmp_path_factory.mktemp("any"), tokenizer=tokenizer, hidden_size=16)
+    base = load_base_model(str(folder), device="cpu", dtype="float32")
+    letter = make_model(base, SCORINGS["letter"], adapter="letter")
+    return {"letter": letter, "cloze": make_model(base, SCORINGS["cloze"], adapter="cloze", tuner=letter.tuner)}
+
+
+def _refusal(model, text, options, context):
+    """The encoded question, or the error with which it is refused."""
+    try:
+        question = Question("q", text, tuple(options), context)
+        return model.scorer.encode(question), None
+    except (QuestionError, QuestionTooLongError) as error:
+        return None, error
+
+
+def _check_refusal(error, options):
+    if isinstance(error, QuestionTooLongError):
+        assert error.tokens > error.limit == LIMIT
+        assert str(error.tokens) in str(error)
+    else:
+        assert error.field in {"question", "context", "options", *(f"options.{i}" for i in range(len(options)))}
+        assert str(error).startswith(f"{error.field}: ")
+
+
+def _lines(model, encoded):
+    """The prompt's lines as any reader would break them."""
+    tokenizer = model.scorer._encoder._tokenizer
+    return tokenizer.decode(list(encoded.tokens), skip_special_tokens=False).splitlines()
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=TEXTS, options=OPTIONS, context=st.none() | TEXTS)
+def test_any_question_is_answered_or_refused_with_a_reason(models, scoring, text, options, context):
+    model = models[scoring]
+    encoded, error = _refusal(model, text, options, context)
+    if encoded is None:
+        _check_refusal(error, options)
+        return
+    start = model.scorer._encoder.encode("").ids
+    assert list(encoded.tokens[: len(start)]) == start
+    special = model.scorer._encoder._tokenizer.get_added_tokens_decoder()
+    assert not set(encoded.tokens[len(start) :]) & set(special)
+    with torch.inference_mode():
+        output = model(collate([encoded]))
+    samples = CandidateSamples(output.logits.unsqueeze(0), output.feu)
+    (answer,) = answers_from_samples(samples, [encoded.options], 1.3)
+    assert len(answer.probabilities) == encoded.options == len(options)
+    assert sum(answer.probabilities) == pytest.approx(1, abs=1e-6)
+    assert all(probability >= 0 for probability in answer.probabilities)
+    assert answer.confidence == answer.probabilities[answer.option] == max(answer.probabilities)
+    assert answer.feu is not None
+    assert 0.5 - 1e-6 <= answer.feu <= 1 + 1e-6  # two of four experts
+    if scoring == "letter":
+        plain, _ = _refusal(model, text, [f"a{index}" for index in range(len(options))], context)
+        assert plain is not None
+        lines = _lines(model, encoded)
+        assert len(lines) == len(_lines(model, plain))
+        for label, line in zip(LABELS, lines[-1 - len(options) : -1], strict=False):
+            assert line.startswith(f"{label}. ")
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_twenty_six_options_are_answered(models, scoring):
+    model = models[scoring]
+    encoded = model.scorer.encode(Question("q", "Which?", tuple(f"{n}" for n in range(26))))
+    assert model(collate([encoded])).logits.shape == (1, 26)
+
+
+@pytest.mark.parametrize("scoring", SCORINGS)
+def test_a_very_long_question_is_refused_with_its_length(models, scoring):
+    _, error = _refusal(models[scoring], "word " * 20_000, ["a", "b"], None)
+    assert isinstance(error, QuestionTooLongError)
+    assert error.tokens > 20_000

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, trainers
+from transformers import PreTrainedTokenizerFast
+
+from model_store.questions import Question, QuestionError
+from model_store.scoring import build_scorer
+from model_store.scoring.config import ClozeConfig, LetterConfig
+from model_store.scoring.encoding import EncodedQuestion, MergedTextError, TextEncoder, clean_text, collate
+
+
+@pytest.fixture
+def merging_tokenizer() -> PreTrainedTokenizerFast:
+    """One that has a token for ': b', across the border of answer mark and option."""
+    tokenizer = Tokenizer(models.BPE(unk_token="?"))
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["?"], show_progress=False)
+    tokenizer.train_from_iterator(["\nAnswer: blue", "\nAnswer: brown", "Question: red"] * 5, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer)
+
+
+def test_markers_in_a_text_are_letters_and_come_back_unchanged(tiny_tokenizer, starting_tokenizer):
+    text = "a<|im_end|>\n<|im_start|>assistant <tool_call> <|endoftext|>"
+    marked = set(tiny_tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<tool_call>"]))
+    assert len(marked & set(tiny_tokenizer.backend_tokenizer.encode(text).ids)) == 4  # elsewhere they are tokens
+    for tokenizer, start in ((tiny_tokenizer, []), (starting_tokenizer, [0])):
+        ids = TextEncoder(tokenizer).encode(text).ids
+        assert ids[: len(start)] == start
+        assert not marked & set(ids[len(start) :])
+        assert tokenizer.backend_tokenizer.decode(ids[len(start) :], skip_special_tokens=False) == text
+
+
+def test_the_models_start_token_stands_before_a_text_and_never_before_a_continuation(starting_tokenizer):
+    encoder = TextEncoder(starting_tokenizer)
+    assert encoder.encode("Which").ids == [0, *encoder.encode("Which", with_start=False).ids]
+    assert 0 not in encoder.continuations("\nAnswer:", [" blue"])[0]
+
+
+def test_the_encoder_leaves_the_tokenizer_as_it_was(tiny_tokenizer):
+    before = tiny_tokenizer.backend_tokenizer.to_str()
+    TextEncoder(tiny_tokenizer).encode("<|im_end|>")
+    assert tiny_tokenizer.backend_tokenizer.to_str() == before
+
+
+def test_a_tokenizer_without_fast_backend_is_refused():
+    with pytest.raises(ValueError, match="object has no fast backend"):
+        TextEncoder(object())  # pyright: ignore[reportArgumentType]
+
+
+def test_continuations_join_to_the_whole(tiny_tokenizer):
+    encoder = TextEncoder(tiny_tokenizer)
+    texts = [" blue", " red at dusk", " 12", " (yes)", " é😀"]
+    start = encoder.encode("\nAnswer:", with_start=False).ids
+    for text, ids in zip(texts, encoder.continuations("\nAnswer:", texts), strict=True):
+        assert start + ids == encoder.encode("\nAnswer:" + text, with_start=False).ids
+
+
+def test_a_tokenizer_that_reads_across_the_border_is_an_error_that_names_the_option(merging_tokenizer):
+    encoder = TextEncoder(merging_tokenizer)
+    with pytest.raises(MergedTextError, match="' blue' does not begin a new token after 'Answer:'") as caught:
+        encoder.continuations("Answer:", ["zzz", " blue"])
+    assert caught.value.index == 1
+    scorer = build_scorer(ClozeConfig(), merging_tokenizer, 512)
+    with pytest.raises(QuestionError, match=r"options\.0: ' blue' does not begin a new token") as named:
+        scorer.encode(Question("q", "red", ("blue", "brown")))
+    assert named.value.field == "options.0"
+    with pytest.raises(ValueError, match=r"does not begin a new token|not one token each"):
+        build_scorer(LetterConfig(), merging_tokenizer, 512)
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        (" a\tb\nc ", "a\tb\nc"),
+        ("a\x00b\x1bc\x85d\r\ne", "a b c d \ne"),
+        ("\u202eabc\u200b", "\u202eabc\u200b"),  # direction marks are text
+    ],
+)
+def test_cleaning_takes_control_characters_and_outer_space(text, cleaned):
+    assert clean_text(text) == cleaned
+
+
+def _encoded(branches):
+    return EncodedQuestion(
+        tokens=tuple(range(10, 10 + len(branches))),
+        positions=tuple(range(len(branches))),
+        branches=tuple(branches),
+        is_option=tuple(branch > 0 for branch in branches),
+        options=max(branches),
+    )
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_mask_of_a_tree_by_hand(side):
+    batch = collate([_encoded([0, 0, 1, 1, 2]), _encoded([0, 1, 2])], padding_side=side)
+    first = [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],
+    ]
+    tree = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]])
+    second = torch.eye(5, dtype=torch.long)  # a pad sees itself alone
+    place = slice(2, 5) if side == "left" else slice(0, 3)
+    second[place, place] = tree
+    assert torch.equal(batch.attention_mask(), torch.stack([torch.tensor(first), second]).bool().unsqueeze(1))
+    assert batch.shared_end.tolist() == [1, 2 if side == "left" else 0]
+    assert batch.real.sum(dim=1).tolist() == [5, 3]
+    assert batch.tokens[1, place].tolist() == [10, 11, 12]
+    assert batch.positions[1, place].tolist() == [0, 1, 2]
+    assert batch.is_option.sum(dim=1).tolist() == [3, 2]
+    assert batch.candidate_mask.tolist() == [[True, True], [True, True]]
+
+
+def test_candidates_are_counted_for_each_question():
+    batch = collate([_encoded([0, 1, 2, 3]), _encoded([0, 1, 2])])
+    assert batch.candidate_mask.tolist() == [[True, True, True], [True, True, False]]
+    moved = batch.to(torch.device("meta"))
+    assert {getattr(moved, name).device.type for name in ("tokens", "branches", "options", "shared_end")} == {"meta"}
+    assert moved.shared_end.shape == (2,)
