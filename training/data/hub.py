@@ -48,8 +48,10 @@ def load_from_hub(path: str, name: str | None, split: str, revision: str) -> Ite
     Raises:
         DataError: the hub cannot be reached or has no such data; the message says what to do instead.
     """
-    from datasets import load_dataset  # noqa: PLC0415  slow to import, needed by this source only
-
+    try:
+        from datasets import load_dataset  # noqa: PLC0415  slow to import, needed by this source only
+    except ModuleNotFoundError as error:
+        raise DataError("public data sets are read with the `datasets` library: install the extra `train`") from error
     try:
         return cast(Iterable[Row], load_dataset(path, name, split=split, revision=revision))
     except Exception as error:  # whichever of the library's many errors it is, the way out is the same
