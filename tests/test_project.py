@@ -18,7 +18,7 @@ REQUIREMENTS = {
     "run": PROJECT["project"]["dependencies"],
 } | PROJECT["project"]["optional-dependencies"]
 APACHE_2 = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"  # sha256 of the text as published
-NOT_INSTALLED = {"README.md", ".gitkeep"}
+NOT_INSTALLED = {"README.md", ".gitkeep", "LOG.md"}
 MACHINE_PATH = re.compile(rb"(?<![\w.~-])(?:/(?:home|Users|root|tmp|mnt|work|workspace|scratch)/\w|[A-Z]:\\Users\\)")
 
 
