@@ -29,7 +29,7 @@ def reliability_diagram(scored: ScoredAnswers, title: str) -> bytes:
     diagram.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
     diagram.fill_between(confidence, low, high, color=GREY, alpha=0.25, linewidth=0, label="95 % of a calibrated model")
-    diagram.plot(confidence, accuracy, "o-", color=BLUE, markersize=5, label="this model")
+    diagram.plot(confidence, accuracy, "o-", color=BLUE, markersize=5, clip_on=False, label="this model")
     ece = expected_calibration_error(scored.confidence, scored.correct, BINS)
     floor = noise_floor(scored.confidence, BINS).mean
     diagram.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
