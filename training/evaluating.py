@@ -8,7 +8,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from model_store.base_models import load_base_model
 from model_store.posteriors.point import PointPosterior
 from model_store.predictor import Predictor, predictor_on_base
 from model_store.questions import Question
@@ -21,7 +20,7 @@ from training.evaluation import answers_of, compute_scores, score_answers
 from training.figures import reliability_diagram
 from training.predictions import write_predictions
 from training.run_config import ConfigError, RunConfig, parse_run_config
-from training.runs import load_run, load_run_splits, new_candidate
+from training.runs import load_base_of, load_run, load_run_splits, new_candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +45,7 @@ def candidate_of_store(registry: Registry, reference: str, *, device: str | None
     """A stored adapter with its stored temperature."""
     stored = registry.load(reference)
     config = parse_run_config(dict(stored.manifest.provenance.recipe), f"recipe of {stored.manifest.reference}")
-    base = load_base_model(
-        config.base.name, config.base.revision, device=device or config.base.device, dtype=dtype or config.base.dtype
-    )
+    base = load_base_of(config, device=device, dtype=dtype)
     predictor = predictor_on_base(stored, base).predictor
     calibration = stored.manifest.calibration
     temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
@@ -58,9 +55,7 @@ def candidate_of_store(registry: Registry, reference: str, *, device: str | None
 
 def candidate_untrained(config: RunConfig, *, device: str | None, dtype: str | None) -> Candidate:
     """A recipe's base model before any training."""
-    base = load_base_model(
-        config.base.name, config.base.revision, device=device or config.base.device, dtype=dtype or config.base.dtype
-    )
+    base = load_base_of(config, device=device, dtype=dtype)
     predictor = Predictor(new_candidate(config, base), PointPosterior(), 1.0)
     splits, _ = load_splits(config.data)
     return Candidate(f"{config.name}, untrained", predictor, config, splits, None)

@@ -80,7 +80,7 @@ def train_run(config: RunConfig, folder: Path, console: Console, *, resume: bool
     splits, messages = load_splits(config.data)
     for message in messages:
         console.print(message, highlight=False, soft_wrap=True)
-    base = _load_base(config)
+    base = load_base_of(config)
     model = new_candidate(config, base)
     questions = _training_questions(splits.train, model, config, console)
     encoded_fit = [_encode(model, question) for question in splits.fit]
@@ -133,7 +133,7 @@ def load_run(folder: Path, *, device: str | None = None, dtype: str | None = Non
         raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
     config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
     result = RunResult.model_validate_json((folder / RESULT_FILE).read_text())
-    base = _load_base(config, device=device, dtype=dtype)
+    base = load_base_of(config, device=device, dtype=dtype)
     if base.identity.digest != result.base.digest:
         raise RunError(f"{folder} was trained on {result.base.digest}, the base model here is {base.identity.digest}")
     model = new_candidate(config, base)
@@ -153,15 +153,16 @@ def load_run_splits(run: TrainedRun) -> Splits:
     return splits
 
 
+def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
+    """The base model of a configuration; device and dtype default to the configuration's."""
+    base = config.base
+    return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
+
+
 def new_candidate(config: RunConfig, base: BaseModel) -> CandidateModel:
     """An untrained adapter (its output is the base model's), initialised from the run's seed."""
     torch.manual_seed(config.training.seed)
     return add_adapter(base, config.adapter, config.scoring)
-
-
-def _load_base(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
-    base = config.base
-    return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
 
 
 def _claim(folder: Path, config: RunConfig, resume: bool) -> None:

@@ -19,7 +19,7 @@ from model_store.questions import Question
 from model_store.scoring.config import ClozeConfig
 from model_store.scoring.encoding import collate
 from model_store.storage.registry import Registry
-from tests.benchmarks.looped_experts import loop_experts
+from tests.benchmarks.looped_experts import Place, loop_experts
 from tests.benchmarks.plain_transformers import option_likelihoods
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import running_service
@@ -110,7 +110,7 @@ def _training_step(model: CandidateModel, questions: list[Question]) -> Callable
     return step
 
 
-def _looped(places: list, run: Callable[[], None]) -> Callable[[], None]:  # type: ignore[type-arg]
+def _looped(places: list[Place], run: Callable[[], None]) -> Callable[[], None]:
     def with_loops() -> None:
         for parent, attribute, _, looped in places:
             setattr(parent, attribute, looped)

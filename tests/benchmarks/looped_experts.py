@@ -37,8 +37,11 @@ class LoopedLinear(nn.Module):
         return output + added.view_as(output)
 
 
-def loop_experts(model: CandidateModel) -> list[tuple[nn.Module, str, AdaptedLinear, LoopedLinear]]:
-    """Where a looped layer goes: (parent, attribute, ours, looped)."""
+Place = tuple[nn.Module, str, AdaptedLinear, LoopedLinear]  # parent, attribute, ours, looped
+
+
+def loop_experts(model: CandidateModel) -> list[Place]:
+    """Where a looped layer goes, for every adapted linear."""
     places = []
     for name, module in model.tuner.model.named_modules():
         if isinstance(module, AdaptedLinear):

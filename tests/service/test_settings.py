@@ -51,7 +51,8 @@ def test_a_misspelt_variable_is_an_error(variable: str, setting: str) -> None:
 
 
 def test_other_programs_variables_are_none_of_ours() -> None:
-    read_settings({"PATH": "/bin", "HOSTNAME": "x", "PYTHONPATH": "", "LANG": "C", "REPORT": "1", "TYPE": "2"}, {})
+    others = {"PATH": "/bin", "HOSTNAME": "x", "PYTHONPATH": "", "LANG": "C", "REPORT": "1", "TYPE": "2"}
+    assert read_settings(others, {}) == read_settings({}, {})
 
 
 def test_variables_are_read_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
