@@ -8,8 +8,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from model_store.base_identity import BaseIdentity
+from model_store.decisions import AbstainReason
 from model_store.questions import MAX_OPTIONS, MIN_OPTIONS
-from model_store.storage.manifest import BatchCompany, CalibrationRecord, Manifest, ReferenceHistograms, Scores
+from model_store.storage.manifest import (
+    Abstention,
+    BatchCompany,
+    CalibrationRecord,
+    Decisions,
+    Manifest,
+    ReferenceHistograms,
+    Scores,
+    TestedDecisions,
+)
+from model_store.uncertainty.conformal import ConformalScore
 
 REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9_-]{1,64})?$"
 
@@ -47,6 +58,16 @@ class PredictRequest(Body):
         default=None,
         pattern=REFERENCE_PATTERN,
         description="name (its production version) or name@version; null = the default",
+    )
+    abstain_below: Probability | None = Field(
+        default=None,
+        strict=True,
+        description="abstain below this confidence; null = the threshold that the adapter was published with",
+    )
+    coverage: Probability | None = Field(
+        default=None,
+        strict=True,
+        description="of the prediction set; null = the coverage that the adapter was published with",
     )
 
 
@@ -95,6 +116,15 @@ class PredictResponse(Body):
         "null for methods without routers"
     )
     uncertainty: Uncertainty
+    abstain: bool = Field(description="do not act on this answer")
+    abstain_reason: AbstainReason | None = Field(
+        description="below_threshold: the confidence is; set_too_large: more options stay possible than were allowed"
+    )
+    threshold: Probability | None = Field(description="confidence below which it abstains; null where none is set")
+    prediction_set: list[str] | None = Field(
+        description="labels of the options that stay possible at this coverage; null where none was fitted"
+    )
+    coverage: Probability | None = Field(description="probability with which such sets hold the right option")
 
 
 class FieldError(Body):
@@ -138,6 +168,37 @@ class Base(Body):
         return cls(name=path.name if is_folder else identity.name, revision=identity.revision, digest=identity.digest)
 
 
+class SetsCard(Body):
+    """How prediction sets are made."""
+
+    score: ConformalScore
+    coverage: Probability = Field(description="where a request asks for no other")
+    questions: int = Field(description="that they were fitted on")
+    max_set_size: int | None = Field(description="an answer whose set is larger abstains")
+
+
+class DecisionsCard(Body):
+    """When the adapter abstains and which sets it gives, with what that did on the test split."""
+
+    sets: SetsCard | None
+    abstention: Abstention | None
+    tested: TestedDecisions | None
+
+    @classmethod
+    def from_decisions(cls, decisions: Decisions) -> DecisionsCard:
+        """The stored decisions without the score of every single question."""
+        sets = decisions.sets
+        card = None
+        if sets is not None:
+            card = SetsCard(
+                score=sets.score,
+                coverage=sets.coverage,
+                questions=len(sets.scores),
+                max_set_size=sets.max_set_size,
+            )
+        return cls(sets=card, abstention=decisions.abstention, tested=decisions.tested)
+
+
 class ModelCard(Body):
     """A registered adapter: what it is, how it scored, and what this replica does with it."""
 
@@ -155,6 +216,7 @@ class ModelCard(Body):
     scores_untrained: Scores | None = Field(description="on the test split, base model without the adapter")
     calibration: CalibrationRecord
     reference_histograms: ReferenceHistograms
+    decisions: DecisionsCard
     batch_company: BatchCompany
 
     @classmethod
@@ -175,6 +237,7 @@ class ModelCard(Body):
             scores_untrained=manifest.scores_untrained,
             calibration=manifest.calibration,
             reference_histograms=manifest.reference_histograms,
+            decisions=DecisionsCard.from_decisions(manifest.decisions),
             batch_company=manifest.batch_company,
         )
 

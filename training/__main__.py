@@ -15,7 +15,10 @@ from model_store.base_models import EMBEDDED, BaseModelError, find_base_files
 from model_store.scoring.encoding import QuestionTooLongError
 from model_store.storage.errors import StoreError
 from model_store.storage.registry import Registry, default_store_dir
+from model_store.uncertainty.conformal import ConformalScore
+from model_store.uncertainty.selective import TargetNotMetError
 from training.data.source import DataError
+from training.decisions import decision_targets
 from training.demo import DemoError, run_demo
 from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
 from training.evaluation import paired_differences
@@ -24,7 +27,7 @@ from training.predictions import PredictionsError, read_pair
 from training.publishing import publish_run
 from training.run_config import ConfigError, load_run_config
 from training.runs import RESULT_FILE, RunError, train_run
-from training.tables import difference_table, score_table
+from training.tables import decision_table, difference_table, score_table
 
 # What a user can cause and mend: shown as one message, without a traceback.
 EXPECTED = (
@@ -37,6 +40,7 @@ EXPECTED = (
     QuestionTooLongError,
     RunError,
     StoreError,
+    TargetNotMetError,
 )
 
 app = typer.Typer(
@@ -127,18 +131,35 @@ def compare(
 
 
 @app.command()
-def publish(
+def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     run: Annotated[Path, typer.Argument(help="folder of a finished run")],
     store: StoreOption = None,
     promote: Annotated[bool, typer.Option("--promote", help="make it the production version at once")] = False,
     calibrated: Annotated[bool, typer.Option("--calibrated/--uncalibrated", help="fit a temperature")] = True,
+    target_risk: Annotated[
+        float | None, typer.Option(help="abstain so that at most this share of the answered is wrong")
+    ] = None,
+    target_coverage: Annotated[float | None, typer.Option(help="abstain, but answer at least this share")] = None,
+    guarantee: Annotated[float, typer.Option(help="probability with which the target holds")] = 0.95,
+    set_coverage: Annotated[float, typer.Option(help="share of prediction sets that hold the right option")] = 0.9,
+    set_score: Annotated[ConformalScore, typer.Option(help="what prediction sets are made by")] = "lac",
+    max_set_size: Annotated[int | None, typer.Option(help="abstain where the prediction set is larger")] = None,
 ) -> None:
     """Score a finished run and store it as the next version of its name."""
+    targets = decision_targets(
+        target_risk,
+        target_coverage,
+        guarantee=guarantee,
+        set_coverage=set_coverage,
+        set_score=set_score,
+        max_set_size=max_set_size,
+    )
     registry = Registry(store or default_store_dir())
-    publication = publish_run(run, registry, console, calibrated=calibrated, promote=promote)
+    publication = publish_run(run, registry, console, calibrated=calibrated, promote=promote, targets=targets)
     manifest = publication.manifest
     columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
     console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))
+    console.print(decision_table(manifest.decisions))
     console.print(f"published {manifest.reference}", highlight=False, soft_wrap=True)
 
 

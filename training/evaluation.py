@@ -32,9 +32,11 @@ class UnlabelledError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswers:
-    """Answers as tensors: `probabilities` [B, C], `answers`, `confidence`, `correct` [B], `feu` [B] or None."""
+    """Answers as tensors: `probabilities` [B, C], 0 where a question has no such option, the number of `options`,
+    the right `answers`, `confidence` and `correct` [B], `feu` [B] or None."""
 
     probabilities: Tensor
+    options: Tensor
     answers: Tensor
     confidence: Tensor
     correct: Tensor
@@ -61,6 +63,7 @@ def score_answers(answers: Sequence[Answer], questions: Sequence[Question]) -> S
     feu = [answer.feu for answer in answers if answer.feu is not None]
     return ScoredAnswers(
         probabilities=torch.tensor(rows, dtype=torch.float64),
+        options=torch.tensor([len(answer.probabilities) for answer in answers]),
         answers=right,
         confidence=torch.tensor([answer.confidence for answer in answers], dtype=torch.float64),
         correct=torch.tensor([answer.option for answer in answers]) == right,

@@ -25,6 +25,7 @@ from model_store.storage.manifest import (
 from model_store.storage.manifest import Splits as SplitSizes
 from model_store.storage.registry import Registry
 from training.calibration import fit_calibration, measure_batch_company, sample_split
+from training.decisions import DEFAULT_TARGETS, DecisionTargets, fit_decisions
 from training.evaluation import ScoredAnswers, answers_of, compute_scores, reference_histograms, score_answers
 from training.figures import reliability_diagram
 from training.loop import ADAPTER_FILE
@@ -41,15 +42,22 @@ class Publication:
 
 
 def publish_run(
-    folder: Path, registry: Registry, console: Console, *, calibrated: bool = True, promote: bool = False
+    folder: Path,
+    registry: Registry,
+    console: Console,
+    *,
+    calibrated: bool = True,
+    promote: bool = False,
+    targets: DecisionTargets = DEFAULT_TARGETS,
 ) -> Publication:
     """Score a finished run and store it as the next version of its name.
 
-    The temperature comes from the fit split, the reference histograms from the guarantee split, the scores from the
-    test split; nothing is fitted on what is reported.
+    The temperature comes from the fit split, the decisions and the reference histograms from the guarantee split, the
+    scores from the test split; nothing is fitted on what is reported.
 
     Raises:
         RunError: the folder holds no finished run, or its data have changed since.
+        TargetNotMetError: the guarantee split cannot hold a target. Nothing is stored then.
     """
     run = load_run(folder)
     splits = load_run_splits(run)
@@ -63,6 +71,8 @@ def publish_run(
     temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
     answers = answers_of(test, splits.test, temperature)
     served = score_answers(answers, splits.test)
+    reference = score_answers(answers_of(guarantee, splits.guarantee, temperature), splits.guarantee)
+    decisions = fit_decisions(targets, reference, served)
     draft = ManifestDraft(
         name=run.config.name,
         method=run.config.method,
@@ -75,9 +85,8 @@ def publish_run(
         scores_before=compute_scores(score_answers(answers_of(test, splits.test, 1.0), splits.test)),
         scores_after=compute_scores(served),
         scores_untrained=compute_scores(untrained),
-        reference_histograms=reference_histograms(
-            score_answers(answers_of(guarantee, splits.guarantee, temperature), splits.guarantee)
-        ),
+        reference_histograms=reference_histograms(reference),
+        decisions=decisions,
         batch_company=measure_batch_company(predictor, splits.test, answers, temperature, run.result.dtype, console),
         provenance=_provenance(run),
     )

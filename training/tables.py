@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from model_store.storage.manifest import Interval, Scores
+from model_store.storage.manifest import Decisions, Interval, Scores
 
 
 def score_table(columns: Mapping[str, Scores], title: str) -> Table:
@@ -29,6 +29,23 @@ def difference_table(differences: Mapping[str, tuple[float, Interval]], title: s
     for name, (value, interval) in differences.items():
         shown = f"{value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
         table.add_row(name, shown, "yes" if interval.low > 0 or interval.high < 0 else "no")
+    return table
+
+
+def decision_table(decisions: Decisions) -> Table:
+    """When the adapter abstains and how large its prediction sets are, as promised and on the test split."""
+    table = Table(title="decisions, fitted on the guarantee split", title_justify="left")
+    for column in ("decision", "promised", "on the test split"):
+        table.add_column(column)
+    tested, sets, abstention = decisions.tested, decisions.sets, decisions.abstention
+    if sets is not None and tested is not None:
+        found = f"{tested.set_coverage:.3f}, {tested.mean_set_size:.2f} options in the mean"
+        table.add_row(f"prediction sets ({sets.score})", f"coverage {sets.coverage:g}", found)
+    if abstention is not None and tested is not None:
+        sign = "at most" if abstention.target == "risk" else "at least"
+        promised = f"{abstention.target} {sign} {abstention.value:g} with confidence {abstention.guarantee:g}"
+        found = f"risk {_maybe(tested.selective_risk)} at coverage {tested.answered:.3f}"
+        table.add_row(f"abstain below {abstention.threshold:g}", promised, found)
     return table
 
 

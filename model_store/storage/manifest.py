@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,8 +17,9 @@ from model_store.frozen import Frozen
 from model_store.posteriors.config import PosteriorConfig
 from model_store.scoring.config import ScoringConfig
 from model_store.storage.errors import InvalidManifestError, NewerFormatError
+from model_store.uncertainty.conformal import ConformalScore
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.sha256"
 ADAPTER_FILE = "adapter.safetensors"
@@ -109,6 +110,53 @@ class ReferenceHistograms(Frozen):
         return self
 
 
+class ConformalSets(Frozen):
+    """Prediction sets by split conformal prediction; any coverage can be asked of the stored scores."""
+
+    score: ConformalScore = Field(description="lac: 1 - p of the option; aps: mass of the options at least as probable")
+    coverage: Share = Field(description="of the sets that are served when a request asks for no other")
+    max_set_size: int | None = Field(ge=1, description="an answer whose set is larger abstains; None = never for that")
+    scores: tuple[FiniteFloat, ...] = Field(min_length=1, description="of the right options of the guarantee split")
+
+    @field_validator("scores")
+    @classmethod
+    def _check_scores(cls, scores: tuple[float, ...]) -> tuple[float, ...]:
+        if list(scores) != sorted(scores):
+            raise ValueError("scores are not in ascending order")
+        return scores
+
+
+class Abstention(Frozen):
+    """Answer where the confidence is at least `threshold`; found on the guarantee split."""
+
+    target: Literal["risk", "coverage"] = Field(description="what was asked for: at most this risk, or this coverage")
+    value: Share
+    guarantee: Share = Field(description="probability, over the draw of the split, with which the target holds")
+    threshold: Share
+    questions: int = Field(ge=1)
+    risk: Share = Field(description="error rate among the answered, on the guarantee split")
+    risk_bound: Share = Field(description="upper bound of the error rate among the answered")
+    coverage: Share = Field(description="answered share of the guarantee split")
+    coverage_bound: Share = Field(description="lower bound of the answered share")
+
+
+class TestedDecisions(Frozen):
+    """What the decisions did on the test split, which they were not fitted on."""
+
+    set_coverage: Share
+    mean_set_size: NonNegative
+    answered: Share = Field(description="share of the questions that were not abstained from")
+    selective_risk: Share | None = Field(description="error rate among them; None where there are none")
+
+
+class Decisions(Frozen):
+    """When to abstain and which options to offer; None where nothing was fitted."""
+
+    sets: ConformalSets | None
+    abstention: Abstention | None
+    tested: TestedDecisions | None
+
+
 class BatchCompany(Frozen):
     """How far an answer depends on the questions that share its batch, measured in one dtype."""
 
@@ -160,6 +208,7 @@ class _Description(Frozen):
     scores_after: Scores = Field(description="test split, as the adapter answers")
     scores_untrained: Scores | None = Field(description="test split, base model without the adapter")
     reference_histograms: ReferenceHistograms
+    decisions: Decisions
     batch_company: BatchCompany
     provenance: Provenance
 
@@ -231,8 +280,10 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         raise InvalidManifestError(path, f"format_version must be a whole number from 1, not {found!r}")
     if found > FORMAT_VERSION:
         raise NewerFormatError(path, found, FORMAT_VERSION)
+    for number in range(found, FORMAT_VERSION):
+        record = _LIFTS[number](record)
     try:
-        manifest = Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(json.dumps(record))
     except ValidationError as error:
         raise InvalidManifestError(path, f"is not a valid manifest: {error}") from error
     # A field left to a default of the code would change its value for old adapters when the default changes.
@@ -241,6 +292,14 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     if unstated:
         raise InvalidManifestError(path, f"is not a valid manifest: {unstated[0]} is missing")
     return manifest
+
+
+def _lift_1(record: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Format 1 knew no decisions: nothing was abstained from, and no sets were given."""
+    return record | {"format_version": 2, "decisions": {"sets": None, "abstention": None, "tested": None}}
+
+
+_LIFTS: dict[int, Callable[[dict[str, JsonValue]], dict[str, JsonValue]]] = {1: _lift_1}  # from N to N + 1
 
 
 def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:

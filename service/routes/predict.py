@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from pydantic import ValidationError
 
+from model_store.decisions import decide
 from model_store.questions import LABELS, Question
 from service.context import Context, ContextOf
 from service.engine.failures import DrainingError, NotReadyError, QueueFullError
@@ -54,6 +56,14 @@ _REJECTIONS = {QUEUE_FULL: "queue_full", NOT_READY: "not_ready", DRAINING: "drai
 router = APIRouter(route_class=StrictJsonRoute, tags=["predict"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request that can be put to the engine, and its validated question."""
+
+    body: PredictRequest
+    question: Question
+
+
 @router.post("/predict", responses=declare(*_REFUSED, *_UNANSWERED))
 async def predict(request: Request, body: PredictRequest, context: ContextOf) -> PredictResponse:
     """Answer one question."""
@@ -92,13 +102,13 @@ async def answer_items(
     try:
         context.engine.require_predictor()
         prepared = await asyncio.to_thread(_prepare, context, items)
-        questions = [item for item in prepared if isinstance(item, Question)]
+        questions = [item.question for item in prepared if isinstance(item, _Asked)]
         served = iter(await _unless_gone(request, context.engine.submit(questions)))
     except (NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    return [_respond(context, item, next(served)) if isinstance(item, Question) else item for item in prepared]
+    return [_respond(context, item, next(served)) if isinstance(item, _Asked) else item for item in prepared]
 
 
 def _read_item(item: object) -> PredictRequest | ProblemError:
@@ -108,15 +118,15 @@ def _read_item(item: object) -> PredictRequest | ProblemError:
         return invalid_fields(field_errors(error.errors(include_url=False)))
 
 
-def _prepare(context: Context, items: Sequence[PredictRequest | ProblemError]) -> list[Question | ProblemError]:
+def _prepare(context: Context, items: Sequence[PredictRequest | ProblemError]) -> list[_Asked | ProblemError]:
     """Check what needs a look at every character or at the model store, off the event loop."""
-    return [item if isinstance(item, ProblemError) else _to_question(context, item) for item in items]
+    return [item if isinstance(item, ProblemError) else _ask(context, item) for item in items]
 
 
-def _to_question(context: Context, body: PredictRequest) -> Question | ProblemError:
+def _ask(context: Context, body: PredictRequest) -> _Asked | ProblemError:
     try:
         context.check_model(body.model)
-        return Question("", body.question, tuple(body.options), body.context)
+        return _Asked(body, Question("", body.question, tuple(body.options), body.context))
     except Exception as error:
         return explain(error)
 
@@ -145,19 +155,20 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-def _respond(context: Context, question: Question, outcome: Served | Exception) -> PredictResponse | ProblemError:
+def _respond(context: Context, asked: _Asked, outcome: Served | Exception) -> PredictResponse | ProblemError:
     if isinstance(outcome, Exception):
         problem = explain(outcome)
         if problem.kind is QUESTION_TOO_LONG:
             context.metrics.rejected.labels("question_too_long").inc()
         return problem
     answer, manifest = outcome.answer, outcome.manifest
+    decision = decide(answer.probabilities, manifest.decisions, asked.body.abstain_below, asked.body.coverage)
     context.metrics.count_prediction(manifest, answer)
     return PredictResponse(
         prediction_id=context.prediction_ids.new(),
         model=manifest.reference,
         method=manifest.method,
-        option=Option(index=answer.option, label=LABELS[answer.option], text=question.options[answer.option]),
+        option=Option(index=answer.option, label=LABELS[answer.option], text=asked.question.options[answer.option]),
         confidence=answer.confidence,
         probabilities=[
             LabelProbability(label=label, probability=probability)
@@ -165,4 +176,9 @@ def _respond(context: Context, question: Question, outcome: Served | Exception) 
         ],
         feu=answer.feu,
         uncertainty=Uncertainty(total=answer.total, aleatoric=answer.aleatoric, epistemic=answer.epistemic),
+        abstain=decision.abstain,
+        abstain_reason=decision.reason,
+        threshold=decision.threshold,
+        prediction_set=None if decision.options is None else [LABELS[index] for index in decision.options],
+        coverage=decision.coverage,
     )

@@ -20,7 +20,10 @@ from model_store.base_identity import BaseIdentity
 from model_store.posteriors.config import PointConfig
 from model_store.scoring.config import ClozeConfig
 from model_store.storage.manifest import (
+    Abstention,
     BatchCompany,
+    ConformalSets,
+    Decisions,
     Interval,
     ManifestDraft,
     Provenance,
@@ -28,6 +31,7 @@ from model_store.storage.manifest import (
     Scores,
     Splits,
     TemperatureCalibration,
+    TestedDecisions,
 )
 from model_store.storage.registry import Registry
 from service.app import create_app
@@ -58,6 +62,22 @@ SCORES = Scores(
     area_under_risk_coverage=0.15,
 )
 
+DECISIONS = Decisions(
+    sets=ConformalSets(score="lac", coverage=0.5, max_set_size=None, scores=(0.25, 0.5, 0.75)),
+    abstention=Abstention(
+        target="risk",
+        value=0.25,
+        guarantee=0.95,
+        threshold=0.6,
+        questions=3,
+        risk=0.0,
+        risk_bound=0.2,
+        coverage=0.7,
+        coverage_bound=0.5,
+    ),
+    tested=TestedDecisions(set_coverage=0.55, mean_set_size=1.5, answered=0.7, selective_risk=0.1),
+)
+
 
 def _draft(name: str) -> ManifestDraft:
     return ManifestDraft(
@@ -77,6 +97,7 @@ def _draft(name: str) -> ManifestDraft:
         reference_histograms=ReferenceHistograms(
             bins=3, questions=20, confidence=(2, 6, 12), feu=None, accuracy=0.65, ece=0.1
         ),
+        decisions=DECISIONS,
         batch_company=BatchCompany(
             dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0
         ),

@@ -58,7 +58,7 @@ async def test_every_reference_leads_somewhere(start: Start) -> None:
 async def test_the_request_has_the_fields_of_this_version(start: Start) -> None:
     schemas = (await _document(start))["components"]["schemas"]
     request = schemas["PredictRequest"]
-    assert set(request["properties"]) == {"question", "options", "context", "model"}
+    assert set(request["properties"]) == {"question", "options", "context", "model", "abstain_below", "coverage"}
     assert request["additionalProperties"] is False
     assert (request["properties"]["options"]["minItems"], request["properties"]["options"]["maxItems"]) == (2, 26)
     assert schemas["BatchRequest"]["properties"]["questions"]["items"] == {

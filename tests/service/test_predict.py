@@ -33,8 +33,37 @@ async def test_an_answer_says_everything_of_the_contract(start: Start) -> None:
         ],
         "feu": expected.feu,
         "uncertainty": {"total": expected.total, "aleatoric": None, "epistemic": None},
+        "abstain": expected.confidence < 0.6,
+        "abstain_reason": "below_threshold" if expected.confidence < 0.6 else None,
+        "threshold": 0.6,
+        "prediction_set": [
+            label
+            for label, p in zip("ABC", expected.probabilities, strict=True)
+            if p >= 0.5 or p == expected.confidence  # the second of three scores: 1 - p <= 0.5
+        ],
+        "coverage": 0.5,
     }
     assert math.fsum(item["probability"] for item in answer["probabilities"]) == pytest.approx(1, abs=1e-12)
+
+
+async def test_a_request_brings_its_own_threshold_and_coverage(start: Start) -> None:
+    question = Question("", "Which one?", ("this", "that"))
+    confidence = answer_to(question).confidence
+    async with start() as replica:
+        sure = (await replica.ask(abstain_below=confidence, coverage=1.0)).json()
+        unsure = (await replica.ask(abstain_below=1.0, coverage=0.0)).json()
+    assert (sure["abstain"], sure["abstain_reason"], sure["threshold"]) == (False, None, confidence)
+    assert (sure["prediction_set"], sure["coverage"]) == (["A", "B"], 1.0)
+    assert (unsure["abstain"], unsure["abstain_reason"], unsure["threshold"]) == (True, "below_threshold", 1.0)
+    assert (unsure["prediction_set"], unsure["coverage"]) == ([unsure["option"]["label"]], 0.0)
+
+
+@pytest.mark.parametrize("field", ["abstain_below", "coverage"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, "high", True])
+async def test_a_threshold_or_a_coverage_is_a_probability(start: Start, field: str, value: object) -> None:
+    async with start() as replica:
+        problem = (await replica.ask(**{field: value})).json()
+    assert (problem["status"], problem["errors"][0]["field"]) == (422, field)
 
 
 @pytest.mark.parametrize("model", ["toy", "toy@1", "toy@production", None])
@@ -73,7 +102,7 @@ async def test_a_batch_answers_each_question_by_itself(start: Start) -> None:
     items = [
         {"question": "fine?", "options": ["yes", "no"]},
         {"question": "fine?", "options": ["yes"]},
-        {"question": "fine?", "options": ["yes", "no"], "abstain_below": 0.5},
+        {"question": "fine?", "options": ["yes", "no"], "sure": True},
         "not an object",
         {"question": "long " * 70, "options": ["yes", "no"]},
         {"question": "fine?", "options": ["yes", "no"], "model": "nobody"},

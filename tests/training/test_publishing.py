@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from rich.console import Console
 from model_store.predictor import load_predictor
 from model_store.storage.manifest import TemperatureCalibration
 from model_store.storage.registry import Registry
+from model_store.uncertainty.selective import TargetNotMetError
 from training.data.loading import load_splits
+from training.decisions import decision_targets
 from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
 from training.evaluation import compute_scores, paired_differences, score_answers
 from training.predictions import PredictionsError, read_pair, read_predictions
@@ -46,6 +49,54 @@ def test_the_manifest_says_what_is_needed_to_interpret_the_weights(
     assert manifest.scores_after.questions == len(splits.test)
     assert manifest.batch_company.largest_probability_change < 1e-5  # fp32
     assert "reliability.png" in manifest.files
+
+
+def test_the_decisions_come_from_the_guarantee_split(
+    publication: tuple[Publication, Registry], finished_run: Path, quiet: Console
+) -> None:
+    manifest = publication[0].manifest
+    run = load_run(finished_run)
+    splits = load_splits(run.config.data)[0]
+    loaded = load_predictor(publication[1], manifest.reference, dtype="float32")
+    answers = loaded.answer([loaded.encode(question) for question in splits.guarantee])
+    sets = manifest.decisions.sets
+    assert sets is not None
+    assert manifest.decisions.abstention is None
+    right = [answer.probabilities[q.answer or 0] for answer, q in zip(answers, splits.guarantee, strict=True)]
+    assert sets.scores == pytest.approx(sorted(1 - p for p in right), abs=1e-5)
+    scored = publication[0].served
+    threshold = sets.scores[math.ceil((len(sets.scores) + 1) * 0.9) - 1]
+    rows = zip(scored.probabilities.tolist(), scored.answers.tolist(), scored.confidence.tolist(), strict=True)
+    held = [1 - row[answer] <= threshold or row[answer] == best for row, answer, best in rows]
+    assert manifest.decisions.tested is not None
+    assert manifest.decisions.tested.set_coverage == pytest.approx(sum(held) / len(held))
+
+
+def test_a_target_of_abstention_is_found_or_refused_with_the_best(
+    finished_run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    registry = Registry(tmp_path / "store")
+    with pytest.raises(TargetNotMetError, match=r"no threshold holds a risk of 0.001 .* can hold is 0\.\d+"):
+        publish_run(finished_run, registry, quiet, targets=decision_targets(0.001, None))
+    with pytest.raises(TargetNotMetError, match=r"coverage 0.9999 would hold every option: .* can hold is 0\.9\d+"):
+        publish_run(finished_run, registry, quiet, targets=decision_targets(None, None, set_coverage=0.9999))
+    assert registry.references() == []
+    targets = decision_targets(None, 0.5, max_set_size=1, set_score="aps")
+    decisions = publish_run(finished_run, registry, quiet, targets=targets).manifest.decisions
+    assert decisions.abstention is not None
+    assert decisions.abstention.coverage_bound >= 0.5
+    assert decisions.abstention.coverage < 1
+    assert decisions.tested is not None
+    assert decisions.tested.answered < 1
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [((0.1, 0.9), "only one can be asked for"), ((1.5, None), r"value: .* \(got 1.5\)"), ((None, -1), "value")],
+)
+def test_impossible_targets_are_refused(targets: tuple[float | None, float | None], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        decision_targets(*targets)
 
 
 def test_training_beat_the_untrained_base(publication: tuple[Publication, Registry]) -> None:

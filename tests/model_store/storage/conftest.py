@@ -11,6 +11,7 @@ from model_store.posteriors.config import PointConfig
 from model_store.scoring.config import ClozeConfig
 from model_store.storage.manifest import (
     BatchCompany,
+    Decisions,
     Interval,
     ManifestDraft,
     Provenance,
@@ -59,6 +60,7 @@ def _draft(name: str = "facts", **changes: Any) -> ManifestDraft:
         "reference_histograms": ReferenceHistograms(
             bins=3, questions=20, confidence=(2, 6, 12), feu=(0, 11, 9), accuracy=0.65, ece=0.1
         ),
+        "decisions": Decisions(sets=None, abstention=None, tested=None),
         "batch_company": BatchCompany(
             dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0
         ),

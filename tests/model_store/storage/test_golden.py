@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.manifest import FORMAT_VERSION, Interval
+from model_store.storage.manifest import FORMAT_VERSION, Decisions, Interval
 from model_store.storage.registry import Registry
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -102,3 +102,32 @@ def test_where_format_1_comes_from_is_read(stored: StoredAdapter) -> None:
     assert (provenance.code_commit, provenance.seed, provenance.splits.train) == ("e1d91e9", 11, 1000)
     assert datetime(2026, 11, 22, tzinfo=UTC) < stored.manifest.created_at < datetime(2026, 11, 23, tzinfo=UTC)
     assert stored.attachments == {"report.md": "# Tiny\n\nConfidence größer als FEU.\n".encode()}
+
+
+def test_format_1_abstained_from_nothing(stored: StoredAdapter) -> None:
+    assert stored.manifest.decisions == Decisions(sets=None, abstention=None, tested=None)
+
+
+def test_decisions_of_format_2_are_read() -> None:
+    registry = Registry(GOLDEN / "format_2")
+    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
+    second, first = registry.load("tiny@1"), Registry(GOLDEN / "format_1").load("tiny@1")
+    assert second.manifest.decisions.model_dump() == {
+        "sets": {"score": "aps", "coverage": 0.8, "max_set_size": 3, "scores": (0.125, 0.5, 0.5, 0.8125, 1.0)},
+        "abstention": {
+            "target": "coverage",
+            "value": 0.7,
+            "guarantee": 0.95,
+            "threshold": 0.45,
+            "questions": 50,
+            "risk": 0.1,
+            "risk_bound": 0.21875,
+            "coverage": 0.84,
+            "coverage_bound": 0.7265625,
+        },
+        "tested": {"set_coverage": 0.8125, "mean_set_size": 1.75, "answered": 0.8, "selective_risk": 0.125},
+    }
+    # All the rest is the store of format 1, written again.
+    kept = {"decisions", "created_at", "files"}
+    assert second.manifest.model_dump(exclude=kept) == first.manifest.model_dump(exclude=kept)
+    assert second.manifest.adapter_digest == first.manifest.adapter_digest

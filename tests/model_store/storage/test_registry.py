@@ -27,7 +27,7 @@ from model_store.storage.errors import (
     StoreError,
     UnknownAdapterError,
 )
-from model_store.storage.manifest import Manifest, ManifestDraft
+from model_store.storage.manifest import FORMAT_VERSION, Manifest, ManifestDraft
 from model_store.storage.registry import Registry, default_store_dir
 
 DraftMaker = Callable[..., ManifestDraft]
@@ -442,8 +442,8 @@ def test_stored_files_are_readable_as_the_umask_says(registry: Registry, publish
 def test_a_newer_version_does_not_hide_the_older_ones(registry: Registry, publish: Publish) -> None:
     publish()
     publish()
-    _rewrite_as_format(registry.root / "facts" / "2", 2)
-    with pytest.raises(NewerFormatError, match=r"facts/2/manifest\.json: is of format 2"):
+    _rewrite_as_format(registry.root / "facts" / "2", FORMAT_VERSION + 1)
+    with pytest.raises(NewerFormatError, match=rf"facts/2/manifest\.json: is of format {FORMAT_VERSION + 1}"):
         registry.load("facts@2")
     assert registry.load("facts@1").manifest.version == 1
 

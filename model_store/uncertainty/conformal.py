@@ -1,0 +1,77 @@
+"""Split conformal prediction: sets of options that hold the right one with a chosen probability."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model_store.uncertainty.proper_scores import check_answers
+
+ConformalScore = Literal["lac", "aps"]
+
+
+def nonconformity(probabilities: Tensor, kind: ConformalScore) -> Tensor:
+    """How badly each candidate fits: [B, C] from `probabilities` [B, C], padded candidates having probability 0.
+
+    `lac` is 1 - p (Sadinle, Lei, Wasserman 2019). `aps` is the mass of all candidates at least as probable, the
+    candidate's own included (Romano, Sesia, Candes 2020, without their random tie-break, so that the same question gets
+    the same set).
+    """
+    probabilities = probabilities.double()
+    if kind == "lac":
+        return 1 - probabilities
+    at_least = probabilities.unsqueeze(-2) >= probabilities.unsqueeze(-1)  # [B, candidate, other]
+    return (at_least * probabilities.unsqueeze(-2)).sum(dim=-1)
+
+
+def calibration_scores(probabilities: Tensor, answers: Tensor, kind: ConformalScore) -> tuple[float, ...]:
+    """The nonconformity of each right option, sorted; `probabilities` [B, C], `answers` long [B].
+
+    Raises:
+        ValueError: an answer is out of range, or there is no question.
+    """
+    if len(answers) == 0:
+        raise ValueError("conformal sets need at least 1 calibration question, not 0")
+    check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
+    scores = nonconformity(probabilities, kind).gather(1, answers.unsqueeze(1)).squeeze(1)
+    return tuple(sorted(scores.tolist()))
+
+
+def conformal_threshold(scores: Sequence[float], coverage: float) -> float:
+    """The largest nonconformity that a set of this coverage admits.
+
+    It is the ceil((n + 1) * coverage)-th smallest of the n sorted `scores`; where that rank is above n, infinity: every
+    option belongs. The set of a new question then holds its right option with probability at least `coverage`, over the
+    draw of both calibration and question (Vovk, Gammerman, Shafer 2005; Lei et al. 2018).
+
+    Raises:
+        ValueError: `coverage` is not between 0 and 1.
+    """
+    if not 0 <= coverage <= 1:
+        raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
+    # As the decimal that was written: 0.07 * 100 is above 7 in binary, and the rank would be one too high.
+    rank = math.ceil((len(scores) + 1) * Fraction(repr(coverage)))
+    if rank > len(scores):
+        return math.inf
+    return scores[rank - 1] if rank > 0 else -math.inf
+
+
+def largest_coverage(questions: int) -> float:
+    """The highest coverage that n calibration questions can hold without admitting every option: n / (n + 1)."""
+    return questions / (questions + 1)
+
+
+def prediction_set(probabilities: Sequence[float], kind: ConformalScore, threshold: float) -> tuple[int, ...]:
+    """The candidates whose nonconformity is at most the threshold, in their order.
+
+    The most probable one always belongs: an empty set would tell nobody anything, and one option more can only raise
+    the coverage.
+    """
+    scores = nonconformity(torch.tensor([probabilities], dtype=torch.float64), kind)[0].tolist()
+    best = max(range(len(probabilities)), key=probabilities.__getitem__)
+    return tuple(index for index, score in enumerate(scores) if score <= threshold or index == best)

@@ -1,0 +1,143 @@
+"""Answering only above a confidence threshold, with a stated confidence that the risk or the coverage holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+GRID = tuple(step / 100 for step in range(100))  # candidate thresholds, fixed before any data are seen
+RISK_STARTS = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.3)
+_BISECTIONS = 60
+
+
+class TargetNotMetError(ValueError):
+    """No threshold holds the target; the message names the best that can be held."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectiveThreshold:
+    """Answer where the confidence is at least `threshold`.
+
+    `risk_bound` is the upper bound of the error rate among the answered, `coverage_bound` the lower bound of the
+    answered share, each at the level it was tested with; `risk` and `coverage` are what the split showed.
+    """
+
+    threshold: float
+    risk: float
+    risk_bound: float
+    coverage: float
+    coverage_bound: float
+
+
+def binomial_upper_bound(successes: int, trials: int, delta: float) -> float:
+    """The largest rate under which at most `successes` of `trials` still come up with probability `delta`.
+
+    1 without trials. Source: Clopper and Pearson 1934, one-sided.
+
+    Raises:
+        ValueError: counts that do not fit, or `delta` not between 0 and 1.
+    """
+    if not 0 <= successes <= trials:
+        raise ValueError(f"successes must be between 0 and the {trials} trials, not {successes}")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta must be between 0 and 1, not {delta}")
+    if successes == trials:
+        return 1.0
+    low, high = successes / trials, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        if _log_binomial_cdf(successes, trials, middle) > math.log(delta):
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def threshold_for_risk(confidence: Tensor, correct: Tensor, risk: float, delta: float) -> SelectiveThreshold:
+    """The threshold of most answers under which the error rate is at most `risk`, except with probability `delta`.
+
+    `confidence` [B], `correct` bool [B], a fresh sample of what will be asked. Fixed sequences of tests: from each of
+    the starts a walk down a grid fixed in advance, each threshold tested by the exact binomial bound at `delta` over
+    the number of starts, until a test fails. The first threshold of a walk that breaks the target passes with at most
+    that probability, so all that pass hold together. Source: Angelopoulos et al. 2021, "Learn then Test", section 4.
+
+    Raises:
+        TargetNotMetError: not even the start with the best bound holds; names that bound.
+        ValueError: `risk` or `delta` out of (0, 1), or no question.
+    """
+    _check(confidence, correct, "risk", risk, delta)
+    level = delta / len(RISK_STARTS)
+    best = None
+    walking = False
+    for threshold in reversed([value for value in GRID if value <= RISK_STARTS[0]]):
+        walking = (walking or threshold in RISK_STARTS) and _risk_holds(confidence, correct, threshold, risk, level)
+        best = threshold if walking else best
+    if best is None:
+        lowest = min(_measure(confidence, correct, start, level).risk_bound for start in RISK_STARTS)
+        raise TargetNotMetError(
+            f"no threshold holds a risk of {risk} with confidence {1 - delta:g}: the lowest risk that these "
+            f"{len(correct)} questions can hold is {math.ceil(lowest * 1000) / 1000}"
+        )
+    return _measure(confidence, correct, best, level)
+
+
+def threshold_for_coverage(confidence: Tensor, correct: Tensor, coverage: float, delta: float) -> SelectiveThreshold:
+    """The highest threshold above which at least `coverage` of the questions lie, except with probability `delta`.
+
+    One fixed sequence up the grid, from 0, where every question is answered; raises ValueError as `threshold_for_risk`.
+    """
+    _check(confidence, correct, "coverage", coverage, delta)
+    best = GRID[0]
+    for threshold in GRID[1:]:
+        below = int((confidence < threshold).sum())
+        if _log_binomial_cdf(below, len(confidence), 1 - coverage) > math.log(delta):
+            break
+        best = threshold
+    return _measure(confidence, correct, best, delta)
+
+
+def _risk_holds(confidence: Tensor, correct: Tensor, threshold: float, risk: float, level: float) -> bool:
+    """Whether so few errors above the threshold are improbable under any rate above `risk`: the bound is below it."""
+    answered = confidence >= threshold
+    count = int(answered.sum())
+    errors = int((answered & ~correct).sum())
+    return errors < count and _log_binomial_cdf(errors, count, risk) <= math.log(level)
+
+
+def _measure(confidence: Tensor, correct: Tensor, threshold: float, level: float) -> SelectiveThreshold:
+    answered = confidence >= threshold
+    count, total = int(answered.sum()), len(correct)
+    errors = int((answered & ~correct).sum())
+    below = total - count
+    return SelectiveThreshold(
+        threshold,
+        risk=errors / count if count else 0.0,
+        risk_bound=binomial_upper_bound(errors, count, level) if count else 1.0,
+        coverage=count / total,
+        coverage_bound=1 - binomial_upper_bound(below, total, level) if threshold > 0 else 1.0,
+    )
+
+
+def _log_binomial_cdf(successes: int, trials: int, rate: float) -> float:
+    """log P(X <= successes) for X ~ Bin(trials, rate), 0 < rate < 1."""
+    k = torch.arange(successes + 1, dtype=torch.float64)
+    n = torch.tensor(float(trials), dtype=torch.float64)
+    choose = torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+    terms = choose + k * math.log(rate) + (n - k) * math.log1p(-rate)
+    return terms.logsumexp(dim=0).item()
+
+
+def _check(confidence: Tensor, correct: Tensor, name: str, value: float, delta: float) -> None:
+    shapes: Sequence[object] = (list(confidence.shape), correct.dtype, list(correct.shape))
+    if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
+        raise ValueError(f"confidence must be [B] and correct bool [B], not {shapes}")
+    if len(correct) == 0:
+        raise ValueError("a threshold needs at least 1 question, not 0")
+    if not 0 < value < 1:
+        raise ValueError(f"{name} must be between 0 and 1, not {value}")
+    if not 0 < delta < 1:
+        raise ValueError(f"delta must be between 0 and 1, not {delta}")
