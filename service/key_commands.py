@@ -54,7 +54,7 @@ def list_keys(file: KeyFile) -> None:
 
 @cli.command()
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID")], file: KeyFile) -> None:
-    """Remove a key; a running service refuses it within seconds."""
+    """Remove a key; a running service refuses it within a second."""
     with _refusing():
         revoke_key(file, key_id)
     typer.echo(f"{key_id} is no longer in {file}", err=True)

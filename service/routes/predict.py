@@ -116,7 +116,10 @@ async def answer_items(
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    return [_respond(context, item, next(served)) if isinstance(item, Question) else item for item in prepared]
+    outcomes = [_respond(context, item, next(served)) if isinstance(item, Question) else item for item in prepared]
+    models = sorted({outcome.model for outcome in outcomes if isinstance(outcome, PredictResponse)})
+    trace.get_current_span().set_attribute("uq4ct.models", models)
+    return outcomes
 
 
 def _read_item(item: object) -> PredictRequest | ProblemError:
@@ -171,7 +174,6 @@ def _respond(context: Context, question: Question, outcome: Served | Exception) 
         return problem
     answer, manifest = outcome.answer, outcome.manifest
     context.metrics.count_prediction(manifest, answer)
-    trace.get_current_span().set_attribute("uq4ct.model", manifest.reference)
     return PredictResponse(
         prediction_id=context.prediction_ids.new(),
         model=manifest.reference,

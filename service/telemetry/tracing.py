@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+
+from opentelemetry.trace import TracerProvider
 
 from service.settings import SettingsError
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider
 
 _TRACES_PATH = "/v1/traces"
 

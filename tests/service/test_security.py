@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -135,31 +136,24 @@ async def test_a_key_in_two_headers_is_nobodys(start: Start, keys: KeyHolder) ->
 
 
 async def test_a_stranger_is_refused_before_the_body_is_read(start: Start, keys: KeyHolder) -> None:
+    keys.new("feedback", key_id="labeller")
     read = 0
 
-    async def body() -> Any:
+    async def body() -> AsyncIterator[bytes]:
         nonlocal read
         for _ in range(100):
             read += 1
             yield b" " * 1000
 
-    messages: list[Any] = []
     async with start(api_keys_file=keys.file) as replica:
-        chunks = body()
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": await anext(chunks), "more_body": True}
-
-        async def send(message: Any) -> None:
-            messages.append(message)
-
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/predict",
-            "query_string": b"", "headers": [(b"content-type", b"application/json")],
-        }  # fmt: skip
-        await replica.app(scope, receive, send)
-    assert messages[0]["status"] == 401
-    assert read == 0
+        for key_id, code in (("unknown", 401), ("labeller", 403)):
+            headers = {"content-type": "application/json", **keys.header(key_id)}
+            response = await replica.client.post("/predict", content=body(), headers=headers)
+            assert response.status_code == code
+        assert read == 0
+        headers = {"content-type": "application/json", **keys.header("k")}
+        assert (await replica.client.post("/predict", content=body(), headers=headers)).status_code == 400
+        assert read == 100
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -277,12 +271,15 @@ def test_the_comparison_touches_every_key(keys: KeyHolder, key_id: str | None, m
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])
 def test_a_file_that_others_can_use_is_warned_of(keys: KeyHolder, mode: int, caplog: pytest.LogCaptureFixture) -> None:
+    def warnings() -> list[logging.LogRecord]:
+        return [entry for entry in caplog.records if entry.levelno == logging.WARNING]
+
     KeyRing(keys.file, FakeTime().clocks)
-    assert caplog.records == []
+    assert warnings() == []
     keys.file.chmod(mode)
     KeyRing(keys.file, FakeTime().clocks)
-    (warning,) = caplog.records
-    assert warning.levelno == logging.WARNING
+    (warning,) = warnings()
+    assert vars(warning)["path"] == str(keys.file)
 
 
 def _app(adapters: Registry, predictor: FakePredictor, **fields: Any) -> FastAPI:

@@ -55,7 +55,7 @@ async def test_a_request_is_a_span_in_the_callers_trace(start: Start, caplog: py
     attributes = dict(span.attributes or {})
     assert attributes["http.route"] == "/predict"
     assert attributes["http.response.status_code"] == 200
-    assert attributes["uq4ct.model"] == "toy@1"
+    assert attributes["uq4ct.models"] == ("toy@1",)
     (line,) = (vars(entry) for entry in caplog.records if entry.msg == "request")
     assert line["trace_id"] == TRACE
 
