@@ -17,7 +17,7 @@ import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from starlette.responses import PlainTextResponse
@@ -116,6 +116,12 @@ async def test_a_key_with_the_scope_is_let_in(start: Start, keys: KeyHolder, sch
         assert (await ask(replica, authorization=f"{scheme} {keys.key('k')}")).status_code == 200
 
 
+@pytest.mark.parametrize("scheme", ["Basic", "", "Bearer Bearer"])
+async def test_a_key_by_another_scheme_is_401(start: Start, keys: KeyHolder, scheme: str) -> None:
+    async with start(api_keys_file=keys.file) as replica:
+        problem(await ask(replica, authorization=f"{scheme} {keys.key('k')}"), 401, "unauthorized")
+
+
 async def test_admin_may_do_everything(start: Start, keys: KeyHolder) -> None:
     headers = keys.new("admin", key_id="root")
     async with start(api_keys_file=keys.file) as replica:
@@ -164,6 +170,8 @@ async def test_a_stranger_is_refused_before_the_body_is_read(start: Start, keys:
         max_size=3,
     )
 )
+@example([b"Bearer \xff\x00"])
+@example([b"Bearer"])
 def test_garbage_in_the_header_is_401(start: Start, keys: KeyHolder, values: list[bytes]) -> None:
     async def get() -> httpx.Response:
         async with start(api_keys_file=keys.file) as replica:
