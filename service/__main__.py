@@ -1,4 +1,4 @@
-"""python -m service serve | check: every setting is an environment variable and a flag of the same name."""
+"""python -m service serve | check | keys: every setting is an environment variable and a flag of the same name."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ from service.app import create_app
 from service.engine.failures import BudgetTooSmallError
 from service.engine.predictor import check_answer
 from service.engine.worker import WARM_UP
+from service.key_commands import cli as key_commands
+from service.keys import KeyFileError
 from service.loading import choose_reference, load_adapter
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
 from service.telemetry.logs import log_to_stderr
 from service.telemetry.request_ids import TimeOrderedIds
+from service.telemetry.tracing import exported_traces
 
-_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError)
+_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError, KeyFileError)
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -40,7 +43,9 @@ def serve(settings: Settings) -> None:
     adapters = Registry(settings.model_store_dir)
     load = partial(load_adapter, settings, adapters, choose_reference(settings, adapters))
     ids = TimeOrderedIds(time.time, secrets.randbits)
-    asyncio.run(serve_app(create_app(load, adapters, settings, CollectorRegistry(), ids), settings))
+    with exported_traces(settings.otlp_endpoint) as provider:
+        app = create_app(load, adapters, settings, CollectorRegistry(), ids, tracer_provider=provider)
+        asyncio.run(serve_app(app, settings))
 
 
 def check(settings: Settings) -> None:
@@ -88,6 +93,7 @@ def _flag(name: str) -> object:
 
 for _run in (serve, check):
     cli.command()(_command(_run))
+cli.add_typer(key_commands, name="keys")
 
 if __name__ == "__main__":
     cli()

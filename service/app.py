@@ -7,17 +7,24 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
 from model_store.storage.registry import Registry
+from service.clocks import Clocks
 from service.context import Context
 from service.engine.engine import Engine
 from service.engine.predictor import Predictor
 from service.errors import install_handlers
-from service.routes import health, metrics, models, predict
+from service.headers import SecurityHeaders
+from service.key_ring import KeyRing
+from service.rate_limit import RateLimiter
+from service.routes import docs, health, metrics, models, predict
+from service.security import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
-from service.telemetry.middleware import RequestTelemetry
+from service.telemetry.middleware import QUIET_ROUTES, RequestTelemetry
 from service.telemetry.request_ids import TimeOrderedIds
 
 API_VERSION = "1"
@@ -29,6 +36,9 @@ def create_app(
     settings: Settings,
     metrics_registry: CollectorRegistry,
     ids: TimeOrderedIds,
+    *,
+    clocks: Clocks | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> FastAPI:
     """The service around one adapter, which `load` brings into memory once the app has started.
 
@@ -37,7 +47,13 @@ def create_app(
         adapters: the model store, for `/models` and for what a request's `model` may mean.
         metrics_registry: where `/metrics` is collected from.
         ids: of predictions, and of requests that bring none.
+        clocks: of keys and rate limits; None = the system's.
+        tracer_provider: where a span of each request goes; None = there are no traces.
+
+    Raises:
+        KeyFileError: API_KEYS_FILE cannot be used.
     """
+    clocks = clocks or Clocks()
     telemetry = Metrics(metrics_registry)
 
     def load_and_name() -> Predictor[Any]:
@@ -46,19 +62,40 @@ def create_app(
         return predictor
 
     engine = Engine(load_and_name, settings.max_concurrent_requests, settings.max_batch_tokens, telemetry)
-    context = Context(settings, adapters, engine, telemetry, ids)
+    keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file, clocks)
+    limit = settings.rate_limit_per_minute
+    limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
+    context = Context(settings, adapters, engine, telemetry, ids, keys, limiter)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",
         version=API_VERSION,
         lifespan=_lifespan,
         redoc_url=None,
+        telemetry=_tracing(tracer_provider),
+        docs_url=None if settings.docs_need_key else "/docs",
+        openapi_url=None if settings.docs_need_key else "/openapi.json",
     )
     app.state.context = context
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
+    app.add_middleware(SecurityHeaders)
     install_handlers(app)
-    for room in (predict, models, health, metrics):
+    for room in (predict, models, health, metrics, *((docs,) if settings.docs_need_key else ())):
         app.include_router(room.router)
+    refuse_unguarded_routes(app, PUBLIC_PATHS if settings.docs_need_key else PUBLIC_PATHS | PUBLIC_DOCS)
     return app
+
+
+def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
+    """FastAPI's spans of requests, and no other telemetry of its own: its logs would hold messages of exceptions."""
+    return {
+        "tracing": provider is not None,
+        "tracer_provider": provider,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"] in QUIET_ROUTES,
+    }
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from model_store.storage.errors import InvalidReferenceError, UnknownAdapterErro
 from model_store.storage.registry import Registry
 from service.engine.engine import Engine
 from service.errors import MODEL_NOT_LOADED, UNKNOWN_MODEL, ProblemError
+from service.key_ring import KeyRing
+from service.rate_limit import RateLimiter
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_ids import TimeOrderedIds
@@ -25,6 +27,8 @@ class Context:
     engine: Engine
     metrics: Metrics
     prediction_ids: TimeOrderedIds
+    keys: KeyRing | None  # None: requests need no key
+    limiter: RateLimiter | None
     served_references: frozenset[str] = frozenset()  # the references that mean the loaded adapter
 
     def fix_references(self, name: str, version: int) -> None:

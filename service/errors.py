@@ -17,6 +17,7 @@ from starlette.responses import Response
 from model_store.questions import QuestionError
 from model_store.scoring.encoding import QuestionTooLongError
 from service.engine.failures import DrainingError, ForwardFailedError, NotReadyError, QueueFullError
+from service.rate_limit import RateLimitedError
 from service.schemas import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -38,6 +39,8 @@ class Kind:
 
 
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
+UNAUTHORIZED = Kind("unauthorized", 401, "A valid key is needed")
+FORBIDDEN = Kind("forbidden", 403, "The key does not have the scope")
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
 MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered, but not loaded here")
 TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
@@ -45,6 +48,7 @@ NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/jso
 INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
 QUESTION_TOO_LONG = Kind("question-too-long", 422, "The question is longer than the model's window")
 QUEUE_FULL = Kind("queue-full", 429, "Too many questions are waiting")
+RATE_LIMITED = Kind("rate-limited", 429, "The key has asked its questions of this minute")
 CLIENT_GONE = Kind("client-gone", 499, "The client closed the request")  # nginx's code; seen in metrics and logs only
 INTERNAL = Kind("internal-error", 500, "The service failed")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
@@ -96,6 +100,9 @@ def explain(error: Exception) -> ProblemError:
         case QueueFullError():
             retry = {"Retry-After": str(error.retry_after)}
             problem = ProblemError(QUEUE_FULL, str(error), headers=retry, limit=error.limit)
+        case RateLimitedError():
+            retry = {"Retry-After": str(error.retry_after)}
+            problem = ProblemError(RATE_LIMITED, str(error), headers=retry, limit=error.limit)
         case NotReadyError():
             problem = ProblemError(NOT_READY, f"the model is {error}", headers=_RETRY_SOON)
         case DrainingError():
@@ -143,6 +150,8 @@ def declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
             "description": f"{known['description']}; {kind.title}" if known else kind.title,
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
+        if kind is UNAUTHORIZED:
+            response["headers"] = {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}
         if kind.status in (429, 503):
             response["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
         declared[kind.status] = response

@@ -29,6 +29,13 @@ class Settings(BaseSettings):
     allow_public_without_keys: bool = Field(
         default=False, description="listen on an address that is not loopback although requests need no key"
     )
+    api_keys_file: Path | None = Field(
+        default=None, description="file of `python -m service keys`; unset = requests need no key"
+    )
+    docs_need_key: bool = Field(default=False, description="/docs and /openapi.json need a key, as everything else")
+    rate_limit_per_minute: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="questions of one key in a minute; above it: 429"
+    )
     model_store_dir: Path = Field(
         default=Path("model_store/artifacts/adapters"), description="folder of the registered adapters"
     )
@@ -64,6 +71,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
     )
+    otlp_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s]+",
+        description="URL of an OpenTelemetry collector that takes traces over HTTP; unset = no traces",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
@@ -72,11 +84,19 @@ class Settings(BaseSettings):
                 f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than MAX_CONCURRENT_REQUESTS "
                 f"{self.max_concurrent_requests}: such a batch could never be admitted",
             )
-        if not self.allow_public_without_keys and not _is_loopback(self.host):
+        if self.rate_limit_per_minute is not None and self.max_client_batch_size > self.rate_limit_per_minute:
+            raise _contradiction(
+                f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than RATE_LIMIT_PER_MINUTE "
+                f"{self.rate_limit_per_minute}: such a batch could never be admitted",
+            )
+        if self.docs_need_key and self.api_keys_file is None:
+            raise _contradiction("DOCS_NEED_KEY is set, but there are no keys: set API_KEYS_FILE")
+        has_guard = self.allow_public_without_keys or self.api_keys_file is not None
+        if not has_guard and not _is_loopback(self.host):
             raise _contradiction(
                 f"HOST {self.host!r} is not a loopback address and requests need no key: set "
-                "ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service keeps strangers out, "
-                "or listen on 127.0.0.1",
+                "API_KEYS_FILE, or ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service keeps "
+                "strangers out, or listen on 127.0.0.1",
             )
         return self
 

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from service.context import context_of
 from service.errors import MALFORMED_JSON, NOT_JSON, TOO_LARGE, ProblemError, shown
+from service.security import guards_of
 
 
 class StrictJsonRoute(APIRoute):
@@ -21,8 +22,11 @@ class StrictJsonRoute(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, given a request that reads strictly."""
         handle = super().get_route_handler()
+        guards = list(guards_of(self.dependant))
 
         async def handle_strictly(request: Request) -> Response:
+            for guard in guards:  # a dependency would come after the body
+                await guard(request)
             check_content_type(request.headers.get("content-type"))
             body = await read_body(request, context_of(request).settings.payload_limit)
             return await handle(_StrictJsonRequest(request, body))

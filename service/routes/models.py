@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
 
 from model_store.storage.errors import InvalidReferenceError, UnknownAdapterError
 from model_store.storage.registry import RegistryEntry
 from service.context import Context, ContextOf
 from service.engine.engine import State
-from service.errors import INTERNAL, INVALID_FIELD, UNKNOWN_MODEL, ProblemError, declare
+from service.errors import FORBIDDEN, INTERNAL, INVALID_FIELD, UNAUTHORIZED, UNKNOWN_MODEL, ProblemError, declare
 from service.schemas import REFERENCE_PATTERN, ModelCard, ModelList
+from service.security import Scope, require
 
-router = APIRouter(tags=["models"])
+router = APIRouter(
+    tags=["models"],
+    dependencies=[Depends(require(Scope.PREDICT))],
+    responses=declare(UNAUTHORIZED, FORBIDDEN),
+)
 
 
 # Plain functions: FastAPI runs them in a thread, and the model store is read from disk.

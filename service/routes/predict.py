@@ -7,7 +7,8 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
+from opentelemetry import trace
 from pydantic import ValidationError
 
 from model_store.decisions import decide
@@ -18,6 +19,7 @@ from service.engine.predictor import Served
 from service.errors import (
     CLIENT_GONE,
     DRAINING,
+    FORBIDDEN,
     FORWARD_FAILED,
     INTERNAL,
     INVALID_FIELD,
@@ -27,7 +29,9 @@ from service.errors import (
     NOT_READY,
     QUESTION_TOO_LONG,
     QUEUE_FULL,
+    RATE_LIMITED,
     TOO_LARGE,
+    UNAUTHORIZED,
     UNKNOWN_MODEL,
     ProblemError,
     declare,
@@ -35,6 +39,7 @@ from service.errors import (
     field_errors,
     invalid_fields,
 )
+from service.rate_limit import RateLimitedError
 from service.schemas import (
     BatchRequest,
     BatchResponse,
@@ -45,15 +50,27 @@ from service.schemas import (
     PredictResponse,
     Uncertainty,
 )
+from service.security import Scope, charge, require
 from service.strict_json import StrictJsonRoute
 
 T = TypeVar("T")
 
-_REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, INTERNAL, NOT_READY, DRAINING)
+_REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)
 _UNANSWERED = (UNKNOWN_MODEL, MODEL_NOT_LOADED, QUESTION_TOO_LONG, FORWARD_FAILED)
-_REJECTIONS = {QUEUE_FULL: "queue_full", NOT_READY: "not_ready", DRAINING: "draining", CLIENT_GONE: "client_gone"}
+_REJECTIONS = {
+    QUEUE_FULL: "queue_full",
+    RATE_LIMITED: "rate_limited",
+    NOT_READY: "not_ready",
+    DRAINING: "draining",
+    CLIENT_GONE: "client_gone",
+}
 
-router = APIRouter(route_class=StrictJsonRoute, tags=["predict"])
+router = APIRouter(
+    route_class=StrictJsonRoute,
+    tags=["predict"],
+    dependencies=[Depends(require(Scope.PREDICT, asks=True))],
+    responses=declare(UNAUTHORIZED, FORBIDDEN),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +114,22 @@ async def answer_items(
     """Answer each item or say why not, in order; an item that is a problem already stays one.
 
     Raises:
-        ProblemError: none is answered: not ready, draining, queue full, or the client has gone.
+        ProblemError: none is answered: rate limited, not ready, draining, queue full, or the client has gone.
     """
     try:
+        charge(request, len(items))
         context.engine.require_predictor()
         prepared = await asyncio.to_thread(_prepare, context, items)
         questions = [item.question for item in prepared if isinstance(item, _Asked)]
         served = iter(await _unless_gone(request, context.engine.submit(questions)))
-    except (NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
+    except (RateLimitedError, NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    return [_respond(context, item, next(served)) if isinstance(item, _Asked) else item for item in prepared]
+    outcomes = [_respond(context, item, next(served)) if isinstance(item, _Asked) else item for item in prepared]
+    models = sorted({outcome.model for outcome in outcomes if isinstance(outcome, PredictResponse)})
+    trace.get_current_span().set_attribute("uq4ct.models", models)
+    return outcomes
 
 
 def _read_item(item: object) -> PredictRequest | ProblemError:

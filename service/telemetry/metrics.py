@@ -11,7 +11,7 @@ from model_store.storage.manifest import Manifest
 from model_store.uncertainty.calibration_error import BINS, confidence_bin
 from service.engine.predictor import Answer
 
-REJECTIONS = ("queue_full", "not_ready", "draining", "question_too_long", "client_gone")
+REJECTIONS = ("queue_full", "rate_limited", "not_ready", "draining", "question_too_long", "client_gone")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -15,7 +16,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.request_ids import accept_request_id
 
 _UNMATCHED = "unmatched"
-_QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics")
+QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics")
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +59,19 @@ class RequestTelemetry:
         route = _template(scope)
         self._metrics.requests.labels(route, str(code)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
-        logger.log(
-            logging.DEBUG if route in _QUIET_ROUTES else logging.INFO,
-            "request",
-            extra={"request_id": request_id, "route": route, "code": code, "seconds": round(seconds, 6)},
-        )
+        caller = scope["state"].get("caller")
+        entry: dict[str, object] = {
+            "request_id": request_id,
+            "key_id": caller and caller.key_id,
+            "tenant": caller and caller.tenant,
+            "route": route,
+            "code": code,
+            "seconds": round(seconds, 6),
+        }
+        span = trace.get_current_span().get_span_context()  # FastAPI's, where traces are on
+        if span.is_valid:
+            entry["trace_id"] = trace.format_trace_id(span.trace_id)
+        logger.log(logging.DEBUG if route in QUIET_ROUTES else logging.INFO, "request", extra=entry)
 
 
 def _template(scope: Scope) -> str:

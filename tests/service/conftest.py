@@ -13,6 +13,7 @@ import httpx
 import pytest
 import torch
 from fastapi import FastAPI
+from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
 from model_store.adapters.config import AdapterConfig
@@ -35,6 +36,7 @@ from model_store.storage.manifest import (
 )
 from model_store.storage.registry import Registry
 from service.app import create_app
+from service.clocks import Clocks
 from service.context import Context
 from service.engine.predictor import Predictor
 from service.settings import Settings
@@ -168,15 +170,21 @@ Start = Callable[..., AbstractAsyncContextManager[Replica]]
 
 @pytest.fixture
 def start(adapters: Registry, predictor: FakePredictor) -> Start:
-    """Start a replica: start(load=..., wait=..., **settings)."""
+    """Start a replica: start(load=..., wait=..., clocks=..., tracer_provider=..., **settings)."""
 
     @asynccontextmanager
     async def run(
-        load: Callable[[], Predictor[Any]] = lambda: predictor, wait: bool = True, **settings: Any
+        load: Callable[[], Predictor[Any]] = lambda: predictor,
+        wait: bool = True,
+        clocks: Clocks | None = None,
+        tracer_provider: TracerProvider | None = None,
+        **settings: Any,
     ) -> AsyncIterator[Replica]:
         registry = CollectorRegistry()
         ids = TimeOrderedIds(time.time, secrets.randbits)
-        app = create_app(load, adapters, Settings(**settings), registry, ids)
+        app = create_app(
+            load, adapters, Settings(**settings), registry, ids, clocks=clocks, tracer_provider=tracer_provider
+        )
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://service", timeout=20)
         async with app.router.lifespan_context(app), client:

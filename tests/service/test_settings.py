@@ -18,7 +18,11 @@ from service.settings import Settings, SettingsError, read_settings
         ({"log_level": "loud"}, "LOG_LEVEL: "),
         ({"no_such_setting": "1"}, "NO_SUCH_SETTING: "),
         ({"max_client_batch_size": "9", "max_concurrent_requests": "8"}, "MAX_CLIENT_BATCH_SIZE 9 .* 8"),
-        ({"host": "0.0.0.0"}, "HOST '0.0.0.0' .* ALLOW_PUBLIC_WITHOUT_KEYS=true"),
+        ({"host": "0.0.0.0"}, "HOST '0.0.0.0' .* API_KEYS_FILE, or ALLOW_PUBLIC_WITHOUT_KEYS=true"),
+        ({"max_client_batch_size": "9", "rate_limit_per_minute": "8"}, "MAX_CLIENT_BATCH_SIZE 9 .* 8"),
+        ({"rate_limit_per_minute": "0"}, "RATE_LIMIT_PER_MINUTE: .*'0'"),
+        ({"docs_need_key": "true"}, "DOCS_NEED_KEY .* API_KEYS_FILE"),
+        ({"otlp_endpoint": "collector:4318"}, "OTLP_ENDPOINT: .*'collector:4318'"),
         ({"host": "example.org"}, "HOST 'example.org'"),
         ({"host": "::"}, "HOST '::'"),
     ],
@@ -38,8 +42,11 @@ def test_loopback_needs_no_permission(host: str) -> None:
     assert read_settings({}, {"host": host}).host == host
 
 
-def test_a_public_address_needs_one() -> None:
-    assert read_settings({}, {"host": "0.0.0.0", "allow_public_without_keys": "true"}).host == "0.0.0.0"
+@pytest.mark.parametrize(
+    "permission", [{"allow_public_without_keys": "true"}, {"api_keys_file": "keys.json", "docs_need_key": "true"}]
+)
+def test_a_public_address_needs_one_or_keys(permission: dict[str, str]) -> None:
+    assert read_settings({}, {"host": "0.0.0.0", **permission}).host == "0.0.0.0"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Questions per key and minute: a token bucket for each key, in whole numbers so that no rounding lets one too many."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+_QUESTION = 60_000_000_000  # units of a bucket that one question costs; a bucket gains `limit` units a nanosecond
+_SECOND_NS = 1_000_000_000
+_MOST_BUCKETS = 10_000
+
+
+class RateLimitedError(RuntimeError):
+    """A key asked more than its limit; the same request fits in `retry_after` seconds, if nothing else comes."""
+
+    def __init__(self, limit: int, retry_after: int) -> None:
+        super().__init__(f"the key may ask {limit} questions a minute")
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class RateLimiter:
+    """One bucket for each key, full at a minute's worth. For the event loop's thread only."""
+
+    def __init__(
+        self, questions_per_minute: int, monotonic_ns: Callable[[], int], most_buckets: int = _MOST_BUCKETS
+    ) -> None:
+        self._limit = questions_per_minute
+        self._now = monotonic_ns
+        self._most_buckets = most_buckets
+        self._buckets: OrderedDict[str | None, tuple[int, int]] = OrderedDict()  # level and its time; latest use last
+
+    def take(self, key_id: str | None, questions: int, put_back: int = 0) -> None:
+        """Take `questions`, all of them or none, after putting back what the same request took before.
+
+        Raises:
+            RateLimitedError: fewer are left.
+        """
+        now = self._now()
+        full = self._limit * _QUESTION
+        level, since = self._buckets.pop(key_id, (full, now))
+        level = min(level + (now - since) * self._limit + put_back * _QUESTION, full)
+        missing = questions * _QUESTION - level
+        self._buckets[key_id] = (level if missing > 0 else -missing, now)
+        while len(self._buckets) > self._most_buckets:
+            self._buckets.popitem(last=False)  # full again, unless that many keys were used within a minute
+        if missing > 0:
+            raise RateLimitedError(self._limit, -(-missing // (self._limit * _SECOND_NS)))

@@ -1,0 +1,40 @@
+"""Spans of requests to an OpenTelemetry collector; needs the packages of the extra `otel`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry.trace import TracerProvider
+
+from service.settings import SettingsError
+
+_TRACES_PATH = "/v1/traces"
+
+
+@contextmanager
+def exported_traces(endpoint: str | None) -> Iterator[TracerProvider | None]:
+    """Where spans go while the service runs, None without an endpoint; what is left is sent at the end.
+
+    Raises:
+        SettingsError: there is an endpoint, and the packages are not installed.
+    """
+    if endpoint is None:
+        yield None
+        return
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415  an extra
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider as ExportingProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"OTLP_ENDPOINT: {error.name} is not installed; install the extra `otel`: pip install 'uq4ct[otel]'"
+        ) from error
+    exporter = OTLPSpanExporter(endpoint.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH)
+    provider = ExportingProvider(resource=Resource.create({SERVICE_NAME: "uq4ct"}), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    try:
+        yield provider
+    finally:
+        provider.shutdown()
