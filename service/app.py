@@ -14,7 +14,7 @@ from service.context import Context
 from service.engine.engine import Engine
 from service.engine.predictor import Predictor
 from service.errors import install_handlers
-from service.routes import health, metrics, models, predict
+from service.routes import health, metrics, models, open_inference, predict
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import RequestTelemetry
@@ -56,7 +56,7 @@ def create_app(
     app.state.context = context
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     install_handlers(app)
-    for room in (predict, models, health, metrics):
+    for room in (predict, models, health, metrics, open_inference):
         app.include_router(room.router)
     return app
 

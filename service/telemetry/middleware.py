@@ -15,7 +15,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.request_ids import accept_request_id
 
 _UNMATCHED = "unmatched"
-_QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics")
+_QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 logger = logging.getLogger(__name__)
 
