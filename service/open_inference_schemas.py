@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.schemas import Body
@@ -12,6 +12,19 @@ from service.schemas import Body
 InputName = Literal["question", "options", "context"]
 OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "prediction_id"]
 JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
+
+
+EXAMPLE = {
+    "inputs": [
+        {"name": "question", "shape": [2], "datatype": "BYTES", "data": ["Capital of France?", "A liquid metal?"]},
+        {
+            "name": "options",
+            "shape": [2],
+            "datatype": "BYTES",
+            "data": ['["Oslo", "Paris", "Rome"]', '["Iron", "Mercury"]'],
+        },
+    ]
+}
 
 
 def _is_none(value: object) -> bool:
@@ -26,7 +39,14 @@ def _check_encodable(text: str) -> str:
     return text
 
 
+def _refuse_other_types(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("is not a number")
+    return value
+
+
 EncodableText = Annotated[str, AfterValidator(_check_encodable)]
+Size = Annotated[int, Field(ge=1), BeforeValidator(_refuse_other_types)]  # 2.0 is an integer in JSON, "2" is none
 
 
 class ServerMetadata(Body):
@@ -91,7 +111,7 @@ class InferInput(Body):
     """One input tensor: N texts."""
 
     name: InputName
-    shape: Annotated[list[Annotated[StrictInt, Field(ge=1)]], Field(min_length=1, max_length=1)]
+    shape: list[Size] = Field(min_length=1, max_length=1)
     datatype: Literal["BYTES"]
     parameters: InputParameters | None = None
     data: list[str] = Field(json_schema_extra={"minItems": 1})
@@ -126,6 +146,8 @@ class InferParameters(Body):
 
 class InferRequest(Body):
     """N questions as tensors: `question` and `options`, and where there are passages `context`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     id: EncodableText | None = Field(default=None, description="comes back in the response")
     parameters: InferParameters | None = None

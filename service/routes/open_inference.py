@@ -100,7 +100,7 @@ def _declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
 
 
 _UNKNOWN = _declare(UNKNOWN_MODEL, INVALID_FIELD, INTERNAL)
-_UNREADY = _declare(UNKNOWN_MODEL, INVALID_FIELD, INTERNAL, NOT_READY)
+_UNREADY = _declare(UNKNOWN_MODEL, MODEL_NOT_LOADED, INVALID_FIELD, INTERNAL, NOT_READY)
 _UNANSWERED = _declare(
     MALFORMED_JSON, UNKNOWN_MODEL, MODEL_NOT_LOADED, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUESTION_TOO_LONG,
     QUEUE_FULL, INTERNAL, FORWARD_FAILED, NOT_READY, DRAINING,
@@ -179,8 +179,11 @@ def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
 
 
 def _ready(context: Context, name: str, reference: str) -> ModelReady:
-    if not models.show_model(context, reference).ready:
-        raise ProblemError(NOT_READY, f"{reference} does not answer here", headers={"Retry-After": "1"})
+    card = models.show_model(context, reference)
+    if not card.loaded:
+        raise ProblemError(MODEL_NOT_LOADED, f"{reference} is not loaded here")
+    if not card.ready:
+        raise ProblemError(NOT_READY, f"{reference} does not answer now", headers={"Retry-After": "1"})
     return ModelReady(name=name)
 
 
