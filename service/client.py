@@ -39,7 +39,7 @@ from service.client_errors import (
     UnreachableError,
     UnreadableResponseError,
 )
-from service.client_records import Calibration, FeedbackReceipt, ModelCard, Prediction, PredictionRecord, Problem
+from service.client_records import Calibration, FeedbackReceipt, ModelCard, Prediction, Problem, StoredPrediction
 from service.client_retries import RETRIED_ERRORS, Retries
 
 __all__ = [
@@ -58,11 +58,11 @@ __all__ = [
     "NotAllowedError",
     "NotFoundError",
     "Prediction",
-    "PredictionRecord",
     "Problem",
     "Retries",
     "ServiceError",
     "ServiceFailedError",
+    "StoredPrediction",
     "UnavailableError",
     "UnreachableError",
     "UnreadableResponseError",
@@ -130,7 +130,7 @@ class Client:
         """Tell the true options of several predictions, each with a receipt or a problem, in their order."""
         return self._run(self._calls.feedback_batch(labels))
 
-    def prediction(self, prediction_id: str) -> PredictionRecord:
+    def prediction(self, prediction_id: str) -> StoredPrediction:
         """What was answered, and its label if it has come."""
         return self._run(self._calls.prediction(prediction_id))
 
@@ -138,9 +138,9 @@ class Client:
         """Every registered adapter version."""
         return self._run(self._calls.models())
 
-    def calibration(self, **params: str | int | float) -> Calibration:
-        """Live calibration; the parameters are those of GET /calibration."""
-        return self._run(self._calls.calibration(**params))
+    def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
+        """Live calibration of the predictions of a window such as 24h, of all models or of one."""
+        return self._run(self._calls.calibration(window, model))
 
     def close(self) -> None:
         """Close the connections."""
@@ -222,7 +222,7 @@ class AsyncClient:
         """See `Client.feedback_batch`."""
         return await self._run(self._calls.feedback_batch(labels))
 
-    async def prediction(self, prediction_id: str) -> PredictionRecord:
+    async def prediction(self, prediction_id: str) -> StoredPrediction:
         """See `Client.prediction`."""
         return await self._run(self._calls.prediction(prediction_id))
 
@@ -230,9 +230,9 @@ class AsyncClient:
         """See `Client.models`."""
         return await self._run(self._calls.models())
 
-    async def calibration(self, **params: str | int | float) -> Calibration:
+    async def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
         """See `Client.calibration`."""
-        return await self._run(self._calls.calibration(**params))
+        return await self._run(self._calls.calibration(window, model))
 
     async def close(self) -> None:
         """Close the connections."""

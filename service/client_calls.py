@@ -16,8 +16,8 @@ from service.client_records import (
     FeedbackReceipt,
     ModelCard,
     Prediction,
-    PredictionRecord,
     Problem,
+    StoredPrediction,
 )
 from service.client_retries import RETRIED_STATUSES, Retries, read_retry_after
 
@@ -58,7 +58,7 @@ class Send:
     method: str
     path: str
     body: dict[str, Any] | None = None
-    params: dict[str, str | int | float] | None = None
+    params: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ _RECEIPTS = TypeAdapter(dict[Literal["results"], list[FeedbackReceipt | Problem]
 _MODELS = TypeAdapter(dict[Literal["models"], list[ModelCard]])
 _PREDICTION = TypeAdapter(Prediction)
 _RECEIPT = TypeAdapter(FeedbackReceipt)
-_RECORD = TypeAdapter(PredictionRecord)
+_RECORD = TypeAdapter(StoredPrediction)
 _CALIBRATION = TypeAdapter(Calibration)
 
 
@@ -152,10 +152,10 @@ class Calls:
 
     def feedback_batch(self, labels: Sequence[Label]) -> Steps[list[FeedbackReceipt | Problem]]:
         """POST /feedback/batch."""
-        body = {"labels": [{**label} for label in labels]}
+        body = {"feedback": [{**label} for label in labels]}
         return (yield from self._call(Send("POST", "/feedback/batch", body), _RECEIPTS))["results"]
 
-    def prediction(self, prediction_id: str) -> Steps[PredictionRecord]:
+    def prediction(self, prediction_id: str) -> Steps[StoredPrediction]:
         """GET /predictions/{prediction_id}."""
         return self._call(Send("GET", f"/predictions/{quote(prediction_id, safe='')}"), _RECORD)
 
@@ -163,8 +163,10 @@ class Calls:
         """GET /models."""
         return (yield from self._call(Send("GET", "/models"), _MODELS))["models"]
 
-    def calibration(self, **params: str | int | float) -> Steps[Calibration]:
+    def calibration(self, window: str | None, model: str | None) -> Steps[Calibration]:
         """GET /calibration."""
+        given = {"window": window, "model": model}
+        params = {name: value for name, value in given.items() if value is not None}
         return self._call(Send("GET", "/calibration", params=params), _CALIBRATION)
 
     def answer_or(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import datetime
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -103,16 +104,106 @@ class ModelCard(Record):
 
 
 class FeedbackReceipt(Record):
-    """What became of a label: it is in the ledger, now or since before."""
+    """A label that is in the ledger; a duplicate was there before."""
 
     prediction_id: str
+    result: Literal["accepted", "duplicate"]
 
 
-class PredictionRecord(Record):
+class OptionPosition(Record):
+    """One of the options, whose text may not be stored; `label` is the letter of its position, from A."""
+
+    index: int
+    label: str
+
+
+class StoredLabel(Record):
+    """The true option, as it was told."""
+
+    option: OptionPosition
+    correct: bool
+    source: str | None
+    labelled_at: datetime.datetime
+
+
+class StoredPrediction(Record):
     """An earlier prediction as it was served, and its label if it has come."""
 
     prediction_id: str
+    created_at: datetime.datetime
+    model: str
+    adapter_digest: str
+    method: str
+    task: str
+    option: OptionPosition
+    confidence: float
+    probabilities: list[LabelProbability]
+    feu: float | None
+    uncertainty: Uncertainty
+    abstain: bool
+    abstain_reason: str | None
+    threshold: float | None
+    prediction_set: list[str] | None
+    coverage: float | None
+    tags: list[str]
+    question: dict[str, Any] | None
+    label: StoredLabel | None
+
+
+class CalibrationBin(Record):
+    """The labelled predictions whose confidence lies in [low, high)."""
+
+    low: float
+    high: float
+    labelled: int
+    mean_confidence: float | None
+    accuracy: float | None
+
+
+class Interval(Record):
+    """An interval."""
+
+    low: float
+    high: float
+
+
+class NoiseFloor(Record):
+    """Expected calibration error that a perfectly calibrated model with these confidences would show."""
+
+    mean: float
+    p95: float
+
+
+class LabelledScores(Record):
+    """What the labels of one model version say; a positive gap is overconfidence."""
+
+    questions: int
+    accuracy: float
+    mean_confidence: float
+    signed_gap: float
+    ece: float
+    ece_interval: Interval
+    ece_noise_floor: NoiseFloor
+    selective_risk: float | None
+    bins: list[CalibrationBin]
+
+
+class CalibrationCohort(Record):
+    """The predictions that one model version made in the window."""
+
+    model: str
+    predictions: int
+    mean_confidence: float
+    coverage: float
+    label_share: float
+    labelled: LabelledScores | None
 
 
 class Calibration(Record):
-    """Live calibration of a window, for each model version."""
+    """Live calibration by the time of the prediction, whenever its label came."""
+
+    since: datetime.datetime
+    until: datetime.datetime
+    counted_limit: int
+    scored_limit: int
+    models: list[CalibrationCohort]
