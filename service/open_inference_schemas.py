@@ -14,7 +14,7 @@ OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "p
 JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
 
 
-EXAMPLE = {
+EXAMPLE: dict[str, Any] = {
     "inputs": [
         {"name": "question", "shape": [2], "datatype": "BYTES", "data": ["Capital of France?", "A liquid metal?"]},
         {
