@@ -20,7 +20,7 @@ from service.errors import install_handlers
 from service.headers import SecurityHeaders
 from service.key_ring import KeyRing
 from service.rate_limit import RateLimiter
-from service.routes import docs, health, metrics, models, predict
+from service.routes import docs, health, metrics, models, open_inference, predict
 from service.security import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -79,7 +79,7 @@ def create_app(
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     app.add_middleware(SecurityHeaders)
     install_handlers(app)
-    for room in (predict, models, health, metrics, *((docs,) if settings.docs_need_key else ())):
+    for room in (predict, models, health, metrics, open_inference, *((docs,) if settings.docs_need_key else ())):
         app.include_router(room.router)
     refuse_unguarded_routes(app, PUBLIC_PATHS if settings.docs_need_key else PUBLIC_PATHS | PUBLIC_DOCS)
     return app

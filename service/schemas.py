@@ -51,7 +51,12 @@ class PredictRequest(Body):
     question: str = Field(description="the text of the question, not empty", json_schema_extra={"minLength": 1})
     options: list[str] = Field(
         description="distinct texts, none of them empty",
-        json_schema_extra={"minItems": MIN_OPTIONS, "maxItems": MAX_OPTIONS, "uniqueItems": True},
+        json_schema_extra={
+            "minItems": MIN_OPTIONS,
+            "maxItems": MAX_OPTIONS,
+            "uniqueItems": True,
+            "items": {"type": "string", "minLength": 1},
+        },
     )
     context: str | None = Field(default=None, description="a passage that the question is about")
     model: str | None = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from email.message import Message
 from typing import Any, NoReturn
 
@@ -13,32 +13,43 @@ from starlette.responses import Response
 
 from service.context import context_of
 from service.errors import MALFORMED_JSON, NOT_JSON, TOO_LARGE, ProblemError, shown
-from service.security import guards_of
+from service.security import Guard, guards_of
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class StrictJsonRoute(APIRoute):
     """A route whose body is read by `read_body` and `parse_json` in place of FastAPI's lenient reading."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Handler:
         """FastAPI's handler, given a request that reads strictly."""
-        handle = super().get_route_handler()
-        guards = list(guards_of(self.dependant))
+        return read_strictly(
+            super().get_route_handler(),
+            lambda request: check_content_type(request.headers.get("content-type")),
+            list(guards_of(self.dependant)),
+        )
 
-        async def handle_strictly(request: Request) -> Response:
-            for guard in guards:  # a dependency would come after the body
-                await guard(request)
-            check_content_type(request.headers.get("content-type"))
-            body = await read_body(request, context_of(request).settings.payload_limit)
-            return await handle(_StrictJsonRequest(request, body))
 
-        return handle_strictly
+def read_strictly(handle: Handler, check: Callable[[Request], None], guards: Sequence[Guard]) -> Handler:
+    """A handler that hands on the requests that pass `guards` and `check`, with their bodies read strictly."""
+
+    async def handle_strictly(request: Request) -> Response:
+        for guard in guards:  # a dependency would come after the body
+            await guard(request)
+        check(request)
+        body = await read_body(request, context_of(request).settings.payload_limit)
+        return await handle(_StrictJsonRequest(request, body))
+
+    return handle_strictly
 
 
 class _StrictJsonRequest(Request):
-    """A request whose body has been read; FastAPI's way in for another JSON parser."""
+    """A request whose body has been read and is JSON, however it was declared; FastAPI's way in for another parser."""
 
     def __init__(self, request: Request, body: bytes) -> None:
-        super().__init__(request.scope, request.receive)
+        headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
+        headers.append((b"content-type", b"application/json"))
+        super().__init__({**request.scope, "headers": headers}, request.receive)
         self._read = body
 
     async def body(self) -> bytes:

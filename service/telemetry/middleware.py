@@ -16,7 +16,7 @@ from service.telemetry.metrics import Metrics
 from service.telemetry.request_ids import accept_request_id
 
 _UNMATCHED = "unmatched"
-QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics")
+QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,18 @@ DECLARED = {
     ("get", "/health/live"): {"200"},
     ("get", "/health/ready"): {"200", "503"},
     ("get", "/metrics"): {"200"},
-}
+    ("get", "/v2"): {"200"},
+    ("get", "/v2/health/live"): {"200"},
+    ("get", "/v2/health/ready"): {"200", "503"},
+    ("get", "/v2/models/{name}"): {"200", "404", "422", "500"},
+    ("get", "/v2/models/{name}/versions/{version}"): {"200", "404", "422", "500"},
+    ("get", "/v2/models/{name}/ready"): {"200", "404", "422", "500", "503"},
+    ("get", "/v2/models/{name}/versions/{version}/ready"): {"200", "404", "422", "500", "503"},
+    ("post", "/v2/models/{name}/infer"): {"200", "400", "404", "413", "415", "422", "429", "500", "503"},
+    ("post", "/v2/models/{name}/versions/{version}/infer"): {
+        "200", "400", "404", "413", "415", "422", "429", "500", "503",
+    },
+}  # fmt: skip
 
 
 async def _document(start: Start) -> dict[str, Any]:
@@ -25,7 +36,7 @@ async def _document(start: Start) -> dict[str, Any]:
         return (await replica.client.get("/openapi.json")).json()
 
 
-async def test_every_code_is_declared_as_a_problem(start: Start) -> None:
+async def test_every_code_is_declared_with_the_form_of_its_protocol(start: Start) -> None:
     document = await _document(start)
     found = {
         (method, path): set(operation["responses"])
@@ -33,12 +44,15 @@ async def test_every_code_is_declared_as_a_problem(start: Start) -> None:
         for method, operation in operations.items()
     }
     assert found == DECLARED
-    for operations in document["paths"].values():
+    for path, operations in document["paths"].items():
+        is_open_inference = path.startswith("/v2")
+        media_type = "application/json" if is_open_inference else "application/problem+json"
+        form = "InferError" if is_open_inference else "Problem"
         for operation in operations.values():
             for code, response in operation["responses"].items():
                 if code != "200":
-                    schema = response["content"]["application/problem+json"]["schema"]
-                    assert schema == {"$ref": "#/components/schemas/Problem"}
+                    schema = {"$ref": f"#/components/schemas/{form}"}
+                    assert response["content"] == {media_type: {"schema": schema}}
                     assert ("Retry-After" in response.get("headers", {})) == (code in ("429", "503"))
 
 

@@ -1,0 +1,226 @@
+"""What the client does, written once for both of its forms: a call yields what is to be done and gets the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, Unpack
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from service.client_errors import UNANSWERED, ClientError, UnreachableError, UnreadableResponseError, error_of
+from service.client_records import (
+    Calibration,
+    FeedbackReceipt,
+    ModelCard,
+    Prediction,
+    Problem,
+    StoredPrediction,
+)
+from service.client_retries import RETRIED_STATUSES, Retries, read_retry_after
+
+T = TypeVar("T")
+
+
+class AskOptions(TypedDict, total=False):
+    """What a question may say beyond its text and options; see the service's /docs."""
+
+    context: str
+    model: str
+    abstain_below: float
+    coverage: float
+    task: str
+    tags: list[str]
+    idempotency_key: str
+
+
+class Ask(AskOptions):
+    """One question of a batch."""
+
+    question: str
+    options: Sequence[str]
+
+
+class Label(TypedDict):
+    """The true option of an earlier prediction, by index or letter; `source` says where it is known from."""
+
+    prediction_id: str
+    answer: int | str
+    source: NotRequired[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this request; the outcome is the response, or why none came."""
+
+    method: str
+    path: str
+    body: dict[str, Any] | None = None
+    params: dict[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Why the service's answer is not to be used: it abstains, or there is none."""
+
+    reason: Literal["abstained", "unavailable"]
+    prediction: Prediction | None
+    error: ClientError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """Call the fallback; the outcome is what it returns."""
+
+    fallback: Callable[[Declined], Any]
+    declined: Declined
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Generic[T]):
+    """An answer to act on: the text of the service's option, or what the fallback returned.
+
+    `declined` says why it came from the fallback, and is None where the service answered.
+    """
+
+    answer: str | T
+    prediction: Prediction | None
+    declined: Declined | None
+
+    @property
+    def by(self) -> Literal["service", "fallback"]:
+        """Who answered."""
+        return "service" if self.declined is None else "fallback"
+
+
+Fallback = Callable[[Declined], T]
+AsyncFallback = Callable[[Declined], T | Awaitable[T]]
+Steps = Generator[Send | Wait | Ring, Any, T]
+
+_BATCH = TypeAdapter(dict[Literal["results"], list[Prediction | Problem]])
+_RECEIPTS = TypeAdapter(dict[Literal["results"], list[FeedbackReceipt | Problem]])
+_MODELS = TypeAdapter(dict[Literal["models"], list[ModelCard]])
+_PREDICTION = TypeAdapter(Prediction)
+_RECEIPT = TypeAdapter(FeedbackReceipt)
+_RECORD = TypeAdapter(StoredPrediction)
+_CALIBRATION = TypeAdapter(Calibration)
+
+
+class Calls:
+    """The calls of a client that tries again as `retries` says.
+
+    Args:
+        chance: a random number in [0, 1), for the waits.
+        clock: seconds since 1970, for a Retry-After that is a date.
+        new_key: a new idempotency key.
+    """
+
+    def __init__(
+        self,
+        retries: Retries,
+        chance: Callable[[], float],
+        clock: Callable[[], float],
+        new_key: Callable[[], str],
+    ) -> None:
+        self._retries = retries
+        self._chance = chance
+        self._clock = clock
+        self._new_key = new_key
+
+    def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Steps[Prediction]:
+        """POST /predict."""
+        body = self._identify({"question": question, "options": options, **extra})
+        return self._call(Send("POST", "/predict", body), _PREDICTION)
+
+    def predict_batch(self, questions: Sequence[Ask]) -> Steps[list[Prediction | Problem]]:
+        """POST /predict/batch."""
+        body = {"questions": [self._identify(question) for question in questions]}
+        return (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
+
+    def feedback(self, label: Label) -> Steps[FeedbackReceipt]:
+        """POST /feedback."""
+        return self._call(Send("POST", "/feedback", {**label}), _RECEIPT)
+
+    def feedback_batch(self, labels: Sequence[Label]) -> Steps[list[FeedbackReceipt | Problem]]:
+        """POST /feedback/batch."""
+        body = {"feedback": [{**label} for label in labels]}
+        return (yield from self._call(Send("POST", "/feedback/batch", body), _RECEIPTS))["results"]
+
+    def prediction(self, prediction_id: str) -> Steps[StoredPrediction]:
+        """GET /predictions/{prediction_id}."""
+        return self._call(Send("GET", f"/predictions/{quote(prediction_id, safe='')}"), _RECORD)
+
+    def models(self) -> Steps[list[ModelCard]]:
+        """GET /models."""
+        return (yield from self._call(Send("GET", "/models"), _MODELS))["models"]
+
+    def calibration(self, window: str | None, model: str | None) -> Steps[Calibration]:
+        """GET /calibration."""
+        given = {"window": window, "model": model}
+        params = {name: value for name, value in given.items() if value is not None}
+        return self._call(Send("GET", "/calibration", params=params), _CALIBRATION)
+
+    def answer_or(
+        self, question: str, options: Sequence[str], fallback: AsyncFallback[T], **extra: Unpack[AskOptions]
+    ) -> Steps[Answered[T]]:
+        """POST /predict, and the fallback where the answer abstains or the service cannot answer."""
+        try:
+            prediction = yield from self.predict(question, options, **extra)
+        except UNANSWERED as error:
+            declined = Declined("unavailable", None, error)
+        else:
+            if not prediction.abstain:
+                return Answered(prediction.option.text, prediction, None)
+            declined = Declined("abstained", prediction, None)
+        return Answered((yield Ring(fallback, declined)), declined.prediction, declined)
+
+    def _identify(self, question: Ask) -> dict[str, Any]:
+        """The question with a key that makes all its tries one prediction; a client that tries once needs none."""
+        if isinstance(question["options"], str):
+            raise TypeError(f"options must be texts, not the one text {question['options']!r}")
+        body = {**question, "options": list(question["options"])}
+        return body if self._retries.attempts == 1 else {"idempotency_key": self._new_key(), **body}
+
+    def _call(self, send: Send, reader: TypeAdapter[T]) -> Steps[T]:
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome: httpx.Response | httpx.TransportError = yield send
+            if isinstance(outcome, httpx.Response) and outcome.status_code == 200:
+                return _read(outcome, reader)
+            wait = self._wait_after(attempt, outcome)
+            if wait is None:
+                raise _explain(attempt, outcome)
+            yield Wait(wait)
+
+    def _wait_after(self, attempt: int, outcome: httpx.Response | httpx.TransportError) -> float | None:
+        asked = None
+        if isinstance(outcome, httpx.Response):
+            if outcome.status_code not in RETRIED_STATUSES:
+                return None
+            asked = read_retry_after(outcome, self._clock())
+        return self._retries.wait_after(attempt, asked, self._chance())
+
+
+def _explain(attempt: int, outcome: httpx.Response | httpx.TransportError) -> ClientError:
+    if isinstance(outcome, httpx.Response):
+        return error_of(outcome)
+    error = UnreachableError(f"no response in {attempt} tries: {type(outcome).__name__}")
+    error.__cause__ = outcome
+    return error
+
+
+def _read(response: httpx.Response, reader: TypeAdapter[T]) -> T:
+    try:
+        return reader.validate_json(response.content)
+    except ValidationError as error:
+        raise UnreadableResponseError(f"{response.request.url.path}: {error.error_count()} fields differ") from error

@@ -1,0 +1,209 @@
+"""What the service answers, as its client reads it: fields that a newer service adds are ignored. No torch in here."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """An immutable part of a response."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+
+class Option(Record):
+    """The chosen option; `label` is the letter of its position, from A."""
+
+    index: int
+    label: str
+    text: str
+
+
+class LabelProbability(Record):
+    """The probability of one option."""
+
+    label: str
+    probability: float
+
+
+class Uncertainty(Record):
+    """Entropies in nats; the two parts are None where one pass cannot tell them apart."""
+
+    total: float
+    aleatoric: float | None
+    epistemic: float | None
+
+
+class Prediction(Record):
+    """An answer and how sure it is; `abstain` says not to act on it."""
+
+    prediction_id: str
+    model: str
+    method: str
+    option: Option
+    confidence: float
+    probabilities: list[LabelProbability]
+    feu: float | None
+    uncertainty: Uncertainty
+    abstain: bool = False
+    abstain_reason: str | None = None
+    threshold: float | None = None
+    prediction_set: list[str] | None = None
+    coverage: float | None = None
+
+
+class FieldError(Record):
+    """What is wrong with one field of the request."""
+
+    field: str
+    message: str
+
+
+class Problem(Record):
+    """A problem document (RFC 9457): why there is no answer."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    errors: list[FieldError] = []
+    tokens: int | None = None
+    limit: int | None = None
+
+
+class Base(Record):
+    """The base model that an adapter stands on."""
+
+    name: str
+    revision: str | None
+    digest: str
+
+
+class ModelCard(Record):
+    """A registered adapter; scores and calibration have the fields of its manifest."""
+
+    name: str
+    version: int
+    aliases: list[str]
+    loaded: bool
+    ready: bool
+    default: bool
+    method: str
+    digest: str
+    base: Base
+    scores: dict[str, Any]
+    scores_before: dict[str, Any] | None
+    scores_untrained: dict[str, Any] | None
+    calibration: dict[str, Any]
+    reference_histograms: dict[str, Any]
+    batch_company: dict[str, Any]
+
+
+class FeedbackReceipt(Record):
+    """A label that is in the ledger; a duplicate was there before."""
+
+    prediction_id: str
+    result: Literal["accepted", "duplicate"]
+
+
+class OptionPosition(Record):
+    """One of the options, whose text may not be stored; `label` is the letter of its position, from A."""
+
+    index: int
+    label: str
+
+
+class StoredLabel(Record):
+    """The true option, as it was told."""
+
+    option: OptionPosition
+    correct: bool
+    source: str | None
+    labelled_at: datetime.datetime
+
+
+class StoredPrediction(Record):
+    """An earlier prediction as it was served, and its label if it has come."""
+
+    prediction_id: str
+    created_at: datetime.datetime
+    model: str
+    adapter_digest: str
+    method: str
+    task: str
+    option: OptionPosition
+    confidence: float
+    probabilities: list[LabelProbability]
+    feu: float | None
+    uncertainty: Uncertainty
+    abstain: bool
+    abstain_reason: str | None
+    threshold: float | None
+    prediction_set: list[str] | None
+    coverage: float | None
+    tags: list[str]
+    question: dict[str, Any] | None
+    label: StoredLabel | None
+
+
+class CalibrationBin(Record):
+    """The labelled predictions whose confidence lies in [low, high)."""
+
+    low: float
+    high: float
+    labelled: int
+    mean_confidence: float | None
+    accuracy: float | None
+
+
+class Interval(Record):
+    """An interval."""
+
+    low: float
+    high: float
+
+
+class NoiseFloor(Record):
+    """Expected calibration error that a perfectly calibrated model with these confidences would show."""
+
+    mean: float
+    p95: float
+
+
+class LabelledScores(Record):
+    """What the labels of one model version say; a positive gap is overconfidence."""
+
+    questions: int
+    accuracy: float
+    mean_confidence: float
+    signed_gap: float
+    ece: float
+    ece_interval: Interval
+    ece_noise_floor: NoiseFloor
+    selective_risk: float | None
+    bins: list[CalibrationBin]
+
+
+class CalibrationCohort(Record):
+    """The predictions that one model version made in the window."""
+
+    model: str
+    predictions: int
+    mean_confidence: float
+    coverage: float
+    label_share: float
+    labelled: LabelledScores | None
+
+
+class Calibration(Record):
+    """Live calibration by the time of the prediction, whenever its label came."""
+
+    since: datetime.datetime
+    until: datetime.datetime
+    counted_limit: int
+    scored_limit: int
+    models: list[CalibrationCohort]

@@ -1,0 +1,181 @@
+"""What goes over the wire of the Open Inference Protocol, version 2 (its HTTP form with JSON tensors)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.schemas import Body
+
+InputName = Literal["question", "options", "context"]
+OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "prediction_id"]
+JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
+
+
+EXAMPLE: dict[str, Any] = {
+    "inputs": [
+        {"name": "question", "shape": [2], "datatype": "BYTES", "data": ["Capital of France?", "A liquid metal?"]},
+        {
+            "name": "options",
+            "shape": [2],
+            "datatype": "BYTES",
+            "data": ['["Oslo", "Paris", "Rome"]', '["Iron", "Mercury"]'],
+        },
+    ]
+}
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _check_encodable(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("holds a lone surrogate") from error
+    return text
+
+
+def _refuse_other_types(value: object) -> object:
+    if isinstance(value, bool | str):
+        raise ValueError("is not a number")
+    return value
+
+
+EncodableText = Annotated[str, AfterValidator(_check_encodable)]
+Size = Annotated[int, Field(ge=1), BeforeValidator(_refuse_other_types)]  # 2.0 is an integer in JSON, "2" is none
+
+
+class ServerMetadata(Body):
+    """Which server this is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLive(Body):
+    """The process runs."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(Body):
+    """The replica takes questions."""
+
+    ready: Literal[True] = True
+
+
+class ModelReady(Body):
+    """The model answers here."""
+
+    name: str
+    ready: Literal[True] = True
+
+
+class TensorParameters(Body):
+    """What datatype and shape do not say of a tensor."""
+
+    description: str
+
+
+class TensorMetadata(Body):
+    """One input or output; -1 stands for a size that the request decides."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: TensorParameters
+
+
+class ModelMetadata(Body):
+    """What a model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class InputParameters(Body):
+    """How an input's texts are written."""
+
+    content_type: Literal["str"] | None = None
+
+
+class InferInput(Body):
+    """One input tensor: N texts."""
+
+    name: InputName
+    shape: list[Size] = Field(min_length=1, max_length=1)
+    datatype: Literal["BYTES"]
+    parameters: InputParameters | None = None
+    data: list[str] = Field(json_schema_extra={"minItems": 1})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_binary_data(cls, record: Any) -> Any:
+        match record:
+            case {"parameters": {"binary_data_size": _}}:
+                raise PydanticCustomError("binary_data", JSON_ONLY)
+        return record
+
+
+class OutputParameters(Body):
+    """In which form an output is wanted; it comes as JSON either way."""
+
+    binary_data: StrictBool | None = None
+
+
+class RequestedOutput(Body):
+    """One output that the client wants."""
+
+    name: OutputName
+    parameters: OutputParameters | None = None
+
+
+class InferParameters(Body):
+    """In which form the outputs are wanted; they come as JSON either way."""
+
+    binary_data_output: StrictBool | None = None
+
+
+class InferRequest(Body):
+    """N questions as tensors: `question` and `options`, and where there are passages `context`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: EncodableText | None = Field(default=None, description="comes back in the response")
+    parameters: InferParameters | None = None
+    inputs: list[InferInput] = Field(json_schema_extra={"minItems": 2, "maxItems": 3})
+    outputs: list[RequestedOutput] | None = Field(
+        default=None, description="the outputs that are wanted, in this order; none or an empty list = all"
+    )
+
+
+class OutputTensor(Body):
+    """One output tensor, row by row."""
+
+    name: OutputName
+    datatype: Literal["BYTES", "INT64", "FP64"]
+    shape: list[int]
+    data: list[str] | list[int] | list[float]
+
+
+class InferResponse(Body):
+    """The answers to all N questions."""
+
+    model_name: str
+    model_version: str
+    id: str | None = Field(default=None, exclude_if=_is_none, description="that of the request")
+    outputs: list[OutputTensor]
+
+
+class InferError(Body):
+    """Why there is no answer."""
+
+    error: str

@@ -1,0 +1,42 @@
+"""Whatever schemathesis makes of the OpenAPI document: no 5xx, no undeclared status, no response off its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.benchmarks.served import running_service
+from tests.contract.fuzzing import Findings, fuzz
+
+CASES = 2000
+ANSWERING = ("POST /predict", "POST /predict/batch", "POST /v2/models/{name}/infer")
+
+
+def check(findings: Findings) -> None:
+    """Nothing failed, and the run got behind the validation: there are answers too."""
+    assert findings.failures == []
+    for operation in ANSWERING:
+        assert 200 in findings.statuses(operation), operation
+        assert 422 in findings.statuses(operation) or operation == "POST /predict/batch"
+    assert not any(status >= 500 for _, status in findings.responses)
+
+
+def test_a_few_cases_with_the_fake_predictor(fake_service: str) -> None:
+    phases = {"stateful": {"max-steps": 4, "generation": {"max-examples": 2}}}
+    findings = fuzz(fake_service, examples=5, phases=phases, deterministic=True)
+    check(findings)
+    assert set(findings.requests) == {"examples", "coverage", "fuzzing", "stateful"}
+
+
+@pytest.mark.slow
+def test_thousands_of_cases_with_a_real_adapter(publish_tiny: Callable[..., Any]) -> None:
+    published = publish_tiny()
+    with running_service(published.registry.root, DTYPE="float32") as service:
+        findings = fuzz(service.address, examples=100, phases={"stateful": {"generation": {"max-examples": 120}}})
+        assert httpx.get(f"{service.address}/health/ready", timeout=5).status_code == 200
+    check(findings)
+    assert findings.requests.total() >= CASES, findings.requests
+    assert findings.requests["stateful"] > 0

@@ -1,0 +1,77 @@
+"""The client stands alone, and reads what the service sends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from service import client_records, schemas
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_client_needs_only_httpx_and_pydantic() -> None:
+    code = "import sys, service.client; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert {"httpx", "pydantic", "service"} <= loaded
+    assert not loaded & {"torch", "numpy", "transformers", "model_store", "fastapi", "starlette", "prometheus_client"}
+
+
+# Fields of the contract that the client reads already and this version of the service does not send yet.
+NOT_SENT_YET = {"Prediction": {"abstain", "abstain_reason", "threshold", "prediction_set", "coverage"}}
+# Records of /feedback, /predictions and /calibration.
+ROUTES_NOT_THERE_YET = {
+    "FeedbackReceipt", "OptionPosition", "StoredLabel", "StoredPrediction", "CalibrationBin", "Interval", "NoiseFloor",
+    "LabelledScores", "CalibrationCohort", "Calibration",
+}  # fmt: skip
+PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
+    (client_records.Prediction, schemas.PredictResponse),
+    (client_records.Option, schemas.Option),
+    (client_records.LabelProbability, schemas.LabelProbability),
+    (client_records.Uncertainty, schemas.Uncertainty),
+    (client_records.Problem, schemas.Problem),
+    (client_records.FieldError, schemas.FieldError),
+    (client_records.Base, schemas.Base),
+    (client_records.ModelCard, schemas.ModelCard),
+]
+
+
+def plain(annotation: Any) -> Any:
+    """A type without constraints; a record of the service as that of the client, or as a dictionary without one."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return plain(arguments[0])
+    if origin in (typing.Union, types.UnionType):
+        kinds = frozenset(plain(argument) for argument in arguments)
+        return kinds if len(kinds) > 1 else next(iter(kinds))
+    if origin is list:
+        return ("list", plain(arguments[0]))
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return next((ours for ours, theirs in PAIRS if annotation in (ours, theirs)), dict)
+    return origin or annotation
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PAIRS)
+def test_the_client_reads_what_the_service_sends(ours: type[BaseModel], theirs: type[BaseModel]) -> None:
+    read = {name: plain(field.annotation) for name, field in ours.model_fields.items()}
+    sent = {name: plain(field.annotation) for name, field in theirs.model_fields.items()}
+    later = NOT_SENT_YET.get(ours.__name__, set())
+    assert {name: kind for name, kind in read.items() if name not in later} == sent
+    assert all(not ours.model_fields[name].is_required() for name in later)
+
+
+def test_every_record_of_the_client_is_one_of_the_service() -> None:
+    records = {
+        value
+        for value in vars(client_records).values()
+        if isinstance(value, type) and issubclass(value, client_records.Record) and value is not client_records.Record
+    }
+    assert {record.__name__ for record in records} == {ours.__name__ for ours, _ in PAIRS} | ROUTES_NOT_THERE_YET

@@ -1,0 +1,281 @@
+"""The Open Inference Protocol: requests as KServe's and Triton's HTTP clients send them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from model_store.questions import Question
+from tests.service.conftest import Start
+from tests.service.fake_predictor import FakePredictor, answer_to
+
+pytestmark = pytest.mark.anyio
+
+QUESTIONS = [
+    Question("", "Which metal?", ("iron", "gold")),
+    Question("", "Which city?", ("Oslo", "Paris", 'Rome, "Italy"'), "A passage."),
+    Question("", "Which letter?", ("a", "b", "c", "d")),
+]
+DTYPES = {"option": "INT64", "label": "BYTES", "confidence": "FP64", "probabilities": "FP64", "feu": "FP64",
+          "prediction_id": "BYTES"}  # fmt: skip
+INFER = "/v2/models/toy/infer"
+
+
+def tensor(name: str, data: list[str], **changes: Any) -> dict[str, Any]:
+    return {"name": name, "shape": [len(data)], "datatype": "BYTES", "data": data, **changes}
+
+
+def tensors(*questions: Question, context: bool = True) -> list[dict[str, Any]]:
+    built = [
+        tensor("question", [question.text for question in questions]),
+        tensor("options", [json.dumps(question.options) for question in questions]),
+    ]
+    return [*built, tensor("context", [question.context or "" for question in questions])] if context else built
+
+
+def refused(response: httpx.Response, status: int) -> str:
+    """The protocol's error object, checked for its form."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert set(response.json()) == {"error"}
+    return response.json()["error"]
+
+
+async def test_unequal_numbers_of_options_in_one_request(start: Start) -> None:
+    async with start() as replica:
+        body = {"id": "41-é", "inputs": tensors(*QUESTIONS)}
+        response = await replica.client.post(INFER, json=body)
+    assert response.status_code == 200
+    answer = response.json()
+    outputs = {output.pop("name"): output for output in answer.pop("outputs")}
+    assert answer == {"model_name": "toy", "model_version": "1", "id": "41-é"}
+    assert {name: output["datatype"] for name, output in outputs.items()} == DTYPES
+    expected = [answer_to(question) for question in QUESTIONS]
+    assert outputs["option"]["data"] == [one.option for one in expected]
+    assert outputs["label"]["data"] == ["ABCD"[one.option] for one in expected]
+    assert outputs["confidence"]["data"] == [one.confidence for one in expected]
+    assert outputs["feu"]["data"] == [one.feu for one in expected]
+    rows = [[*one.probabilities, *[0.0] * (4 - len(one.probabilities))] for one in expected]
+    assert outputs["probabilities"]["shape"] == [3, 4]
+    assert outputs["probabilities"]["data"] == [value for row in rows for value in row]
+    assert len(set(outputs["prediction_id"]["data"])) == 3
+    assert {tuple(output["shape"]) for name, output in outputs.items() if name != "probabilities"} == {(3,)}
+
+
+async def test_the_same_answers_as_predict(start: Start) -> None:
+    async with start() as replica:
+        asked = QUESTIONS[0]
+        single = (await replica.ask(asked.text, asked.options)).json()
+        response = await replica.client.post(INFER, json={"inputs": tensors(asked, context=False)})
+        outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
+        assert replica.sample("requests_total", route="/v2/models/{name}/infer", code="200") == 1
+    assert "id" not in response.json()
+    assert outputs["probabilities"] == [item["probability"] for item in single["probabilities"]]
+    assert outputs["confidence"] == [single["confidence"]]
+
+
+async def test_the_wanted_outputs_in_the_wanted_order(start: Start) -> None:
+    wanted = [{"name": "confidence"}, {"name": "label", "parameters": {"binary_data": False}}]
+    async with start() as replica:
+        body = {"inputs": tensors(QUESTIONS[0]), "outputs": wanted}
+        response = await replica.client.post(INFER, json=body)
+        assert [output["name"] for output in response.json()["outputs"]] == ["confidence", "label"]
+        unknown = await replica.client.post(INFER, json=body | {"outputs": [{"name": "logits"}]})
+    assert refused(unknown, 422).startswith("outputs.0.name: ")
+
+
+async def test_feu_is_no_output_of_a_model_without_routers(start: Start, predictor: FakePredictor) -> None:
+    async with start() as replica:
+        predictor.spoil = {"feu": None}  # type: ignore[dict-item]
+        response = await replica.client.post(INFER, json={"inputs": tensors(*QUESTIONS)})
+        assert [output["name"] for output in response.json()["outputs"]] == [name for name in DTYPES if name != "feu"]
+        body = {"inputs": tensors(*QUESTIONS), "outputs": [{"name": "label"}, {"name": "feu"}]}
+        assert refused(await replica.client.post(INFER, json=body), 422).startswith("outputs.1.name: ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "extra"),
+    [
+        ({}, {}),  # KServe's client sends bytes without a type
+        ({"content-type": "application/octet-stream"}, {}),  # and Triton's asynchronous one calls them that
+        ({"content-type": "application/json"}, {"parameters": {"binary_data_output": True}}),
+        ({}, {"outputs": [{"name": name, "parameters": {"binary_data": True}} for name in DTYPES]}),
+        ({}, {"parameters": {}, "outputs": []}),
+        ({}, {"inputs": [{**one, "shape": [3.0]} for one in tensors(*QUESTIONS)]}),
+    ],
+)
+async def test_requests_as_the_standard_clients_write_them(
+    start: Start, headers: dict[str, str], extra: dict[str, Any]
+) -> None:
+    inputs = [{**one, "parameters": {"content_type": "str"}} for one in tensors(*QUESTIONS)]
+    async with start() as replica:
+        body = json.dumps({"inputs": inputs, **extra})
+        response = await replica.client.post(INFER, content=body, headers=headers)
+    assert response.status_code == 200, response.text
+    assert [output["name"] for output in response.json()["outputs"]] == list(DTYPES)
+
+
+async def test_binary_tensors_are_refused_by_name(start: Start) -> None:
+    header = {"inputs": [{**one, "parameters": {"binary_data_size": 9}} for one in tensors(QUESTIONS[0])]}
+    for one in header["inputs"]:
+        del one["data"]
+    content = json.dumps(header).encode()
+    async with start() as replica:
+        length = {"inference-header-content-length": str(len(content))}
+        with_bytes = await replica.client.post(INFER, content=content + b"\x05\0\0\0hello", headers=length)
+        assert "binary_data=False" in refused(with_bytes, 415)
+        assert "binary_data=False" in refused(await replica.client.post(INFER, content=content), 422)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error"),
+    [
+        ([], "inputs.question: is missing"),
+        (tensors(QUESTIONS[0])[:1], "inputs.options: is missing"),
+        ([*tensors(QUESTIONS[0]), tensor("question", ["twice"])], "inputs.question: stands twice"),
+        ([tensor("question", ["a", "b"], shape=[1]), tensor("options", ["[]"])],
+         "inputs.question: the shape is [1] and the data have 2 elements"),
+        ([tensor("question", ["a", "b"]), tensor("options", ["[]"])], "inputs.options: 1 elements for 2 questions"),
+        ([tensor("question", ["a"]), tensor("options", ["iron, gold"])],
+         "inputs.options: element 0 is not a JSON array of texts"),
+        ([tensor("question", ["a"]), tensor("options", ["[" * 100_000])],
+         "inputs.options: element 0 is not a JSON array of texts"),
+        ([tensor("question", ["a"]), tensor("options", ['["a", 1]'])],
+         "inputs.options: element 0 is not a JSON array of texts"),
+        ([tensor("question", ["a"], datatype="INT64"), tensor("options", ["[]"])], "inputs.0.datatype: "),
+        ([tensor("question", ["a"], shape=[1, 1]), tensor("options", ["[]"])], "inputs.0.shape: "),
+        ([tensor("question", [], shape=[0]), tensor("options", ["[]"])], "inputs.0.shape.0: "),
+        ([tensor("question", ["a"], shape=["1"]), tensor("options", ["[]"])], "inputs.0.shape.0: "),
+        ([tensor("question", ["a"], shape=[True]), tensor("options", ["[]"])], "inputs.0.shape.0: "),
+        ([tensor("question", ["a"], shape=[1.5]), tensor("options", ["[]"])], "inputs.0.shape.0: "),
+        ([tensor("answer", ["a"])], "inputs.0.name: "),
+        ([tensor("question", ["a"], parameters={"content_type": "base64"})], "inputs.0.parameters.content_type: "),
+        ([*tensors(Question("", "x", ("a", "b"))), {}], "inputs.3."),
+        ("question", "inputs: "),
+    ],
+)  # fmt: skip
+async def test_tensors_that_do_not_fit(start: Start, inputs: Any, error: str) -> None:
+    async with start() as replica:
+        message = refused(await replica.client.post(INFER, json={"inputs": inputs}), 422)
+    assert message.startswith(error), message
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "error"),
+    [
+        ({"parameters": {"timeout": 3}}, 422, "parameters.timeout: "),
+        ({"id": "\ud800"}, 422, "id: "),
+        ({"id": 3}, 422, "id: "),
+        ({"extra": 3}, 422, "extra: "),
+    ],
+)
+async def test_what_a_request_may_not_say(start: Start, changes: Any, status: int, error: str) -> None:
+    async with start() as replica:
+        body = json.dumps({"inputs": tensors(QUESTIONS[0]), **changes})
+        assert refused(await replica.client.post(INFER, content=body), status).startswith(error)
+
+
+async def test_one_question_that_fails_fails_them_all(start: Start) -> None:
+    async with start() as replica:
+
+        async def ask(text: str, options: str) -> httpx.Response:
+            names = ("question", ["fine?", text]), ("options", ['["a", "b"]', options])
+            return await replica.client.post(INFER, json={"inputs": [tensor(name, data) for name, data in names]})
+
+        assert refused(await ask("one", '["a"]'), 422).startswith("question 1: options: 1 given")
+        assert refused(await ask("one", '["a", "\\ud800"]'), 422).startswith("question 1: options.1: ")
+        assert "65" in refused(await ask("word " * 63, '["a", "b"]'), 422)
+        assert refused(await ask("break the tokenizer", '["a", "b"]'), 500).startswith("question 1: ")
+        alone = await replica.client.post(
+            INFER, json={"inputs": [tensor("question", [" "]), tensor("options", ["[]"])]}
+        )
+        assert refused(alone, 422) == "question: is empty"
+
+
+async def test_bodies_are_read_as_strictly_as_those_of_predict(start: Start) -> None:
+    async with start(payload_limit=400, max_client_batch_size=2) as replica:
+
+        async def post(content: bytes, **headers: str) -> httpx.Response:
+            return await replica.client.post(INFER, content=content, headers=headers)
+
+        refused(await post(b"{"), 400)
+        assert "twice" in refused(await post(b'{"id": "a", "id": "b"}'), 400)
+        refused(await post(b" " * 401), 413)
+        refused(await post(b"{}", **{"content-type": "text/plain"}), 415)
+        many = {"inputs": [tensor("question", list("abc")), tensor("options", ["[]"] * 3)]}
+        assert refused(await post(json.dumps(many).encode()), 413) == "3 questions in a request of at most 2"
+
+
+async def test_429_and_503_say_when_to_come_back(start: Start, predictor: FakePredictor) -> None:
+    async with start(max_concurrent_requests=2, max_client_batch_size=2) as replica:
+        body = {"inputs": tensors(*QUESTIONS[:2])}
+        with replica.context.engine._admission.reserve(1):
+            response = await replica.client.post(INFER, json=body)
+        refused(response, 429)
+        assert int(response.headers["retry-after"]) >= 1
+        assert (await replica.client.get("/v2/health/ready")).json() == {"ready": True}
+        await replica.context.engine.drain()
+        response = await replica.client.post(INFER, json=body)
+        refused(response, 503)
+        assert response.headers["retry-after"] == "1"
+        refused(await replica.client.get("/v2/health/ready"), 503)
+        refused(await replica.client.get("/v2/models/toy/ready"), 503)
+        assert (await replica.client.get("/v2/health/live")).json() == {"live": True}
+
+
+async def test_metadata_says_what_infer_takes_and_gives(start: Start) -> None:
+    async with start() as replica:
+        server = (await replica.client.get("/v2")).json()
+        model = (await replica.client.get("/v2/models/toy")).json()
+        assert (await replica.client.get("/v2/models/toy/versions/staging")).json() == model
+        response = await replica.client.post(INFER, json={"inputs": tensors(*QUESTIONS)})
+    assert server["extensions"] == []
+    assert server["name"]
+    assert server["version"]
+    assert (model["name"], model["versions"], model["platform"]) == ("toy", ["1", "2"], "uq4ct")
+    assert [(one["name"], one["datatype"], one["shape"]) for one in model["inputs"]] == [
+        (name, "BYTES", [-1]) for name in ("question", "options", "context")
+    ]
+    assert "JSON array" in model["inputs"][1]["parameters"]["description"]
+    described = {one["name"]: (one["datatype"], len(one["shape"])) for one in model["outputs"]}
+    assert described == {one["name"]: (one["datatype"], len(one["shape"])) for one in response.json()["outputs"]}
+    assert (
+        "end in zeros"
+        in next(one for one in model["outputs"] if one["name"] == "probabilities")["parameters"]["description"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("toy", 200),
+        ("toy/versions/1", 200),
+        ("toy/versions/production", 200),
+        ("toy/versions/2", 404),
+        ("toy/versions/9", 404),
+        ("toy/versions/A", 422),
+        ("other", 404),
+        ("nobody", 404),
+        ("UPPER", 422),
+        ("toy@1", 422),
+    ],
+)
+async def test_which_models_are_ready_and_answer(start: Start, path: str, status: int) -> None:
+    async with start() as replica:
+        ready = await replica.client.get(f"/v2/models/{path}/ready")
+        answer = await replica.client.post(f"/v2/models/{path}/infer", json={"inputs": tensors(QUESTIONS[0])})
+    if status == 200:
+        assert ready.json() == {"name": "toy", "ready": True}
+        assert answer.json()["model_version"] == "1"
+    else:
+        refused(ready, status)
+        refused(answer, status)
+
+
+async def test_an_unforeseen_error_has_the_form_too(start: Start) -> None:
+    async with start() as replica:
+        replica.context.adapters = None  # type: ignore[assignment]  # a fault that no code can foresee
+        assert "unforeseen" in refused(await replica.client.get("/v2/models/toy"), 500)
