@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from model_store.storage.errors import InvalidReferenceError, UnknownAdapterError
-from model_store.storage.registry import RegistryEntry
+from model_store.storage.entries import RegistryEntry
 from service.context import Context, ContextOf
 from service.engine.engine import State
 from service.errors import INTERNAL, INVALID_FIELD, UNKNOWN_MODEL, ProblemError, declare
