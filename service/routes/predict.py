@@ -11,22 +11,24 @@ from pydantic import ValidationError
 
 from model_store.questions import LABELS, Question
 from service.context import Context, ContextOf
-from service.engine.failures import DrainingError, NotReadyError, QueueFullError
-from service.engine.predictor import Served
+from service.engine.failures import DrainingError, NotReadyError, QueueFullError, RequestTooLargeError
+from service.engine.predictor import Ask, Served
 from service.errors import (
     CLIENT_GONE,
+    DEADLINE_PASSED,
     DRAINING,
     FORWARD_FAILED,
     INTERNAL,
     INVALID_FIELD,
     MALFORMED_JSON,
-    MODEL_NOT_LOADED,
+    MODEL_UNLOADABLE,
     NOT_JSON,
     NOT_READY,
     QUESTION_TOO_LONG,
     QUEUE_FULL,
     TOO_LARGE,
     UNKNOWN_MODEL,
+    WRONG_BASE,
     ProblemError,
     declare,
     explain,
@@ -48,8 +50,24 @@ from service.strict_json import StrictJsonRoute
 T = TypeVar("T")
 
 _REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, INTERNAL, NOT_READY, DRAINING)
-_UNANSWERED = (UNKNOWN_MODEL, MODEL_NOT_LOADED, QUESTION_TOO_LONG, FORWARD_FAILED)
-_REJECTIONS = {QUEUE_FULL: "queue_full", NOT_READY: "not_ready", DRAINING: "draining", CLIENT_GONE: "client_gone"}
+_UNANSWERED = (
+    UNKNOWN_MODEL,
+    MODEL_UNLOADABLE,
+    WRONG_BASE,
+    QUESTION_TOO_LONG,
+    FORWARD_FAILED,
+    DEADLINE_PASSED,
+)
+_REJECTIONS = {
+    QUEUE_FULL: "queue_full",
+    TOO_LARGE: "too_large",
+    NOT_READY: "not_ready",
+    DRAINING: "draining",
+    CLIENT_GONE: "client_gone",
+    QUESTION_TOO_LONG: "question_too_long",
+    DEADLINE_PASSED: "deadline_passed",
+}
+_CHARACTERS_IN_THE_LOOP = 2000  # checked faster than another thread gets its turn
 
 router = APIRouter(route_class=StrictJsonRoute, tags=["predict"])
 
@@ -90,15 +108,15 @@ async def answer_items(
         ProblemError: none is answered: not ready, draining, queue full, or the client has gone.
     """
     try:
-        context.engine.require_predictor()
-        prepared = await asyncio.to_thread(_prepare, context, items)
-        questions = [item for item in prepared if isinstance(item, Question)]
-        served = iter(await _unless_gone(request, context.engine.submit(questions)))
-    except (NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
+        context.engine.check_room(len(items))
+        prepared = await _prepare(items)
+        asks = [item for item in prepared if isinstance(item, Ask)]
+        served = iter(await _unless_gone(request, context.engine.submit(asks)))
+    except (NotReadyError, DrainingError, QueueFullError, RequestTooLargeError, ProblemError) as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    return [_respond(context, item, next(served)) if isinstance(item, Question) else item for item in prepared]
+    return [_respond(context, item.question, next(served)) if isinstance(item, Ask) else item for item in prepared]
 
 
 def _read_item(item: object) -> PredictRequest | ProblemError:
@@ -108,15 +126,25 @@ def _read_item(item: object) -> PredictRequest | ProblemError:
         return invalid_fields(field_errors(error.errors(include_url=False)))
 
 
-def _prepare(context: Context, items: Sequence[PredictRequest | ProblemError]) -> list[Question | ProblemError]:
-    """Check what needs a look at every character or at the model store, off the event loop."""
-    return [item if isinstance(item, ProblemError) else _to_question(context, item) for item in items]
+async def _prepare(items: Sequence[PredictRequest | ProblemError]) -> list[Ask | ProblemError]:
+    """Check what needs a look at every character, in a thread where there are many."""
+    characters = sum(_characters(item) for item in items if isinstance(item, PredictRequest))
+    if characters <= _CHARACTERS_IN_THE_LOOP:
+        return _to_asks(items)
+    return await asyncio.to_thread(_to_asks, items)
 
 
-def _to_question(context: Context, body: PredictRequest) -> Question | ProblemError:
+def _characters(body: PredictRequest) -> int:
+    return len(body.question) + len(body.context or "") + sum(map(len, body.options))
+
+
+def _to_asks(items: Sequence[PredictRequest | ProblemError]) -> list[Ask | ProblemError]:
+    return [item if isinstance(item, ProblemError) else _to_ask(item) for item in items]
+
+
+def _to_ask(body: PredictRequest) -> Ask | ProblemError:
     try:
-        context.check_model(body.model)
-        return Question("", body.question, tuple(body.options), body.context)
+        return Ask(Question("", body.question, tuple(body.options), body.context), body.model)
     except Exception as error:
         return explain(error)
 
@@ -148,8 +176,8 @@ async def _wait_for_disconnect(request: Request) -> None:
 def _respond(context: Context, question: Question, outcome: Served | Exception) -> PredictResponse | ProblemError:
     if isinstance(outcome, Exception):
         problem = explain(outcome)
-        if problem.kind is QUESTION_TOO_LONG:
-            context.metrics.rejected.labels("question_too_long").inc()
+        if problem.kind in _REJECTIONS:
+            context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc()
         return problem
     answer, manifest = outcome.answer, outcome.manifest
     context.metrics.count_prediction(manifest, answer)
