@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from model_store.storage.manifest import Manifest
-from model_store.uncertainty.calibration_error import BINS, confidence_bin
+from model_store.uncertainty.calibration_error import BINS, bin_of
 from service.engine.predictor import Answer
 
 REJECTIONS = (
@@ -138,4 +137,4 @@ def _bin_label(index: int) -> str:
 
 def _bin_of(share: float) -> str:
     # FEU is a sum of fp32 masses and may lie a rounding error above 1.
-    return _bin_label(int(confidence_bin(torch.tensor(min(share, 1.0), dtype=torch.float64))))
+    return _bin_label(bin_of(min(share, 1.0)))
