@@ -90,6 +90,11 @@ class Predictor:
         self._temperature = temperature
 
     @property
+    def model(self) -> CandidateModel:
+        """The model that is asked."""
+        return self._model
+
+    @property
     def token_limit(self) -> int:
         """The longest question with its options, in tokens."""
         return self._model.scorer.token_limit
@@ -124,6 +129,11 @@ class PublishedPredictor:
         """The longest question with its options, in tokens."""
         return self.predictor.token_limit
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the adapter takes beside its base model, in bytes."""
+        return sum(parameter.nbytes for parameter in self.predictor.model.adapter_tensors().values())
+
     def encode(self, question: Question) -> EncodedQuestion:
         """Tokenise a question; see `Predictor.encode`."""
         return self.predictor.encode(question)
@@ -148,10 +158,21 @@ def load_predictor(
         BaseModelError: the base model cannot be had.
     """
     stored = registry.load(reference)
-    base_record = stored.manifest.base
-    revision = base_record.revision if "/" in base_record.name and not Path(base_record.name).is_dir() else None
-    base = load_base_model(base_record.name, revision, device=device, dtype=dtype, cache_dir=base_cache)
+    base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache)
     return predictor_on_base(stored, base)
+
+
+def load_base_of(
+    manifest: Manifest, *, device: str = "auto", dtype: str = "auto", base_cache: Path | None = None
+) -> BaseModel:
+    """Load the base model that a manifest names; whether it is the right one is seen when the adapter is put on it.
+
+    Raises:
+        BaseModelError: the base model cannot be had.
+    """
+    record = manifest.base
+    revision = record.revision if "/" in record.name and not Path(record.name).is_dir() else None
+    return load_base_model(record.name, revision, device=device, dtype=dtype, cache_dir=base_cache)
 
 
 def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredictor:
@@ -159,14 +180,32 @@ def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredic
 
     Raises:
         WrongBaseError: the base model has another digest than the one the adapter was trained on.
+        ValueError: the weights do not fit what the manifest describes.
     """
-    manifest = stored.manifest
+    check_base(stored.manifest, base)
+    return fill_model(add_adapter(base, stored.manifest.adapter, stored.manifest.scoring), stored)
+
+
+def check_base(manifest: Manifest, base: BaseModel) -> None:
+    """Refuse an adapter of another base model.
+
+    Raises:
+        WrongBaseError: the digests differ.
+    """
     if base.identity.digest != manifest.base.digest:
         raise WrongBaseError(
             f"{manifest.reference} was trained on {manifest.base.name} with digest {manifest.base.digest}, "
             f"but {base.identity.name} here has {base.identity.digest}"
         )
-    model = add_adapter(base, manifest.adapter, manifest.scoring)
+
+
+def fill_model(model: CandidateModel, stored: StoredAdapter) -> PublishedPredictor:
+    """Bring a model that was made for a stored adapter to answer as that one did.
+
+    Raises:
+        ValueError: the weights do not fit what the manifest describes.
+    """
+    manifest = stored.manifest
     model.load_adapter_tensors(stored.tensors)
     calibration = manifest.calibration
     temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0

@@ -89,6 +89,8 @@ def normalise_option(option: str) -> str:
 
     Line breaks of every kind go, so that no option can close its line in a prompt and open another option's.
     """
+    if option.isprintable():  # then its only separators are plain spaces
+        return " ".join(option.split())
     separated = "".join(" " if unicodedata.category(char) in _SEPARATORS else char for char in option)
     return " ".join(separated.split())
 

@@ -1,4 +1,4 @@
-"""python -m service serve | check | keys: every setting is an environment variable and a flag of the same name."""
+"""python -m service serve | check | promote | keys: every setting is an environment variable and a flag of its name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,14 +19,14 @@ from prometheus_client import CollectorRegistry
 
 from model_store.base_models import BaseModelError
 from model_store.storage.errors import StoreError
-from model_store.storage.registry import Registry
+from model_store.storage.registry import PRODUCTION, Registry
 from service.app import create_app
 from service.engine.failures import BudgetTooSmallError
 from service.engine.predictor import check_answer
 from service.engine.worker import WARM_UP
 from service.key_commands import cli as key_commands
 from service.keys import KeyFileError
-from service.loading import choose_reference, load_adapter
+from service.loading import choose_reference, load_host
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
 from service.telemetry.logs import log_to_stderr
@@ -41,7 +42,7 @@ def serve(settings: Settings) -> None:
     """Answer questions over HTTP until SIGTERM."""
     log_to_stderr(settings.log_level)
     adapters = Registry(settings.model_store_dir)
-    load = partial(load_adapter, settings, adapters, choose_reference(settings, adapters))
+    load = partial(load_host, settings, adapters, choose_reference(settings, adapters))
     ids = TimeOrderedIds(time.time, secrets.randbits)
     with exported_traces(settings.otlp_endpoint) as provider:
         app = create_app(load, adapters, settings, CollectorRegistry(), ids, tracer_provider=provider)
@@ -52,7 +53,8 @@ def check(settings: Settings) -> None:
     """Load the model, answer one question, print the answer and exit."""
     log_to_stderr(settings.log_level)
     adapters = Registry(settings.model_store_dir)
-    predictor = load_adapter(settings, adapters, choose_reference(settings, adapters))
+    reference = choose_reference(settings, adapters)
+    predictor = load_host(settings, adapters, reference).add(adapters.load(reference))
     (answer,) = predictor.answer([predictor.encode(WARM_UP)])
     check_answer(answer, len(WARM_UP.options))
     shown = {"model": predictor.manifest.reference, "question": WARM_UP.text, "options": WARM_UP.options}
@@ -89,6 +91,29 @@ def _flag(name: str) -> object:
         help=f"{field.description} (default: {default})",
     )
     return Annotated[str | None, option]
+
+
+@cli.command()
+def promote(
+    name: Annotated[str, typer.Argument(help="a registered name")],
+    version: Annotated[int, typer.Argument(help="the version that the alias is to mean; an older one rolls back")],
+    alias: Annotated[str, typer.Option(help="production is what a bare name means")] = PRODUCTION,
+    model_store_dir: Annotated[
+        Path, typer.Option(envvar="MODEL_STORE_DIR", help="folder of the registered adapters")
+    ] = Settings.model_fields["model_store_dir"].default,
+) -> None:
+    """Let an alias of a model mean another version; every file of that version is checked first.
+
+    Running replicas see it in the store within ALIAS_POLL_SECONDS, and answer with it once it is warm.
+    """
+    adapters = Registry(model_store_dir)
+    try:
+        adapters.verify(f"{name}@{version}")
+        adapters.promote(name, version, alias)
+    except (StoreError, OSError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"{name}@{alias} is {name}@{version} now")
 
 
 for _run in (serve, check):

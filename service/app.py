@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
@@ -14,11 +13,12 @@ from prometheus_client import CollectorRegistry
 from model_store.storage.registry import Registry
 from service.clocks import Clocks
 from service.context import Context
-from service.engine.engine import Engine
-from service.engine.predictor import Predictor
+from service.engine.engine import Engine, Limits
+from service.engine.predictor import Host
 from service.errors import install_handlers
 from service.headers import SecurityHeaders
 from service.key_ring import KeyRing
+from service.loading import choose_reference
 from service.rate_limit import RateLimiter
 from service.routes import docs, health, metrics, models, open_inference, predict
 from service.security import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
@@ -31,7 +31,7 @@ API_VERSION = "1"
 
 
 def create_app(
-    load: Callable[[], Predictor[Any]],
+    load: Callable[[], Host],
     adapters: Registry,
     settings: Settings,
     metrics_registry: CollectorRegistry,
@@ -40,11 +40,11 @@ def create_app(
     clocks: Clocks | None = None,
     tracer_provider: TracerProvider | None = None,
 ) -> FastAPI:
-    """The service around one adapter, which `load` brings into memory once the app has started.
+    """The service around one base model, which `load` brings into memory once the app has started.
 
     Args:
-        load: called in the worker's thread; the app is not ready until it has returned and the model is warm.
-        adapters: the model store, for `/models` and for what a request's `model` may mean.
+        load: called in the worker's thread; the app is not ready until the default adapter is on it and warm.
+        adapters: the model store, from which adapters are put on the base model.
         metrics_registry: where `/metrics` is collected from.
         ids: of predictions, and of requests that bring none.
         clocks: of keys and rate limits; None = the system's.
@@ -52,16 +52,11 @@ def create_app(
 
     Raises:
         KeyFileError: API_KEYS_FILE cannot be used.
+        SettingsError, InvalidReferenceError, UnknownAdapterError: it is not settled which adapter is the default.
     """
     clocks = clocks or Clocks()
     telemetry = Metrics(metrics_registry)
-
-    def load_and_name() -> Predictor[Any]:
-        predictor = load()
-        context.fix_references(predictor.manifest.name, predictor.manifest.version)
-        return predictor
-
-    engine = Engine(load_and_name, settings.max_concurrent_requests, settings.max_batch_tokens, telemetry)
+    engine = Engine(load, choose_reference(settings, adapters), adapters, _limits(settings), telemetry)
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file, clocks)
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
@@ -101,9 +96,20 @@ def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Load behind an app that already says live and not ready; end when everything admitted is answered."""
-    engine: Engine = app.state.context.engine
-    engine.start()
+    context: Context = app.state.context
+    engine = context.engine
+    engine.start(context.settings.alias_poll_seconds)
     try:
         yield
     finally:
         await engine.close()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        questions=settings.max_concurrent_requests,
+        tokens=settings.max_queue_tokens,
+        batch_tokens=settings.max_batch_tokens,
+        adapter_bytes=settings.adapter_memory_mb * 1_000_000,
+        seconds=settings.request_timeout_seconds,
+    )

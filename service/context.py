@@ -7,10 +7,8 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from model_store.storage.errors import InvalidReferenceError, UnknownAdapterError
 from model_store.storage.registry import Registry
 from service.engine.engine import Engine
-from service.errors import MODEL_NOT_LOADED, UNKNOWN_MODEL, ProblemError
 from service.key_ring import KeyRing
 from service.rate_limit import RateLimiter
 from service.settings import Settings
@@ -29,37 +27,6 @@ class Context:
     prediction_ids: TimeOrderedIds
     keys: KeyRing | None  # None: requests need no key
     limiter: RateLimiter | None
-    served_references: frozenset[str] = frozenset()  # the references that mean the loaded adapter
-
-    def fix_references(self, name: str, version: int) -> None:
-        """Settle which references mean the loaded adapter.
-
-        What is production is looked up once, when the adapter is loaded: a promotion must not take the name
-        away from clients of a replica that still answers with the version before.
-        """
-        served = {f"{name}@{version}"}
-        try:
-            production = self.adapters.resolve(name)
-        except UnknownAdapterError:
-            production = None
-        if production == (name, version):
-            served |= {name, f"{name}@production"}
-        self.served_references = frozenset(served)
-
-    def check_model(self, reference: str | None) -> None:
-        """Refuse a reference to anything but the loaded adapter; reads the model store, so not for the event loop.
-
-        Raises:
-            ProblemError: 404, the adapter is unknown or not loaded here.
-        """
-        if reference is None or reference in self.served_references:
-            return
-        try:
-            self.adapters.resolve(reference)
-        except (InvalidReferenceError, UnknownAdapterError) as error:
-            raise ProblemError(UNKNOWN_MODEL, f"no adapter {reference} is registered") from error
-        loaded = ", ".join(sorted(self.served_references))
-        raise ProblemError(MODEL_NOT_LOADED, f"{reference} is not loaded here; loaded: {loaded}")
 
 
 def context_of(request: Request) -> Context:
@@ -67,4 +34,8 @@ def context_of(request: Request) -> Context:
     return request.app.state.context
 
 
-ContextOf = Annotated[Context, Depends(context_of)]
+async def _context_of(request: Request) -> Context:
+    return context_of(request)
+
+
+ContextOf = Annotated[Context, Depends(_context_of)]  # async, since FastAPI takes a thread for what is not

@@ -14,9 +14,24 @@ from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from model_store.predictor import WrongBaseError
 from model_store.questions import QuestionError
 from model_store.scoring.encoding import QuestionTooLongError
-from service.engine.failures import DrainingError, ForwardFailedError, NotReadyError, QueueFullError
+from model_store.storage.errors import FileError, NewerFormatError
+from service.engine.failures import (
+    DeadlinePassedError,
+    DefaultModelError,
+    DrainingError,
+    ForwardFailedError,
+    LoadFailedError,
+    NoRoomError,
+    NotReadyError,
+    QueueFullError,
+    RequestTooLargeError,
+    StoreReadOnlyError,
+    UnknownModelError,
+    WorkerDiedError,
+)
 from service.rate_limit import RateLimitedError
 from service.schemas import FieldError, Problem
 
@@ -43,6 +58,10 @@ UNAUTHORIZED = Kind("unauthorized", 401, "A valid key is needed")
 FORBIDDEN = Kind("forbidden", 403, "The key does not have the scope")
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
 MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered, but not loaded here")
+MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered, but cannot be loaded here")
+WRONG_BASE = Kind("wrong-base", 409, "The model belongs to another base model than the one loaded here")
+DEFAULT_MODEL = Kind("default-model", 409, "The default model cannot be unloaded")
+STORE_READ_ONLY = Kind("store-read-only", 409, "The model store cannot be changed from here")
 TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
 NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
 INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
@@ -54,6 +73,7 @@ INTERNAL = Kind("internal-error", 500, "The service failed")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
 DRAINING = Kind("draining", 503, "The service is shutting down")
+DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
 
 
 class ProblemError(HTTPException):
@@ -85,6 +105,13 @@ class ProblemError(HTTPException):
         )
 
 
+_PLAIN: dict[type[Exception], Kind] = {  # their message is for the client as it is
+    UnknownModelError: UNKNOWN_MODEL,
+    DefaultModelError: DEFAULT_MODEL,
+    StoreReadOnlyError: STORE_READ_ONLY,
+    DeadlinePassedError: DEADLINE_PASSED,
+}
+
 INTERNAL_ERROR = ProblemError(INTERNAL, "an unforeseen error; the request id finds it in the logs")
 
 
@@ -103,16 +130,43 @@ def explain(error: Exception) -> ProblemError:
         case RateLimitedError():
             retry = {"Retry-After": str(error.retry_after)}
             problem = ProblemError(RATE_LIMITED, str(error), headers=retry, limit=error.limit)
+        case RequestTooLargeError():
+            problem = ProblemError(TOO_LARGE, str(error), tokens=error.tokens, limit=error.limit)
         case NotReadyError():
             problem = ProblemError(NOT_READY, f"the model is {error}", headers=_RETRY_SOON)
         case DrainingError():
             problem = ProblemError(DRAINING, str(error), headers={**_RETRY_SOON, "Connection": "close"})
-        case ForwardFailedError():
+        case ForwardFailedError() | WorkerDiedError():
             problem = ProblemError(FORWARD_FAILED, str(error))
+        case LoadFailedError():
+            problem = _load_problem(error)
+        case UnknownModelError() | DefaultModelError() | StoreReadOnlyError() | DeadlinePassedError():
+            problem = ProblemError(_PLAIN[type(error)], str(error))
         case _:
             logger.error("unforeseen error", exc_info=error)
             problem = INTERNAL_ERROR
     return problem
+
+
+def _load_problem(error: LoadFailedError) -> ProblemError:
+    """Why an adapter was not loaded, without the places it lies in."""
+    cause = error.cause
+    match cause:
+        case WrongBaseError():
+            return ProblemError(WRONG_BASE, f"{error.reference} was trained on another base model")
+        case FileError():
+            return ProblemError(MODEL_UNLOADABLE, f"{error.reference}: {damage(cause)}")
+        case NoRoomError():
+            return ProblemError(MODEL_UNLOADABLE, str(cause))
+        case _:
+            return ProblemError(MODEL_UNLOADABLE, f"{error}: {type(cause).__name__}; the logs say more")
+
+
+def damage(error: FileError) -> str:
+    """What is wrong with a stored file, without its place and its content."""
+    if isinstance(error, NewerFormatError):
+        return f"{error.path.name} is of format {error.found}, formats up to {error.supported} are read here"
+    return f"{error.path.name} cannot be trusted: {type(error).__name__}"
 
 
 def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:

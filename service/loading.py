@@ -1,11 +1,12 @@
-"""From settings to a loaded adapter; the only place where the service meets torch's settings and the base model."""
+"""From settings to a loaded base model; the only place where the service meets torch's settings and the base model."""
 
 from __future__ import annotations
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from model_store.predictor import PublishedPredictor, load_predictor
+from model_store.host import AdapterHost
+from model_store.predictor import load_base_of
 from model_store.storage.registry import Registry
 from service.settings import Settings, SettingsError
 
@@ -27,11 +28,17 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
     return names[0]
 
 
-def load_adapter(settings: Settings, adapters: Registry, reference: str) -> PublishedPredictor:
-    """Load an adapter and its base model as the settings say; raises as `load_predictor`."""
+def load_host(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
+    """Load the base model that a registered adapter names, as the settings say.
+
+    Raises:
+        StoreError: the adapter is unknown, or its manifest is damaged or of a newer format.
+        BaseModelError: the base model cannot be had.
+    """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     disable_progress_bar()  # it would stand between the JSON lines on stderr
-    return load_predictor(
-        adapters, reference, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir
+    manifest = adapters.manifest(reference)
+    return AdapterHost(
+        load_base_of(manifest, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir)
     )

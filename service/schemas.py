@@ -23,6 +23,8 @@ from model_store.storage.manifest import (
 from model_store.uncertainty.conformal import ConformalScore
 
 REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9_-]{1,64})?$"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Nats = Annotated[float, Field(ge=0)]
@@ -225,15 +227,17 @@ class ModelCard(Body):
     batch_company: BatchCompany
 
     @classmethod
-    def from_manifest(cls, manifest: Manifest, aliases: list[str], *, loaded: bool, ready: bool) -> ModelCard:
-        """Show a manifest without the places it was made in; what is loaded is the default, until there are several."""
+    def from_manifest(
+        cls, manifest: Manifest, aliases: list[str], *, loaded: bool, ready: bool, default: bool
+    ) -> ModelCard:
+        """Show a manifest without the places it was made in."""
         return cls(
             name=manifest.name,
             version=manifest.version,
             aliases=aliases,
             loaded=loaded,
             ready=ready,
-            default=loaded,
+            default=default,
             method=manifest.method,
             digest=manifest.adapter_digest,
             base=Base.from_identity(manifest.base),
@@ -247,10 +251,27 @@ class ModelCard(Body):
         )
 
 
+class DamagedModel(Body):
+    """A registered adapter whose record cannot be read."""
+
+    name: str
+    version: int
+    aliases: list[str]
+    error: str = Field(description="the file, and what is wrong with it")
+
+
 class ModelList(Body):
     """Everything in the model store."""
 
     models: list[ModelCard]
+    damaged: list[DamagedModel] = Field(description="registered, but not to be trusted and not loaded any more")
+
+
+class Promotion(Body):
+    """Which version an alias is to mean; an older one rolls back."""
+
+    version: int = Field(ge=1, lt=10**9, strict=True, description="a registered version of that name")
+    alias: str = Field(default="production", pattern=ALIAS_PATTERN, description="production is what a bare name means")
 
 
 class Live(Body):

@@ -57,10 +57,27 @@ class Settings(BaseSettings):
     max_concurrent_requests: int = Field(
         default=512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
     )
+    max_queue_tokens: int = Field(
+        default=32768, ge=1, description="tokens of the questions admitted and not yet answered; above it: 429"
+    )
     max_batch_tokens: int = Field(
         default=2048, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
     )
     max_client_batch_size: int = Field(default=64, ge=1, description="questions of one /predict/batch; above it: 413")
+    request_timeout_seconds: float = Field(
+        default=30.0, gt=0, le=3600, description="seconds from admission in which a question is answered; after it: 504"
+    )
+    adapter_memory_mb: int = Field(
+        default=2000,
+        ge=1,
+        description="megabytes of all loaded adapters, two during a swap; beyond it the least recently used goes",
+    )
+    alias_poll_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=3600,
+        description="seconds between looks whether the store's aliases mean another version; 0 = never",
+    )
     payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body; above it: 413")
     shutdown_grace_seconds: float = Field(
         default=5.0,
@@ -83,6 +100,11 @@ class Settings(BaseSettings):
             raise _contradiction(
                 f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than MAX_CONCURRENT_REQUESTS "
                 f"{self.max_concurrent_requests}: such a batch could never be admitted",
+            )
+        if self.max_queue_tokens < self.max_batch_tokens:
+            raise _contradiction(
+                f"MAX_QUEUE_TOKENS {self.max_queue_tokens} is below MAX_BATCH_TOKENS {self.max_batch_tokens}: "
+                "a full batch could never wait",
             )
         if self.rate_limit_per_minute is not None and self.max_client_batch_size > self.rate_limit_per_minute:
             raise _contradiction(

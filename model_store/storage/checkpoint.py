@@ -34,6 +34,11 @@ class StoredAdapter:
     tensors: dict[str, Tensor]
     attachments: dict[str, bytes]
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the tensors take as they are stored, in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
 
 def write_checkpoint(
     directory: Path,

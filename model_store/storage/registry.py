@@ -9,7 +9,6 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +17,13 @@ from torch import Tensor
 
 from model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
 from model_store.storage.durable_files import replace_file, sync_directory
+from model_store.storage.entries import DamagedEntry, RegistryEntry
 from model_store.storage.errors import (
     AliasedVersionError,
     CorruptFileError,
+    FileError,
     InvalidReferenceError,
     MisplacedAdapterError,
-    MissingFileError,
     StoreError,
     UnknownAdapterError,
 )
@@ -40,16 +40,6 @@ _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # starts with a letter, so no ali
 _ALIASES = TypeAdapter(
     dict[Annotated[str, Field(pattern=f"^{_ALIAS.pattern}$")], Annotated[int, Field(ge=1, strict=True)]]
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RegistryEntry:
-    """One stored version and the aliases that point at it."""
-
-    name: str
-    version: int
-    aliases: tuple[str, ...]
-    manifest: Manifest
 
 
 class Registry:
@@ -139,22 +129,35 @@ class Registry:
         names = sorted(path.name for path in self.root.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
         return [(name, version) for name in names for version in self._versions(name)]
 
+    def entry(self, reference: str) -> RegistryEntry:
+        """One stored version without its weights; raises as `load`."""
+        name, version = self.resolve(reference)
+        return RegistryEntry(name, version, self._aliases_of(name, version), self._manifest(name, version))
+
     def list(self) -> Sequence[RegistryEntry]:
         """Everything stored, by name and version.
 
         Raises:
-            FileError: a manifest is damaged or of a newer format; `references` lists without opening any.
+            FileError: a manifest is damaged or of a newer format; `survey` shows it among the good ones.
         """
-        entries = []
+        entries: list[RegistryEntry] = []
+        for entry in self.survey():
+            if isinstance(entry, DamagedEntry):
+                raise entry.error
+            entries.append(entry)
+        return entries
+
+    def survey(self) -> Sequence[RegistryEntry | DamagedEntry]:
+        """Everything stored, by name and version, what is damaged included."""
+        entries: list[RegistryEntry | DamagedEntry] = []
         for name, version in self.references():
+            aliases: tuple[str, ...] = ()
             try:
-                manifest = self._manifest(name, version)
-            except MissingFileError:
-                if self._directory(name, version).exists():
-                    raise
-                continue  # deleted since the directory was read
-            aliases = tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))
-            entries.append(RegistryEntry(name, version, aliases, manifest))
+                aliases = self._aliases_of(name, version)
+                entries.append(RegistryEntry(name, version, aliases, self._manifest(name, version)))
+            except FileError as error:
+                if self._directory(name, version).exists():  # else deleted since the directory was read
+                    entries.append(DamagedEntry(name, version, aliases, error))
         return entries
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
@@ -181,7 +184,7 @@ class Registry:
         name, version = self.resolve(reference)
         doomed = self._folder(name) / f".deleting-{secrets.token_hex(8)}"
         with self._locked(name):
-            aliases = sorted(alias for alias, target in self._aliases(name).items() if target == version)
+            aliases = self._aliases_of(name, version)
             if aliases:
                 raise AliasedVersionError(f"{name}@{version} is {', '.join(aliases)}; promote another version first")
             if version not in self._versions(name):
@@ -241,6 +244,9 @@ class Registry:
             return {}
         except ValidationError as error:
             raise CorruptFileError(path, f"must map aliases to versions: {error}") from error
+
+    def _aliases_of(self, name: str, version: int) -> tuple[str, ...]:
+        return tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))
 
     def _write_aliases(self, name: str, aliases: dict[str, int]) -> None:
         content = _ALIASES.dump_json(dict(sorted(aliases.items())), indent=2) + b"\n"

@@ -56,6 +56,17 @@ def confidence_bin(confidence: Tensor, bins: int = BINS) -> Tensor:
     return (_checked(confidence) * bins).long().clamp(max=bins - 1)
 
 
+def bin_of(confidence: float, bins: int = BINS) -> int:
+    """The bin of one confidence, as `confidence_bin` has it; an answer is counted without making tensors.
+
+    Raises:
+        ValueError: it is outside [0, 1] by more than rounding, or NaN.
+    """
+    if not -_ROUNDING <= confidence <= 1 + _ROUNDING:
+        raise ValueError(f"a confidence lies in [0, 1], not {confidence}")
+    return min(int(min(max(confidence, 0.0), 1.0) * bins), bins - 1)
+
+
 def reliability_bins(confidence: Tensor, correct: Tensor, bins: int = BINS) -> ReliabilityBins:
     """Counts and sums by bin of `confidence` [B] in [0, 1] and `correct` bool [B]; ValueError where they do not fit."""
     if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:

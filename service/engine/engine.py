@@ -1,26 +1,38 @@
-"""The engine behind the routes: `submit(questions) -> answers`, and the life of the replica around it."""
+"""The engine behind the routes: `submit(asks) -> answers`, and the life of the replica around it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
 import logging
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any
+from dataclasses import dataclass
 
 from model_store.questions import Question
-from service.engine.admission import Admission, ServiceRate
-from service.engine.failures import DrainingError, NotReadyError
-from service.engine.predictor import Predictor, Served
-from service.engine.waiting import Ticket, WaitingTickets
+from model_store.scoring.encoding import QuestionTooLongError
+from model_store.storage.manifest import Manifest
+from model_store.storage.registry import Registry
+from service.engine.admission import Admission, Reservation, ServiceRate
+from service.engine.failures import (
+    DeadlinePassedError,
+    DrainingError,
+    NotReadyError,
+    QueueFullError,
+    RequestTooLargeError,
+)
+from service.engine.loaded import LoadedAdapter, LoadedAdapters
+from service.engine.orders import Order
+from service.engine.predictor import Ask, Encoded, Host, Served
+from service.engine.swaps import Swaps
+from service.engine.waiting import Ticket, WaitingWork
 from service.engine.worker import Worker
 from service.telemetry.metrics import Metrics
 
 _TOKENIZER_THREADS = 2  # a tokenizer lets go of the interpreter lock; more would only take cores from the forward
+_CHARACTERS_IN_THE_LOOP = 2000  # tokenised faster than another thread gets its turn
 _FAILURES_UNTIL_UNREADY = 3
 
 logger = logging.getLogger(__name__)
@@ -32,65 +44,110 @@ class State(enum.Enum):
     LOADING = "loading"
     READY = "ready"
     FAILING = "failing"  # the last forwards all failed; questions are still tried, and one success is enough
+    DEAD = "dead"  # the worker has ended, and nothing is tried any more
     UNLOADABLE = "unloadable"
     LEAVING = "leaving"  # takes questions, but asks the balancer for no more
     DRAINING = "draining"
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of an engine."""
+
+    questions: int  # admitted and not yet answered
+    tokens: int  # of the admitted questions
+    batch_tokens: int  # of one forward, padding included
+    adapter_bytes: int  # of all loaded adapters
+    seconds: float  # from admission to answer
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A question, its place in the request, and the adapter that will answer it."""
+
+    index: int
+    question: Question
+    adapter: LoadedAdapter
+
+
 class Engine:
-    """Admission, tokenising, batching and the worker. All methods belong to the event loop's thread."""
+    """Admission, tokenising, batching, the worker and its adapters. All methods belong to the event loop's thread."""
 
     def __init__(
-        self, load: Callable[[], Predictor[Any]], max_concurrent_requests: int, max_batch_tokens: int, metrics: Metrics
+        self, load: Callable[[], Host], default: str, store: Registry, limits: Limits, metrics: Metrics
     ) -> None:
         rate = ServiceRate()
         self._load = load
+        self._default = default
+        self._limits = limits
         self._metrics = metrics
-        self._admission = Admission(max_concurrent_requests, rate)
-        self._waiting = WaitingTickets(metrics)
-        self._worker = Worker(self._waiting, max_batch_tokens, rate, metrics)
+        self._admission = Admission(limits.questions, limits.tokens, rate)
+        self._loaded = LoadedAdapters(default)
+        self._waiting = WaitingWork(metrics)
+        self._worker = Worker(self._waiting, limits.batch_tokens, rate, metrics)
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenizer")
-        self._thread: threading.Thread | None = None
-        self._predictor: Predictor[Any] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._load_error: Exception | None = None
         self._load_ended = asyncio.Event()
         self._leaving = False
         self._refusing = False
+        self.swaps = Swaps(
+            store,
+            self._loaded,
+            self._worker,
+            metrics,
+            memory_limit=limits.adapter_bytes,
+            patience=limits.seconds,
+        )
 
     @property
     def state(self) -> State:
         """The present state; only READY makes the replica ready."""
         if self._refusing:
             return State.DRAINING
-        if self._leaving:
-            return State.LEAVING
-        if self._predictor is None:
-            return State.LOADING if self._load_error is None else State.UNLOADABLE
-        return State.FAILING if self._worker.failures_in_a_row >= _FAILURES_UNTIL_UNREADY else State.READY
+        return State.LEAVING if self._leaving else self._condition()
 
-    def require_predictor(self) -> Predictor[Any]:
-        """The loaded predictor, where questions are taken.
+    @property
+    def default_manifest(self) -> Manifest:
+        """The manifest of the adapter that answers requests without a model.
 
         Raises:
-            DrainingError: nothing new is taken any more.
-            NotReadyError: there is none yet, or loading it failed.
+            NotReadyError: none is loaded yet.
+        """
+        adapter = self._loaded.default
+        if adapter is None:
+            raise NotReadyError(self._condition().value)
+        return adapter.manifest
+
+    def is_loaded(self, reference: str) -> bool:
+        """Whether questions to this name, name@version or name@alias are answered without loading anything."""
+        return self._loaded.find(reference) is not None
+
+    def is_default(self, reference: str) -> bool:
+        """Whether this name, name@version or name@alias means what answers requests without a model."""
+        default = self._loaded.default
+        return default is not None and self._loaded.find(reference) is default
+
+    def check_room(self, questions: int) -> None:
+        """Refuse at once what `submit` would refuse now; takes nothing.
+
+        Raises:
+            DrainingError, NotReadyError: no question is taken now.
+            QueueFullError: there is no room for all of them.
         """
         if self._refusing:
             raise DrainingError("shutting down")
-        if self._predictor is None:
-            raise NotReadyError(self.state.value)
-        return self._predictor
+        state = self._condition()
+        if state in (State.LOADING, State.UNLOADABLE, State.DEAD):
+            raise NotReadyError(state.value)
+        self._admission.check_room(questions)
 
-    def start(self) -> None:
-        """Start the worker, which begins by loading."""
-        loop = asyncio.get_running_loop()
-
-        def report(outcome: Predictor[Any] | Exception) -> None:
-            loop.call_soon_threadsafe(self._end_load, outcome)
-
-        work = partial(self._worker.run, self._load, report)
-        self._thread = threading.Thread(target=work, name="model-worker")
-        self._thread.start()
+    def start(self, alias_poll_seconds: float = 0.0) -> None:
+        """Start the worker, load, and then follow the store's aliases every so many seconds (0 = never)."""
+        self._worker.start()
+        self._tasks.append(asyncio.create_task(self._open()))
+        if alias_poll_seconds:
+            self._tasks.append(asyncio.create_task(self.swaps.follow_store(alias_poll_seconds)))
 
     async def loaded(self) -> None:
         """Return as soon as the model is warm.
@@ -102,18 +159,21 @@ class Engine:
         if self._load_error is not None:
             raise self._load_error
 
-    async def submit(self, questions: Sequence[Question]) -> list[Served | Exception]:
+    async def submit(self, asks: Sequence[Ask]) -> list[Served | Exception]:
         """Answer each question or say why not, in order; cancelling takes the unanswered ones out of the queue.
 
         Raises:
             DrainingError, NotReadyError: no question is taken now.
-            QueueFullError: there is no room for all of them, so none was taken.
+            QueueFullError, RequestTooLargeError: there is no room for all of them, so none was taken.
         """
-        predictor = self.require_predictor()
-        with self._admission.reserve(len(questions)):
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._answer_or_explain(predictor, question)) for question in questions]
-        return [task.result() for task in tasks]
+        self.check_room(len(asks))
+        order = Order(len(asks))
+        with self._admission.reserve(len(asks)) as reservation:
+            deadline = time.monotonic() + self._limits.seconds
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._limits.seconds):
+                    await self._answer(order, asks, reservation, deadline)
+        return order.outcomes(DeadlinePassedError(f"not answered in {self._limits.seconds:g} seconds"))
 
     def leave(self) -> None:
         """Say not ready from now on, and still take questions."""
@@ -125,33 +185,104 @@ class Engine:
         await self._admission.wait_until_idle()
 
     async def close(self) -> None:
-        """Drain, then end the worker; waits for a load that is under way."""
+        """Drain, then end the worker; waits for what it is doing."""
         await self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.swaps.close()
         self._waiting.close()
-        if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+        await self._worker.join()
         self._tokenizers.shutdown()
 
-    def _end_load(self, outcome: Predictor[Any] | Exception) -> None:
-        if isinstance(outcome, Exception):
-            logger.error("no model", extra={"error": type(outcome).__name__, "reason": str(outcome)})
-            self._load_error = outcome
+    def _condition(self) -> State:
+        """The state of the model, whether or not the replica is on its way out."""
+        if self._worker.dead:
+            return State.DEAD
+        if not self._load_ended.is_set():
+            return State.LOADING
+        if self._load_error is not None:
+            return State.UNLOADABLE
+        return State.FAILING if self._worker.failures_in_a_row >= _FAILURES_UNTIL_UNREADY else State.READY
+
+    async def _open(self) -> None:
+        try:
+            await self.swaps.open(self._load, self._default)
+        except Exception as error:
+            logger.error("no model", extra={"error": type(error).__name__, "reason": str(error)})
+            self._load_error = error
         else:
-            logger.info("model ready", extra={"model": outcome.manifest.reference})
-            self._predictor = outcome
-            self._metrics.announce_model(outcome.manifest)
+            logger.info("model ready", extra={"model": self._default})
         self._load_ended.set()
 
-    async def _answer_or_explain(self, predictor: Predictor[Any], question: Question) -> Served | Exception:
-        try:
-            return await self._answer(predictor, question)
-        except Exception as error:  # of this question alone: its neighbours in the request keep their answers
-            return error
+    async def _answer(self, order: Order, asks: Sequence[Ask], reservation: Reservation, deadline: float) -> None:
+        """Settle every question: first together those whose adapter is loaded, then those that must wait for a load.
 
-    async def _answer(self, predictor: Predictor[Any], question: Question) -> Served:
+        Two adapters that are not loaded are taken one after the other, since there may not be room for both.
+        """
+        absent: dict[str, list[int]] = {}
+        placed: list[_Placed] = []
+        for index, ask in enumerate(asks):
+            adapter = self._loaded.find(ask.reference)
+            if adapter is not None:
+                placed.append(_Placed(index, ask.question, adapter))
+            else:
+                absent.setdefault(ask.reference or self._default, []).append(index)
+        if placed:
+            await self._run(order, placed, reservation, deadline)
+        for reference, indices in absent.items():
+            try:
+                adapter = await self.swaps.obtain(reference)
+                late = [_Placed(index, asks[index].question, adapter) for index in indices]
+                await self._run(order, late, reservation, deadline)
+            except (QueueFullError, RequestTooLargeError) as error:
+                if len(indices) == len(asks):
+                    raise
+                _settle_all(order, indices, error)
+            except Exception as error:  # of these questions alone: the others of the request keep their answers
+                _settle_all(order, indices, error)
+
+    async def _run(self, order: Order, placed: Sequence[_Placed], reservation: Reservation, deadline: float) -> None:
+        """Tokenise, queue and wait for questions whose adapters are loaded, and stay so until they are answered."""
+        with self._loaded.holding([item.adapter for item in placed]):
+            encodings = await self._encode(placed)
+            since = time.monotonic()
+            tickets: list[Ticket] = []
+            for item, encoded in zip(placed, encodings, strict=True):
+                if isinstance(encoded, Exception):
+                    order.settle(item.index, encoded)
+                    continue
+                options = len(item.question.options)
+                tickets.append(Ticket(order, item.index, item.adapter, encoded, options, since, deadline))
+            reservation.add_tokens(sum(ticket.encoded.length for ticket in tickets))
+            self._waiting.put(tickets)
+            try:
+                await order.wait_for(len(tickets))
+            finally:
+                self._waiting.discard(tickets)
+
+    async def _encode(self, placed: Sequence[_Placed]) -> list[Encoded | Exception]:
+        """Tokenise, in a thread where it takes long enough to hold up the others."""
+        characters = sum(_characters(item.question) for item in placed)
+        if characters <= _CHARACTERS_IN_THE_LOOP:
+            return [self._encode_one(item) for item in placed]
         loop = asyncio.get_running_loop()
-        with self._metrics.tokenize_seconds.time():
-            encoded = await loop.run_in_executor(self._tokenizers, predictor.encode, question)
-        ticket = Ticket(encoded, len(question.options), time.monotonic())
-        self._waiting.put(ticket)
-        return await asyncio.wrap_future(ticket.future)
+        return await loop.run_in_executor(self._tokenizers, lambda: [self._encode_one(item) for item in placed])
+
+    def _encode_one(self, item: _Placed) -> Encoded | Exception:
+        budget = self._limits.batch_tokens
+        try:
+            with self._metrics.tokenize_seconds.time():
+                encoded = item.adapter.predictor.encode(item.question)
+        except Exception as error:  # of this question alone
+            return error
+        return encoded if encoded.length <= budget else QuestionTooLongError(encoded.length, budget)
+
+
+def _characters(question: Question) -> int:
+    return len(question.text) + len(question.context or "") + sum(map(len, question.options))
+
+
+def _settle_all(order: Order, indices: Sequence[int], error: Exception) -> None:
+    for index in indices:
+        order.settle(index, error)

@@ -1,13 +1,14 @@
-"""What the engine needs of a model: the shape that `model_store.predictor.Predictor` has."""
+"""What the engine needs of a model: the shapes that `model_store.predictor` and `model_store.host` have."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from model_store.questions import Question
+from model_store.storage.checkpoint import StoredAdapter
 from model_store.storage.manifest import Manifest
 
 _TOLERANCE = 1e-6  # routing masses are summed in fp32, so FEU may lie a rounding error above 1
@@ -49,8 +50,25 @@ class Predictor(Protocol[E]):
     def manifest(self) -> Manifest: ...
     @property
     def token_limit(self) -> int: ...
+    @property
+    def memory_bytes(self) -> int: ...
     def encode(self, question: Question) -> E: ...
     def answer(self, encoded: Sequence[E]) -> Sequence[Answer]: ...
+
+
+class Host(Protocol):
+    """A base model in memory; adapters are put on it and taken off it in the thread that asks them."""
+
+    def add(self, stored: StoredAdapter) -> Predictor[Any]: ...
+    def remove(self, predictor: Any) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A question and the adapter that is to answer it: name, name@version or name@alias; None is the default."""
+
+    question: Question
+    reference: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,77 +1,139 @@
-"""Encoded questions between the event loop, which puts them in, and the worker, which takes them out in batches."""
+"""Work between the event loop, which puts it in, and the worker, which takes it out."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from service.engine.batching import select_batch
-from service.engine.predictor import Encoded, Served
+from service.engine.failures import WorkerDiedError
+from service.engine.loaded import LoadedAdapter
+from service.engine.orders import Order
+from service.engine.predictor import Encoded
 from service.telemetry.metrics import Metrics
 
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One admitted question; cancelling `future` takes it out of the queue."""
+    """One question that waits for its forward; it never changes."""
 
+    order: Order
+    index: int  # in the order
+    adapter: LoadedAdapter
     encoded: Encoded
     options: int
     since: float  # monotonic seconds
-    future: Future[Served] = field(default_factory=Future)
+    deadline: float  # monotonic seconds
 
 
-class WaitingTickets:
-    """The queue, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something else to do in the worker's thread, between two forwards."""
+
+    run: Callable[[], Any]
+    result: asyncio.Future[Any]
+
+
+class WaitingWork:
+    """Tickets, oldest first, and jobs, which go before them."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._tickets: dict[Ticket, None] = {}
+        self._tokens = 0
+        self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._abandoned = False
         self._metrics = metrics
 
-    def put(self, ticket: Ticket) -> None:
-        """Let the worker see the ticket.
+    def put(self, tickets: Sequence[Ticket]) -> None:
+        """Let the worker see tickets.
 
         Raises:
-            RuntimeError: the queue is closed.
+            WorkerDiedError: nobody would take them.
         """
         with self._changed:
-            if self._closed:
-                raise RuntimeError("the queue is closed")
-            self._tickets[ticket] = None
-            self._metrics.queue_depth.inc()
-            self._metrics.queue_tokens.inc(ticket.encoded.length)
+            self._check_open()
+            self._tickets.update(dict.fromkeys(tickets))
+            self._tokens += sum(ticket.encoded.length for ticket in tickets)
+            self._show()
             self._changed.notify()
-        ticket.future.add_done_callback(lambda _: self._discard(ticket))
 
-    def take(self, budget: int) -> list[Ticket]:
-        """Wait for tickets and take the next batch of at most `budget` tokens; empty once closed and used up."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._tickets or self._closed)
+    def put_job(self, job: Job) -> None:
+        """Let the worker see a job.
+
+        Raises:
+            WorkerDiedError: nobody would take it.
+        """
+        with self._changed:
+            self._check_open()
+            self._jobs.append(job)
+            self._changed.notify()
+
+    def take(self, budget: int) -> list[Ticket] | Job | None:
+        """Wait for work: a job, or the next batch of at most `budget` tokens; None once closed and used up.
+
+        The oldest ticket decides which adapter the batch is for, and the others are of the same one. A ticket whose
+        deadline has passed costs no forward: the loop tells its client.
+        """
+        with self._changed:
+            while True:
+                self._changed.wait_for(lambda: self._jobs or self._tickets or self._closed)
+                if self._jobs:
+                    return self._jobs.popleft()
                 if not self._tickets:
-                    return []
-                waiting = list(self._tickets)
-                batch = [waiting[index] for index in select_batch([t.encoded.length for t in waiting], budget)]
-                for ticket in batch:
-                    self._remove(ticket)
-            running = [ticket for ticket in batch if ticket.future.set_running_or_notify_cancel()]
-            if running:
-                return running
+                    return None
+                now = time.monotonic()
+                self._remove([ticket for ticket in self._tickets if ticket.deadline <= now])
+                if self._tickets:
+                    return self._take_batch(budget)
+
+    def discard(self, tickets: Sequence[Ticket]) -> None:
+        """Take out whichever of these still wait."""
+        with self._changed:
+            self._remove([ticket for ticket in tickets if ticket in self._tickets])
+
+    def take_all(self) -> tuple[list[Ticket], list[Job]]:
+        """Everything that waits, taken out at once."""
+        with self._changed:
+            tickets, jobs = list(self._tickets), list(self._jobs)
+            self._remove(tickets)
+            self._jobs.clear()
+        return tickets, jobs
 
     def close(self) -> None:
-        """Take nothing new; what waits can still be taken."""
+        """Let the worker end when what waits is used up."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
-    def _discard(self, ticket: Ticket) -> None:
+    def abandon(self) -> None:
+        """Refuse everything from now on: nobody takes it any more."""
         with self._changed:
-            if ticket in self._tickets:
-                self._remove(ticket)
+            self._abandoned = True
 
-    def _remove(self, ticket: Ticket) -> None:
-        del self._tickets[ticket]
-        self._metrics.queue_depth.dec()
-        self._metrics.queue_tokens.dec(ticket.encoded.length)
+    def _take_batch(self, budget: int) -> list[Ticket]:
+        adapter = next(iter(self._tickets)).adapter
+        waiting = [ticket for ticket in self._tickets if ticket.adapter is adapter]
+        batch = [waiting[index] for index in select_batch([ticket.encoded.length for ticket in waiting], budget)]
+        self._remove(batch)
+        return batch
+
+    def _remove(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            del self._tickets[ticket]
+            self._tokens -= ticket.encoded.length
+        self._show()
+
+    def _show(self) -> None:
+        self._metrics.queue_depth.set(len(self._tickets))
+        self._metrics.queue_tokens.set(self._tokens)
+
+    def _check_open(self) -> None:
+        if self._closed or self._abandoned:
+            raise WorkerDiedError("nothing takes work any more")

@@ -1,102 +1,220 @@
-"""The thread that owns the model: loads it, warms it up, and answers batch after batch."""
+"""The thread that owns the model: puts adapters on it, warms them up, and answers batch after batch."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+import torch
 
 from model_store.questions import Question
+from model_store.storage.checkpoint import StoredAdapter
 from service.engine.admission import ServiceRate
-from service.engine.failures import BudgetTooSmallError, ForwardFailedError
-from service.engine.predictor import Answer, Predictor, Served, UnusableAnswerError, check_answer
-from service.engine.waiting import Ticket, WaitingTickets
+from service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
+from service.engine.loaded import LoadedAdapter
+from service.engine.predictor import Answer, Host, Predictor, Served, UnusableAnswerError, check_answer
+from service.engine.waiting import Job, Ticket, WaitingWork
 from service.telemetry.metrics import Metrics
 
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
+_CRASHES_UNTIL_THE_END = 3  # in a row, without an answer in between
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
 class Worker:
-    """Runs in one thread; the only caller of `Predictor.answer`."""
+    """One thread, the only one that touches the model. `start`, `call` and `join` are for the event loop's thread."""
 
-    def __init__(self, waiting: WaitingTickets, budget: int, rate: ServiceRate, metrics: Metrics) -> None:
+    def __init__(self, waiting: WaitingWork, budget: int, rate: ServiceRate, metrics: Metrics) -> None:
         self._waiting = waiting
         self._budget = budget
         self._rate = rate
         self._metrics = metrics
+        self._thread = threading.Thread(target=self._run, name="model-worker")
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._in_hand: list[Ticket] | Job | None = None
+        self._crashes = 0
         self.failures_in_a_row = 0
+        self.dead = False
 
-    def run(self, load: Callable[[], Predictor[Any]], on_loaded: Callable[[Predictor[Any] | Exception], None]) -> None:
-        """Load, report the predictor or why there is none, then answer until the queue is closed and empty."""
+    def start(self) -> None:
+        """Start the thread; outcomes are handed over in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def call(self, run: Callable[[], T]) -> T:
+        """Run something in the worker's thread, between two forwards; raises what it raises.
+
+        Raises:
+            WorkerDiedError: there is no such thread any more.
+        """
+        result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._waiting.put_job(Job(run, result))
+        return await result
+
+    async def join(self) -> None:
+        """Return when the thread has ended; it ends when the queue is closed and empty."""
+        if self._loop is not None:
+            await asyncio.to_thread(self._thread.join)
+
+    def put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
+        """Put an adapter on the base model and warm it up; for `call`.
+
+        Raises:
+            BudgetTooSmallError: the adapter allows questions that no batch could hold.
+            Exception: whatever the host raised, or the warm-up. The adapter is off the base model again then.
+        """
+        predictor = host.add(stored)
         try:
-            predictor = self._load(load)
-        except Exception as error:
-            on_loaded(error)
-            return
-        on_loaded(predictor)
-        while batch := self._waiting.take(self._budget):
-            self._answer(predictor, batch)
-
-    def _load(self, load: Callable[[], Predictor[Any]]) -> Predictor[Any]:
-        predictor = load()
-        if predictor.token_limit > self._budget:
-            raise BudgetTooSmallError(
-                f"MAX_BATCH_TOKENS {self._budget} is below the {predictor.token_limit} tokens that a question of "
-                f"{predictor.manifest.reference} may have"
-            )
-        self._warm_up(predictor)
+            if predictor.token_limit > self._budget:
+                raise BudgetTooSmallError(
+                    f"MAX_BATCH_TOKENS {self._budget} is below the {predictor.token_limit} tokens that a question of "
+                    f"{predictor.manifest.reference} may have"
+                )
+            self._warm_up(predictor)
+        except Exception:
+            host.remove(predictor)
+            raise
         return predictor
 
     def _warm_up(self, predictor: Predictor[Any]) -> None:
-        """Two forwards: the first pays for lazy set-up, the second measures the rate."""
+        """Two forwards: the first pays for lazy set-up, the second measures the rate if it is not known yet."""
         encoded = predictor.encode(WARM_UP)
         predictor.answer([encoded])
         started = time.monotonic()
         (answer,) = predictor.answer([encoded])
-        self._rate.observe(1, time.monotonic() - started)
+        if not self._rate.known:
+            self._rate.observe(1, encoded.length, time.monotonic() - started)
         check_answer(answer, len(WARM_UP.options))
 
-    def _answer(self, predictor: Predictor[Any], batch: list[Ticket]) -> None:
+    def _run(self) -> None:
+        """Work until the queue is closed and empty; an unforeseen error costs what is in the queue, not the thread."""
+        ended = False
+        try:
+            while not ended and self._crashes < _CRASHES_UNTIL_THE_END:
+                ended = self._work()
+        finally:
+            if not ended:
+                self.dead = True
+                self._waiting.abandon()
+                self._fail_everything()
+
+    def _work(self) -> bool:
+        """Work until the queue is closed and empty; false where something unforeseen ended it before."""
+        try:
+            while (work := self._waiting.take(self._budget)) is not None:
+                self._in_hand = work
+                if isinstance(work, Job):
+                    self._do(work)
+                else:
+                    self._answer(work)
+                self._in_hand = None
+        except BaseException as error:  # also what only a broken library raises
+            self._crashes += 1
+            self.failures_in_a_row += 1
+            logger.critical("worker failed", extra={"error": type(error).__name__, "crashes": self._crashes})
+            self._fail_everything()
+            return False
+        return True
+
+    def _fail_everything(self) -> None:
+        """Whatever waits may be what broke the worker, so none of it is tried again."""
+        tickets, jobs = self._waiting.take_all()
+        if isinstance(self._in_hand, Job):
+            jobs.append(self._in_hand)
+        elif self._in_hand is not None:
+            tickets += self._in_hand
+        self._in_hand = None
+        self._hand_over(tickets, [ForwardFailedError("the worker failed")] * len(tickets))
+        for job in jobs:
+            self._in_loop(_end_job, job, WorkerDiedError("the worker failed"))
+
+    def _do(self, job: Job) -> None:
+        try:
+            outcome = job.run()
+        except Exception as error:
+            outcome = error
+        self._in_loop(_end_job, job, outcome)
+
+    def _answer(self, batch: list[Ticket]) -> None:
         started = time.monotonic()
+        lengths = [ticket.encoded.length for ticket in batch]
         for ticket in batch:
             self._metrics.queue_seconds.observe(started - ticket.since)
-        self._metrics.observe_batch([ticket.encoded.length for ticket in batch])
-        try:
-            answers = _forward(predictor, batch)
-        except Exception as error:
-            self._fail(batch, error)
-            return
+        self._metrics.observe_batch(lengths)
+        outcomes = self._outcomes(batch)
         seconds = time.monotonic() - started
-        self._rate.observe(len(batch), seconds)
-        self._metrics.forward_seconds.observe(seconds)
-        served = [_resolve(ticket, answer, predictor) for ticket, answer in zip(batch, answers, strict=True)]
-        self.failures_in_a_row = 0 if any(served) else self.failures_in_a_row + 1
+        if any(isinstance(outcome, Served) for outcome in outcomes):
+            self.failures_in_a_row = self._crashes = 0
+            self._rate.observe(len(batch), sum(lengths), seconds)
+            self._metrics.forward_seconds.observe(seconds)
+        else:
+            self.failures_in_a_row += 1
+        self._hand_over(batch, outcomes)
 
-    def _fail(self, batch: list[Ticket], error: Exception) -> None:
-        # The message of the error may quote the question, so only its type is written down.
-        self.failures_in_a_row += 1
-        logger.error("forward failed", extra={"error": type(error).__name__, "questions": len(batch)})
-        for ticket in batch:
-            ticket.future.set_exception(ForwardFailedError(f"a batch of {len(batch)} questions failed"))
+    def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
+        """The answers of a batch; one that does not fit in memory is tried again in halves."""
+        try:
+            return _forward(batch)
+        except Exception as error:
+            # The message of the error may quote the question, so only its type is written down.
+            logger.error("forward failed", extra={"error": type(error).__name__, "questions": len(batch)})
+            if len(batch) == 1 or not is_out_of_memory(error):
+                return [ForwardFailedError(f"a batch of {len(batch)} questions failed")] * len(batch)
+        # Only here is the error gone, and with it the tensors that its frames held.
+        middle = len(batch) // 2
+        return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
+
+    def _hand_over(self, tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:
+        self._in_loop(_settle, tickets, outcomes)
+
+    def _in_loop(self, call: Callable[..., None], *arguments: Any) -> None:
+        if self._loop is None:
+            raise RuntimeError("the worker was not started")
+        self._loop.call_soon_threadsafe(call, *arguments)
 
 
-def _forward(predictor: Predictor[Any], batch: list[Ticket]) -> Sequence[Answer]:
-    answers = predictor.answer([ticket.encoded for ticket in batch])
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a smaller batch may get through; PyTorch has no class of its own for it on the CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+def _forward(batch: list[Ticket]) -> list[Served | Exception]:
+    """One forward through the one adapter of the batch."""
+    adapter = batch[0].adapter
+    answers = adapter.predictor.answer([ticket.encoded for ticket in batch])
     if len(answers) != len(batch):
         raise UnusableAnswerError(f"{len(answers)} answers to {len(batch)} questions")
-    return answers
+    return [_checked(ticket, answer, adapter) for ticket, answer in zip(batch, answers, strict=True)]
 
 
-def _resolve(ticket: Ticket, answer: Answer, predictor: Predictor[Any]) -> bool:
-    """Hand the answer over; false where it must not be served."""
+def _checked(ticket: Ticket, answer: Answer, adapter: LoadedAdapter) -> Served | Exception:
+    """The answer with the manifest of the adapter that gave it, or why it must not be served."""
     try:
         check_answer(answer, ticket.options)
     except UnusableAnswerError as error:
         logger.error("answer refused", extra={"error": str(error)})
-        ticket.future.set_exception(ForwardFailedError("the answer is not a probability distribution"))
-        return False
-    ticket.future.set_result(Served(answer, predictor.manifest))
-    return True
+        return ForwardFailedError("the answer is not a probability distribution")
+    return Served(answer, adapter.manifest)
+
+
+def _settle(tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:
+    for ticket, outcome in zip(tickets, outcomes, strict=True):
+        ticket.order.settle(ticket.index, outcome)
+
+
+def _end_job(job: Job, outcome: object) -> None:
+    if job.result.done():  # nobody waits for it any more
+        return
+    if isinstance(outcome, Exception):
+        job.result.set_exception(outcome)
+    else:
+        job.result.set_result(outcome)

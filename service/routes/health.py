@@ -12,6 +12,7 @@ from service.schemas import Live, Ready
 _REASONS = {
     State.LOADING: (NOT_READY, "the model is being loaded"),
     State.UNLOADABLE: (NOT_READY, "the model could not be loaded"),
+    State.DEAD: (NOT_READY, "the model's thread has ended"),
     State.FAILING: (NOT_READY, "the last forwards failed"),
     State.LEAVING: (DRAINING, "the replica is about to shut down"),
     State.DRAINING: (DRAINING, "the replica is shutting down"),
@@ -33,4 +34,4 @@ async def ready(context: ContextOf) -> Ready:
     if state is not State.READY:
         kind, detail = _REASONS[state]
         raise ProblemError(kind, detail, headers={"Retry-After": "1"})
-    return Ready(model=context.engine.require_predictor().manifest.reference)
+    return Ready(model=context.engine.default_manifest.reference)

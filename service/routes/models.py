@@ -1,48 +1,144 @@
-"""GET /models: what is registered, how it scored, and what this replica does with it."""
+"""/models: what is registered, how it scored, what this replica does with it, and changes of that."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
+from starlette.concurrency import run_in_threadpool
 
-from model_store.storage.errors import InvalidReferenceError, UnknownAdapterError
-from model_store.storage.registry import RegistryEntry
+from model_store.storage.entries import DamagedEntry, RegistryEntry
+from model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
 from service.context import Context, ContextOf
 from service.engine.engine import State
-from service.errors import FORBIDDEN, INTERNAL, INVALID_FIELD, UNAUTHORIZED, UNKNOWN_MODEL, ProblemError, declare
-from service.schemas import REFERENCE_PATTERN, ModelCard, ModelList
-from service.security import Scope, require
-
-router = APIRouter(
-    tags=["models"],
-    dependencies=[Depends(require(Scope.PREDICT))],
-    responses=declare(UNAUTHORIZED, FORBIDDEN),
+from service.errors import (
+    DEFAULT_MODEL,
+    DRAINING,
+    FORBIDDEN,
+    INTERNAL,
+    INVALID_FIELD,
+    MALFORMED_JSON,
+    MODEL_UNLOADABLE,
+    NOT_JSON,
+    NOT_READY,
+    STORE_READ_ONLY,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNKNOWN_MODEL,
+    WRONG_BASE,
+    ProblemError,
+    damage,
+    declare,
+    explain,
 )
+from service.schemas import (
+    NAME_PATTERN,
+    REFERENCE_PATTERN,
+    DamagedModel,
+    ModelCard,
+    ModelList,
+    Promotion,
+)
+from service.security import Scope, require
+from service.strict_json import StrictJsonRoute
+
+_UNLOADABLE = (MODEL_UNLOADABLE, WRONG_BASE)
+_CHANGE = (UNKNOWN_MODEL, INVALID_FIELD, INTERNAL, NOT_READY, DRAINING)
+
+Reference = Annotated[
+    str, Path(pattern=REFERENCE_PATTERN, description="name (its production version), name@version or name@alias")
+]
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="a registered name")]
+
+_KEYED = declare(UNAUTHORIZED, FORBIDDEN)
+_ADMIN = [Depends(require(Scope.ADMIN))]
+
+router = APIRouter(tags=["models"])
+reads = APIRouter(tags=["models"], dependencies=[Depends(require(Scope.PREDICT))], responses=_KEYED)
+changes = APIRouter(tags=["models"], dependencies=_ADMIN, responses=_KEYED)
+promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 
 
-# Plain functions: FastAPI runs them in a thread, and the model store is read from disk.
-@router.get("/models", responses=declare(INTERNAL))
-def list_models(context: ContextOf) -> ModelList:
-    """Every registered version."""
-    return ModelList(models=[_card(context, entry) for entry in context.adapters.list()])
+@reads.get("/models", responses=declare(INTERNAL))
+async def list_models(context: ContextOf) -> ModelList:
+    """Every registered version; those whose record is damaged apart from the others."""
+    entries = await run_in_threadpool(context.adapters.survey)
+    return ModelList(
+        models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
+        damaged=[_damaged(entry) for entry in entries if isinstance(entry, DamagedEntry)],
+    )
 
 
-@router.get("/models/{name}", responses=declare(UNKNOWN_MODEL, INVALID_FIELD, INTERNAL))
-def show_model(
-    context: ContextOf,
-    name: Annotated[str, Path(pattern=REFERENCE_PATTERN, description="name (its production version) or name@version")],
-) -> ModelCard:
+@reads.get("/models/{name}", responses=declare(UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL))
+async def show_model(context: ContextOf, name: Reference) -> ModelCard:
     """One registered version."""
     try:
-        version = context.adapters.resolve(name)
+        return _card(context, await run_in_threadpool(context.adapters.entry, name))
     except (InvalidReferenceError, UnknownAdapterError) as error:
         raise ProblemError(UNKNOWN_MODEL, f"no adapter {name} is registered") from error
-    (entry,) = (entry for entry in context.adapters.list() if (entry.name, entry.version) == version)
-    return _card(context, entry)
+    except FileError as error:
+        raise ProblemError(MODEL_UNLOADABLE, f"{name}: {damage(error)}") from error
+
+
+@changes.post("/models/{name}/load", responses=declare(*_CHANGE, *_UNLOADABLE))
+async def load_model(context: ContextOf, name: Reference) -> ModelCard:
+    """Bring a registered version into memory and warm it up; what answers now goes on answering.
+
+    If it cannot be loaded, nothing changes.
+    """
+    try:
+        context.engine.check_room(0)
+        adapter = await context.engine.swaps.obtain(name)
+    except Exception as error:
+        raise explain(error) from error
+    return await show_model(context, adapter.manifest.reference)
+
+
+@changes.post("/models/{name}/unload", responses=declare(*_CHANGE, MODEL_UNLOADABLE, DEFAULT_MODEL))
+async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
+    """Free a version's memory as soon as its last question is answered; a request that names it loads it again."""
+    try:
+        context.engine.check_room(0)
+        reference = await context.engine.swaps.unload(name)
+    except Exception as error:
+        raise explain(error) from error
+    return await show_model(context, reference)
+
+
+@promotions.post(
+    "/models/{name}/promote",
+    responses=declare(MALFORMED_JSON, TOO_LARGE, NOT_JSON, *_CHANGE, *_UNLOADABLE, STORE_READ_ONLY),
+)
+async def promote_model(context: ContextOf, name: Name, body: Promotion) -> ModelCard:
+    """Let an alias mean another version, here once that is warm, on other replicas as they see it in the store.
+
+    Questions that were admitted before are still answered by the version before. If the version cannot be loaded, the
+    alias keeps its meaning.
+    """
+    try:
+        context.engine.check_room(0)
+        await context.engine.swaps.promote(name, body.version, body.alias)
+    except Exception as error:
+        raise explain(error) from error
+    return await show_model(context, f"{name}@{body.version}")
+
+
+router.include_router(reads)
+router.include_router(changes)
+router.include_router(promotions)
 
 
 def _card(context: Context, entry: RegistryEntry) -> ModelCard:
-    loaded = entry.manifest.reference in context.served_references
-    ready = loaded and context.engine.state is State.READY
-    return ModelCard.from_manifest(entry.manifest, list(entry.aliases), loaded=loaded, ready=ready)
+    engine, reference = context.engine, entry.manifest.reference
+    loaded = engine.is_loaded(reference)
+    return ModelCard.from_manifest(
+        entry.manifest,
+        list(entry.aliases),
+        loaded=loaded,
+        ready=loaded and engine.state is State.READY,
+        default=engine.is_default(reference),
+    )
+
+
+def _damaged(entry: DamagedEntry) -> DamagedModel:
+    return DamagedModel(name=entry.name, version=entry.version, aliases=list(entry.aliases), error=damage(entry.error))

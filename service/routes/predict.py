@@ -14,17 +14,18 @@ from pydantic import ValidationError
 from model_store.decisions import decide
 from model_store.questions import LABELS, Question
 from service.context import Context, ContextOf
-from service.engine.failures import DrainingError, NotReadyError, QueueFullError
-from service.engine.predictor import Served
+from service.engine.failures import DrainingError, NotReadyError, QueueFullError, RequestTooLargeError
+from service.engine.predictor import Ask, Served
 from service.errors import (
     CLIENT_GONE,
+    DEADLINE_PASSED,
     DRAINING,
     FORBIDDEN,
     FORWARD_FAILED,
     INTERNAL,
     INVALID_FIELD,
     MALFORMED_JSON,
-    MODEL_NOT_LOADED,
+    MODEL_UNLOADABLE,
     NOT_JSON,
     NOT_READY,
     QUESTION_TOO_LONG,
@@ -33,6 +34,7 @@ from service.errors import (
     TOO_LARGE,
     UNAUTHORIZED,
     UNKNOWN_MODEL,
+    WRONG_BASE,
     ProblemError,
     declare,
     explain,
@@ -56,14 +58,25 @@ from service.strict_json import StrictJsonRoute
 T = TypeVar("T")
 
 _REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)
-_UNANSWERED = (UNKNOWN_MODEL, MODEL_NOT_LOADED, QUESTION_TOO_LONG, FORWARD_FAILED)
+_UNANSWERED = (
+    UNKNOWN_MODEL,
+    MODEL_UNLOADABLE,
+    WRONG_BASE,
+    QUESTION_TOO_LONG,
+    FORWARD_FAILED,
+    DEADLINE_PASSED,
+)
 _REJECTIONS = {
     QUEUE_FULL: "queue_full",
     RATE_LIMITED: "rate_limited",
+    TOO_LARGE: "too_large",
     NOT_READY: "not_ready",
     DRAINING: "draining",
     CLIENT_GONE: "client_gone",
+    QUESTION_TOO_LONG: "question_too_long",
+    DEADLINE_PASSED: "deadline_passed",
 }
+_CHARACTERS_IN_THE_LOOP = 2000  # checked faster than another thread gets its turn
 
 router = APIRouter(
     route_class=StrictJsonRoute,
@@ -75,10 +88,10 @@ router = APIRouter(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A request that can be put to the engine, and its validated question."""
+    """A request that can be put to the engine, as its client sent it and as the engine takes it."""
 
     body: PredictRequest
-    question: Question
+    ask: Ask
 
 
 @router.post("/predict", responses=declare(*_REFUSED, *_UNANSWERED))
@@ -118,11 +131,18 @@ async def answer_items(
     """
     try:
         charge(request, len(items))
-        context.engine.require_predictor()
-        prepared = await asyncio.to_thread(_prepare, context, items)
-        questions = [item.question for item in prepared if isinstance(item, _Asked)]
-        served = iter(await _unless_gone(request, context.engine.submit(questions)))
-    except (RateLimitedError, NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
+        context.engine.check_room(len(items))
+        prepared = await _prepare(items)
+        asks = [item.ask for item in prepared if isinstance(item, _Asked)]
+        served = iter(await _unless_gone(request, context.engine.submit(asks)))
+    except (
+        RateLimitedError,
+        NotReadyError,
+        DrainingError,
+        QueueFullError,
+        RequestTooLargeError,
+        ProblemError,
+    ) as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
@@ -139,15 +159,25 @@ def _read_item(item: object) -> PredictRequest | ProblemError:
         return invalid_fields(field_errors(error.errors(include_url=False)))
 
 
-def _prepare(context: Context, items: Sequence[PredictRequest | ProblemError]) -> list[_Asked | ProblemError]:
-    """Check what needs a look at every character or at the model store, off the event loop."""
-    return [item if isinstance(item, ProblemError) else _ask(context, item) for item in items]
+async def _prepare(items: Sequence[PredictRequest | ProblemError]) -> list[_Asked | ProblemError]:
+    """Check what needs a look at every character, in a thread where there are many."""
+    characters = sum(_characters(item) for item in items if isinstance(item, PredictRequest))
+    if characters <= _CHARACTERS_IN_THE_LOOP:
+        return _ask_all(items)
+    return await asyncio.to_thread(_ask_all, items)
 
 
-def _ask(context: Context, body: PredictRequest) -> _Asked | ProblemError:
+def _characters(body: PredictRequest) -> int:
+    return len(body.question) + len(body.context or "") + sum(map(len, body.options))
+
+
+def _ask_all(items: Sequence[PredictRequest | ProblemError]) -> list[_Asked | ProblemError]:
+    return [item if isinstance(item, ProblemError) else _ask(item) for item in items]
+
+
+def _ask(body: PredictRequest) -> _Asked | ProblemError:
     try:
-        context.check_model(body.model)
-        return _Asked(body, Question("", body.question, tuple(body.options), body.context))
+        return _Asked(body, Ask(Question("", body.question, tuple(body.options), body.context), body.model))
     except Exception as error:
         return explain(error)
 
@@ -179,8 +209,8 @@ async def _wait_for_disconnect(request: Request) -> None:
 def _respond(context: Context, asked: _Asked, outcome: Served | Exception) -> PredictResponse | ProblemError:
     if isinstance(outcome, Exception):
         problem = explain(outcome)
-        if problem.kind is QUESTION_TOO_LONG:
-            context.metrics.rejected.labels("question_too_long").inc()
+        if problem.kind in _REJECTIONS:
+            context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc()
         return problem
     answer, manifest = outcome.answer, outcome.manifest
     decision = decide(answer.probabilities, manifest.decisions, asked.body.abstain_below, asked.body.coverage)
@@ -189,7 +219,7 @@ def _respond(context: Context, asked: _Asked, outcome: Served | Exception) -> Pr
         prediction_id=context.prediction_ids.new(),
         model=manifest.reference,
         method=manifest.method,
-        option=Option(index=answer.option, label=LABELS[answer.option], text=asked.question.options[answer.option]),
+        option=Option(index=answer.option, label=LABELS[answer.option], text=asked.ask.question.options[answer.option]),
         confidence=answer.confidence,
         probabilities=[
             LabelProbability(label=label, probability=probability)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
 from model_store.storage.manifest import Manifest
-from model_store.uncertainty.calibration_error import BINS, confidence_bin
+from model_store.uncertainty.calibration_error import BINS, bin_of
 from service.engine.predictor import Answer
 
-REJECTIONS = ("queue_full", "rate_limited", "not_ready", "draining", "question_too_long", "client_gone")
+REJECTIONS = (
+    "queue_full",
+    "rate_limited",
+    "too_large",
+    "not_ready",
+    "draining",
+    "question_too_long",
+    "client_gone",
+    "deadline_passed",
+)
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -35,6 +43,10 @@ class Metrics:
         for index in range(BINS):
             self.predictions_by_confidence.labels(*labels, _bin_label(index))
             self.predictions_by_feu.labels(*labels, _bin_label(index))
+
+    def retire_model(self, manifest: Manifest) -> None:
+        """Show that the adapter is not loaded any more; its counters stay, since they may only grow."""
+        self.model_loaded.labels(manifest.name, str(manifest.version)).set(0)
 
     def observe_batch(self, lengths: Sequence[int]) -> None:
         """Count a batch of rows with these tokens, each padded to the longest."""
@@ -126,4 +138,4 @@ def _bin_label(index: int) -> str:
 
 def _bin_of(share: float) -> str:
     # FEU is a sum of fp32 masses and may lie a rounding error above 1.
-    return _bin_label(int(confidence_bin(torch.tensor(min(share, 1.0), dtype=torch.float64))))
+    return _bin_label(bin_of(min(share, 1.0)))

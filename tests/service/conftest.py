@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ from model_store.storage.registry import Registry
 from service.app import create_app
 from service.clocks import Clocks
 from service.context import Context
-from service.engine.predictor import Predictor
+from service.engine.predictor import Host
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.fake_predictor import FakePredictor
+from tests.service.engines import Run, running
+from tests.service.fake_predictor import FakeHost, FakePredictor
 
 _ANYWHERE = Interval(low=0.0, high=1.0)
 SCORES = Scores(
@@ -135,6 +137,18 @@ def predictor(adapters: Registry) -> FakePredictor:
 
 
 @pytest.fixture
+def host(predictor: FakePredictor) -> FakeHost:
+    """A base model on which `predictor` is what toy@1 becomes."""
+    return FakeHost(predictor)
+
+
+@pytest.fixture
+def run(host: FakeHost, adapters: Registry) -> Run:
+    """Run an engine on `host`: run(default=..., poll=..., **limits)."""
+    return partial(running, host, adapters)
+
+
+@pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
 
@@ -169,12 +183,12 @@ Start = Callable[..., AbstractAsyncContextManager[Replica]]
 
 
 @pytest.fixture
-def start(adapters: Registry, predictor: FakePredictor) -> Start:
-    """Start a replica: start(load=..., wait=..., clocks=..., tracer_provider=..., **settings)."""
+def start(adapters: Registry, predictor: FakePredictor, host: FakeHost) -> Start:
+    """Start a replica: start(load=..., wait=..., clocks=..., tracer_provider=..., **settings); the default is toy."""
 
     @asynccontextmanager
     async def run(
-        load: Callable[[], Predictor[Any]] = lambda: predictor,
+        load: Callable[[], Host] = host.load,
         wait: bool = True,
         clocks: Clocks | None = None,
         tracer_provider: TracerProvider | None = None,
@@ -183,7 +197,13 @@ def start(adapters: Registry, predictor: FakePredictor) -> Start:
         registry = CollectorRegistry()
         ids = TimeOrderedIds(time.time, secrets.randbits)
         app = create_app(
-            load, adapters, Settings(**settings), registry, ids, clocks=clocks, tracer_provider=tracer_provider
+            load,
+            adapters,
+            Settings(**{"default_model": "toy", **settings}),
+            registry,
+            ids,
+            clocks=clocks,
+            tracer_provider=tracer_provider,
         )
         transport = httpx.ASGITransport(app)
         client = httpx.AsyncClient(transport=transport, base_url="http://service", timeout=20)
@@ -195,5 +215,6 @@ def start(adapters: Registry, predictor: FakePredictor) -> Start:
                 yield replica
             finally:
                 predictor.forward_may_start.set()
+                host.adding_may_end.set()
 
     return run

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from model_store.questions import Question
 from model_store.scoring.encoding import QuestionTooLongError
+from model_store.storage.checkpoint import StoredAdapter
 from model_store.storage.manifest import Manifest
 
 TOKEN_LIMIT = 64
@@ -37,11 +38,10 @@ class FakeEncoded:
     length: int
 
 
-def answer_to(question: Question) -> FakeAnswer:
-    """The answer that depends on every character of the question and on nothing else."""
-    weights = [
-        1 + zlib.crc32(f"{question.context}|{question.text}|{option}".encode()) % 97 for option in question.options
-    ]
+def answer_to(question: Question, version: int = 1) -> FakeAnswer:
+    """The answer that depends on every character of the question, on the version, and on nothing else."""
+    seed = f"{version}|{question.context}|{question.text}|"
+    weights = [1 + zlib.crc32(f"{seed}{option}".encode()) % 97 for option in question.options]
     probabilities = tuple(weight / sum(weights) for weight in weights)
     option = max(range(len(weights)), key=probabilities.__getitem__)
     total = -sum(p * math.log(p) for p in probabilities)
@@ -60,6 +60,7 @@ class FakePredictor:
     def __init__(self, manifest: Manifest, token_limit: int = TOKEN_LIMIT, seconds: float = 0.0) -> None:
         self.manifest = manifest
         self.token_limit = token_limit
+        self.memory_bytes = 8  # as the tensors that the tests' store holds
         self.seconds = seconds
         self.batches: list[list[Question]] = []
         self.forward_may_start = threading.Event()
@@ -87,8 +88,48 @@ class FakePredictor:
         if self.failures_to_come:
             self.failures_to_come -= 1
             raise RuntimeError(f"out of memory on {encoded[0].question.text}")
-        return [replace(answer_to(item.question), **self.spoil) for item in encoded]
+        return [replace(answer_to(item.question, self.manifest.version), **self.spoil) for item in encoded]
 
     def served_texts(self) -> list[list[str]]:
         """The texts of every forward, without the warm-up's."""
         return [[question.text for question in batch] for batch in self.batches if batch[0].id != "warm-up"]
+
+
+class FakeHost:
+    """Implements `service.engine.predictor.Host`: each version answers with a predictor that was given, or a new one.
+
+    `adding_may_end` blocks every load while it is cleared; `refused` holds what adding a version raises.
+    """
+
+    def __init__(self, *predictors: FakePredictor) -> None:
+        self.given = {predictor.manifest.reference: predictor for predictor in predictors}
+        self.present: dict[str, FakePredictor] = {}
+        self.added: list[str] = []
+        self.removed: list[str] = []
+        self.refused: dict[str, Exception] = {}
+        self.adding_may_end = threading.Event()
+        self.adding_may_end.set()
+        self.threads: set[str] = set()
+
+    def load(self) -> FakeHost:
+        """The base model as it is when just loaded."""
+        self.present.clear()
+        return self
+
+    def add(self, stored: StoredAdapter) -> FakePredictor:
+        reference = stored.manifest.reference
+        self.threads.add(threading.current_thread().name)
+        self.added.append(reference)
+        if not self.adding_may_end.wait(20):
+            raise TimeoutError("the test never let the load end")
+        if reference in self.refused:
+            raise self.refused[reference]
+        if reference in self.present:
+            raise ValueError(f"{reference} is there already")
+        self.present[reference] = self.given.get(reference) or FakePredictor(stored.manifest)
+        return self.present[reference]
+
+    def remove(self, predictor: FakePredictor) -> None:
+        self.threads.add(threading.current_thread().name)
+        del self.present[predictor.manifest.reference]
+        self.removed.append(predictor.manifest.reference)

@@ -2,16 +2,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from model_store.questions import Question
 from model_store.scoring.encoding import QuestionTooLongError
-from service.engine.engine import Engine, State
+from model_store.storage.registry import Registry
+from service.engine.engine import State
 from service.engine.failures import (
     BudgetTooSmallError,
     DrainingError,
@@ -19,66 +16,26 @@ from service.engine.failures import (
     NotReadyError,
     QueueFullError,
 )
-from service.engine.predictor import Served
-from service.telemetry.metrics import Metrics
-from tests.service.fake_predictor import TOKEN_LIMIT, FakePredictor, answer_to, words_of
+from service.engine.predictor import Ask, Served
+from tests.service.engines import Run, hold_forward, make_engine, question, sample, started, until
+from tests.service.fake_predictor import TOKEN_LIMIT, FakeHost, FakePredictor, answer_to, words_of
 
 pytestmark = pytest.mark.anyio
 
 
-def question(index: int, words: int = 3) -> Question:
-    return Question("", " ".join([f"q{index}"] * (words - 2)), ("a", "b"))
-
-
-@asynccontextmanager
-async def running(predictor: FakePredictor, slots: int = 100, budget: int = TOKEN_LIMIT) -> AsyncIterator[Engine]:
-    engine = Engine(lambda: predictor, slots, budget, Metrics(CollectorRegistry()))
-    engine.start()
-    try:
-        await engine.loaded()
-        yield engine
-    finally:
-        predictor.forward_may_start.set()
-        await engine.close()
-
-
-def started(engine: Engine, *questions: Question) -> asyncio.Task[list[Served | Exception]]:
-    return asyncio.create_task(engine.submit(questions))
-
-
-async def until(condition: Any) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        await asyncio.sleep(0.002)
-    raise TimeoutError("never became true")
-
-
-async def hold_forward(engine: Engine, predictor: FakePredictor) -> asyncio.Task[list[Served | Exception]]:
-    """Occupy the worker with one question until `forward_may_start` is set."""
-    predictor.forward_may_start.clear()
-    first = started(engine, question(0))
-    await until(predictor.served_texts)
-    return first
-
-
-def depth(engine: Engine) -> float | None:
-    return engine._metrics.registry.get_sample_value("uq4ct_queue_depth")
-
-
-async def test_a_hundred_callers_get_their_own_answers(predictor: FakePredictor) -> None:
+async def test_a_hundred_callers_get_their_own_answers(run: Run, predictor: FakePredictor) -> None:
     asked = [question(index, 3 + index % 20) for index in range(100)]
-    async with running(predictor) as engine:
+    async with run() as engine:
         answers = await asyncio.gather(*(engine.submit([one]) for one in asked))
-    assert answers == [[Served(answer_to(one), predictor.manifest)] for one in asked]
+    assert answers == [[Served(answer_to(one.question), predictor.manifest)] for one in asked]
     assert predictor.threads == {"model-worker"}
 
 
-async def test_what_waits_goes_together_and_within_the_budget(predictor: FakePredictor) -> None:
-    async with running(predictor) as engine:
+async def test_what_waits_goes_together_and_within_the_budget(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(index, 3 + index % 9)) for index in range(1, 40)]
-        await until(lambda: depth(engine) == 39)
+        await until(lambda: sample(engine, "queue_depth") == 39)
         predictor.forward_may_start.set()
         await asyncio.gather(first, *others)
     batches = [[words_of(one) for one in batch] for batch in predictor.batches[3:]]
@@ -87,16 +44,16 @@ async def test_what_waits_goes_together_and_within_the_budget(predictor: FakePre
     assert len(batches) < 10  # 39 questions of 3..11 tokens are at least 5 batches of 64 tokens, one by one 39
 
 
-async def test_a_lone_question_waits_for_no_company(predictor: FakePredictor) -> None:
-    async with running(predictor) as engine:
+async def test_a_lone_question_waits_for_no_company(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
         await asyncio.wait_for(engine.submit([question(1)]), 2)
     assert predictor.served_texts() == [["q1"]]
 
 
-async def test_a_question_is_too_long_for_itself_alone(predictor: FakePredictor) -> None:
-    async with running(predictor) as engine:
+async def test_a_question_is_too_long_for_itself_alone(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
         short, long, broken = await engine.submit(
-            [question(1), question(2, TOKEN_LIMIT + 1), Question("", "break the tokenizer", ("a", "b"))]
+            [question(1), question(2, TOKEN_LIMIT + 1), Ask(Question("", "break the tokenizer", ("a", "b")))]
         )
     assert isinstance(short, Served)
     assert isinstance(long, QuestionTooLongError)
@@ -104,19 +61,21 @@ async def test_a_question_is_too_long_for_itself_alone(predictor: FakePredictor)
     assert isinstance(broken, KeyError)
 
 
-async def test_a_question_as_long_as_the_budget_is_answered_among_short_ones(predictor: FakePredictor) -> None:
-    async with running(predictor) as engine:
+async def test_a_question_as_long_as_the_budget_is_answered_among_short_ones(
+    run: Run, predictor: FakePredictor
+) -> None:
+    async with run() as engine:
         answers = await engine.submit([question(0), question(1, TOKEN_LIMIT), *(question(n) for n in range(2, 30))])
     assert all(isinstance(answer, Served) for answer in answers)
 
 
-async def test_slots_are_all_or_nothing_and_come_back(predictor: FakePredictor) -> None:
-    async with running(predictor, slots=3) as engine:
+async def test_slots_are_all_or_nothing_and_come_back(run: Run, predictor: FakePredictor) -> None:
+    async with run(questions=3) as engine:
         first = await hold_forward(engine, predictor)
         with pytest.raises(QueueFullError):
             await engine.submit([question(1), question(2), question(3)])
         pair = started(engine, question(1), question(2))
-        await until(lambda: depth(engine) == 2)
+        await until(lambda: sample(engine, "queue_depth") == 2)
         with pytest.raises(QueueFullError) as refused:
             await engine.submit([question(3)])
         assert 1 <= refused.value.retry_after <= 60
@@ -125,29 +84,29 @@ async def test_slots_are_all_or_nothing_and_come_back(predictor: FakePredictor) 
         assert len(await engine.submit([question(3), question(4), question(5)])) == 3
 
 
-async def test_cancelled_questions_cost_no_forward_and_no_slot(predictor: FakePredictor) -> None:
-    async with running(predictor, slots=3) as engine:
+async def test_cancelled_questions_cost_no_forward_and_no_slot(run: Run, predictor: FakePredictor) -> None:
+    async with run(questions=3) as engine:
         first = await hold_forward(engine, predictor)
         gone = started(engine, question(1), question(2))
-        await until(lambda: depth(engine) == 2)
+        await until(lambda: sample(engine, "queue_depth") == 2)
         gone.cancel()
-        await until(lambda: gone.done() and depth(engine) == 0)
+        await until(lambda: gone.done() and sample(engine, "queue_depth") == 0)
         last = started(engine, question(3), question(4))
         predictor.forward_may_start.set()
         await asyncio.gather(first, last)
     assert sorted(text for batch in predictor.served_texts() for text in batch) == ["q0", "q3", "q4"]
 
 
-async def test_a_failed_forward_fails_its_batch_and_nothing_else(predictor: FakePredictor) -> None:
-    async with running(predictor) as engine:
+async def test_a_failed_forward_fails_its_batch_and_nothing_else(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
         predictor.failures_to_come = 1
         assert [type(answer) for answer in await engine.submit([question(1)])] == [ForwardFailedError]
         assert engine.state is State.READY
         assert [type(answer) for answer in await engine.submit([question(1)])] == [Served]
 
 
-async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(predictor: FakePredictor) -> None:
-    async with running(predictor) as engine:
+async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
         predictor.failures_to_come = 3
         for _ in range(3):
             await engine.submit([question(1)])
@@ -169,8 +128,10 @@ async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(predicto
         {"epistemic": -0.1},
     ],
 )
-async def test_numbers_that_are_no_answer_never_leave(predictor: FakePredictor, spoilt: dict[str, float]) -> None:
-    async with running(predictor) as engine:
+async def test_numbers_that_are_no_answer_never_leave(
+    run: Run, predictor: FakePredictor, spoilt: dict[str, float]
+) -> None:
+    async with run() as engine:
         predictor.spoil = spoilt
         (answer,) = await engine.submit([question(1)])
         assert isinstance(answer, ForwardFailedError)
@@ -178,17 +139,19 @@ async def test_numbers_that_are_no_answer_never_leave(predictor: FakePredictor, 
         assert isinstance((await engine.submit([question(1)]))[0], Served)
 
 
-async def test_a_budget_below_the_token_limit_is_named(predictor: FakePredictor) -> None:
+async def test_a_budget_below_the_token_limit_is_named(run: Run, predictor: FakePredictor) -> None:
     with pytest.raises(BudgetTooSmallError, match=r"MAX_BATCH_TOKENS 63 is below the 64 tokens .* toy@1"):
-        async with running(predictor, budget=TOKEN_LIMIT - 1):
+        async with run(batch_tokens=TOKEN_LIMIT - 1):
             pass
 
 
-async def test_nothing_is_taken_before_loading_or_while_draining(predictor: FakePredictor) -> None:
-    engine = Engine(lambda: predictor, 10, TOKEN_LIMIT, Metrics(CollectorRegistry()))
+async def test_nothing_is_taken_before_loading_or_while_draining(
+    run: Run, predictor: FakePredictor, host: FakeHost, adapters: Registry
+) -> None:
+    engine = make_engine(host.load, adapters)
     with pytest.raises(NotReadyError, match="loading"):
         await engine.submit([question(1)])
-    async with running(predictor) as engine:
+    async with run() as engine:
         first = await hold_forward(engine, predictor)
         draining = asyncio.create_task(engine.drain())
         await asyncio.sleep(0)

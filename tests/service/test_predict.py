@@ -72,14 +72,25 @@ async def test_the_loaded_model_goes_by_several_names(start: Start, model: str |
         assert (await replica.ask(model=model)).json()["model"] == "toy@1"
 
 
-async def test_a_version_that_is_not_production_does_not_take_the_name(start: Start, adapters: object) -> None:
-    from model_store.storage.registry import Registry
+@pytest.mark.parametrize(
+    ("model", "answering"),
+    [("toy@2", "toy@2"), ("toy@staging", "toy@2"), ("other", "other@1"), ("other@1", "other@1"), ("toy", "toy@1")],
+)
+async def test_another_model_is_loaded_when_it_is_asked(start: Start, model: str, answering: str) -> None:
+    question = Question("", "Which one?", ("this", "that"))
+    async with start() as replica:
+        answer = (await replica.ask(model=model)).json()
+        assert (await replica.ask()).json()["model"] == "toy@1"
+    assert answer["model"] == answering
+    assert answer["confidence"] == answer_to(question, int(answering[-1])).confidence
 
-    assert isinstance(adapters, Registry)
-    async with start(load=lambda: FakePredictor(adapters.manifest("toy@2"))) as replica:
+
+@pytest.mark.parametrize("default", ["toy@2", "toy@staging"])
+async def test_a_version_that_is_not_production_does_not_take_the_name(start: Start, default: str) -> None:
+    async with start(default_model=default) as replica:
         assert (await replica.ask()).json()["model"] == "toy@2"
-        assert (await replica.ask(model="toy@2")).status_code == 200
-        assert (await replica.ask(model="toy")).json()["type"] == "urn:uq4ct:problem:model-not-loaded"
+        assert (await replica.ask(model="toy")).json()["model"] == "toy@1"
+        assert (await replica.ask()).json()["model"] == "toy@2"
 
 
 async def test_prediction_ids_are_in_the_order_of_time(start: Start) -> None:

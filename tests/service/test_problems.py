@@ -70,8 +70,8 @@ async def test_404_and_405_from_the_router(start: Start) -> None:
         ("nobody", "unknown-model"),
         ("toy@9", "unknown-model"),
         ("toy@_", "unknown-model"),
-        ("other", "model-not-loaded"),
-        ("toy@2", "model-not-loaded"),
+        ("toy@01", "unknown-model"),
+        ("toy@nothing", "unknown-model"),
     ],
 )
 async def test_404_model(start: Start, model: str, slug: str) -> None:
@@ -180,7 +180,7 @@ async def test_429_when_the_queue_is_full(start: Start, predictor: FakePredictor
     async with start(max_concurrent_requests=2, max_client_batch_size=2) as replica:
         predictor.forward_may_start.clear()
         admitted = [asyncio.create_task(replica.ask(f"q{n}")) for n in range(2)]
-        await replica.settle(lambda: replica.context.engine._admission._taken == 2)
+        await replica.settle(lambda: replica.context.engine._admission._questions == 2)
         response = await replica.ask("one too many")
         assert problem(response, 429, "queue-full")["limit"] == 2
         assert 1 <= int(response.headers["retry-after"]) <= 60

@@ -111,7 +111,7 @@ async def test_the_server_ends_with_the_error_of_loading(adapters: Registry) -> 
     def load() -> FakePredictor:
         raise OSError("no such weights")
 
-    settings = Settings(port=free_port())
+    settings = Settings(port=free_port(), default_model="toy")
     app = create_app(load, adapters, settings, CollectorRegistry(), TimeOrderedIds(time.time, secrets.randbits))
     with pytest.raises(OSError, match="no such weights"):
         await asyncio.wait_for(serve(app, settings), 10)

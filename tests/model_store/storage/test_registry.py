@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from model_store.storage.checkpoint import write_checkpoint
+from model_store.storage.entries import DamagedEntry, RegistryEntry
 from model_store.storage.errors import (
     AliasedVersionError,
     CorruptFileError,
@@ -391,6 +392,26 @@ def test_a_damaged_manifest_does_not_vanish_from_the_list(registry: Registry, pu
         registry.list()
     manifest.unlink()
     with pytest.raises(MissingFileError, match=r"manifest\.json"):
+        registry.list()
+
+
+def test_a_survey_shows_what_is_damaged_among_the_good(registry: Registry, publish: Publish) -> None:
+    for name in ("facts", "facts", "facts", "quiz"):
+        publish(name)
+    (registry.root / "facts" / "2" / "manifest.json").write_text("{}")
+    (registry.root / "facts" / "3" / "manifest.json").unlink()
+    (registry.root / "quiz" / "aliases.json").write_text("[")
+    survey = registry.survey()
+    assert [(entry.name, entry.version) for entry in survey] == [("facts", 1), ("facts", 2), ("facts", 3), ("quiz", 1)]
+    good, changed, missing, unnamed = survey
+    assert isinstance(good, RegistryEntry)
+    assert good == registry.entry("facts")
+    for entry, error in ((changed, CorruptFileError), (missing, MissingFileError), (unnamed, CorruptFileError)):
+        assert isinstance(entry, DamagedEntry)
+        assert isinstance(entry.error, error)
+    with pytest.raises(CorruptFileError, match="manifest"):
+        registry.entry("facts@2")
+    with pytest.raises(CorruptFileError):
         registry.list()
 
 

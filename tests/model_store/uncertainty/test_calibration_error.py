@@ -14,6 +14,7 @@ from torchmetrics.functional.classification import binary_calibration_error, mul
 from model_store.uncertainty.calibration_error import (
     NoiseFloor,
     ReliabilityBins,
+    bin_of,
     confidence_bin,
     debiased_calibration_error,
     expected_calibration_error,
@@ -43,6 +44,7 @@ def test_bins_are_closed_on_the_left_and_one_is_in_the_last() -> None:
 @example(p=0.2 - 1e-12, bins=5)  # float32 would round it into the next bin
 def test_bin_is_the_rule_in_plain_python(p: float, bins: int) -> None:
     assert confidence_bin(torch.tensor(p, dtype=torch.float64), bins).item() == min(int(p * bins), bins - 1)
+    assert bin_of(p, bins) == min(int(p * bins), bins - 1)
 
 
 def test_reliability_bins_by_hand() -> None:
@@ -163,6 +165,10 @@ def test_debiased_error_is_unbiased_where_the_plug_in_is_not() -> None:
 
 def test_rounding_above_one_is_one_and_more_is_an_error() -> None:
     assert confidence_bin(torch.tensor([1 + 2e-7])).tolist() == [14]
+    assert bin_of(1 + 2e-7) == 14
+    for wrong in (1.1, -0.1, float("nan")):
+        with pytest.raises(ValueError, match="lies in"):
+            bin_of(wrong)
     assert reliability_bins(torch.tensor([1 + 2e-7]), bools(1)).confidence_sum[-1].item() == 1
     for value in (1.001, -0.001, float("nan")):
         with pytest.raises(ValueError, match=r"confidence must lie in \[0, 1\], not (1\.001|-0\.001|nan)"):

@@ -1,0 +1,28 @@
+"""What a listing of the store shows: a stored version, or one whose record cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from model_store.storage.errors import FileError
+from model_store.storage.manifest import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryEntry:
+    """One stored version and the aliases that point at it."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedEntry:
+    """One stored version whose record cannot be read, and why."""
+
+    name: str
+    version: int
+    aliases: tuple[str, ...]
+    error: FileError

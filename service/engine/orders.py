@@ -1,0 +1,36 @@
+"""The questions of one request on their way through the engine."""
+
+from __future__ import annotations
+
+import asyncio
+
+from service.engine.predictor import Served
+
+
+class Order:
+    """Outcomes by the place of the question in the request. For the event loop's thread only."""
+
+    def __init__(self, questions: int) -> None:
+        self._outcomes: list[Served | Exception | None] = [None] * questions
+        self._waiting = 0
+        self._done: asyncio.Future[None] | None = None
+
+    def settle(self, index: int, outcome: Served | Exception) -> None:
+        """Keep the first outcome of a question; a later one comes too late."""
+        if self._outcomes[index] is not None:
+            return
+        self._outcomes[index] = outcome
+        self._waiting -= 1
+        if self._waiting == 0 and self._done is not None and not self._done.done():
+            self._done.set_result(None)
+
+    async def wait_for(self, questions: int) -> None:
+        """Return when that many questions more have their outcome; call it before any of them can."""
+        self._waiting = questions
+        if questions:
+            self._done = asyncio.get_running_loop().create_future()
+            await self._done
+
+    def outcomes(self, otherwise: Exception) -> list[Served | Exception]:
+        """Every outcome in order; `otherwise` for the questions that have none."""
+        return [otherwise if outcome is None else outcome for outcome in self._outcomes]

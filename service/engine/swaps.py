@@ -1,0 +1,228 @@
+"""Load -> warm -> swap -> free: which adapters are in memory, and what their names mean here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
+from model_store.storage.registry import Registry
+from service.engine.failures import (
+    DefaultModelError,
+    LoadFailedError,
+    NoRoomError,
+    StoreReadOnlyError,
+    UnknownModelError,
+)
+from service.engine.loaded import LoadedAdapter, LoadedAdapters
+from service.engine.predictor import Host
+from service.engine.worker import Worker
+from service.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+class Swaps:
+    """Changes of what is loaded. A version is read and checked in a thread of its own, put on the base model in the
+    worker's, and only then found by questions; what fails on the way leaves everything as it was.
+
+    A version that was replaced stays in memory as long as there is room: rolling back is then immediate, and clients
+    that name it exactly are still answered. Beyond `memory_limit` the least recently used goes.
+    """
+
+    def __init__(
+        self,
+        store: Registry,
+        loaded: LoadedAdapters,
+        worker: Worker,
+        metrics: Metrics,
+        *,
+        memory_limit: int,
+        patience: float,
+    ) -> None:
+        self._store = store
+        self._loaded = loaded
+        self._worker = worker
+        self._metrics = metrics
+        self._memory_limit = memory_limit  # bytes
+        self._patience = patience  # seconds to wait for room
+        self._host: Host | None = None
+        self._reader = ThreadPoolExecutor(2, thread_name_prefix="adapter-reader")  # one for a long read, one beside
+        self._loads: dict[str, asyncio.Task[LoadedAdapter]] = {}
+        self._changing = asyncio.Lock()  # what is in memory
+        self._switching = asyncio.Lock()  # what a name means; taken before the other one
+        self._warned: dict[str, str] = {}  # of an alias that cannot be followed, so that a log has it once
+
+    async def open(self, load: Callable[[], Host], default: str) -> None:
+        """Load the base model and the default adapter.
+
+        Raises:
+            Exception: whatever either raised.
+        """
+        self._host = await self._worker.call(load)
+        try:
+            await self.obtain(default)
+        except LoadFailedError as error:
+            raise error.cause from error
+
+    async def obtain(self, reference: str) -> LoadedAdapter:
+        """The adapter that a reference means here, loaded now if it is not; hold it before the next await.
+
+        Raises:
+            UnknownModelError: nothing of that reference is registered.
+            LoadFailedError: it is damaged, of a newer format, for another base model, or there is no room for it.
+        """
+        while (adapter := self._loaded.find(reference)) is None:
+            exact = await self._resolve(reference)
+            adapter = self._loaded.find(exact) or await self._load_once(exact)
+            if self._loaded.find(exact) is adapter and self._loaded.find(reference) is None:
+                self._loaded.mean(reference, adapter)
+        return adapter
+
+    async def unload(self, reference: str) -> str:
+        """Free an adapter as soon as its last question is answered; nothing happens if it is not loaded.
+
+        Returns its name@version.
+
+        Raises:
+            UnknownModelError: nothing of that reference is registered.
+            DefaultModelError: it is the default.
+        """
+        async with self._switching, self._changing:
+            adapter = self._loaded.find(reference)
+            if adapter is None:
+                exact = await self._resolve(reference)
+                adapter = self._loaded.find(exact)
+                if adapter is None:
+                    return exact
+            if adapter is self._loaded.default:
+                raise DefaultModelError(f"{adapter.manifest.reference} is the default model")
+            await self._free(adapter)
+        return adapter.manifest.reference
+
+    async def promote(self, name: str, version: int, alias: str) -> None:
+        """Load and warm a version, let the alias mean it in the store, and then here.
+
+        Raises:
+            UnknownModelError, LoadFailedError: as `obtain`; the alias means what it meant.
+            StoreReadOnlyError: the store cannot be written; the alias means what it meant.
+        """
+        async with self._switching:
+            adapter = await self.obtain(f"{name}@{version}")
+            with self._loaded.holding([adapter]):
+                try:
+                    await self._read(self._store.promote, name, version, alias)
+                except OSError as error:
+                    raise StoreReadOnlyError(f"{name}@{alias} could not be changed") from error
+                self._loaded.mean(f"{name}@{alias}", adapter)
+        logger.info("promoted", extra={"model": adapter.manifest.reference, "alias": alias})
+
+    async def follow_store(self, seconds: float) -> None:
+        """For ever: see every so many seconds whether an alias was changed in the store by somebody else."""
+        while True:
+            await asyncio.sleep(seconds)
+            for alias in self._loaded.aliases():
+                await self._follow(alias)
+
+    async def close(self) -> None:
+        """End every load that is under way."""
+        loads = list(self._loads.values())
+        for load in loads:
+            load.cancel()
+        await asyncio.gather(*loads, return_exceptions=True)
+        self._reader.shutdown()
+
+    async def _follow(self, alias: str) -> None:
+        """Let an alias mean what it means in the store; it keeps its meaning as long as that cannot be loaded."""
+        try:
+            async with self._switching:
+                exact = await self._resolve(alias)
+                known = self._loaded.find(alias)
+                if known is not None and known.manifest.reference != exact:
+                    self._loaded.mean(alias, await self.obtain(exact))
+                    logger.info("followed the store", extra={"alias": alias, "model": exact})
+            self._warned.pop(alias, None)
+        except (UnknownModelError, LoadFailedError, StoreError, OSError) as error:
+            if self._warned.get(alias) != str(error):
+                self._warned[alias] = str(error)
+                logger.warning("alias not followed", extra={"alias": alias, "error": type(error).__name__})
+
+    async def _resolve(self, reference: str) -> str:
+        """The name@version that a reference means in the store."""
+        try:
+            name, version = await self._read(self._store.resolve, reference)
+        except (InvalidReferenceError, UnknownAdapterError) as error:
+            raise UnknownModelError(reference) from error
+        return f"{name}@{version}"
+
+    async def _load_once(self, exact: str) -> LoadedAdapter:
+        """Load a version, or wait for the load that is under way; giving up the wait does not end it."""
+        load = self._loads.get(exact)
+        if load is None:
+            load = self._loads[exact] = asyncio.create_task(self._load(exact))
+            load.add_done_callback(partial(self._end_load, exact))
+        return await asyncio.shield(load)
+
+    def _end_load(self, exact: str, load: asyncio.Task[LoadedAdapter]) -> None:
+        del self._loads[exact]
+        error = None if load.cancelled() else load.exception()
+        if isinstance(error, LoadFailedError):
+            cause = error.cause
+            extra = {"model": exact, "error": type(cause).__name__, "reason": str(cause)}
+            logger.error("adapter not loaded", extra=extra)
+
+    async def _load(self, exact: str) -> LoadedAdapter:
+        if self._host is None:
+            raise RuntimeError("no base model is loaded")
+        try:
+            async with self._changing:  # one at a time: what is read and what has room are counted once
+                stored = await self._read(self._store.load, exact)
+                await self._make_room(exact, stored.memory_bytes)
+                predictor = await self._worker.call(partial(self._worker.put_on, self._host, stored))
+                adapter = LoadedAdapter(predictor)
+                self._loaded.put(adapter)
+        except Exception as error:
+            raise LoadFailedError(exact, error) from error
+        self._metrics.announce_model(adapter.manifest)
+        logger.info("adapter loaded", extra={"model": exact, "bytes": predictor.memory_bytes})
+        return adapter
+
+    async def _make_room(self, exact: str, needed: int) -> None:
+        """Free adapters that have no work, least recently used first, until one more fits.
+
+        Raises:
+            NoRoomError: it does not fit beside the default, or beside those that have work for too long.
+        """
+        default = self._loaded.default
+        fixed = 0 if default is None else default.predictor.memory_bytes
+        if fixed + needed > self._memory_limit:
+            raise NoRoomError(f"{exact} needs {needed} bytes beside {fixed}, the limit is {self._memory_limit}")
+        until = asyncio.get_running_loop().time() + self._patience
+        while self._loaded.memory_bytes + needed > self._memory_limit:
+            adapter = self._loaded.least_recently_used()
+            if adapter is not None:
+                await self._free(adapter)
+                continue
+            try:
+                async with asyncio.timeout_at(until):
+                    await self._loaded.wait_for_release()
+            except TimeoutError as error:
+                raise NoRoomError(f"every loaded adapter has work for {self._patience:g} seconds") from error
+
+    async def _free(self, adapter: LoadedAdapter) -> None:
+        """Let nobody find it any more, wait for those who have it, and take it off the base model."""
+        if self._host is None:
+            raise RuntimeError("no base model is loaded")
+        self._loaded.drop(adapter)
+        while adapter.holders:
+            await self._loaded.wait_for_release()
+        await self._worker.call(partial(self._host.remove, adapter.predictor))
+        self._metrics.retire_model(adapter.manifest)
+        logger.info("adapter freed", extra={"model": adapter.manifest.reference})
+
+    async def _read(self, read: Callable[..., Any], *arguments: object) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, read, *arguments)
