@@ -106,11 +106,14 @@ def _declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     }
 
 
-_UNKNOWN = _declare(UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, INVALID_FIELD, INTERNAL)
-_UNREADY = _declare(UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_NOT_LOADED, INVALID_FIELD, INTERNAL, NOT_READY)
+_UNKNOWN = _declare(UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL)
+_UNREADY = _declare(
+    UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_NOT_LOADED, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL, NOT_READY
+)
 _UNANSWERED = _declare(
     MALFORMED_JSON, UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, TOO_LARGE, NOT_JSON,
-    INVALID_FIELD, QUESTION_TOO_LONG, QUEUE_FULL, RATE_LIMITED, INTERNAL, FORWARD_FAILED, NOT_READY, DRAINING, DEADLINE_PASSED,
+    INVALID_FIELD, QUESTION_TOO_LONG, QUEUE_FULL, RATE_LIMITED, INTERNAL, FORWARD_FAILED, NOT_READY, DRAINING,
+    DEADLINE_PASSED,
 )  # fmt: skip
 
 
@@ -133,29 +136,28 @@ async def server_ready(context: ContextOf) -> ServerReady:
     return ServerReady()
 
 
-# Plain functions: FastAPI runs them in a thread, and the model store is read from disk.
 @router.get("/models/{name}", responses=_UNKNOWN, dependencies=_to_read)
-def model_metadata(context: ContextOf, name: ModelName) -> ModelMetadata:
+async def model_metadata(context: ContextOf, name: ModelName) -> ModelMetadata:
     """The tensors of a model's production version."""
-    return _metadata(context, name, name)
+    return await _metadata(context, name, name)
 
 
 @router.get("/models/{name}/versions/{version}", responses=_UNKNOWN, dependencies=_to_read)
-def version_metadata(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelMetadata:
+async def version_metadata(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelMetadata:
     """The tensors of one version of a model."""
-    return _metadata(context, name, f"{name}@{version}")
+    return await _metadata(context, name, f"{name}@{version}")
 
 
 @router.get("/models/{name}/ready", responses=_UNREADY, dependencies=_to_read)
-def model_ready(context: ContextOf, name: ModelName) -> ModelReady:
+async def model_ready(context: ContextOf, name: ModelName) -> ModelReady:
     """Whether this replica answers with the production version of a model."""
-    return _ready(context, name, name)
+    return await _ready(context, name, name)
 
 
 @router.get("/models/{name}/versions/{version}/ready", responses=_UNREADY, dependencies=_to_read)
-def version_ready(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelReady:
+async def version_ready(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelReady:
     """Whether this replica answers with one version of a model."""
-    return _ready(context, name, f"{name}@{version}")
+    return await _ready(context, name, f"{name}@{version}")
 
 
 @router.post("/models/{name}/infer", responses=_UNANSWERED, dependencies=_to_ask)
@@ -172,10 +174,9 @@ async def infer_version(
     return await _infer(request, context, f"{name}@{version}", body)
 
 
-def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
-    models.show_model(context, reference)
-    versions = [str(version) for other, version in context.adapters.references() if other == name]
-    has_routers = context.adapters.manifest(reference).adapter.experts > 1
+async def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
+    card = await models.show_model(context, reference)
+    versions, has_routers = await run_in_threadpool(_stored, context, name, f"{card.name}@{card.version}")
     return ModelMetadata(
         name=name,
         versions=versions,
@@ -185,8 +186,14 @@ def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
     )
 
 
-def _ready(context: Context, name: str, reference: str) -> ModelReady:
-    card = models.show_model(context, reference)
+def _stored(context: Context, name: str, reference: str) -> tuple[list[str], bool]:
+    """The versions of a name, and whether one of them has routers."""
+    versions = [str(version) for other, version in context.adapters.references() if other == name]
+    return versions, context.adapters.manifest(reference).adapter.routed
+
+
+async def _ready(context: Context, name: str, reference: str) -> ModelReady:
+    card = await models.show_model(context, reference)
     if not card.loaded:
         raise ProblemError(MODEL_NOT_LOADED, f"{reference} is not loaded here")
     if not card.ready:
