@@ -1,4 +1,4 @@
-"""python -m service serve | check: every setting is an environment variable and a flag of the same name."""
+"""python -m service serve | check | ledger: every setting is an environment variable, and a flag of serve and check."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from service.app import create_app
 from service.engine.failures import BudgetTooSmallError
 from service.engine.predictor import check_answer
 from service.engine.worker import WARM_UP
+from service.ledger.commands import ledger
+from service.ledger.failures import LedgerError
 from service.loading import choose_reference, load_adapter
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
 from service.telemetry.logs import log_to_stderr
 from service.telemetry.request_ids import TimeOrderedIds
 
-_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError)
+_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError, LedgerError)
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -88,6 +90,7 @@ def _flag(name: str) -> object:
 
 for _run in (serve, check):
     cli.command()(_command(_run))
+cli.add_typer(ledger)
 
 if __name__ == "__main__":
     cli()

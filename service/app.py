@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,8 @@ from service.context import Context
 from service.engine.engine import Engine
 from service.engine.predictor import Predictor
 from service.errors import install_handlers
-from service.routes import health, metrics, models, predict
+from service.ledger.ledger import Ledger
+from service.routes import calibration, feedback, health, metrics, models, predict, predictions
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.middleware import RequestTelemetry
@@ -29,6 +31,7 @@ def create_app(
     settings: Settings,
     metrics_registry: CollectorRegistry,
     ids: TimeOrderedIds,
+    clock: Callable[[], float] = time.time,
 ) -> FastAPI:
     """The service around one adapter, which `load` brings into memory once the app has started.
 
@@ -37,8 +40,9 @@ def create_app(
         adapters: the model store, for `/models` and for what a request's `model` may mean.
         metrics_registry: where `/metrics` is collected from.
         ids: of predictions, and of requests that bring none.
+        clock: Unix seconds, by which the ledger tells the age of a prediction.
     """
-    telemetry = Metrics(metrics_registry)
+    telemetry = Metrics(metrics_registry, settings.tasks)
 
     def load_and_name() -> Predictor[Any]:
         predictor = load()
@@ -46,7 +50,8 @@ def create_app(
         return predictor
 
     engine = Engine(load_and_name, settings.max_concurrent_requests, settings.max_batch_tokens, telemetry)
-    context = Context(settings, adapters, engine, telemetry, ids)
+    ledger = Ledger(settings, telemetry, clock)
+    context = Context(settings, adapters, engine, telemetry, ids, ledger)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",
         version=API_VERSION,
@@ -56,17 +61,20 @@ def create_app(
     app.state.context = context
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     install_handlers(app)
-    for room in (predict, models, health, metrics):
+    for room in (predict, feedback, predictions, calibration, models, health, metrics):
         app.include_router(room.router)
     return app
 
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load behind an app that already says live and not ready; end when everything admitted is answered."""
+    """Load behind an app that already says live and not ready; end when everything admitted is answered and stored."""
     engine: Engine = app.state.context.engine
+    ledger: Ledger = app.state.context.ledger
+    ledger.start()
     engine.start()
     try:
         yield
     finally:
         await engine.close()
+        await ledger.close()

@@ -11,6 +11,7 @@ from model_store.storage.errors import InvalidReferenceError, UnknownAdapterErro
 from model_store.storage.registry import Registry
 from service.engine.engine import Engine
 from service.errors import MODEL_NOT_LOADED, UNKNOWN_MODEL, ProblemError
+from service.ledger.ledger import Ledger
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_ids import TimeOrderedIds
@@ -25,6 +26,7 @@ class Context:
     engine: Engine
     metrics: Metrics
     prediction_ids: TimeOrderedIds
+    ledger: Ledger
     served_references: frozenset[str] = frozenset()  # the references that mean the loaded adapter
 
     def fix_references(self, name: str, version: int) -> None:

@@ -17,6 +17,16 @@ from starlette.responses import Response
 from model_store.questions import QuestionError
 from model_store.scoring.encoding import QuestionTooLongError
 from service.engine.failures import DrainingError, ForwardFailedError, NotReadyError, QueueFullError
+from service.ledger.failures import (
+    AnswerOutsideError,
+    IdempotencyConflictError,
+    LabelConflictError,
+    LedgerUnavailableError,
+    NotVisibleYetError,
+    PastRetentionError,
+    RefusedError,
+    UnknownPredictionError,
+)
 from service.schemas import FieldError, Problem
 
 MEDIA_TYPE = "application/problem+json"
@@ -40,6 +50,10 @@ class Kind:
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
 MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered, but not loaded here")
+UNKNOWN_PREDICTION = Kind("unknown-prediction", 404, "There is no such prediction")
+LABEL_CONFLICT = Kind("label-conflict", 409, "The prediction has another label already")
+IDEMPOTENCY_CONFLICT = Kind("idempotency-conflict", 409, "The idempotency key came before, with another body")
+PAST_RETENTION = Kind("past-retention", 410, "The prediction is older than the ledger keeps")
 TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
 NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
 INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
@@ -49,7 +63,17 @@ CLIENT_GONE = Kind("client-gone", 499, "The client closed the request")  # nginx
 INTERNAL = Kind("internal-error", 500, "The service failed")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
+NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
+LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger cannot be used now")
 DRAINING = Kind("draining", 503, "The service is shutting down")
+
+_REFUSALS: dict[type[RefusedError], Kind] = {
+    UnknownPredictionError: UNKNOWN_PREDICTION,
+    LabelConflictError: LABEL_CONFLICT,
+    IdempotencyConflictError: IDEMPOTENCY_CONFLICT,
+    PastRetentionError: PAST_RETENTION,
+    NotVisibleYetError: NOT_VISIBLE_YET,
+}
 
 
 class ProblemError(HTTPException):
@@ -102,10 +126,21 @@ def explain(error: Exception) -> ProblemError:
             problem = ProblemError(DRAINING, str(error), headers={**_RETRY_SOON, "Connection": "close"})
         case ForwardFailedError():
             problem = ProblemError(FORWARD_FAILED, str(error))
+        case RefusedError():
+            problem = _explain_refusal(error)
+        case LedgerUnavailableError():
+            problem = ProblemError(LEDGER_UNAVAILABLE, "it cannot be reached or written", headers=_RETRY_SOON)
         case _:
             logger.error("unforeseen error", exc_info=error)
             problem = INTERNAL_ERROR
     return problem
+
+
+def _explain_refusal(error: RefusedError) -> ProblemError:
+    if isinstance(error, AnswerOutsideError):
+        return invalid_fields([FieldError(field="answer", message=str(error))])
+    kind = _REFUSALS[type(error)]
+    return ProblemError(kind, str(error), headers=_RETRY_SOON if kind is NOT_VISIBLE_YET else None)
 
 
 def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:

@@ -15,6 +15,7 @@ REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9_-]{1,64})?$"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Nats = Annotated[float, Field(ge=0)]
+ShortText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
 
 def _is_none(value: object) -> bool:
@@ -47,6 +48,17 @@ class PredictRequest(Body):
         default=None,
         pattern=REFERENCE_PATTERN,
         description="name (its production version) or name@version; null = the default",
+    )
+    task: ShortText | None = Field(
+        default=None, description="one of the configured TASKS; anything else counts as `other`"
+    )
+    idempotency_key: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]{1,128}$",
+        description="asked again with the same body, the first answer comes back; needs the ledger",
+    )
+    tags: list[ShortText] = Field(
+        default=[], max_length=8, description="kept with the prediction, and used for nothing"
     )
 
 

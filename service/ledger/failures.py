@@ -11,25 +11,29 @@ class LedgerUnavailableError(RuntimeError):
     """The database cannot be written or read now; worth trying again."""
 
 
-class UnknownPredictionError(LookupError):
+class RefusedError(ValueError):
+    """What was asked cannot be done; the message may go to the client who asked."""
+
+
+class UnknownPredictionError(RefusedError):
     """There is no such prediction for this tenant."""
 
 
-class PastRetentionError(LookupError):
+class PastRetentionError(RefusedError):
     """The prediction is older than the ledger keeps."""
 
 
-class NotVisibleYetError(LookupError):
+class NotVisibleYetError(RefusedError):
     """The prediction is so young that another replica may still be writing it; worth trying again."""
 
 
-class LabelConflictError(ValueError):
+class LabelConflictError(RefusedError):
     """The prediction has another label already."""
 
 
-class AnswerOutsideError(ValueError):
+class AnswerOutsideError(RefusedError):
     """The true option is none of the options that the prediction was made for."""
 
 
-class IdempotencyConflictError(ValueError):
+class IdempotencyConflictError(RefusedError):
     """The idempotency key came before, with another body."""

@@ -12,10 +12,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from service.ledger.database import Database
-from service.ledger.failures import LedgerError
+from service.ledger.failures import LedgerError, LedgerUnavailableError
 
 _PATIENCE = 120  # seconds for the other replica's migration
 _POSTGRES_LOCK = 0x75713463740001  # names the advisory lock; any number that nobody else uses
@@ -27,8 +27,8 @@ def migrate(url: str) -> str:
     """Migrate the database as far as this code knows, and return the revision.
 
     Raises:
-        LedgerError: the schema is newer than this code, or an SQLite file cannot have a write-ahead log.
-        LedgerUnavailableError: the database cannot be reached or written.
+        LedgerError: the database cannot be reached or written, its schema is newer than this code, or an SQLite file
+            cannot have a write-ahead log.
     """
     database = Database(url, patience=_PATIENCE)
     try:
@@ -42,6 +42,10 @@ def migrate(url: str) -> str:
                 _use_write_ahead_log(database)
             _upgrade(database, head)
         return head
+    except LedgerUnavailableError as error:
+        cause = error.__cause__
+        reason = cause.orig if isinstance(cause, DBAPIError) else cause
+        raise LedgerError(f"DATABASE_URL: the ledger cannot be opened: {reason}") from error
     except OSError as error:
         raise LedgerError(f"DATABASE_URL: {error.strerror}: {error.filename}") from error
     finally:

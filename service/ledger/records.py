@@ -59,7 +59,7 @@ class PredictionRecord:
         return {field: getattr(self, field) for field in _FIELDS} | {"created_ms": self.created_ms}
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> PredictionRecord:
+    def from_row(cls, row: Mapping[Any, Any]) -> PredictionRecord:
         """The record of a row; JSON has lists where the record has tuples."""
         values = {field: row[field] for field in _FIELDS}
         for field in _LISTS:

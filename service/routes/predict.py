@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 
 from model_store.questions import LABELS, Question
@@ -17,8 +17,10 @@ from service.errors import (
     CLIENT_GONE,
     DRAINING,
     FORWARD_FAILED,
+    IDEMPOTENCY_CONFLICT,
     INTERNAL,
     INVALID_FIELD,
+    LEDGER_UNAVAILABLE,
     MALFORMED_JSON,
     MODEL_NOT_LOADED,
     NOT_JSON,
@@ -33,6 +35,8 @@ from service.errors import (
     field_errors,
     invalid_fields,
 )
+from service.ledger.failures import LedgerUnavailableError
+from service.routes.recording import Asked, keep, recall
 from service.schemas import (
     BatchRequest,
     BatchResponse,
@@ -43,28 +47,38 @@ from service.schemas import (
     PredictResponse,
     Uncertainty,
 )
+from service.security import Caller, Scope, require
 from service.strict_json import StrictJsonRoute
 
 T = TypeVar("T")
 
-_REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, INTERNAL, NOT_READY, DRAINING)
-_UNANSWERED = (UNKNOWN_MODEL, MODEL_NOT_LOADED, QUESTION_TOO_LONG, FORWARD_FAILED)
-_REJECTIONS = {QUEUE_FULL: "queue_full", NOT_READY: "not_ready", DRAINING: "draining", CLIENT_GONE: "client_gone"}
+_BAD_REQUEST = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD)
+_REFUSED = (*_BAD_REQUEST, QUEUE_FULL, INTERNAL, NOT_READY, DRAINING, LEDGER_UNAVAILABLE)
+_UNANSWERED = (UNKNOWN_MODEL, MODEL_NOT_LOADED, QUESTION_TOO_LONG, FORWARD_FAILED, IDEMPOTENCY_CONFLICT)
+_REJECTIONS = {
+    QUEUE_FULL: "queue_full",
+    NOT_READY: "not_ready",
+    DRAINING: "draining",
+    CLIENT_GONE: "client_gone",
+    LEDGER_UNAVAILABLE: "ledger_unavailable",
+}
+
+Asker = Annotated[Caller, Depends(require(Scope.PREDICT))]
 
 router = APIRouter(route_class=StrictJsonRoute, tags=["predict"])
 
 
 @router.post("/predict", responses=declare(*_REFUSED, *_UNANSWERED))
-async def predict(request: Request, body: PredictRequest, context: ContextOf) -> PredictResponse:
+async def predict(request: Request, body: PredictRequest, context: ContextOf, caller: Asker) -> PredictResponse:
     """Answer one question."""
-    (outcome,) = await answer_items(request, context, [body])
+    (outcome,) = await answer_items(request, context, caller, [body])
     if isinstance(outcome, ProblemError):
         raise outcome
     return outcome
 
 
 @router.post("/predict/batch", responses=declare(*_REFUSED))
-async def predict_batch(request: Request, body: BatchRequest, context: ContextOf) -> BatchResponse:
+async def predict_batch(request: Request, body: BatchRequest, context: ContextOf, caller: Asker) -> BatchResponse:
     """Answer several questions, each by itself: a result is an answer or a problem, in the order of the questions.
 
     Either all of them are admitted or the whole batch is refused.
@@ -74,7 +88,7 @@ async def predict_batch(request: Request, body: BatchRequest, context: ContextOf
         raise invalid_fields([FieldError(field="questions", message="is empty")])
     if len(body.questions) > limit:
         raise ProblemError(TOO_LARGE, f"{len(body.questions)} questions in a batch of at most {limit}", limit=limit)
-    outcomes = await answer_items(request, context, [_read_item(item) for item in body.questions])
+    outcomes = await answer_items(request, context, caller, [_read_item(item) for item in body.questions])
     request_id = request.state.request_id
     return BatchResponse(
         results=[item.document(request_id) if isinstance(item, ProblemError) else item for item in outcomes]
@@ -82,23 +96,26 @@ async def predict_batch(request: Request, body: BatchRequest, context: ContextOf
 
 
 async def answer_items(
-    request: Request, context: Context, items: Sequence[PredictRequest | ProblemError]
+    request: Request, context: Context, caller: Caller, items: Sequence[PredictRequest | ProblemError]
 ) -> list[PredictResponse | ProblemError]:
     """Answer each item or say why not, in order; an item that is a problem already stays one.
 
     Raises:
-        ProblemError: none is answered: not ready, draining, queue full, or the client has gone.
+        ProblemError: none is answered: not ready, draining, queue full, no place in a ledger that is required, or
+            the client has gone.
     """
     try:
         context.engine.require_predictor()
+        context.ledger.admit(len(items))
         prepared = await asyncio.to_thread(_prepare, context, items)
-        questions = [item for item in prepared if isinstance(item, Question)]
+        asked = await recall(context, caller, items, prepared)
+        questions = [item.question for item in asked if isinstance(item, Asked)]
         served = iter(await _unless_gone(request, context.engine.submit(questions)))
-    except (NotReadyError, DrainingError, QueueFullError, ProblemError) as error:
+    except (NotReadyError, DrainingError, QueueFullError, LedgerUnavailableError, ProblemError) as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    return [_respond(context, item, next(served)) if isinstance(item, Question) else item for item in prepared]
+    return [await _respond(context, item, next(served)) if isinstance(item, Asked) else item for item in asked]
 
 
 def _read_item(item: object) -> PredictRequest | ProblemError:
@@ -145,7 +162,7 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-def _respond(context: Context, question: Question, outcome: Served | Exception) -> PredictResponse | ProblemError:
+async def _respond(context: Context, asked: Asked, outcome: Served | Exception) -> PredictResponse | ProblemError:
     if isinstance(outcome, Exception):
         problem = explain(outcome)
         if problem.kind is QUESTION_TOO_LONG:
@@ -153,11 +170,11 @@ def _respond(context: Context, question: Question, outcome: Served | Exception) 
         return problem
     answer, manifest = outcome.answer, outcome.manifest
     context.metrics.count_prediction(manifest, answer)
-    return PredictResponse(
+    response = PredictResponse(
         prediction_id=context.prediction_ids.new(),
         model=manifest.reference,
         method=manifest.method,
-        option=Option(index=answer.option, label=LABELS[answer.option], text=question.options[answer.option]),
+        option=Option(index=answer.option, label=LABELS[answer.option], text=asked.question.options[answer.option]),
         confidence=answer.confidence,
         probabilities=[
             LabelProbability(label=label, probability=probability)
@@ -166,3 +183,4 @@ def _respond(context: Context, question: Question, outcome: Served | Exception) 
         feu=answer.feu,
         uncertainty=Uncertainty(total=answer.total, aleatoric=answer.aleatoric, epistemic=answer.epistemic),
     )
+    return await keep(context, asked, manifest, response)

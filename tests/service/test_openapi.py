@@ -9,8 +9,12 @@ from tests.service.conftest import Start
 pytestmark = pytest.mark.anyio
 
 DECLARED = {
-    ("post", "/predict"): {"200", "400", "404", "413", "415", "422", "429", "500", "503"},
+    ("post", "/predict"): {"200", "400", "404", "409", "413", "415", "422", "429", "500", "503"},
     ("post", "/predict/batch"): {"200", "400", "413", "415", "422", "429", "500", "503"},
+    ("post", "/feedback"): {"200", "400", "404", "409", "410", "413", "415", "422", "500", "503"},
+    ("post", "/feedback/batch"): {"200", "400", "413", "415", "422", "500"},
+    ("get", "/predictions/{prediction_id}"): {"200", "404", "410", "422", "500", "503"},
+    ("get", "/calibration"): {"200", "422", "500", "503"},
     ("get", "/models"): {"200", "500"},
     ("get", "/models/{name}"): {"200", "404", "422", "500"},
     ("get", "/health/live"): {"200"},
@@ -58,7 +62,7 @@ async def test_every_reference_leads_somewhere(start: Start) -> None:
 async def test_the_request_has_the_fields_of_this_version(start: Start) -> None:
     schemas = (await _document(start))["components"]["schemas"]
     request = schemas["PredictRequest"]
-    assert set(request["properties"]) == {"question", "options", "context", "model"}
+    assert set(request["properties"]) == {"question", "options", "context", "model", "task", "idempotency_key", "tags"}
     assert request["additionalProperties"] is False
     assert (request["properties"]["options"]["minItems"], request["properties"]["options"]["maxItems"]) == (2, 26)
     assert schemas["BatchRequest"]["properties"]["questions"]["items"] == {
