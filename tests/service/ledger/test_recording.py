@@ -128,9 +128,7 @@ async def test_of_duplicates_at_once_the_first_is_the_answer(
         predictor.forward_may_start.set()
         answers = [response.json() for response in await asyncio.gather(*asked)]
         assert all(answer == answers[0] for answer in answers)
-        label = await other.client.post(
-            "/feedback", json={"prediction_id": answers[0]["prediction_id"], "answer": 0}
-        )
+        label = await other.client.post("/feedback", json={"prediction_id": answers[0]["prediction_id"], "answer": 0})
         assert label.status_code == 200
     assert count_rows(database) == (1, 1)
 
