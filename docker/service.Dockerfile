@@ -45,6 +45,7 @@ ENV PYTHONSAFEPATH=1 \
     HF_HUB_DISABLE_TELEMETRY=1 \
     MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
     BASE_CACHE_DIR=/var/lib/uq4ct/base_models \
+    DATABASE_URL=sqlite:////var/lib/uq4ct/ledger.sqlite3 \
     HOST=0.0.0.0 \
     PORT=8000
 

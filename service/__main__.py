@@ -1,4 +1,4 @@
-"""python -m service serve | check | promote | keys: every setting is an environment variable and a flag of its name."""
+"""python -m service serve | check | promote | keys | ledger: settings are variables, and flags of the first two."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from service.engine.predictor import check_answer
 from service.engine.worker import WARM_UP
 from service.key_commands import cli as key_commands
 from service.keys import KeyFileError
+from service.ledger.commands import ledger
+from service.ledger.failures import LedgerError
 from service.loading import choose_reference, load_host
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
@@ -33,7 +35,7 @@ from service.telemetry.logs import log_to_stderr
 from service.telemetry.request_ids import TimeOrderedIds
 from service.telemetry.tracing import exported_traces
 
-_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError, KeyFileError)
+_REFUSALS = (SettingsError, StoreError, BaseModelError, BudgetTooSmallError, KeyFileError, LedgerError)
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -119,6 +121,7 @@ def promote(
 for _run in (serve, check):
     cli.command()(_command(_run))
 cli.add_typer(key_commands, name="keys")
+cli.add_typer(ledger)
 
 if __name__ == "__main__":
     cli()

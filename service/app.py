@@ -18,9 +18,20 @@ from service.engine.predictor import Host
 from service.errors import install_handlers
 from service.headers import SecurityHeaders
 from service.key_ring import KeyRing
+from service.ledger.ledger import Ledger
 from service.loading import choose_reference
 from service.rate_limit import RateLimiter
-from service.routes import docs, health, metrics, models, open_inference, predict
+from service.routes import (
+    calibration,
+    docs,
+    feedback,
+    health,
+    metrics,
+    models,
+    open_inference,
+    predict,
+    predictions,
+)
 from service.security import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -47,20 +58,22 @@ def create_app(
         adapters: the model store, from which adapters are put on the base model.
         metrics_registry: where `/metrics` is collected from.
         ids: of predictions, and of requests that bring none.
-        clocks: of keys and rate limits; None = the system's.
+        clocks: of keys, rate limits and the ages of predictions; None = the system's.
         tracer_provider: where a span of each request goes; None = there are no traces.
 
     Raises:
+        LedgerError: the driver of DATABASE_URL is not installed.
         KeyFileError: API_KEYS_FILE cannot be used.
         SettingsError, InvalidReferenceError, UnknownAdapterError: it is not settled which adapter is the default.
     """
     clocks = clocks or Clocks()
-    telemetry = Metrics(metrics_registry)
+    telemetry = Metrics(metrics_registry, settings.tasks)
     engine = Engine(load, choose_reference(settings, adapters), adapters, _limits(settings), telemetry)
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file, clocks)
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
-    context = Context(settings, adapters, engine, telemetry, ids, keys, limiter)
+    ledger = Ledger(settings, telemetry, clocks.wall)
+    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",
         version=API_VERSION,
@@ -74,7 +87,9 @@ def create_app(
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     app.add_middleware(SecurityHeaders)
     install_handlers(app)
-    for room in (predict, models, health, metrics, open_inference, *((docs,) if settings.docs_need_key else ())):
+    answering = (predict, open_inference, feedback, predictions, calibration)
+    docs_with_key = (docs,) if settings.docs_need_key else ()
+    for room in (*answering, models, health, metrics, *docs_with_key):
         app.include_router(room.router)
     refuse_unguarded_routes(app, PUBLIC_PATHS if settings.docs_need_key else PUBLIC_PATHS | PUBLIC_DOCS)
     return app
@@ -95,14 +110,16 @@ def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load behind an app that already says live and not ready; end when everything admitted is answered."""
+    """Load behind an app that already says live and not ready; end when everything admitted is answered and stored."""
     context: Context = app.state.context
     engine = context.engine
+    context.ledger.start()
     engine.start(context.settings.alias_poll_seconds)
     try:
         yield
     finally:
         await engine.close()
+        await context.ledger.close()
 
 
 def _limits(settings: Settings) -> Limits:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from model_store.storage.registry import Registry
 from service.engine.engine import Engine
 from service.key_ring import KeyRing
+from service.ledger.ledger import Ledger
 from service.rate_limit import RateLimiter
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -25,6 +26,7 @@ class Context:
     engine: Engine
     metrics: Metrics
     prediction_ids: TimeOrderedIds
+    ledger: Ledger
     keys: KeyRing | None  # None: requests need no key
     limiter: RateLimiter | None
 

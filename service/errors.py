@@ -32,6 +32,16 @@ from service.engine.failures import (
     UnknownModelError,
     WorkerDiedError,
 )
+from service.ledger.failures import (
+    AnswerOutsideError,
+    IdempotencyConflictError,
+    LabelConflictError,
+    LedgerUnavailableError,
+    NotVisibleYetError,
+    PastRetentionError,
+    RefusedError,
+    UnknownPredictionError,
+)
 from service.rate_limit import RateLimitedError
 from service.schemas import FieldError, Problem
 
@@ -62,6 +72,10 @@ MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered, but c
 WRONG_BASE = Kind("wrong-base", 409, "The model belongs to another base model than the one loaded here")
 DEFAULT_MODEL = Kind("default-model", 409, "The default model cannot be unloaded")
 STORE_READ_ONLY = Kind("store-read-only", 409, "The model store cannot be changed from here")
+UNKNOWN_PREDICTION = Kind("unknown-prediction", 404, "There is no such prediction")
+LABEL_CONFLICT = Kind("label-conflict", 409, "The prediction has another label already")
+IDEMPOTENCY_CONFLICT = Kind("idempotency-conflict", 409, "The idempotency key came before, with another body")
+PAST_RETENTION = Kind("past-retention", 410, "The prediction is older than the ledger keeps")
 TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
 NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
 INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
@@ -72,8 +86,18 @@ CLIENT_GONE = Kind("client-gone", 499, "The client closed the request")  # nginx
 INTERNAL = Kind("internal-error", 500, "The service failed")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
+NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
+LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger cannot be used now")
 DRAINING = Kind("draining", 503, "The service is shutting down")
 DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
+
+_REFUSALS: dict[type[RefusedError], Kind] = {
+    UnknownPredictionError: UNKNOWN_PREDICTION,
+    LabelConflictError: LABEL_CONFLICT,
+    IdempotencyConflictError: IDEMPOTENCY_CONFLICT,
+    PastRetentionError: PAST_RETENTION,
+    NotVisibleYetError: NOT_VISIBLE_YET,
+}
 
 
 class ProblemError(HTTPException):
@@ -122,16 +146,13 @@ def explain(error: Exception) -> ProblemError:
             problem = error
         case QuestionError():
             problem = invalid_fields([FieldError(field=shown(error.field), message=shown(error.message))])
-        case QuestionTooLongError():
-            problem = ProblemError(QUESTION_TOO_LONG, str(error), tokens=error.tokens, limit=error.limit)
-        case QueueFullError():
+        case QuestionTooLongError() | RequestTooLargeError():
+            kind = QUESTION_TOO_LONG if isinstance(error, QuestionTooLongError) else TOO_LARGE
+            problem = ProblemError(kind, str(error), tokens=error.tokens, limit=error.limit)
+        case QueueFullError() | RateLimitedError():
+            kind = QUEUE_FULL if isinstance(error, QueueFullError) else RATE_LIMITED
             retry = {"Retry-After": str(error.retry_after)}
-            problem = ProblemError(QUEUE_FULL, str(error), headers=retry, limit=error.limit)
-        case RateLimitedError():
-            retry = {"Retry-After": str(error.retry_after)}
-            problem = ProblemError(RATE_LIMITED, str(error), headers=retry, limit=error.limit)
-        case RequestTooLargeError():
-            problem = ProblemError(TOO_LARGE, str(error), tokens=error.tokens, limit=error.limit)
+            problem = ProblemError(kind, str(error), headers=retry, limit=error.limit)
         case NotReadyError():
             problem = ProblemError(NOT_READY, f"the model is {error}", headers=_RETRY_SOON)
         case DrainingError():
@@ -142,6 +163,10 @@ def explain(error: Exception) -> ProblemError:
             problem = _load_problem(error)
         case UnknownModelError() | DefaultModelError() | StoreReadOnlyError() | DeadlinePassedError():
             problem = ProblemError(_PLAIN[type(error)], str(error))
+        case RefusedError():
+            problem = _explain_refusal(error)
+        case LedgerUnavailableError():
+            problem = ProblemError(LEDGER_UNAVAILABLE, "it cannot be reached or written", headers=_RETRY_SOON)
         case _:
             logger.error("unforeseen error", exc_info=error)
             problem = INTERNAL_ERROR
@@ -167,6 +192,13 @@ def damage(error: FileError) -> str:
     if isinstance(error, NewerFormatError):
         return f"{error.path.name} is of format {error.found}, formats up to {error.supported} are read here"
     return f"{error.path.name} cannot be trusted: {type(error).__name__}"
+
+
+def _explain_refusal(error: RefusedError) -> ProblemError:
+    if isinstance(error, AnswerOutsideError):
+        return invalid_fields([FieldError(field="answer", message=str(error))])
+    kind = _REFUSALS[type(error)]
+    return ProblemError(kind, str(error), headers=_RETRY_SOON if kind is NOT_VISIBLE_YET else None)
 
 
 def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:

@@ -28,6 +28,7 @@ ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Nats = Annotated[float, Field(ge=0)]
+ShortText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
 
 def _is_none(value: object) -> bool:
@@ -75,6 +76,17 @@ class PredictRequest(Body):
         default=None,
         strict=True,
         description="of the prediction set; null = the coverage that the adapter was published with",
+    )
+    task: ShortText | None = Field(
+        default=None, description="one of the configured TASKS; anything else counts as `other`"
+    )
+    idempotency_key: str | None = Field(
+        default=None,
+        pattern=r"^[\x21-\x7e]{1,128}$",
+        description="asked again with the same body, the first answer comes back; needs the ledger",
+    )
+    tags: list[ShortText] = Field(
+        default=[], max_length=8, description="kept with the prediction, and used for nothing"
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import uvicorn
 from fastapi import FastAPI
 
-from service.engine.engine import Engine
+from service.context import Context
 from service.settings import Settings
 
 _SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
@@ -22,7 +22,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then answer what was admitted and return.
 
     Raises:
-        Exception: whatever loading the model raised.
+        Exception: whatever loading the model or opening the ledger raised.
     """
     server = uvicorn.Server(
         uvicorn.Config(
@@ -38,7 +38,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
         )
     )
     # The task first runs when `serve` first waits, which is after uvicorn has set its own signal handlers.
-    supervisor = asyncio.create_task(_supervise(server, app.state.context.engine, settings.shutdown_grace_seconds))
+    supervisor = asyncio.create_task(_supervise(server, app.state.context, settings.shutdown_grace_seconds))
     try:
         await server.serve()
     finally:
@@ -47,25 +47,35 @@ async def serve(app: FastAPI, settings: Settings) -> None:
             await supervisor
 
 
-async def _supervise(server: uvicorn.Server, engine: Engine, grace: float) -> None:
-    """Stop the server when loading fails, or in steps after a signal: not ready, no new questions, exit."""
+async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> None:
+    """Stop the server when it cannot start, or in steps after a signal: not ready, no new questions, exit."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     stop = asyncio.create_task(signals.get())
-    load = asyncio.create_task(engine.loaded())
+    start = asyncio.create_task(_started(context))
     try:
-        await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
-        if load.done():
-            load.result()
+        await asyncio.wait({stop, start}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            start.result()
         received = await stop
         logger.info("leaving", extra={"signal": received.name})
-        engine.leave()
+        context.engine.leave()
         if received is signal.SIGTERM:  # a balancer needs time to notice; somebody at a keyboard does not
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(signals.get(), grace)  # a second signal ends the grace
-        await engine.drain()
+        await context.engine.drain()
     finally:
         server.should_exit = True
         stop.cancel()
-        load.cancel()
+        start.cancel()
+
+
+async def _started(context: Context) -> None:
+    """Return when both have started; the first error ends the wait."""
+    starts = [asyncio.create_task(context.ledger.opened()), asyncio.create_task(context.engine.loaded())]
+    try:
+        await asyncio.gather(*starts)
+    finally:
+        for start in starts:
+            start.cancel()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.ledger.database import parse_database_url
 
 _MISSPELT_SIMILARITY = 0.9  # of difflib, 0..1: one letter more, fewer or other in a name of ten
+_TASK = re.compile(r"[a-z0-9_-]{1,64}")
 
 
 class SettingsError(ValueError):
@@ -85,6 +89,31 @@ class Settings(BaseSettings):
         le=3600,
         description="seconds after SIGTERM in which /health/ready says 503 and questions are taken",
     )
+    database_url: str = Field(
+        default="sqlite:///model_store/artifacts/ledger.sqlite3",
+        repr=False,  # it may hold a password
+        description="SQLAlchemy URL of the ledger: sqlite:///<file> or postgresql+psycopg://<user>:<password>@<host>/<database>",
+    )
+    ledger_required: bool = Field(
+        default=True,
+        description="without a ledger that can be written the replica does not start and is not ready; false: it "
+        "answers all the same, counts what is unlogged, and /feedback says 503",
+    )
+    ledger_flush_seconds: float = Field(
+        default=1.0, gt=0, le=60, description="seconds after which an answer is written to the ledger at the latest"
+    )
+    ledger_buffer: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="answers that wait to be written; above it they stay unlogged"
+    )
+    retention_days: int = Field(
+        default=365, ge=1, le=36_500, description="days after which an answer and its label are deleted"
+    )
+    store_questions: bool = Field(
+        default=False, description="keep the text of questions, options and contexts in the ledger"
+    )
+    tasks: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="names that a question's `task` may have, with commas between; others count as `other`"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
     )
@@ -94,6 +123,19 @@ class Settings(BaseSettings):
         description="URL of an OpenTelemetry collector that takes traces over HTTP; unset = no traces",
     )
 
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("tasks")
+    @classmethod
+    def _check_tasks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _TASK.fullmatch(name) or value.count(name) > 1:
+                raise PydanticCustomError("task", "a task has 1 to 64 of a-z, 0-9, _ and -, and stands once")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Settings:
         if self.max_client_batch_size > self.max_concurrent_requests:
@@ -101,6 +143,10 @@ class Settings(BaseSettings):
                 f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than MAX_CONCURRENT_REQUESTS "
                 f"{self.max_concurrent_requests}: such a batch could never be admitted",
             )
+        try:
+            parse_database_url(self.database_url)
+        except ValueError as error:
+            raise _contradiction(f"DATABASE_URL: {error}") from error
         if self.max_queue_tokens < self.max_batch_tokens:
             raise _contradiction(
                 f"MAX_QUEUE_TOKENS {self.max_queue_tokens} is below MAX_BATCH_TOKENS {self.max_batch_tokens}: "

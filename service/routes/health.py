@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from service.context import ContextOf
 from service.engine.engine import State
-from service.errors import DRAINING, NOT_READY, ProblemError, declare
+from service.errors import DRAINING, LEDGER_UNAVAILABLE, NOT_READY, ProblemError, declare
 from service.schemas import Live, Ready
 
 _REASONS = {
@@ -27,11 +27,13 @@ async def live() -> Live:
     return Live()
 
 
-@router.get("/ready", responses=declare(NOT_READY, DRAINING))
+@router.get("/ready", responses=declare(NOT_READY, DRAINING, LEDGER_UNAVAILABLE))
 async def ready(context: ContextOf) -> Ready:
-    """Whether a balancer should send questions here: the model is loaded and warm, and the process is staying."""
+    """Whether a balancer should send questions here: the model is warm, the ledger takes answers, the process stays."""
     state = context.engine.state
     if state is not State.READY:
         kind, detail = _REASONS[state]
         raise ProblemError(kind, detail, headers={"Retry-After": "1"})
+    if context.ledger.required and not context.ledger.writable:
+        raise ProblemError(LEDGER_UNAVAILABLE, "the ledger cannot be written", headers={"Retry-After": "1"})
     return Ready(model=context.engine.default_manifest.reference)

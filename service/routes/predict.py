@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -22,8 +21,10 @@ from service.errors import (
     DRAINING,
     FORBIDDEN,
     FORWARD_FAILED,
+    IDEMPOTENCY_CONFLICT,
     INTERNAL,
     INVALID_FIELD,
+    LEDGER_UNAVAILABLE,
     MALFORMED_JSON,
     MODEL_UNLOADABLE,
     NOT_JSON,
@@ -41,7 +42,9 @@ from service.errors import (
     field_errors,
     invalid_fields,
 )
+from service.ledger.failures import LedgerUnavailableError
 from service.rate_limit import RateLimitedError
+from service.routes.recording import Asked, keep, recall
 from service.schemas import (
     BatchRequest,
     BatchResponse,
@@ -52,18 +55,20 @@ from service.schemas import (
     PredictResponse,
     Uncertainty,
 )
-from service.security import Scope, charge, require
+from service.security import Scope, charge, identify, require
 from service.strict_json import StrictJsonRoute
 
 T = TypeVar("T")
 
-_REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)
+_BAD_REQUEST = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD)
+_REFUSED = (*_BAD_REQUEST, QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING, LEDGER_UNAVAILABLE)
 _UNANSWERED = (
     UNKNOWN_MODEL,
     MODEL_UNLOADABLE,
     WRONG_BASE,
     QUESTION_TOO_LONG,
     FORWARD_FAILED,
+    IDEMPOTENCY_CONFLICT,
     DEADLINE_PASSED,
 )
 _REJECTIONS = {
@@ -75,8 +80,18 @@ _REJECTIONS = {
     CLIENT_GONE: "client_gone",
     QUESTION_TOO_LONG: "question_too_long",
     DEADLINE_PASSED: "deadline_passed",
+    LEDGER_UNAVAILABLE: "ledger_unavailable",
 }
 _CHARACTERS_IN_THE_LOOP = 2000  # checked faster than another thread gets its turn
+_NONE_ANSWERED = (
+    RateLimitedError,
+    NotReadyError,
+    DrainingError,
+    QueueFullError,
+    RequestTooLargeError,
+    LedgerUnavailableError,
+    ProblemError,
+)
 
 router = APIRouter(
     route_class=StrictJsonRoute,
@@ -84,14 +99,6 @@ router = APIRouter(
     dependencies=[Depends(require(Scope.PREDICT, asks=True))],
     responses=declare(UNAUTHORIZED, FORBIDDEN),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """A request that can be put to the engine, as its client sent it and as the engine takes it."""
-
-    body: PredictRequest
-    ask: Ask
 
 
 @router.post("/predict", responses=declare(*_REFUSED, *_UNANSWERED))
@@ -127,26 +134,21 @@ async def answer_items(
     """Answer each item or say why not, in order; an item that is a problem already stays one.
 
     Raises:
-        ProblemError: none is answered: rate limited, not ready, draining, queue full, or the client has gone.
+        ProblemError: none is answered: rate limited, not ready, draining, queue full, no place in a ledger that is
+            required, or the client has gone.
     """
     try:
         charge(request, len(items))
         context.engine.check_room(len(items))
-        prepared = await _prepare(items)
-        asks = [item.ask for item in prepared if isinstance(item, _Asked)]
+        context.ledger.admit(len(items))
+        asked = await recall(context, identify(request), items, await _prepare(items))
+        asks = [Ask(item.question, item.body.model) for item in asked if isinstance(item, Asked)]
         served = iter(await _unless_gone(request, context.engine.submit(asks)))
-    except (
-        RateLimitedError,
-        NotReadyError,
-        DrainingError,
-        QueueFullError,
-        RequestTooLargeError,
-        ProblemError,
-    ) as error:
+    except _NONE_ANSWERED as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    outcomes = [_respond(context, item, next(served)) if isinstance(item, _Asked) else item for item in prepared]
+    outcomes = [await _respond(context, item, next(served)) if isinstance(item, Asked) else item for item in asked]
     models = sorted({outcome.model for outcome in outcomes if isinstance(outcome, PredictResponse)})
     trace.get_current_span().set_attribute("uq4ct.models", models)
     return outcomes
@@ -159,25 +161,25 @@ def _read_item(item: object) -> PredictRequest | ProblemError:
         return invalid_fields(field_errors(error.errors(include_url=False)))
 
 
-async def _prepare(items: Sequence[PredictRequest | ProblemError]) -> list[_Asked | ProblemError]:
+async def _prepare(items: Sequence[PredictRequest | ProblemError]) -> list[Question | ProblemError]:
     """Check what needs a look at every character, in a thread where there are many."""
     characters = sum(_characters(item) for item in items if isinstance(item, PredictRequest))
     if characters <= _CHARACTERS_IN_THE_LOOP:
-        return _ask_all(items)
-    return await asyncio.to_thread(_ask_all, items)
+        return _read_questions(items)
+    return await asyncio.to_thread(_read_questions, items)
 
 
 def _characters(body: PredictRequest) -> int:
     return len(body.question) + len(body.context or "") + sum(map(len, body.options))
 
 
-def _ask_all(items: Sequence[PredictRequest | ProblemError]) -> list[_Asked | ProblemError]:
-    return [item if isinstance(item, ProblemError) else _ask(item) for item in items]
+def _read_questions(items: Sequence[PredictRequest | ProblemError]) -> list[Question | ProblemError]:
+    return [item if isinstance(item, ProblemError) else _read_question(item) for item in items]
 
 
-def _ask(body: PredictRequest) -> _Asked | ProblemError:
+def _read_question(body: PredictRequest) -> Question | ProblemError:
     try:
-        return _Asked(body, Ask(Question("", body.question, tuple(body.options), body.context), body.model))
+        return Question("", body.question, tuple(body.options), body.context)
     except Exception as error:
         return explain(error)
 
@@ -206,7 +208,7 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-def _respond(context: Context, asked: _Asked, outcome: Served | Exception) -> PredictResponse | ProblemError:
+async def _respond(context: Context, asked: Asked, outcome: Served | Exception) -> PredictResponse | ProblemError:
     if isinstance(outcome, Exception):
         problem = explain(outcome)
         if problem.kind in _REJECTIONS:
@@ -215,11 +217,11 @@ def _respond(context: Context, asked: _Asked, outcome: Served | Exception) -> Pr
     answer, manifest = outcome.answer, outcome.manifest
     decision = decide(answer.probabilities, manifest.decisions, asked.body.abstain_below, asked.body.coverage)
     context.metrics.count_prediction(manifest, answer)
-    return PredictResponse(
+    response = PredictResponse(
         prediction_id=context.prediction_ids.new(),
         model=manifest.reference,
         method=manifest.method,
-        option=Option(index=answer.option, label=LABELS[answer.option], text=asked.ask.question.options[answer.option]),
+        option=Option(index=answer.option, label=LABELS[answer.option], text=asked.question.options[answer.option]),
         confidence=answer.confidence,
         probabilities=[
             LabelProbability(label=label, probability=probability)
@@ -233,3 +235,4 @@ def _respond(context: Context, asked: _Asked, outcome: Served | Exception) -> Pr
         prediction_set=None if decision.options is None else [LABELS[index] for index in decision.options],
         coverage=decision.coverage,
     )
+    return await keep(context, asked, manifest, response)

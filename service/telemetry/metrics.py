@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
@@ -9,6 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from model_store.storage.manifest import Manifest
 from model_store.uncertainty.calibration_error import BINS, bin_of
 from service.engine.predictor import Answer
+from service.ledger.records import PredictionRecord
 
 REJECTIONS = (
     "queue_full",
@@ -19,7 +21,11 @@ REJECTIONS = (
     "question_too_long",
     "client_gone",
     "deadline_passed",
+    "ledger_unavailable",
 )
+OTHER_TASK = "other"
+FEEDBACK_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "late")
+_DECISIONS = ("answer", "abstain")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
@@ -29,11 +35,13 @@ _SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 class Metrics:
     """Everything that `/metrics` shows, under the prefix `uq4ct_`."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, tasks: Sequence[str] = ()) -> None:
         self.registry = registry
+        self._tasks = (*tasks, OTHER_TASK)
         self._define_requests()
         self._define_engine()
         self._define_predictions()
+        self._define_labels()
 
     def announce_model(self, manifest: Manifest) -> None:
         """Show the loaded adapter, with every bin at zero: a first increment of a series not seen yet is lost."""
@@ -43,6 +51,7 @@ class Metrics:
         for index in range(BINS):
             self.predictions_by_confidence.labels(*labels, _bin_label(index))
             self.predictions_by_feu.labels(*labels, _bin_label(index))
+        self._announce_labels(labels)
 
     def retire_model(self, manifest: Manifest) -> None:
         """Show that the adapter is not loaded any more; its counters stay, since they may only grow."""
@@ -62,6 +71,27 @@ class Metrics:
         self.prediction_confidence.labels(*labels).observe(answer.confidence)
         if answer.feu is not None:
             self.predictions_by_feu.labels(*labels, _bin_of(answer.feu)).inc()
+
+    def count_label(self, record: PredictionRecord, *, correct: bool) -> None:
+        """Count a label that the ledger has taken, with what was served."""
+        p = record.confidence
+        labels = (
+            record.model,
+            str(record.version),
+            record.task,
+            _bin_label(record.bin),
+            _DECISIONS[record.abstain],
+        )
+        self.labelled_predictions.labels(*labels).inc()
+        self.labelled_confidence.labels(*labels).inc(p)
+        self.labelled_correct.labels(*labels).inc(correct)
+        self.labelled_variance.labels(*labels).inc(p * (1 - p))
+
+    def _announce_labels(self, model: tuple[str, str]) -> None:
+        cells = itertools.product(self._tasks, map(_bin_label, range(BINS)), _DECISIONS)
+        for cell in cells:
+            for counter in self._by_label:
+                counter.labels(*model, *cell)
 
     def _define_requests(self) -> None:
         self.requests = Counter(
@@ -89,7 +119,7 @@ class Metrics:
     def _define_engine(self) -> None:
         stages = Histogram(
             "uq4ct_stage_duration_seconds",
-            "Time in each stage: tokenize and queue a question, forward a batch",
+            "Time in each stage: tokenize and queue a question, forward a batch, write a batch to the ledger",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -97,6 +127,7 @@ class Metrics:
         self.tokenize_seconds = stages.labels("tokenize")
         self.queue_seconds = stages.labels("queue")
         self.forward_seconds = stages.labels("forward")
+        self.ledger_seconds = stages.labels("ledger")
         self.queue_depth = Gauge("uq4ct_queue_depth", "Questions waiting for a forward", registry=self.registry)
         self.queue_tokens = Gauge("uq4ct_queue_tokens", "Tokens waiting for a forward", registry=self.registry)
         self.batch_size = Histogram(
@@ -130,6 +161,33 @@ class Metrics:
         self.prediction_confidence = Summary(
             "uq4ct_prediction_confidence", "Confidence of the answers", model, registry=self.registry
         )
+
+    def _define_labels(self) -> None:
+        self.ledger_unlogged = Counter(
+            "uq4ct_ledger_unlogged_total", "Answers that the ledger does not have", registry=self.registry
+        )
+        self.ledger_buffer_depth = Gauge(
+            "uq4ct_ledger_buffer_depth", "Answers that wait to be written to the ledger", registry=self.registry
+        )
+        self.feedback = Counter(
+            "uq4ct_feedback_total", "Labels that came, by what became of them", ["result"], registry=self.registry
+        )
+        for result in FEEDBACK_RESULTS:
+            self.feedback.labels(result)
+        self.labelled_predictions = self._count_by_label("predictions", "Answers whose label has come")
+        self.labelled_confidence = self._count_by_label("confidence", "Sum of their confidence p")
+        self.labelled_correct = self._count_by_label("correct", "Answers whose label is the chosen option")
+        self.labelled_variance = self._count_by_label("variance", "Sum of p (1 - p)")
+        self._by_label = (
+            self.labelled_predictions,
+            self.labelled_confidence,
+            self.labelled_correct,
+            self.labelled_variance,
+        )
+
+    def _count_by_label(self, name: str, description: str) -> Counter:
+        cell = ["model", "version", "task", "bin", "decision"]
+        return Counter(f"uq4ct_labelled_{name}_total", description, cell, registry=self.registry)
 
 
 def _bin_label(index: int) -> str:

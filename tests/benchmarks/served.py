@@ -56,6 +56,7 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     fixed = {"MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"}
+    fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"
     environment = os.environ | fixed | settings
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)

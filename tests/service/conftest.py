@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -40,6 +41,7 @@ from service.app import create_app
 from service.clocks import Clocks
 from service.context import Context
 from service.engine.predictor import Host
+from service.ledger.migrating import migrate
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
 from tests.service.engines import Run, running
@@ -182,8 +184,16 @@ class Replica:
 Start = Callable[..., AbstractAsyncContextManager[Replica]]
 
 
+@pytest.fixture(scope="session")
+def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite ledger with its schema and nothing in it; tests copy it."""
+    path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite3"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def start(adapters: Registry, predictor: FakePredictor, host: FakeHost) -> Start:
+def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path: Path, empty_ledger: Path) -> Start:
     """Start a replica: start(load=..., wait=..., clocks=..., tracer_provider=..., **settings); the default is toy."""
 
     @asynccontextmanager
@@ -194,6 +204,8 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost) -> Start
         tracer_provider: TracerProvider | None = None,
         **settings: Any,
     ) -> AsyncIterator[Replica]:
+        if "database_url" not in settings:
+            settings["database_url"] = f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}"
         registry = CollectorRegistry()
         ids = TimeOrderedIds(time.time, secrets.randbits)
         app = create_app(
@@ -210,6 +222,7 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost) -> Start
         async with app.router.lifespan_context(app), client:
             replica = Replica(app, client, app.state.context, registry)
             if wait:
+                await replica.context.ledger.opened()
                 await replica.context.engine.loaded()
             try:
                 yield replica

@@ -11,6 +11,10 @@ pytestmark = pytest.mark.anyio
 DECLARED = {
     ("post", "/predict"): {"200", "400", "401", "403", "404", "409", "413", "415", "422", "429", "500", "503", "504"},
     ("post", "/predict/batch"): {"200", "400", "401", "403", "413", "415", "422", "429", "500", "503"},
+    ("post", "/feedback"): {"200", "400", "401", "403", "404", "409", "410", "413", "415", "422", "500", "503"},
+    ("post", "/feedback/batch"): {"200", "400", "401", "403", "413", "415", "422", "500"},
+    ("get", "/predictions/{prediction_id}"): {"200", "401", "403", "404", "410", "422", "500", "503"},
+    ("get", "/calibration"): {"200", "401", "403", "422", "500", "503"},
     ("get", "/models"): {"200", "401", "403", "500"},
     ("get", "/models/{name}"): {"200", "401", "403", "404", "409", "422", "500"},
     ("post", "/models/{name}/load"): {"200", "401", "403", "404", "409", "422", "500", "503"},
@@ -77,7 +81,9 @@ async def test_every_reference_leads_somewhere(start: Start) -> None:
 async def test_the_request_has_the_fields_of_this_version(start: Start) -> None:
     schemas = (await _document(start))["components"]["schemas"]
     request = schemas["PredictRequest"]
-    assert set(request["properties"]) == {"question", "options", "context", "model", "abstain_below", "coverage"}
+    assert set(request["properties"]) == {
+        "question", "options", "context", "model", "abstain_below", "coverage", "task", "idempotency_key", "tags"
+    }  # fmt: skip
     assert request["additionalProperties"] is False
     assert (request["properties"]["options"]["minItems"], request["properties"]["options"]["maxItems"]) == (2, 26)
     assert schemas["BatchRequest"]["properties"]["questions"]["items"] == {

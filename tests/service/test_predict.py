@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ async def test_a_request_brings_its_own_threshold_and_coverage(start: Start) -> 
 
 @pytest.mark.parametrize("field", ["abstain_below", "coverage"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, "high", True])
-async def test_a_threshold_or_a_coverage_is_a_probability(start: Start, field: str, value: object) -> None:
+async def test_a_threshold_or_a_coverage_is_a_probability(start: Start, field: str, value: Any) -> None:
     async with start() as replica:
         problem = (await replica.ask(**{field: value})).json()
     assert (problem["status"], problem["errors"][0]["field"]) == (422, field)

@@ -128,7 +128,9 @@ async def test_415_content_type(start: Start, content_type: str | None) -> None:
         ({"model": "../../etc"}, "model"),
         ({"model": 1}, "model"),
         ({"abstain_below": 0.5}, "abstain_below"),
-        ({"idempotency_key": "k"}, "idempotency_key"),
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"tags": ["a\nb"]}, "tags.0"),
+        ({"task": "x" * 65}, "task"),
         ({"\udc00": 1}, "body"),
     ],
 )
@@ -226,6 +228,7 @@ async def test_503_before_loading_and_while_draining(start: Start, predictor: Fa
             assert response.headers["retry-after"] == "1"
         assert (await replica.client.get("/health/live")).json() == {"status": "live"}
         predictor.forward_may_start.set()
+        await replica.context.ledger.opened()
         await replica.context.engine.loaded()
         ready = await replica.client.get("/health/ready")
         assert (ready.status_code, ready.json()) == (200, {"status": "ready", "model": "toy@1"})

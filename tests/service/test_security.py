@@ -34,7 +34,7 @@ from service.telemetry.logs import JsonFormatter
 from service.telemetry.request_ids import TimeOrderedIds
 from tests.service.conftest import Replica, Start
 from tests.service.fake_clocks import FakeTime
-from tests.service.fake_predictor import FakePredictor
+from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.key_holder import KeyHolder
 from tests.service.test_problems import QUESTION, problem
 from tests.service.test_shutdown import free_port, until_ready
@@ -292,7 +292,8 @@ def test_a_file_that_others_can_use_is_warned_of(keys: KeyHolder, mode: int, cap
 
 def _app(adapters: Registry, predictor: FakePredictor, **fields: Any) -> FastAPI:
     ids = TimeOrderedIds(lambda: 0.0, lambda bits: 0)
-    return create_app(lambda: predictor, adapters, Settings(**fields), CollectorRegistry(), ids)
+    settings = Settings(**{"default_model": "toy", **fields})
+    return create_app(lambda: FakeHost(predictor), adapters, settings, CollectorRegistry(), ids)
 
 
 def _bare(path: str = "/new", **options: Any) -> APIRouter:

@@ -24,7 +24,7 @@ from service.app import create_app
 from service.serving import serve
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.fake_predictor import FakePredictor, answer_to
+from tests.service.fake_predictor import FakeHost, answer_to
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,11 @@ def free_port() -> int:
 
 @contextmanager
 def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DATABASE_URL": f"sqlite:///{log}.sqlite3"}
     command = [sys.executable, "-m", "tests.service.fake_server", str(store_dir), str(port), "0.05"]
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(command, cwd=ROOT, stderr=stderr, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process,
+        subprocess.Popen(command, cwd=ROOT, stderr=stderr, env=environment) as process,
     ):
         try:
             yield process
@@ -107,11 +108,11 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
     assert "never" not in logged
 
 
-async def test_the_server_ends_with_the_error_of_loading(adapters: Registry) -> None:
-    def load() -> FakePredictor:
+async def test_the_server_ends_with_the_error_of_loading(adapters: Registry, tmp_path: Path) -> None:
+    def load() -> FakeHost:
         raise OSError("no such weights")
 
-    settings = Settings(port=free_port(), default_model="toy")
+    settings = Settings(port=free_port(), default_model="toy", database_url=f"sqlite:///{tmp_path}/ledger.sqlite3")
     app = create_app(load, adapters, settings, CollectorRegistry(), TimeOrderedIds(time.time, secrets.randbits))
     with pytest.raises(OSError, match="no such weights"):
         await asyncio.wait_for(serve(app, settings), 10)

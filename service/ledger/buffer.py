@@ -1,0 +1,130 @@
+"""Predictions on their way into the ledger: a bounded buffer between the event loop and the writer's thread."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import islice
+
+from service.ledger.failures import LedgerUnavailableError
+from service.ledger.records import PredictionRecord
+from service.telemetry.metrics import Metrics
+
+
+@dataclass(slots=True)
+class _Flush:
+    """Somebody waits until the first `target` records ever taken are written."""
+
+    target: int
+    done: Future[None] = field(default_factory=Future)
+
+
+class Buffer:
+    """Records that are not known to be in the database, oldest first; a record in the middle of a write counts too."""
+
+    def __init__(self, limit: int, flush_seconds: float, metrics: Metrics) -> None:
+        self._limit = limit
+        self._flush_seconds = flush_seconds
+        self._metrics = metrics
+        self._changed = threading.Condition()
+        self._records: dict[str, PredictionRecord] = {}
+        self._oldest_since = 0.0  # monotonic seconds
+        self._taken = 0
+        self._settled = 0
+        self._flushes: list[_Flush] = []
+        self._closed = False
+
+    def put(self, record: PredictionRecord) -> None:
+        """Take the record, or count it as unlogged where there is no room; never waits."""
+        with self._changed:
+            if self._closed or len(self._records) >= self._limit:
+                self._metrics.ledger_unlogged.inc()
+                return
+            if not self._records:
+                self._oldest_since = time.monotonic()
+            self._records[record.prediction_id] = record
+            self._taken += 1
+            self._metrics.ledger_buffer_depth.set(len(self._records))
+            self._changed.notify()
+
+    def find(self, prediction_id: str) -> PredictionRecord | None:
+        """The record, where it still waits."""
+        with self._changed:
+            return self._records.get(prediction_id)
+
+    def has_room(self, records: int) -> bool:
+        """Whether so many more would be taken now."""
+        with self._changed:
+            return not self._closed and len(self._records) + records <= self._limit
+
+    def flush(self) -> Future[None]:
+        """Ask for everything taken so far to be written at once; fails with the write that fails."""
+        with self._changed:
+            flush = _Flush(self._taken)
+            if self._settled >= flush.target:
+                flush.done.set_result(None)
+            else:
+                self._flushes.append(flush)
+                self._changed.notify()
+        return flush.done
+
+    def next_batch(self, size: int, patience: float) -> list[PredictionRecord] | None:
+        """Wait for the next batch; empty when nothing was due for `patience` seconds, None when closed and empty."""
+        give_up = time.monotonic() + patience
+        with self._changed:
+            while not self._is_due(size):
+                if self._closed and not self._records:
+                    return None
+                now = time.monotonic()
+                if now >= give_up:
+                    return []
+                due = self._oldest_since + self._flush_seconds if self._records else give_up
+                self._changed.wait(min(due, give_up) - now)
+            return list(islice(self._records.values(), size))
+
+    def settle(self, batch: list[PredictionRecord], lost: int = 0) -> None:
+        """Let go of a batch that is written but for `lost` records, which are counted as unlogged."""
+        with self._changed:
+            for record in batch:
+                del self._records[record.prediction_id]
+            self._oldest_since = time.monotonic()
+            self._settled += len(batch)
+            self._metrics.ledger_unlogged.inc(lost)
+            self._metrics.ledger_buffer_depth.set(len(self._records))
+            ready = [flush for flush in self._flushes if flush.target <= self._settled]
+            self._flushes = [flush for flush in self._flushes if flush.target > self._settled]
+        for flush in ready:
+            flush.done.set_result(None)
+
+    def fail_flushes(self, error: LedgerUnavailableError) -> None:
+        """Tell everybody who waits for a flush that a write has failed."""
+        with self._changed:
+            failed, self._flushes = self._flushes, []
+        for flush in failed:
+            flush.done.set_exception(error)
+
+    def close(self) -> None:
+        """Take nothing new; what waits is due now."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def wait_closed(self, seconds: float) -> bool:
+        """Pause for so long, or until closed; whether it is closed."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closed, seconds)
+
+    def drop_all(self) -> int:
+        """Count everything that waits as unlogged, and let go of it."""
+        with self._changed:
+            waiting = list(self._records.values())
+        self.settle(waiting, lost=len(waiting))
+        return len(waiting)
+
+    def _is_due(self, size: int) -> bool:
+        if not self._records:
+            return False
+        overdue = time.monotonic() >= self._oldest_since + self._flush_seconds
+        return overdue or self._closed or bool(self._flushes) or len(self._records) >= size

@@ -1,0 +1,120 @@
+"""The database behind the ledger: SQLite or PostgreSQL, used from threads, never from the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Insert, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from service.ledger.failures import LedgerError, LedgerUnavailableError
+
+DRIVERS = ("sqlite", "postgresql+psycopg")
+PATIENCE = 2  # seconds that a statement waits for locks of others
+_POOL = 8
+_STATEMENT_PATIENCES = 5  # a statement may run this many times as long as it may wait for a lock
+_PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")  # FULL: a commit in WAL mode survives a power cut
+
+
+def parse_database_url(text: str) -> URL:
+    """A URL of a database that can hold a ledger.
+
+    Raises:
+        ValueError: it is not; the message leaves out what may be a password.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("is not a database URL such as sqlite:///ledger.sqlite3") from None
+    if url.drivername not in DRIVERS:
+        raise ValueError(f"has the driver {url.drivername!r}, which is none of {', '.join(DRIVERS)}")
+    if url.drivername == "sqlite" and (url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"):
+        raise ValueError("names a database in memory, which would not outlive the process")
+    return url
+
+
+class Database:
+    """A pool of connections whose failures are `LedgerUnavailableError`s."""
+
+    def __init__(self, url: str, patience: int = PATIENCE) -> None:
+        """Open nothing yet.
+
+        Raises:
+            LedgerError: the driver is not installed.
+        """
+        parsed = parse_database_url(url)
+        self.is_sqlite = parsed.drivername == "sqlite"
+        self._file = parsed.database if self.is_sqlite and parsed.query.get("uri") != "true" else None
+        try:
+            self.engine = create_engine(
+                parsed,
+                connect_args=_connect_arguments(parsed, patience),
+                pool_pre_ping=True,
+                pool_size=_POOL,
+                pool_timeout=patience,
+                hide_parameters=True,  # the message of an error must not hold what a client sent
+            )
+        except ModuleNotFoundError as error:
+            raise LedgerError(f"DATABASE_URL: {parsed.drivername} needs the extra `postgres` ({error})") from error
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _set_pragmas)
+
+    def make_room(self) -> None:
+        """Make the folder of an SQLite file."""
+        if self._file is not None:
+            Path(self._file).parent.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A connection whose work is committed at the end of the block, or not done at all.
+
+        Raises:
+            LedgerUnavailableError: locked, full, down, or not as the ledger needs it.
+            IntegrityError, DataError: this very row cannot be stored.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (IntegrityError, DataError):
+            raise
+        except (DBAPIError, PoolTimeoutError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise LedgerUnavailableError(type(cause).__name__) from error
+
+    def insert_new(self, table: Table) -> Insert:
+        """An insert that leaves alone a row whose key is there already."""
+        insert = sqlite.insert if self.is_sqlite else postgresql.insert
+        return insert(table).on_conflict_do_nothing()
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self.engine.dispose()
+
+
+def _connect_arguments(url: URL, patience: int) -> dict[str, Any]:
+    """How long to wait for what; the query of the URL wins."""
+    milliseconds = patience * 1000
+    defaults: dict[str, Any] = {
+        "connect_timeout": patience,
+        "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * _STATEMENT_PATIENCES}",
+        # A server that vanishes without a word is noticed, too.
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 15_000,
+    }
+    if url.drivername == "sqlite":
+        defaults = {"timeout": float(patience)}
+    return {name: value for name, value in defaults.items() if name not in url.query}
+
+
+def _set_pragmas(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()

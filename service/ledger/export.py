@@ -1,0 +1,68 @@
+"""The whole ledger as JSON lines, oldest first, read in pages."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Select
+
+from model_store.storage.durable_files import sync_directory
+from service.ledger.database import Database
+from service.ledger.ids import first_id
+from service.ledger.queries import WITH_LABEL, stored_prediction
+from service.ledger.records import StoredPrediction
+from service.ledger.tables import predictions
+
+_PAGE = 1000
+
+
+def export_lines(database: Database) -> Iterator[str]:
+    """One JSON object a prediction, with its label or null.
+
+    Each page is a transaction of its own, so that a long export holds no lock and no old snapshot.
+
+    Raises:
+        LedgerUnavailableError: the database cannot be read; what was given until then is not all.
+    """
+    last = first_id(0)
+    while page := _read_page(database, last):
+        yield from (json.dumps(_shown(stored)) for stored in page)
+        last = page[-1].record.prediction_id
+
+
+def write_lines(lines: Iterable[str], path: Path) -> int:
+    """Write the lines into a file that is there completely or not at all; how many they are."""
+    staged = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+    count = 0
+    try:
+        with staged.open("x", encoding="utf-8") as file:
+            for line in lines:
+                file.write(f"{line}\n")
+                count += 1
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+    return count
+
+
+def _read_page(database: Database, after: str) -> list[StoredPrediction]:
+    page: Select[Any] = (
+        WITH_LABEL.where(predictions.c.prediction_id > after).order_by(predictions.c.prediction_id).limit(_PAGE)
+    )
+    with database.transaction() as connection:
+        return [stored_prediction(row) for row in connection.execute(page).mappings()]
+
+
+def _shown(stored: StoredPrediction) -> dict[str, Any]:
+    label = None if stored.label is None else asdict(stored.label)
+    return asdict(stored.record) | {"created_ms": stored.record.created_ms, "label": label}

@@ -1,0 +1,91 @@
+"""The label of a prediction: stored once, whoever sends it and however often."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from model_store.questions import LABELS
+from service.ledger.database import Database
+from service.ledger.failures import AnswerOutsideError, LabelConflictError, PastRetentionError
+from service.ledger.records import PredictionRecord
+from service.ledger.tables import labels
+from service.telemetry.metrics import Metrics
+
+
+class Taken(enum.StrEnum):
+    """What became of a label that is now in the ledger."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """The true option, by index or by letter, of a prediction; `source` says where it is known from."""
+
+    prediction_id: str
+    answer: int | str
+    source: str | None
+
+
+def option_index(answer: int | str, options: int) -> int:
+    """The index that an answer means.
+
+    Raises:
+        AnswerOutsideError: it is none of `options` options.
+    """
+    index = answer if isinstance(answer, int) else LABELS.find(answer) if len(answer) == 1 else -1
+    if not 0 <= index < options:
+        raise AnswerOutsideError(f"is none of the {options} options: 0 to {options - 1}, or A to {LABELS[options - 1]}")
+    return index
+
+
+def store_label(
+    database: Database, metrics: Metrics, record: PredictionRecord, feedback: Feedback, now_ms: int
+) -> Taken:
+    """Commit a label, then count it.
+
+    Of labels that race, the database lets one in: its key is the id of the prediction.
+
+    Raises:
+        AnswerOutsideError: the answer is none of the options.
+        LabelConflictError: another label is there already.
+        PastRetentionError: the prediction has just been deleted.
+        LedgerUnavailableError: nothing is stored, as far as is known.
+    """
+    answer = option_index(feedback.answer, record.options)
+    correct = answer == record.option
+    row = {
+        "prediction_id": record.prediction_id,
+        "answer": answer,
+        "correct": correct,
+        "source": feedback.source,
+        "labelled_ms": now_ms,
+    }
+    try:
+        present = _insert_or_read(database, row)
+    except IntegrityError as error:
+        raise PastRetentionError(f"{record.prediction_id} has just been deleted") from error
+    if present is None:
+        metrics.feedback.labels(Taken.ACCEPTED).inc()
+        metrics.count_label(record, correct=correct)
+        return Taken.ACCEPTED
+    if present != answer:
+        metrics.feedback.labels("conflict").inc()
+        raise LabelConflictError(f"{record.prediction_id} has the label {LABELS[present]} already")
+    metrics.feedback.labels(Taken.DUPLICATE).inc()
+    return Taken.DUPLICATE
+
+
+def _insert_or_read(database: Database, row: dict[str, object]) -> int | None:
+    """None where the row is new, else the answer that was there before."""
+    with database.transaction() as connection:
+        insert = database.insert_new(labels).returning(labels.c.prediction_id)
+        if connection.execute(insert, row).first() is not None:
+            return None
+        known = select(labels.c.answer).where(labels.c.prediction_id == row["prediction_id"])
+        return connection.execute(known).scalar_one()

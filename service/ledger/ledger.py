@@ -1,0 +1,260 @@
+"""The ledger as the routes see it: recording never waits, everything else runs in threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TypeVar
+
+from service.ledger.buffer import Buffer
+from service.ledger.calibration import Cohort, score_cohorts
+from service.ledger.database import Database
+from service.ledger.failures import (
+    IdempotencyConflictError,
+    LedgerUnavailableError,
+    NotVisibleYetError,
+    PastRetentionError,
+    UnknownPredictionError,
+)
+from service.ledger.feedback import Feedback, Taken, store_label
+from service.ledger.ids import milliseconds_of
+from service.ledger.migrating import migrate
+from service.ledger.queries import (
+    Window,
+    count_cohorts,
+    find_by_idempotency_key,
+    find_prediction,
+    insert_once,
+    scored_predictions,
+)
+from service.ledger.records import PredictionRecord, StoredPrediction
+from service.ledger.retention import STEP, delete_step, oldest_kept_ms
+from service.ledger.writer import Writer
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+
+T = TypeVar("T")
+
+_THREADS = 4  # of the requests that wait for the database
+_VISIBLE_AFTER = 10.0  # seconds beyond the flush bound in which another replica may still be writing a prediction
+_BETWEEN_STEPS = 0.1  # seconds of pause for others
+_BETWEEN_ROUNDS = 3600.0  # seconds
+
+logger = logging.getLogger(__name__)
+
+
+class Ledger:
+    """Predictions and labels of all replicas; the methods belong to the event loop's thread."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float]) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            clock: Unix seconds.
+
+        Raises:
+            LedgerError: the driver of DATABASE_URL is not installed.
+        """
+        self.database = Database(settings.database_url)
+        self._settings = settings
+        self._metrics = metrics
+        self._clock = clock
+        self._buffer = Buffer(settings.ledger_buffer, settings.ledger_flush_seconds, metrics)
+        self._writer = Writer(self.database, self._buffer, metrics)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
+        self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long ones keep only each other up
+        self._writing: threading.Thread | None = None
+        self._retaining: asyncio.Task[None] | None = None
+        self._open_tried = asyncio.Event()
+        self._open_error: Exception | None = None
+
+    @property
+    def writable(self) -> bool:
+        """Whether the last write, or the last try of one, went well."""
+        return self._writer.writable
+
+    @property
+    def required(self) -> bool:
+        """Whether no answer may go out without a place in the ledger."""
+        return self._settings.ledger_required
+
+    def start(self) -> None:
+        """Start to open the database, and then to write to it and to delete what is too old."""
+        loop = asyncio.get_running_loop()
+        work = partial(
+            self._writer.run,
+            partial(migrate, self._settings.database_url),
+            lambda error: _call_if_open(loop, partial(self._end_try, error)),
+            insist=not self.required,
+        )
+        self._writing = threading.Thread(target=work, name="ledger-writer")
+        self._writing.start()
+        self._retaining = loop.create_task(self._retain())
+
+    async def opened(self) -> None:
+        """Return when it was tried to open the database.
+
+        Raises:
+            LedgerError: it cannot be opened, and it is required.
+        """
+        await self._open_tried.wait()
+        if self._open_error is not None and self.required:
+            raise self._open_error
+
+    async def close(self) -> None:
+        """Write what is buffered, and end the threads."""
+        if self._retaining is not None:
+            self._retaining.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._retaining
+        self._buffer.close()
+        if self._writing is not None:
+            await asyncio.to_thread(self._writing.join)
+        for threads in (self._threads, self._reports):
+            await asyncio.to_thread(threads.shutdown)
+        self.database.close()
+
+    def admit(self, predictions: int) -> None:
+        """Refuse questions whose answers would have no place in a ledger that is required.
+
+        Raises:
+            LedgerUnavailableError: the buffer is too full for so many.
+        """
+        if self.required and not self._buffer.has_room(predictions):
+            raise LedgerUnavailableError("the buffer is full")
+
+    def record(self, record: PredictionRecord) -> None:
+        """Take a prediction to be written; where there is no room, count it as unlogged. Never waits, never raises."""
+        self._buffer.put(record)
+
+    async def record_once(self, record: PredictionRecord) -> StoredPrediction:
+        """Write a prediction with an idempotency key, or give back the one that came first with the same body.
+
+        Raises:
+            IdempotencyConflictError: the key came first with another body.
+            LedgerUnavailableError: it cannot be written now.
+        """
+        return _same_body(await self._ask(insert_once, self.database, record), record.body_hash)
+
+    async def recall(self, tenant: str, key: str, body_hash: str) -> StoredPrediction | None:
+        """The prediction of an earlier request with this key and body; raises as `record_once` does."""
+        stored = await self._ask(find_by_idempotency_key, self.database, tenant, key)
+        return None if stored is None else _same_body(stored, body_hash)
+
+    async def find(self, prediction_id: str, tenant: str | None) -> StoredPrediction:
+        """A prediction of this tenant (None: of any), also one that is not written yet.
+
+        Raises:
+            UnknownPredictionError: there is none.
+            PastRetentionError: it is older than what is kept.
+            NotVisibleYetError: another replica may still be writing it.
+            LedgerUnavailableError: the database cannot be read now.
+        """
+        self._check_age(prediction_id)
+        waiting = self._buffer.find(prediction_id)
+        if waiting is not None:
+            stored: StoredPrediction | None = StoredPrediction(waiting, None)
+        else:
+            stored = await self._ask(find_prediction, self.database, prediction_id)
+        if stored is None:
+            raise self._absence(prediction_id)
+        if tenant is not None and stored.record.tenant != tenant:
+            raise _unknown(prediction_id)
+        return stored
+
+    async def label(self, feedback: Feedback, tenant: str) -> Taken:
+        """Store the label of a prediction; it is committed when this returns.
+
+        Raises:
+            AnswerOutsideError: the answer is none of the prediction's options.
+            LabelConflictError: it has another label.
+            UnknownPredictionError, PastRetentionError, NotVisibleYetError, LedgerUnavailableError: as `find` does.
+        """
+        try:
+            if self._buffer.find(feedback.prediction_id) is not None:
+                await self._flush()
+            stored = await self.find(feedback.prediction_id, tenant)
+            return await self._ask(store_label, self.database, self._metrics, stored.record, feedback, self.now_ms())
+        except UnknownPredictionError:
+            self._metrics.feedback.labels("unknown").inc()
+            raise
+        except PastRetentionError:
+            self._metrics.feedback.labels("late").inc()
+            raise
+
+    async def cohorts(self, window: Window) -> list[Cohort]:
+        """Live calibration of each model version in a window; raises LedgerUnavailableError."""
+        return await self._ask(self._cohorts, window, threads=self._reports)
+
+    def now_ms(self) -> int:
+        """Unix milliseconds, by which ages are told."""
+        return int(self._clock() * 1000)
+
+    def _cohorts(self, window: Window) -> list[Cohort]:
+        return score_cohorts(count_cohorts(self.database, window), scored_predictions(self.database, window))
+
+    async def _ask(self, work: Callable[..., T], *arguments: object, threads: ThreadPoolExecutor | None = None) -> T:
+        if not self._writer.opened:
+            raise LedgerUnavailableError("not opened")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(threads or self._threads, partial(work, *arguments))
+
+    async def _flush(self) -> None:
+        if not self._writer.writable:  # the writer pauses between its tries; nobody should wait for that
+            raise LedgerUnavailableError("not writable")
+        await asyncio.wrap_future(self._buffer.flush())
+
+    def _check_age(self, prediction_id: str) -> None:
+        made = milliseconds_of(prediction_id)
+        if made is None:
+            raise _unknown(prediction_id)
+        if made < oldest_kept_ms(self.now_ms(), self._settings.retention_days):
+            raise PastRetentionError(f"{prediction_id} is older than {self._settings.retention_days} days")
+
+    def _absence(self, prediction_id: str) -> Exception:
+        made = milliseconds_of(prediction_id) or 0
+        bound = (self._settings.ledger_flush_seconds + _VISIBLE_AFTER) * 1000
+        young = abs(self.now_ms() - made) < bound
+        return NotVisibleYetError(f"{prediction_id} is not written yet") if young else _unknown(prediction_id)
+
+    def _end_try(self, error: Exception | None) -> None:
+        self._open_error = error
+        self._open_tried.set()
+
+    async def _retain(self) -> None:
+        await self._open_tried.wait()
+        total = 0
+        while True:
+            deleted = 0
+            try:
+                before = oldest_kept_ms(self.now_ms(), self._settings.retention_days)
+                deleted = await self._ask(delete_step, self.database, before)
+            except LedgerUnavailableError as error:
+                logger.warning("retention put off", extra={"error": str(error)})
+            total += deleted
+            if deleted == STEP:
+                await asyncio.sleep(_BETWEEN_STEPS)
+                continue
+            logger.info("retention", extra={"deleted": total})
+            total = 0
+            await asyncio.sleep(_BETWEEN_ROUNDS)
+
+
+def _unknown(prediction_id: str) -> UnknownPredictionError:
+    return UnknownPredictionError(f"no prediction {prediction_id}")
+
+
+def _same_body(stored: StoredPrediction, body_hash: str | None) -> StoredPrediction:
+    if stored.record.body_hash != body_hash:
+        raise IdempotencyConflictError("the idempotency_key belongs to another question")
+    return stored
+
+
+def _call_if_open(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+        loop.call_soon_threadsafe(callback)

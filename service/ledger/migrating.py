@@ -1,0 +1,98 @@
+"""Bring a ledger to the schema of this code: under a lock, so that replicas that start at once take turns."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from service.ledger.database import Database
+from service.ledger.failures import LedgerError, LedgerUnavailableError
+
+_PATIENCE = 120  # seconds for the other replica's migration
+_POSTGRES_LOCK = 0x75713463740001  # names the advisory lock; any number that nobody else uses
+_PAUSE = 0.05
+_alembic_lock = threading.Lock()  # alembic keeps the migration that it runs in module-level proxies
+
+
+def migrate(url: str) -> str:
+    """Migrate the database as far as this code knows, and return the revision.
+
+    Raises:
+        LedgerError: the database cannot be reached or written, its schema is newer than this code, or an SQLite file
+            cannot have a write-ahead log.
+    """
+    database = Database(url, patience=_PATIENCE)
+    try:
+        database.make_room()
+        scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+        head = scripts.get_current_head()
+        if head is None:
+            raise LedgerError("this installation has no migrations")
+        if _present_revision(database) != head:
+            if database.is_sqlite:
+                _use_write_ahead_log(database)
+            _upgrade(database, head)
+        return head
+    except LedgerUnavailableError as error:
+        cause = error.__cause__
+        reason = cause.orig if isinstance(cause, DBAPIError) else cause
+        raise LedgerError(f"DATABASE_URL: the ledger cannot be opened: {reason}") from error
+    except OSError as error:
+        raise LedgerError(f"DATABASE_URL: {error.strerror}: {error.filename}") from error
+    finally:
+        database.close()
+
+
+def _present_revision(database: Database) -> str | None:
+    with database.transaction() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(database: Database, head: str) -> None:
+    config = Config(attributes={"connection": None})
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    with _alembic_lock, database.transaction() as connection:
+        _lock(connection, database)
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, head)
+        except CommandError as error:
+            raise LedgerError(f"the ledger's schema is not known to this version of the service: {error}") from error
+
+
+def _lock(connection: Connection, database: Database) -> None:
+    """Exclude other migrations until the transaction ends."""
+    if database.is_sqlite:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.execute(text("SELECT set_config('statement_timeout', '0', true)"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
+
+
+def _use_write_ahead_log(database: Database) -> None:
+    """Readers and the writer do not wait for each other, and a killed process leaves nothing to repair.
+
+    Changing the mode does not wait for locks as other statements do, so it is tried again.
+    """
+    give_up = time.monotonic() + _PATIENCE
+    while True:
+        with database.transaction() as connection:
+            try:
+                mode = connection.exec_driver_sql("PRAGMA journal_mode=WAL").scalar()
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > give_up:
+                    raise
+            else:
+                break
+        time.sleep(_PAUSE)
+    if mode != "wal":
+        raise LedgerError(f"DATABASE_URL: the file system allows journal mode {mode}, not wal")

@@ -1,0 +1,11 @@
+"""How alembic runs the migrations: on the connection, and in the transaction, that `migrating` holds."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from service.ledger.tables import METADATA
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,42 @@
+"""Deleting what is too old: in small steps, so that nobody waits long for a lock."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select
+
+from service.ledger.database import Database
+from service.ledger.ids import first_id
+from service.ledger.tables import predictions
+
+STEP = 500  # predictions of one transaction
+MILLISECONDS_A_DAY = 86_400_000
+
+
+def oldest_kept_ms(now_ms: int, retention_days: int) -> int:
+    """Unix milliseconds before which nothing is kept."""
+    return now_ms - retention_days * MILLISECONDS_A_DAY
+
+
+def delete_step(database: Database, before_ms: int, step: int = STEP) -> int:
+    """Delete up to `step` of the oldest predictions made before a time, with their labels; how many there were.
+
+    Raises:
+        LedgerUnavailableError: nothing is deleted.
+    """
+    oldest = (
+        select(predictions.c.prediction_id)
+        .where(predictions.c.prediction_id < first_id(before_ms))
+        .order_by(predictions.c.prediction_id)
+        .limit(step)
+        .with_for_update(skip_locked=True)  # two replicas at once share the work; SQLite has one writer anyway
+    )
+    with database.transaction() as connection:
+        return connection.execute(delete(predictions).where(predictions.c.prediction_id.in_(oldest))).rowcount
+
+
+def delete_all(database: Database, before_ms: int) -> int:
+    """Delete every prediction made before a time, step by step; how many there were; raises as `delete_step`."""
+    total = 0
+    while deleted := delete_step(database, before_ms):
+        total += deleted
+    return total

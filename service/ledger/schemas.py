@@ -1,0 +1,256 @@
+"""What goes over the wire about stored predictions, their labels and their calibration."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from model_store.questions import LABELS
+from model_store.uncertainty.calibration_error import BINS
+from service.ledger.calibration import BinSums, Cohort, LabelledScores
+from service.ledger.records import Label, PredictionRecord, StoredPrediction
+from service.schemas import Body, LabelProbability, Probability, Problem, ShortText, Uncertainty
+
+ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+Count = Annotated[int, Field(ge=0)]
+
+
+def _check_answer(value: object) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise PydanticCustomError("answer", "must be the index or the label of an option")
+    return value
+
+
+# Which indices and labels there are depends on the prediction.
+TrueOption = Annotated[
+    int | str,
+    PlainValidator(_check_answer),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[A-Z]$"}]}),
+]
+
+
+class FeedbackRequest(Body):
+    """The true option of an earlier prediction."""
+
+    prediction_id: str = Field(pattern=ID_PATTERN, description="as the prediction gave it")
+    answer: TrueOption = Field(description="index or label of the true option")
+    source: ShortText | None = Field(default=None, description="where the answer is known from")
+
+
+class FeedbackResponse(Body):
+    """A label that is in the ledger."""
+
+    prediction_id: str
+    result: Literal["accepted", "duplicate"] = Field(description="duplicate: the same label was there before")
+
+
+class FeedbackBatchRequest(Body):
+    """Several labels; each is taken or refused by itself."""
+
+    feedback: list[Any] = Field(
+        json_schema_extra={"minItems": 1, "items": {"$ref": "#/components/schemas/FeedbackRequest"}}
+    )
+
+
+class FeedbackBatchResponse(Body):
+    """One result or problem for each label, in their order."""
+
+    results: list[FeedbackResponse | Problem]
+
+
+class OptionPosition(Body):
+    """One of the options, whose text may not be stored."""
+
+    index: int = Field(ge=0)
+    label: str = Field(description="letter of that position, from A")
+
+    @classmethod
+    def at(cls, index: int) -> OptionPosition:
+        """The option at an index."""
+        return cls(index=index, label=LABELS[index])
+
+
+class StoredLabel(Body):
+    """The true option, as it was told."""
+
+    option: OptionPosition
+    correct: bool = Field(description="it is the option that was chosen")
+    source: str | None
+    labelled_at: datetime.datetime
+
+    @classmethod
+    def from_label(cls, label: Label) -> StoredLabel:
+        """Show a label."""
+        return cls(
+            option=OptionPosition.at(label.answer),
+            correct=label.correct,
+            source=label.source,
+            labelled_at=_time(label.labelled_ms),
+        )
+
+
+class PredictionView(Body):
+    """A prediction as it was served, and its label if it has come."""
+
+    prediction_id: str
+    created_at: datetime.datetime
+    model: str = Field(description="name@version of the adapter that answered")
+    adapter_digest: str
+    method: str
+    task: str
+    option: OptionPosition
+    confidence: Probability
+    probabilities: list[LabelProbability]
+    feu: float | None
+    uncertainty: Uncertainty
+    abstain: bool
+    abstain_reason: str | None
+    threshold: Probability | None
+    prediction_set: list[str] | None
+    coverage: Probability | None
+    tags: list[str]
+    question: dict[str, Any] | None = Field(description="text, options and context, where questions are stored")
+    label: StoredLabel | None
+
+    @classmethod
+    def from_stored(cls, stored: StoredPrediction) -> PredictionView:
+        """Show a stored prediction."""
+        record = stored.record
+        return cls(
+            prediction_id=record.prediction_id,
+            created_at=_time(record.created_ms),
+            model=f"{record.model}@{record.version}",
+            adapter_digest=record.adapter_digest,
+            method=record.method,
+            task=record.task,
+            option=OptionPosition.at(record.option),
+            confidence=record.confidence,
+            probabilities=show_probabilities(record.probabilities),
+            feu=record.feu,
+            uncertainty=show_uncertainty(record),
+            abstain=record.abstain,
+            abstain_reason=record.abstain_reason,
+            threshold=record.threshold,
+            prediction_set=None if record.prediction_set is None else list(record.prediction_set),
+            coverage=record.coverage,
+            tags=list(record.tags),
+            question=record.question,
+            label=None if stored.label is None else StoredLabel.from_label(stored.label),
+        )
+
+
+def show_probabilities(probabilities: tuple[float, ...]) -> list[LabelProbability]:
+    """Each probability with its label."""
+    return [LabelProbability(label=label, probability=p) for label, p in zip(LABELS, probabilities, strict=False)]
+
+
+def show_uncertainty(record: PredictionRecord) -> Uncertainty:
+    """The entropies of a record."""
+    return Uncertainty(total=record.total, aleatoric=record.aleatoric, epistemic=record.epistemic)
+
+
+class CalibrationBin(Body):
+    """The labelled predictions whose confidence lies in [low, high)."""
+
+    low: Probability
+    high: Probability
+    labelled: Count
+    mean_confidence: Probability | None
+    accuracy: Probability | None
+
+    @classmethod
+    def from_sums(cls, index: int, sums: BinSums) -> CalibrationBin:
+        """Show a bin; an empty one has no means."""
+        n = sums.labelled
+        return cls(
+            low=index / BINS,
+            high=(index + 1) / BINS,
+            labelled=n,
+            mean_confidence=min(sums.confidence_sum / n, 1.0) if n else None,
+            accuracy=sums.correct / n if n else None,
+        )
+
+
+class Range(Body):
+    """An interval."""
+
+    low: float
+    high: float
+
+
+class Floor(Body):
+    """Expected calibration error that a perfectly calibrated model with these confidences would show."""
+
+    mean: float
+    p95: float
+
+
+class LabelledView(Body):
+    """What the labels say."""
+
+    questions: Count = Field(description="labelled predictions that this was computed from, the newest of the window")
+    accuracy: Probability
+    mean_confidence: Probability
+    signed_gap: float = Field(description="mean confidence less accuracy: positive = overconfident")
+    ece: float = Field(description="expected calibration error; read it beside its noise floor")
+    ece_interval: Range = Field(description="95 % bootstrap interval")
+    ece_noise_floor: Floor
+    selective_risk: Probability | None = Field(description="share of errors among the answers without abstention")
+    bins: list[CalibrationBin]
+
+    @classmethod
+    def from_scores(cls, scores: LabelledScores) -> LabelledView:
+        """Show the scores."""
+        return cls(
+            questions=scores.questions,
+            accuracy=scores.accuracy,
+            mean_confidence=min(scores.mean_confidence, 1.0),
+            signed_gap=scores.mean_confidence - scores.accuracy,
+            ece=scores.ece,
+            ece_interval=Range(low=scores.ece_interval.low, high=scores.ece_interval.high),
+            ece_noise_floor=Floor(mean=scores.ece_noise_floor.mean, p95=scores.ece_noise_floor.p95),
+            selective_risk=scores.selective_risk,
+            bins=[CalibrationBin.from_sums(index, sums) for index, sums in enumerate(scores.bins)],
+        )
+
+
+class CohortView(Body):
+    """The predictions that one model version made in the window."""
+
+    model: str = Field(description="name@version")
+    predictions: Count = Field(description="of the newest of the window that are counted")
+    mean_confidence: Probability = Field(description="of all of them: the accuracy to expect, if it is calibrated")
+    coverage: Probability = Field(description="share of them without abstention")
+    label_share: Probability = Field(description="share of them with a label")
+    labelled: LabelledView | None = Field(description="null as long as there are no labels")
+
+    @classmethod
+    def from_cohort(cls, cohort: Cohort) -> CohortView:
+        """Show a cohort."""
+        count = cohort.count
+        return cls(
+            model=f"{count.model}@{count.version}",
+            predictions=count.predictions,
+            mean_confidence=min(count.confidence_sum / count.predictions, 1.0),
+            coverage=count.answered / count.predictions,
+            label_share=count.labelled / count.predictions,
+            labelled=None if cohort.scores is None else LabelledView.from_scores(cohort.scores),
+        )
+
+
+class CalibrationReport(Body):
+    """Live calibration by the time of the prediction, whenever its label came."""
+
+    since: datetime.datetime
+    until: datetime.datetime
+    counted_limit: int = Field(description="predictions of the window that are counted at most, the newest")
+    scored_limit: int = Field(description="labelled ones that scores are computed from at most, the newest")
+    models: list[CohortView]
+
+
+def _time(milliseconds: int) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)

@@ -1,0 +1,71 @@
+"""The tables of the ledger. Ids are ordered by time, so a range of ids is a range of time."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Uuid,
+)
+
+METADATA = MetaData()
+
+# Retention deletes by the primary key; calibration reads ranges of it, for one tenant through `predictions_of_tenant`.
+predictions = Table(
+    "predictions",
+    METADATA,
+    Column("prediction_id", Uuid(as_uuid=False), primary_key=True),
+    Column("created_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
+    Column("tenant", String(128), nullable=False),
+    Column("key_hash", String(64), comment="SHA-256 of the id of the key"),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("adapter_digest", String(80), nullable=False),
+    Column("method", String(64), nullable=False),
+    Column("task", String(64), nullable=False),
+    Column("option", SmallInteger, nullable=False),
+    Column("options", SmallInteger, nullable=False, comment="how many there were"),
+    Column("confidence", Double, nullable=False),
+    Column("probabilities", JSON, nullable=False),
+    Column("feu", Double),
+    Column("total", Double, nullable=False, comment="nats"),
+    Column("aleatoric", Double, comment="nats"),
+    Column("epistemic", Double, comment="nats"),
+    Column("bin", SmallInteger, nullable=False),
+    Column("abstain", Boolean, nullable=False),
+    Column("abstain_reason", String(32)),
+    Column("threshold", Double),
+    Column("prediction_set", JSON(none_as_null=True)),
+    Column("coverage", Double),
+    Column("tags", JSON, nullable=False),
+    Column("idempotency_key", String(128)),
+    Column("body_hash", String(64), comment="SHA-256 of the request, where it has an idempotency key"),
+    Column("question", JSON(none_as_null=True), comment="text, options and context, where they are stored at all"),
+    Index("predictions_of_tenant", "tenant", "prediction_id"),
+    Index("predictions_by_idempotency_key", "tenant", "idempotency_key", unique=True),
+)
+
+labels = Table(
+    "labels",
+    METADATA,
+    Column(
+        "prediction_id",
+        Uuid(as_uuid=False),
+        ForeignKey("predictions.prediction_id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("answer", SmallInteger, nullable=False, comment="index of the true option"),
+    Column("correct", Boolean, nullable=False),
+    Column("source", String(64)),
+    Column("labelled_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
+)

@@ -1,0 +1,151 @@
+"""The thread that writes predictions: in batches, again and again while the database is locked, full or down."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+
+from sqlalchemy import delete
+
+from service.ledger.buffer import Buffer
+from service.ledger.database import Database
+from service.ledger.failures import LedgerUnavailableError
+from service.ledger.records import PredictionRecord
+from service.ledger.tables import labels, predictions
+from service.telemetry.metrics import Metrics
+
+_BATCH = 500
+_PROBE_SECONDS = 5.0  # without traffic, so often it is tried whether the database can be written
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 2.0
+_CLOSE_SECONDS = 3.0  # for what is buffered at the end, while the database cannot be written
+_NOBODY = str(uuid.UUID(int=0))
+
+Report = Callable[[Exception | None], None]
+
+logger = logging.getLogger(__name__)
+
+
+class Writer:
+    """Opens the ledger, then moves records from the buffer into it; `run` belongs to one thread."""
+
+    def __init__(self, database: Database, buffer: Buffer, metrics: Metrics) -> None:
+        self._database = database
+        self._buffer = buffer
+        self._metrics = metrics
+        self._pause = _FIRST_PAUSE
+        self._opened = threading.Event()
+        self._failing = False
+        self._give_up_at: float | None = None  # monotonic seconds; set at the end, while the database fails
+
+    @property
+    def opened(self) -> bool:
+        """Whether the ledger has its schema and can be read."""
+        return self._opened.is_set()
+
+    @property
+    def writable(self) -> bool:
+        """Whether the last write went well."""
+        return self.opened and not self._failing
+
+    def run(
+        self, open_ledger: Callable[[], object], report: Callable[[Exception | None], None], *, insist: bool
+    ) -> None:
+        """Open the ledger, then write until the buffer is closed and empty.
+
+        `report` hears of every attempt to open it, with what went wrong; unless told to insist, one is enough.
+        """
+        while (error := self._open(open_ledger)) is not None:
+            report(error)
+            if not insist or not self._keep_trying():
+                self._give_up()
+                return
+        report(None)
+        while (batch := self._buffer.next_batch(_BATCH, _PROBE_SECONDS)) is not None:
+            if not self._write(batch) and not self._keep_trying():
+                self._give_up()
+                return
+
+    def _open(self, open_ledger: Callable[[], object]) -> Exception | None:
+        try:
+            open_ledger()
+        except Exception as error:
+            logger.error("ledger not opened", extra={"error": type(error).__name__, "reason": str(error)})
+            self._buffer.fail_flushes(LedgerUnavailableError("not opened"))
+            return error
+        self._opened.set()
+        self._pause = _FIRST_PAUSE
+        return None
+
+    def _write(self, batch: list[PredictionRecord]) -> bool:
+        """Write a batch, or see whether one could be written; false where it has to be tried again."""
+        started = time.monotonic()
+        try:
+            lost = self._insert(batch)
+        except Exception as error:  # whatever it is, the thread must outlive it
+            if not self._failing:
+                logger.error("ledger not writable", extra={"error": _name(error), "waiting": len(batch)})
+            self._failing = True
+            self._buffer.fail_flushes(LedgerUnavailableError("the last write failed"))
+            return False
+        if self._failing:
+            logger.info("ledger writable again")
+        self._failing = False
+        self._pause = _FIRST_PAUSE
+        if batch:
+            self._metrics.ledger_seconds.observe(time.monotonic() - started)
+            self._buffer.settle(batch, lost)
+        return True
+
+    def _insert(self, batch: list[PredictionRecord]) -> int:
+        """Insert the batch; how many rows of it cannot be stored, ever."""
+        if not batch:
+            self._probe()
+            return 0
+        try:
+            self._insert_rows(batch)
+        except LedgerUnavailableError:
+            raise
+        except Exception as error:
+            if len(batch) > 1:  # so that the neighbours of such a row are stored
+                return sum(self._insert([record]) for record in batch)
+            logger.error("prediction not storable", extra={"error": type(error).__name__})
+            return 1
+        return 0
+
+    def _insert_rows(self, batch: list[PredictionRecord]) -> None:
+        # Rows may be there already: a connection can break after the commit and before the word of it.
+        with self._database.transaction() as connection:
+            connection.execute(self._database.insert_new(predictions), [record.to_row() for record in batch])
+
+    def _probe(self) -> None:
+        """Write nothing, with everything that a write needs: the lock, the permission and the table."""
+        with self._database.transaction() as connection:
+            connection.execute(delete(labels).where(labels.c.prediction_id == _NOBODY))
+
+    def _keep_trying(self) -> bool:
+        """Pause, longer each time; false when the buffer is closed and the time for its rest is up."""
+        closed = self._buffer.wait_closed(self._pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        if not closed:
+            return True
+        if self._give_up_at is None:
+            self._give_up_at = time.monotonic() + _CLOSE_SECONDS
+        time.sleep(_FIRST_PAUSE)
+        return time.monotonic() < self._give_up_at
+
+    def _give_up(self) -> None:
+        self._failing = True
+        self._buffer.close()
+        lost = self._buffer.drop_all()
+        self._buffer.fail_flushes(LedgerUnavailableError("closed"))
+        if lost:
+            logger.error("predictions not stored", extra={"unlogged": lost})
+
+
+def _name(error: Exception) -> str:
+    """The kind of an error; its message may quote a row."""
+    return str(error) if isinstance(error, LedgerUnavailableError) else type(error).__name__

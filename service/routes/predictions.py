@@ -1,0 +1,39 @@
+"""GET /predictions/{prediction_id}: what was answered, and its label if it has come."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path
+
+from service.context import ContextOf
+from service.errors import (
+    INTERNAL,
+    INVALID_FIELD,
+    LEDGER_UNAVAILABLE,
+    NOT_VISIBLE_YET,
+    PAST_RETENTION,
+    UNKNOWN_PREDICTION,
+    declare,
+    explain,
+)
+from service.ledger.schemas import ID_PATTERN, PredictionView
+from service.security import Caller, Scope, require
+
+_REFUSED = (UNKNOWN_PREDICTION, PAST_RETENTION, INVALID_FIELD, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE, INTERNAL)
+
+router = APIRouter(tags=["feedback"])
+
+
+@router.get("/predictions/{prediction_id}", responses=declare(*_REFUSED))
+async def show_prediction(
+    prediction_id: Annotated[str, Path(pattern=ID_PATTERN)],
+    context: ContextOf,
+    caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
+) -> PredictionView:
+    """A prediction of the key's own tenant; an admin's key sees those of all tenants."""
+    tenant = None if Scope.ADMIN in caller.scopes else caller.tenant
+    try:
+        return PredictionView.from_stored(await context.ledger.find(prediction_id, tenant))
+    except Exception as error:
+        raise explain(error) from error

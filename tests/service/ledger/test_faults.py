@@ -1,0 +1,249 @@
+"""The ledger locked, full or down: predictions go on, nothing is lost in silence, and it comes back by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from sqlalchemy import event
+
+from model_store.storage.registry import Registry
+from service.app import create_app
+from service.ledger.buffer import Buffer
+from service.ledger.database import Database
+from service.ledger.failures import LedgerError, LedgerUnavailableError
+from service.serving import serve
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.conftest import Replica, Start
+from tests.service.fake_predictor import FakeHost, FakePredictor
+from tests.service.ledger.conftest import PostgresServer, count_rows, make_record
+from tests.service.test_shutdown import free_port
+
+pytestmark = pytest.mark.anyio
+ROOM = 6
+
+
+@pytest.fixture
+def impatient_url(url: str) -> str:
+    """The URL of the ledger with short waits for locks."""
+    short = "timeout=0.2" if url.startswith("sqlite") else "options=-c%20lock_timeout%3D200"
+    return f"{url}{'&' if '?' in url else '?'}{short}"
+
+
+@contextmanager
+def locked(database: Database) -> Iterator[None]:
+    """Somebody else holds the whole ledger."""
+    statement = "BEGIN EXCLUSIVE" if database.is_sqlite else "LOCK TABLE predictions, labels IN ACCESS EXCLUSIVE MODE"
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+        yield
+        connection.rollback()
+
+
+def slug(response: Any) -> str:
+    """The kind of a problem."""
+    assert response.status_code >= 400, response.text
+    return response.json()["type"].rpartition(":")[2]
+
+
+async def predictions_go_on(replica: Replica, answered: str, *, more: int, waiting: int = 0) -> None:
+    """While nothing can be written: answers, then unlogged ones; no feedback, and no promise to a key."""
+    for number in range(more):
+        assert (await replica.ask(f"in trouble {number}")).status_code == 200
+    await replica.settle(lambda: not replica.context.ledger.writable)
+    assert replica.sample("ledger_buffer_depth") == ROOM
+    assert replica.sample("ledger_unlogged_total") == waiting + more - ROOM
+    body = {"prediction_id": answered, "answer": 0}
+    response = await replica.client.post("/feedback", json=body)
+    assert (response.status_code, slug(response)) == (503, "ledger-unavailable")
+    assert response.headers["retry-after"] == "1"
+    batch = await replica.client.post("/feedback/batch", json={"feedback": [body] * 40})
+    assert {item["type"].rpartition(":")[2] for item in batch.json()["results"]} == {"ledger-unavailable"}
+    assert slug(await replica.ask("with a key", idempotency_key="k")) == "ledger-unavailable"
+    assert (await replica.client.get("/health/ready")).status_code == 200
+    assert replica.sample("feedback_total", result="accepted") == 0
+
+
+async def it_comes_back(replica: Replica, database: Database, answered: str, *, stored: int) -> None:
+    """What was buffered is written, and labels are taken again."""
+    await replica.settle(lambda: replica.context.ledger.writable and not replica.sample("ledger_buffer_depth"))
+    assert count_rows(database) == (stored, 0)
+    accepted = await replica.client.post("/feedback", json={"prediction_id": answered, "answer": 0})
+    assert accepted.json()["result"] == "accepted"
+    assert replica.sample("feedback_total", result="accepted") == 1
+    assert (await replica.ask("with a key", idempotency_key="k")).status_code == 200
+
+
+async def first_answer(replica: Replica) -> str:
+    """The id of an answer that is in the ledger."""
+    identifier = (await replica.ask("before")).json()["prediction_id"]
+    await replica.context.ledger._flush()
+    return identifier
+
+
+async def test_locked(start: Start, impatient_url: str, database: Database) -> None:
+    settings: dict[str, Any] = {"ledger_required": False, "ledger_buffer": ROOM, "ledger_flush_seconds": 0.05}
+    async with start(database_url=impatient_url, **settings) as replica:
+        answered = await first_answer(replica)
+        with locked(database):
+            await predictions_go_on(replica, answered, more=ROOM + 3)
+        await it_comes_back(replica, database, answered, stored=1 + ROOM)
+        assert replica.sample("ledger_unlogged_total") == 3
+
+
+async def test_postgres_goes_down_and_comes_back(start: Start, postgres: PostgresServer) -> None:
+    url = postgres.empty_ledger()
+    settings: dict[str, Any] = {"ledger_required": False, "ledger_buffer": ROOM, "ledger_flush_seconds": 0.05}
+    async with start(database_url=url, **settings) as replica:
+        answered = await first_answer(replica)
+        postgres.stop()
+        try:
+            await predictions_go_on(replica, answered, more=ROOM + 2)
+        finally:
+            postgres.start()
+        database = Database(url)
+        await it_comes_back(replica, database, answered, stored=1 + ROOM)
+        database.close()
+
+
+async def test_full(start: Start, empty_ledger: Path, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite3?timeout=0.2"
+    limit = {"pages": 1}  # SQLite takes the number of pages that there are, where it is larger
+
+    def set_limit(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={limit['pages']}")
+
+    settings: dict[str, Any] = {"ledger_required": False, "ledger_buffer": ROOM, "ledger_flush_seconds": 0.05}
+    async with start(database_url=url, store_questions=True, **settings) as replica:
+        answered = await first_answer(replica)
+        engine = replica.context.ledger.database.engine
+        event.listen(engine, "connect", set_limit)
+        engine.dispose()
+        for number in range(ROOM + 1):
+            assert (await replica.ask(f"{number}" * 20_000)).status_code == 200
+        await replica.settle(lambda: not replica.context.ledger.writable)
+        assert replica.sample("ledger_unlogged_total") == 1
+        assert (await replica.client.get("/health/ready")).status_code == 200
+        limit["pages"] = 10_000
+        engine.dispose()
+        database = Database(url)
+        await it_comes_back(replica, database, answered, stored=1 + ROOM)
+        database.close()
+
+
+async def test_unwritable_to_the_end(start: Start, empty_ledger: Path) -> None:
+    """What could not be written when the replica ends is counted, and the end does not wait for ever."""
+    url = f"sqlite:///file:{empty_ledger}?mode=ro&uri=true&timeout=0.2"
+    async with start(database_url=url, ledger_required=False, ledger_buffer=ROOM) as replica:
+        answered = (await replica.ask()).json()["prediction_id"]
+        await predictions_go_on(replica, answered, more=ROOM + 1, waiting=1)
+        registry = replica.registry
+    assert registry.get_sample_value("uq4ct_ledger_unlogged_total") == ROOM + 2
+    assert registry.get_sample_value("uq4ct_ledger_buffer_depth") == 0
+
+
+async def test_a_ledger_that_is_required_takes_the_replica_out(
+    start: Start, impatient_url: str, database: Database
+) -> None:
+    async with start(database_url=impatient_url, ledger_buffer=ROOM, ledger_flush_seconds=0.05) as replica:
+        await first_answer(replica)
+        assert (await replica.client.get("/health/ready")).status_code == 200
+        with locked(database):
+            for number in range(ROOM):
+                assert (await replica.ask(f"in trouble {number}")).status_code == 200
+            await replica.settle(lambda: not replica.context.ledger.writable)
+            assert slug(await replica.client.get("/health/ready")) == "ledger-unavailable"
+            refused = await replica.ask("one too many")
+            assert (refused.status_code, slug(refused)) == (503, "ledger-unavailable")
+            assert replica.sample("rejected_total", reason="ledger_unavailable") == 1
+        await replica.settle(lambda: replica.context.ledger.writable)
+        assert (await replica.client.get("/health/ready")).status_code == 200
+        assert replica.sample("ledger_unlogged_total") == 0
+    assert count_rows(database) == (1 + ROOM, 0)
+
+
+async def test_an_idle_replica_notices(start: Start, impatient_url: str, database: Database) -> None:
+    async with start(database_url=impatient_url) as replica:
+        writer = replica.context.ledger._writer
+        assert writer.writable
+        with locked(database):
+            assert not writer._write([])
+            assert slug(await replica.client.get("/health/ready")) == "ledger-unavailable"
+        assert writer._write([])
+        assert (await replica.client.get("/health/ready")).status_code == 200
+
+
+async def test_a_row_that_cannot_be_stored_keeps_nobody_up(start: Start, url: str, database: Database) -> None:
+    async with start(database_url=url, ledger_flush_seconds=60.0) as replica:
+        good = [make_record() for _ in range(4)]
+        poison = make_record(tags=(object(),))
+        for record in (*good[:2], poison, *good[2:]):
+            replica.context.ledger.record(record)
+        await replica.context.ledger._flush()
+        assert replica.sample("ledger_unlogged_total") == 1
+        assert replica.context.ledger.writable
+        assert count_rows(database) == (4, 0)
+
+
+async def test_what_is_buffered_is_written_at_the_end(start: Start, url: str, database: Database) -> None:
+    async with start(database_url=url, ledger_flush_seconds=60.0) as replica:
+        for number in range(1200):
+            replica.context.ledger.record(make_record(tags=(str(number),)))
+    assert count_rows(database) == (1200, 0)
+
+
+async def test_a_ledger_that_cannot_be_opened(start: Start, adapters: Registry, tmp_path: Path) -> None:
+    tmp_path.joinpath("file").touch()
+    url = f"sqlite:///{tmp_path}/file/ledger.sqlite3"
+    settings = Settings(port=free_port(), database_url=url, default_model="toy")
+    app = create_app(
+        lambda: FakeHost(FakePredictor(adapters.manifest("toy"))),
+        adapters,
+        settings,
+        CollectorRegistry(),
+        TimeOrderedIds(lambda: 0.0, lambda _: 0),
+    )
+    with pytest.raises(LedgerError, match=r"DATABASE_URL: .*file"):
+        await serve(app, settings)
+
+
+async def test_it_opens_later_where_it_is_not_required(start: Start, tmp_path: Path) -> None:
+    blocker = tmp_path / "folder"
+    blocker.touch()
+    url = f"sqlite:///{blocker}/ledger.sqlite3"
+    async with start(database_url=url, ledger_required=False, ledger_flush_seconds=0.05) as replica:
+        identifier = (await replica.ask()).json()["prediction_id"]
+        body = {"prediction_id": identifier, "answer": 0}
+        assert slug(await replica.client.post("/feedback", json=body)) == "ledger-unavailable"
+        blocker.unlink()
+        await replica.settle(lambda: replica.context.ledger.writable)
+        assert (await replica.client.post("/feedback", json=body)).json()["result"] == "accepted"
+
+
+def test_a_flush_ends_with_what_it_waits_for() -> None:
+    buffer = Buffer(3, 60.0, Metrics(CollectorRegistry()))
+    assert buffer.flush().done()
+    records = [make_record() for _ in range(4)]
+    for record in records[:2]:
+        buffer.put(record)
+    flush = buffer.flush()
+    assert buffer.has_room(1)
+    assert not buffer.has_room(2)
+    buffer.put(records[2])
+    buffer.put(records[3])  # there is no room
+    assert buffer.find(records[3].prediction_id) is None
+    batch = buffer.next_batch(1, 0.0)
+    assert batch == records[:1]
+    buffer.settle(records[:1])
+    assert not flush.done()
+    buffer.settle(records[1:2])
+    assert flush.done()
+    failed = buffer.flush()
+    buffer.fail_flushes(LedgerUnavailableError("down"))
+    assert isinstance(failed.exception(), LedgerUnavailableError)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+from sqlalchemy import select
+
+from service.ledger.database import Database
+from service.ledger.retention import delete_all, delete_step, oldest_kept_ms
+from service.ledger.tables import labels, predictions
+from tests.service.conftest import Start
+from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record
+
+DAY = 86_400_000
+
+
+def test_steps_take_the_oldest_with_their_labels(database: Database) -> None:
+    old = [make_record(prediction_id=id_of_age(days)) for days in (50, 40, 35, 31)]
+    young = [make_record(prediction_id=id_of_age(days)) for days in (29, 1)]
+    insert(database, *old, *young)
+    for record in (old[0], old[3], young[0]):
+        insert_label(database, record, 0)
+    before = young[1].created_ms - 29 * DAY
+    assert [delete_step(database, before, step=3) for _ in range(3)] == [3, 1, 0]
+    assert count_rows(database) == (2, 1)
+    with database.transaction() as connection:
+        kept = set(connection.scalars(select(predictions.c.prediction_id)))
+        labelled = set(connection.scalars(select(labels.c.prediction_id)))
+    assert kept == {record.prediction_id for record in young}
+    assert labelled == {young[0].prediction_id}
+
+
+def test_two_replicas_share_the_work(url: str, database: Database) -> None:
+    insert(database, *(make_record(prediction_id=id_of_age(50)) for _ in range(2000)))
+    deleted: list[int] = []
+
+    def prune() -> None:
+        own = Database(url)
+        deleted.append(delete_all(own, before_ms=oldest_kept_ms(make_record().created_ms, 30)))
+        own.close()
+
+    threads = [threading.Thread(target=prune) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(deleted) == 2000
+    assert count_rows(database) == (0, 0)
+
+
+@pytest.mark.anyio
+async def test_a_server_deletes_in_the_background(start: Start, url: str, database: Database) -> None:
+    insert(database, *(make_record(prediction_id=id_of_age(31)) for _ in range(700)), make_record())
+    async with start(database_url=url, retention_days=30) as replica:
+        await replica.settle(lambda: count_rows(database) == (1, 0))
