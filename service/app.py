@@ -80,8 +80,7 @@ def create_app(
         lifespan=_lifespan,
         redoc_url=None,
         telemetry=_tracing(tracer_provider),
-        docs_url=None if settings.docs_need_key else "/docs",
-        openapi_url=None if settings.docs_need_key else "/openapi.json",
+        openapi_url=None if settings.docs_need_key else "/openapi.json",  # and without it, no /docs
     )
     app.state.context = context
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
