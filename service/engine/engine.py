@@ -252,9 +252,9 @@ class Engine:
                 if isinstance(encoded, Exception):
                     order.settle(item.index, encoded)
                     continue
-                options = len(item.question.options)
-                tickets.append(Ticket(order, item.index, item.adapter, encoded, options, since, deadline))
-            reservation.add_tokens(sum(ticket.encoded.length for ticket in tickets))
+                tokens, options = encoded.length, len(item.question.options)
+                tickets.append(Ticket(order, item.index, item.adapter, encoded, tokens, options, since, deadline))
+            reservation.add_tokens(sum(ticket.tokens for ticket in tickets))
             self._waiting.put(tickets)
             try:
                 await order.wait_for(len(tickets))

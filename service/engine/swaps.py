@@ -116,6 +116,8 @@ class Swaps:
             with self._loaded.holding([adapter]):
                 try:
                     await self._read(self._store.promote, name, version, alias)
+                except StoreError as error:
+                    raise LoadFailedError(f"{name}@{alias}", error) from error
                 except OSError as error:
                     raise StoreReadOnlyError(f"{name}@{alias} could not be changed") from error
                 self._loaded.mean(f"{name}@{alias}", adapter)
@@ -146,17 +148,19 @@ class Swaps:
                     self._loaded.mean(alias, await self.obtain(exact))
                     logger.info("followed the store", extra={"alias": alias, "model": exact})
             self._warned.pop(alias, None)
-        except (UnknownModelError, LoadFailedError, StoreError, OSError) as error:
+        except (UnknownModelError, LoadFailedError) as error:
             if self._warned.get(alias) != str(error):
                 self._warned[alias] = str(error)
                 logger.warning("alias not followed", extra={"alias": alias, "error": type(error).__name__})
 
     async def _resolve(self, reference: str) -> str:
-        """The name@version that a reference means in the store."""
+        """The name@version that a reference means in the store; raises as `obtain`."""
         try:
             name, version = await self._read(self._store.resolve, reference)
         except (InvalidReferenceError, UnknownAdapterError) as error:
             raise UnknownModelError(reference) from error
+        except (StoreError, OSError) as error:
+            raise LoadFailedError(reference, error) from error
         return f"{name}@{version}"
 
     async def _load_once(self, exact: str) -> LoadedAdapter:

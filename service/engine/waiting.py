@@ -26,6 +26,7 @@ class Ticket:
     index: int  # in the order
     adapter: LoadedAdapter
     encoded: Encoded
+    tokens: int  # of `encoded`
     options: int
     since: float  # monotonic seconds
     deadline: float  # monotonic seconds
@@ -60,7 +61,7 @@ class WaitingWork:
         with self._changed:
             self._check_open()
             self._tickets.update(dict.fromkeys(tickets))
-            self._tokens += sum(ticket.encoded.length for ticket in tickets)
+            self._tokens += sum(ticket.tokens for ticket in tickets)
             self._show()
             self._changed.notify()
 
@@ -120,14 +121,14 @@ class WaitingWork:
     def _take_batch(self, budget: int) -> list[Ticket]:
         adapter = next(iter(self._tickets)).adapter
         waiting = [ticket for ticket in self._tickets if ticket.adapter is adapter]
-        batch = [waiting[index] for index in select_batch([ticket.encoded.length for ticket in waiting], budget)]
+        batch = [waiting[index] for index in select_batch([ticket.tokens for ticket in waiting], budget)]
         self._remove(batch)
         return batch
 
     def _remove(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
             del self._tickets[ticket]
-            self._tokens -= ticket.encoded.length
+            self._tokens -= ticket.tokens
         self._show()
 
     def _show(self) -> None:

@@ -38,7 +38,6 @@ class Worker:
         self._metrics = metrics
         self._thread = threading.Thread(target=self._run, name="model-worker")
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._in_hand: list[Ticket] | Job | None = None
         self._crashes = 0
         self.failures_in_a_row = 0
         self.dead = False
@@ -94,7 +93,7 @@ class Worker:
         check_answer(answer, len(WARM_UP.options))
 
     def _run(self) -> None:
-        """Work until the queue is closed and empty; an unforeseen error costs what is in the queue, not the thread."""
+        """Work until the queue is closed and empty; an unforeseen error costs what was in hand, not the thread."""
         ended = False
         try:
             while not ended and self._crashes < _CRASHES_UNTIL_THE_END:
@@ -103,34 +102,32 @@ class Worker:
             if not ended:
                 self.dead = True
                 self._waiting.abandon()
-                self._fail_everything()
+                self._fail(*self._waiting.take_all())
 
     def _work(self) -> bool:
         """Work until the queue is closed and empty; false where something unforeseen ended it before."""
+        in_hand: list[Ticket] | Job | None = None
         try:
-            while (work := self._waiting.take(self._budget)) is not None:
-                self._in_hand = work
-                if isinstance(work, Job):
-                    self._do(work)
+            while (in_hand := self._waiting.take(self._budget)) is not None:
+                if isinstance(in_hand, Job):
+                    self._do(in_hand)
                 else:
-                    self._answer(work)
-                self._in_hand = None
+                    self._answer(in_hand)
+                in_hand = None
         except BaseException as error:  # also what only a broken library raises
             self._crashes += 1
             self.failures_in_a_row += 1
             logger.critical("worker failed", extra={"error": type(error).__name__, "crashes": self._crashes})
-            self._fail_everything()
+            if in_hand is None:  # something that waits broke the choice, and would break it again
+                self._fail(*self._waiting.take_all())
+            elif isinstance(in_hand, Job):
+                self._fail([], [in_hand])
+            else:
+                self._fail(in_hand, [])
             return False
         return True
 
-    def _fail_everything(self) -> None:
-        """Whatever waits may be what broke the worker, so none of it is tried again."""
-        tickets, jobs = self._waiting.take_all()
-        if isinstance(self._in_hand, Job):
-            jobs.append(self._in_hand)
-        elif self._in_hand is not None:
-            tickets += self._in_hand
-        self._in_hand = None
+    def _fail(self, tickets: list[Ticket], jobs: list[Job]) -> None:
         self._hand_over(tickets, [ForwardFailedError("the worker failed")] * len(tickets))
         for job in jobs:
             self._in_loop(_end_job, job, WorkerDiedError("the worker failed"))
@@ -144,7 +141,7 @@ class Worker:
 
     def _answer(self, batch: list[Ticket]) -> None:
         started = time.monotonic()
-        lengths = [ticket.encoded.length for ticket in batch]
+        lengths = [ticket.tokens for ticket in batch]
         for ticket in batch:
             self._metrics.queue_seconds.observe(started - ticket.since)
         self._metrics.observe_batch(lengths)

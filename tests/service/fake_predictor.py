@@ -68,9 +68,13 @@ class FakePredictor:
         self.forward_started = threading.Event()
         self.failures_to_come = 0
         self.spoil: dict[str, float] = {}  # fields of every answer to replace
-        self.threads: set[str] = set()
+        self.threads: set[str] = set()  # of forwards
+        self.tokenizer_threads: set[str] = set()
+        self.most_questions = 10**9  # of a forward; beyond it `no_memory` is raised
+        self.no_memory: BaseException = MemoryError()
 
     def encode(self, question: Question) -> FakeEncoded:
+        self.tokenizer_threads.add(threading.current_thread().name)
         length = words_of(question)
         if length > self.token_limit:
             raise QuestionTooLongError(length, self.token_limit)
@@ -85,6 +89,8 @@ class FakePredictor:
         if not self.forward_may_start.wait(20):
             raise TimeoutError("the test never let the forward start")
         time.sleep(self.seconds)
+        if len(encoded) > self.most_questions:
+            raise self.no_memory
         if self.failures_to_come:
             self.failures_to_come -= 1
             raise RuntimeError(f"out of memory on {encoded[0].question.text}")
