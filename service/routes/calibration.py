@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from service.context import ContextOf
-from service.errors import INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, declare, explain
+from service.errors import FORBIDDEN, INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, UNAUTHORIZED, declare, explain
 from service.ledger.queries import COUNTED, SCORED, Window
 from service.ledger.schemas import CalibrationReport, CohortView
 from service.security import Caller, Scope, require
@@ -17,7 +17,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _WINDOW_PATTERN = r"^[1-9][0-9]{0,8}[smhd]$"
 _MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$"
 
-router = APIRouter(tags=["calibration"])
+router = APIRouter(tags=["calibration"], responses=declare(UNAUTHORIZED, FORBIDDEN))
 
 
 @router.get("/calibration", responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, INTERNAL))

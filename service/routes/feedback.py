@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from service.context import Context, ContextOf
 from service.errors import (
+    FORBIDDEN,
     INTERNAL,
     INVALID_FIELD,
     LABEL_CONFLICT,
@@ -18,6 +19,7 @@ from service.errors import (
     NOT_VISIBLE_YET,
     PAST_RETENTION,
     TOO_LARGE,
+    UNAUTHORIZED,
     UNKNOWN_PREDICTION,
     ProblemError,
     declare,
@@ -36,7 +38,7 @@ _NOT_TAKEN = (UNKNOWN_PREDICTION, LABEL_CONFLICT, PAST_RETENTION, NOT_VISIBLE_YE
 
 Labeller = Annotated[Caller, Depends(require(Scope.FEEDBACK))]
 
-router = APIRouter(route_class=StrictJsonRoute, tags=["feedback"])
+router = APIRouter(route_class=StrictJsonRoute, tags=["feedback"], responses=declare(UNAUTHORIZED, FORBIDDEN))
 
 
 @router.post("/feedback", responses=declare(*_REFUSED, *_NOT_TAKEN))

@@ -8,11 +8,13 @@ from fastapi import APIRouter, Depends, Path
 
 from service.context import ContextOf
 from service.errors import (
+    FORBIDDEN,
     INTERNAL,
     INVALID_FIELD,
     LEDGER_UNAVAILABLE,
     NOT_VISIBLE_YET,
     PAST_RETENTION,
+    UNAUTHORIZED,
     UNKNOWN_PREDICTION,
     declare,
     explain,
@@ -22,7 +24,7 @@ from service.security import Caller, Scope, require
 
 _REFUSED = (UNKNOWN_PREDICTION, PAST_RETENTION, INVALID_FIELD, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE, INTERNAL)
 
-router = APIRouter(tags=["feedback"])
+router = APIRouter(tags=["feedback"], responses=declare(UNAUTHORIZED, FORBIDDEN))
 
 
 @router.get("/predictions/{prediction_id}", responses=declare(*_REFUSED))

@@ -137,7 +137,7 @@ async def test_a_batch_answers_each_question_by_itself(start: Start) -> None:
         "internal-error",
         "",
     ]
-    assert [error["field"] for error in results[1]["errors"] + results[2]["errors"]] == ["options", "abstain_below"]
+    assert [error["field"] for error in results[1]["errors"] + results[2]["errors"]] == ["options", "sure"]
     assert (results[4]["tokens"], results[4]["limit"]) == (72, 64)
     assert {result["request_id"] for result in results if "type" in result} == {response.headers["x-request-id"]}
     for index, text in ((0, "fine?"), (7, "also fine?")):
