@@ -39,7 +39,7 @@ from service.client_errors import (
     UnreachableError,
     UnreadableResponseError,
 )
-from service.client_records import Calibration, FeedbackReceipt, ModelCard, Prediction, Problem, StoredPrediction
+from service.client_records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
 from service.client_retries import RETRIED_ERRORS, Retries
 
 __all__ = [
@@ -54,7 +54,7 @@ __all__ = [
     "FeedbackReceipt",
     "InvalidRequestError",
     "Label",
-    "ModelCard",
+    "ModelList",
     "NotAllowedError",
     "NotFoundError",
     "Prediction",
@@ -134,7 +134,7 @@ class Client:
         """What was answered, and its label if it has come."""
         return self._run(self._calls.prediction(prediction_id))
 
-    def models(self) -> list[ModelCard]:
+    def models(self) -> ModelList:
         """Every registered adapter version."""
         return self._run(self._calls.models())
 
@@ -226,7 +226,7 @@ class AsyncClient:
         """See `Client.prediction`."""
         return await self._run(self._calls.prediction(prediction_id))
 
-    async def models(self) -> list[ModelCard]:
+    async def models(self) -> ModelList:
         """See `Client.models`."""
         return await self._run(self._calls.models())
 

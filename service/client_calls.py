@@ -14,7 +14,7 @@ from service.client_errors import UNANSWERED, ClientError, UnreachableError, Unr
 from service.client_records import (
     Calibration,
     FeedbackReceipt,
-    ModelCard,
+    ModelList,
     Prediction,
     Problem,
     StoredPrediction,
@@ -108,7 +108,7 @@ Steps = Generator[Send | Wait | Ring, Any, T]
 
 _BATCH = TypeAdapter(dict[Literal["results"], list[Prediction | Problem]])
 _RECEIPTS = TypeAdapter(dict[Literal["results"], list[FeedbackReceipt | Problem]])
-_MODELS = TypeAdapter(dict[Literal["models"], list[ModelCard]])
+_MODELS = TypeAdapter(ModelList)
 _PREDICTION = TypeAdapter(Prediction)
 _RECEIPT = TypeAdapter(FeedbackReceipt)
 _RECORD = TypeAdapter(StoredPrediction)
@@ -159,9 +159,9 @@ class Calls:
         """GET /predictions/{prediction_id}."""
         return self._call(Send("GET", f"/predictions/{quote(prediction_id, safe='')}"), _RECORD)
 
-    def models(self) -> Steps[list[ModelCard]]:
+    def models(self) -> Steps[ModelList]:
         """GET /models."""
-        return (yield from self._call(Send("GET", "/models"), _MODELS))["models"]
+        return (yield from self._call(Send("GET", "/models"), _MODELS))
 
     def calibration(self, window: str | None, model: str | None) -> Steps[Calibration]:
         """GET /calibration."""

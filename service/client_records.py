@@ -48,11 +48,11 @@ class Prediction(Record):
     probabilities: list[LabelProbability]
     feu: float | None
     uncertainty: Uncertainty
-    abstain: bool = False
-    abstain_reason: str | None = None
-    threshold: float | None = None
-    prediction_set: list[str] | None = None
-    coverage: float | None = None
+    abstain: bool
+    abstain_reason: Literal["below_threshold", "set_too_large"] | None
+    threshold: float | None
+    prediction_set: list[str] | None
+    coverage: float | None
 
 
 class FieldError(Record):
@@ -84,7 +84,7 @@ class Base(Record):
 
 
 class ModelCard(Record):
-    """A registered adapter; scores and calibration have the fields of its manifest."""
+    """A registered adapter; scores, calibration and decisions have the fields of its manifest."""
 
     name: str
     version: int
@@ -100,7 +100,24 @@ class ModelCard(Record):
     scores_untrained: dict[str, Any] | None
     calibration: dict[str, Any]
     reference_histograms: dict[str, Any]
+    decisions: dict[str, Any]
     batch_company: dict[str, Any]
+
+
+class DamagedModel(Record):
+    """A registered adapter whose record cannot be read."""
+
+    name: str
+    version: int
+    aliases: list[str]
+    error: str
+
+
+class ModelList(Record):
+    """Everything in the model store."""
+
+    models: list[ModelCard]
+    damaged: list[DamagedModel]
 
 
 class FeedbackReceipt(Record):

@@ -161,7 +161,7 @@ class OutputTensor(Body):
     """One output tensor, row by row."""
 
     name: OutputName
-    datatype: Literal["BYTES", "INT64", "FP64"]
+    datatype: Literal["BYTES", "INT64", "FP64", "BOOL"]
     shape: list[int]
     data: list[str] | list[int] | list[float]
 

@@ -40,6 +40,7 @@ _OUTPUTS = (
         "one row for each question, as wide as the most options of this request; rows of fewer options end in zeros",
     ),
     ("feu", "FP64", [-1], "functional uncertainty: share of routing mass that was kept, high = the routers are sure"),
+    ("abstain", "BOOL", [-1], "do not act on this answer"),
     ("prediction_id", "BYTES", [-1], "UUID of version 7, ordered by time"),
 )
 
@@ -138,6 +139,7 @@ def _columns(answers: Sequence[PredictResponse]) -> dict[str, list[Any]]:
         "confidence": [answer.confidence for answer in answers],
         "probabilities": [value for answer in answers for value in _padded(answer, width)],
         "feu": [answer.feu for answer in answers],
+        "abstain": [answer.abstain for answer in answers],
         "prediction_id": [answer.prediction_id for answer in answers],
     }
     return {name: column for name, column in columns.items() if None not in column}

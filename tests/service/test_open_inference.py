@@ -20,7 +20,7 @@ QUESTIONS = [
     Question("", "Which letter?", ("a", "b", "c", "d")),
 ]
 DTYPES = {"option": "INT64", "label": "BYTES", "confidence": "FP64", "probabilities": "FP64", "feu": "FP64",
-          "prediction_id": "BYTES"}  # fmt: skip
+          "abstain": "BOOL", "prediction_id": "BYTES"}  # fmt: skip
 INFER = "/v2/models/toy/infer"
 
 
@@ -254,10 +254,8 @@ async def test_metadata_says_what_infer_takes_and_gives(start: Start) -> None:
         ("toy", 200),
         ("toy/versions/1", 200),
         ("toy/versions/production", 200),
-        ("toy/versions/2", 404),
         ("toy/versions/9", 404),
         ("toy/versions/A", 422),
-        ("other", 404),
         ("nobody", 404),
         ("UPPER", 422),
         ("toy@1", 422),
@@ -273,6 +271,15 @@ async def test_which_models_are_ready_and_answer(start: Start, path: str, status
     else:
         refused(ready, status)
         refused(answer, status)
+
+
+@pytest.mark.parametrize(("path", "version"), [("toy/versions/2", "2"), ("other", "1")])
+async def test_a_model_that_is_not_loaded_is_not_ready_until_it_is_asked(start: Start, path: str, version: str) -> None:
+    async with start() as replica:
+        refused(await replica.client.get(f"/v2/models/{path}/ready"), 404)
+        answer = await replica.client.post(f"/v2/models/{path}/infer", json={"inputs": tensors(QUESTIONS[0])})
+        assert answer.json()["model_version"] == version
+        assert (await replica.client.get(f"/v2/models/{path}/ready")).status_code == 200
 
 
 async def test_an_unforeseen_error_has_the_form_too(start: Start) -> None:

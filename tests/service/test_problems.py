@@ -127,7 +127,7 @@ async def test_415_content_type(start: Start, content_type: str | None) -> None:
         ({"options": ["a", " a\t"]}, "options.1"),
         ({"model": "../../etc"}, "model"),
         ({"model": 1}, "model"),
-        ({"abstain_below": 0.5}, "abstain_below"),
+        ({"sure": True}, "sure"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"tags": ["a\nb"]}, "tags.0"),
         ({"task": "x" * 65}, "task"),

@@ -42,7 +42,8 @@ async def test_a_label_is_stored_once_and_counted_as_served(start: Start, url: s
     async with start(database_url=url, ledger_flush_seconds=SLOW_FLUSH, tasks=("triage",)) as replica:
         answer = (await replica.ask(task="triage")).json()
         identifier, chosen, p = answer["prediction_id"], answer["option"]["index"], answer["confidence"]
-        cell = {"model": "toy", "version": "1", "task": "triage", "decision": "answer"}
+        cell = {"model": "toy", "version": "1", "task": "triage"}
+        cell["decision"] = "abstain" if answer["abstain"] else "answer"
         cell["bin"] = f"{min(int(p * 15), 14):02d}"
         assert replica.sample("labelled_predictions_total", **cell) == 0
         first = await tell(replica, identifier, answer["option"]["label"], source="a person")
