@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.engine.engine import Engine
+from service.engine.failures import WorkerDiedError
 from service.settings import Settings
 
 _SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
@@ -23,6 +24,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
     Raises:
         Exception: whatever loading the model raised.
+        WorkerDiedError: nothing can be answered any more.
     """
     server = uvicorn.Server(
         uvicorn.Config(
@@ -48,16 +50,20 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
 
 async def _supervise(server: uvicorn.Server, engine: Engine, grace: float) -> None:
-    """Stop the server when loading fails, or in steps after a signal: not ready, no new questions, exit."""
+    """Stop the server when loading fails or the model's thread ends, or in steps after a signal: not ready, no new questions, exit."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     stop = asyncio.create_task(signals.get())
     load = asyncio.create_task(engine.loaded())
+    death = asyncio.create_task(engine.died())
     try:
         await asyncio.wait({stop, load}, return_when=asyncio.FIRST_COMPLETED)
         if load.done():
             load.result()
+        await asyncio.wait({stop, death}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            raise WorkerDiedError("the model's thread has ended")
         received = await stop
         logger.info("leaving", extra={"signal": received.name})
         engine.leave()
@@ -69,3 +75,4 @@ async def _supervise(server: uvicorn.Server, engine: Engine, grace: float) -> No
         server.should_exit = True
         stop.cancel()
         load.cancel()
+        death.cancel()

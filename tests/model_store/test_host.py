@@ -93,8 +93,8 @@ def test_what_cannot_be_added_leaves_nothing_behind(
         host.add(unfit)  # the very first, when there is no tuner yet
     assert adapter_parameters(tiny_base) == []
     predictor = host.add(stored)
+    other = load_base_model(str(make_base_folder(tmp_path / "other", seed=9)), device="cpu", dtype="float32")
     with pytest.raises(WrongBaseError, match="tiny@1 was trained on"):
-        other = load_base_model(str(make_base_folder(tmp_path / "other", seed=9)), device="cpu", dtype="float32")
         AdapterHost(other).add(stored)
     assert answers(predictor, questions) == alone(good, questions)
 
