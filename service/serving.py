@@ -50,7 +50,10 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
 
 async def _supervise(server: uvicorn.Server, engine: Engine, grace: float) -> None:
-    """Stop the server when loading fails or the model's thread ends, or in steps after a signal: not ready, no new questions, exit."""
+    """Stop the server when loading fails or the model's thread ends, or in steps after a signal.
+
+    The steps: not ready, no new questions, exit.
+    """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)

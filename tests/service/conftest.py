@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -61,7 +62,7 @@ SCORES = Scores(
 )
 
 
-def _draft(name: str) -> ManifestDraft:
+def draft(name: str) -> ManifestDraft:
     return ManifestDraft(
         name=name,
         method="uq4ct",
@@ -98,7 +99,7 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     adapters = Registry(root)
     for name in ("toy", "toy", "other"):
-        adapters.publish(_draft(name), {"w": torch.ones(2)}, {}, promote=False)
+        adapters.publish(draft(name), {"w": torch.ones(2)}, {}, promote=False)
     adapters.promote("toy", 2, "staging")
     return root
 
@@ -106,6 +107,12 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def adapters(store_dir: Path) -> Registry:
     return Registry(store_dir)
+
+
+@pytest.fixture
+def own_adapters(tmp_path: Path, store_dir: Path) -> Registry:
+    """A copy of that store, for a test that changes it."""
+    return Registry(shutil.copytree(store_dir, tmp_path / "own"))
 
 
 @pytest.fixture
@@ -139,6 +146,10 @@ class Replica:
     context: Context
     registry: CollectorRegistry
 
+    async def post(self, path: str, body: Any = None) -> Any:
+        """POST to a path, with a JSON body if one is given."""
+        return await self.client.post(path, json=body)
+
     async def ask(self, text: str = "Which one?", options: tuple[str, ...] = ("this", "that"), **fields: Any) -> Any:
         """POST /predict."""
         return await self.client.post("/predict", json={"question": text, "options": list(options), **fields})
@@ -161,10 +172,12 @@ Start = Callable[..., AbstractAsyncContextManager[Replica]]
 
 @pytest.fixture
 def start(adapters: Registry, predictor: FakePredictor, host: FakeHost) -> Start:
-    """Start a replica: start(load=..., wait=..., **settings); the default model is toy."""
+    """Start a replica: start(load=..., wait=..., adapters=..., **settings); the default model is toy."""
 
     @asynccontextmanager
-    async def run(load: Callable[[], Host] = host.load, wait: bool = True, **settings: Any) -> AsyncIterator[Replica]:
+    async def run(
+        load: Callable[[], Host] = host.load, wait: bool = True, adapters: Registry = adapters, **settings: Any
+    ) -> AsyncIterator[Replica]:
         registry = CollectorRegistry()
         ids = TimeOrderedIds(time.time, secrets.randbits)
         app = create_app(load, adapters, Settings(**{"default_model": "toy", **settings}), registry, ids)
