@@ -163,7 +163,7 @@ class OutputTensor(Body):
     name: OutputName
     datatype: Literal["BYTES", "INT64", "FP64", "BOOL"]
     shape: list[int]
-    data: list[str] | list[int] | list[float]
+    data: list[str] | list[bool] | list[int] | list[float]
 
 
 class InferResponse(Body):

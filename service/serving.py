@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.context import Context
+from service.engine.failures import WorkerDiedError
 from service.settings import Settings
 
 _SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
@@ -23,6 +24,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
     Raises:
         Exception: whatever loading the model or opening the ledger raised.
+        WorkerDiedError: nothing can be answered any more.
     """
     server = uvicorn.Server(
         uvicorn.Config(
@@ -48,16 +50,23 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
 
 async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> None:
-    """Stop the server when it cannot start, or in steps after a signal: not ready, no new questions, exit."""
+    """Stop the server when it cannot start or the model's thread ends, or in steps after a signal.
+
+    The steps: not ready, no new questions, exit.
+    """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     stop = asyncio.create_task(signals.get())
     start = asyncio.create_task(_started(context))
+    death = asyncio.create_task(context.engine.died())
     try:
         await asyncio.wait({stop, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
             start.result()
+        await asyncio.wait({stop, death}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            raise WorkerDiedError("the model's thread has ended")
         received = await stop
         logger.info("leaving", extra={"signal": received.name})
         context.engine.leave()
@@ -69,6 +78,7 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
         server.should_exit = True
         stop.cancel()
         start.cancel()
+        death.cancel()
 
 
 async def _started(context: Context) -> None:

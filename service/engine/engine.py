@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import enum
 import logging
 import time
@@ -22,6 +21,7 @@ from service.engine.failures import (
     NotReadyError,
     QueueFullError,
     RequestTooLargeError,
+    WorkerDiedError,
 )
 from service.engine.loaded import LoadedAdapter, LoadedAdapters
 from service.engine.orders import Order
@@ -159,6 +159,10 @@ class Engine:
         if self._load_error is not None:
             raise self._load_error
 
+    async def died(self) -> None:
+        """Return when the worker has ended although it should not have: only a new process can answer then."""
+        await self._worker.died.wait()
+
     async def submit(self, asks: Sequence[Ask]) -> list[Served | Exception]:
         """Answer each question or say why not, in order; cancelling takes the unanswered ones out of the queue.
 
@@ -170,9 +174,13 @@ class Engine:
         order = Order(len(asks))
         with self._admission.reserve(len(asks)) as reservation:
             deadline = time.monotonic() + self._limits.seconds
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(self._limits.seconds):
                     await self._answer(order, asks, reservation, deadline)
+            except TimeoutError:
+                pass  # what is answered is answered
+            except WorkerDiedError as error:  # since the look at the top
+                raise NotReadyError(State.DEAD.value) from error
         return order.outcomes(DeadlinePassedError(f"not answered in {self._limits.seconds:g} seconds"))
 
     def leave(self) -> None:
@@ -197,7 +205,7 @@ class Engine:
 
     def _condition(self) -> State:
         """The state of the model, whether or not the replica is on its way out."""
-        if self._worker.dead:
+        if self._worker.died.is_set():
             return State.DEAD
         if not self._load_ended.is_set():
             return State.LOADING

@@ -40,7 +40,7 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._crashes = 0
         self.failures_in_a_row = 0
-        self.dead = False
+        self.died = asyncio.Event()
 
     def start(self) -> None:
         """Start the thread; outcomes are handed over in the running event loop."""
@@ -100,8 +100,8 @@ class Worker:
                 ended = self._work()
         finally:
             if not ended:
-                self.dead = True
                 self._waiting.abandon()
+                self._in_loop(self.died.set)
                 self._fail(*self._waiting.take_all())
 
     def _work(self) -> bool:

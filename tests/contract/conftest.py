@@ -20,7 +20,7 @@ from model_store.storage.registry import Registry
 from service.app import create_app
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.fake_predictor import FakePredictor
+from tests.service.fake_predictor import FakeHost, FakePredictor
 
 
 @pytest.fixture
@@ -31,7 +31,9 @@ def fake_service(tmp_path: Path, make_tiny_draft: Callable[..., ManifestDraft]) 
     for name in ("toy", "other"):
         adapters.publish(make_tiny_draft(base, name=name), {"w": torch.ones(2)}, {}, promote=False)
     ids = TimeOrderedIds(time.time, secrets.randbits)
-    app = create_app(lambda: FakePredictor(adapters.manifest("toy")), adapters, Settings(), CollectorRegistry(), ids)
+    settings = Settings(default_model="toy", database_url=f"sqlite:///{tmp_path}/ledger.sqlite3")
+    host = FakeHost(FakePredictor(adapters.manifest("toy")))
+    app = create_app(lambda: host, adapters, settings, CollectorRegistry(), ids)
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -85,7 +85,7 @@ DECISIONS = Decisions(
 )
 
 
-def _draft(name: str) -> ManifestDraft:
+def draft(name: str) -> ManifestDraft:
     return ManifestDraft(
         name=name,
         method="uq4ct",
@@ -123,7 +123,7 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("store")
     adapters = Registry(root)
     for name in ("toy", "toy", "other"):
-        adapters.publish(_draft(name), {"w": torch.ones(2)}, {}, promote=False)
+        adapters.publish(draft(name), {"w": torch.ones(2)}, {}, promote=False)
     adapters.promote("toy", 2, "staging")
     return root
 
@@ -131,6 +131,12 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def adapters(store_dir: Path) -> Registry:
     return Registry(store_dir)
+
+
+@pytest.fixture
+def own_adapters(tmp_path: Path, store_dir: Path) -> Registry:
+    """A copy of that store, for a test that changes it."""
+    return Registry(shutil.copytree(store_dir, tmp_path / "own"))
 
 
 @pytest.fixture
@@ -164,6 +170,10 @@ class Replica:
     context: Context
     registry: CollectorRegistry
 
+    async def post(self, path: str, body: Any = None) -> Any:
+        """POST to a path, with a JSON body if one is given."""
+        return await self.client.post(path, json=body)
+
     async def ask(self, text: str = "Which one?", options: tuple[str, ...] = ("this", "that"), **fields: Any) -> Any:
         """POST /predict."""
         return await self.client.post("/predict", json={"question": text, "options": list(options), **fields})
@@ -194,12 +204,13 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path: Path, empty_ledger: Path) -> Start:
-    """Start a replica: start(load=..., wait=..., clocks=..., tracer_provider=..., **settings); the default is toy."""
+    """Start a replica: start(load=..., wait=..., adapters=..., clocks=..., tracer_provider=..., **settings); the default is toy."""
 
     @asynccontextmanager
     async def run(
         load: Callable[[], Host] = host.load,
         wait: bool = True,
+        adapters: Registry = adapters,
         clocks: Clocks | None = None,
         tracer_provider: TracerProvider | None = None,
         **settings: Any,

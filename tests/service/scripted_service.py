@@ -31,6 +31,10 @@ PREDICTION: dict[str, Any] = {
     "feu": None,
     "uncertainty": {"total": 0.5, "aleatoric": None, "epistemic": None},
     "abstain": False,
+    "abstain_reason": None,
+    "threshold": None,
+    "prediction_set": None,
+    "coverage": None,
     "a_field_of_a_newer_service": 1,
 }
 

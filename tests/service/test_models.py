@@ -3,9 +3,11 @@ from __future__ import annotations
 import pytest
 
 from model_store.base_identity import BaseIdentity
+from model_store.predictor import WrongBaseError
+from model_store.storage.registry import Registry
 from service.schemas import Base
 from tests.service.conftest import SCORES, Start
-from tests.service.fake_predictor import FakePredictor
+from tests.service.fake_predictor import FakeHost, FakePredictor
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +66,125 @@ async def test_models_are_listed_before_any_is_loaded(start: Start, predictor: F
         cards = (await replica.client.get("/models")).json()["models"]
     assert len(cards) == 3
     assert not any(card["ready"] for card in cards)
+
+
+async def test_loading_and_unloading(start: Start) -> None:
+    async with start() as replica:
+        card = await replica.post("/models/toy@staging/load")
+        assert card.status_code == 200
+        assert [card.json()[key] for key in ("version", "loaded", "ready", "default")] == [2, True, True, False]
+        assert replica.sample("model_loaded", model="toy", version="2") == 1
+        card = await replica.post("/models/toy@2/unload")
+        assert [card.json()[key] for key in ("version", "loaded", "ready", "default")] == [2, False, False, False]
+        assert replica.sample("model_loaded", model="toy", version="2") == 0
+        assert (await replica.post("/models/toy@2/unload")).status_code == 200
+        refused = await replica.post("/models/toy/unload")
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:uq4ct:problem:default-model")
+        assert (await replica.ask()).json()["model"] == "toy@1"
+
+
+@pytest.mark.parametrize("path", ["nobody/load", "toy@9/load", "toy@9/unload", "nobody/promote"])
+async def test_a_change_of_what_is_not_registered(start: Start, path: str) -> None:
+    async with start() as replica:
+        response = await replica.post(f"/models/{path}", {"version": 1})
+    assert (response.status_code, response.json()["type"]) == (404, "urn:uq4ct:problem:unknown-model")
+
+
+@pytest.mark.parametrize("path", ["..%2f..%2fetc/load", "UPPER/load", "toy@2/promote", "toy%00/promote"])
+async def test_only_names_are_taken_and_never_a_path(start: Start, path: str) -> None:
+    async with start() as replica:
+        assert (await replica.post(f"/models/{path}", {"version": 1})).status_code in (404, 422)
+
+
+async def test_promoting_and_rolling_back(start: Start, own_adapters: Registry) -> None:
+    async with start(adapters=own_adapters) as replica:
+        for version in (2, 1, 2):
+            card = await replica.post("/models/toy/promote", {"version": version})
+            assert card.status_code == 200
+            assert [card.json()[key] for key in ("version", "loaded", "default")] == [version, True, True]
+            assert "production" in card.json()["aliases"]
+            assert (await replica.ask()).json()["model"] == f"toy@{version}"
+            assert (await replica.client.get("/health/ready")).json()["model"] == f"toy@{version}"
+        await replica.post("/models/toy/promote", {"version": 1, "alias": "canary"})
+        assert (await replica.ask(model="toy@canary")).json()["model"] == "toy@1"
+        assert (await replica.ask()).json()["model"] == "toy@2"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"version": 0},
+        {"version": "2"},
+        {"version": 2.0},
+        {"version": 10**9},
+        {"version": 2, "alias": "1"},
+        {"version": 2, "x": 1},
+    ],
+)
+async def test_a_promotion_names_its_wrong_field(start: Start, body: dict[str, object]) -> None:
+    async with start() as replica:
+        response = await replica.post("/models/toy/promote", body)
+    assert (response.status_code, response.json()["type"]) == (422, "urn:uq4ct:problem:invalid-field")
+
+
+async def test_changes_are_refused_while_loading_and_draining(start: Start, predictor: FakePredictor) -> None:
+    predictor.forward_may_start.clear()
+    async with start(wait=False) as replica:
+        for path in ("load", "unload", "promote"):
+            assert (await replica.post(f"/models/toy/{path}", {"version": 1})).status_code == 503
+        predictor.forward_may_start.set()
+        await replica.context.engine.drain()
+        assert (await replica.post("/models/toy/load")).json()["type"] == "urn:uq4ct:problem:draining"
+
+
+async def test_what_is_damaged_is_listed_apart_and_cannot_be_loaded(
+    start: Start, own_adapters: Registry, host: FakeHost
+) -> None:
+    (own_adapters.root / "toy" / "2" / "manifest.json").write_text("{}")
+    weights = own_adapters.root / "other" / "1" / "adapter.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    async with start(adapters=own_adapters) as replica:
+        response = await replica.client.get("/models")
+        listed = response.json()
+        assert [(card["name"], card["version"]) for card in listed["models"]] == [("other", 1), ("toy", 1)]
+        assert listed["damaged"] == [
+            {
+                "name": "toy",
+                "version": 2,
+                "aliases": ["staging"],
+                "error": "manifest.json cannot be trusted: CorruptFileError",
+            }
+        ]
+        answers = [
+            await replica.client.get("/models/toy@2"),
+            await replica.post("/models/toy@2/load"),
+            await replica.post("/models/toy/promote", {"version": 2}),
+            await replica.post("/models/other/load"),
+            await replica.ask(model="toy@staging"),
+        ]
+        for answer in answers:
+            assert (answer.status_code, answer.json()["type"]) == (409, "urn:uq4ct:problem:model-unloadable")
+            assert str(own_adapters.root) not in answer.text
+        assert "adapter.safetensors" in answers[3].json()["detail"]
+        assert (await replica.ask()).json()["model"] == "toy@1"
+
+
+async def test_an_adapter_of_another_base_is_a_problem_of_its_own(start: Start, host: FakeHost) -> None:
+    host.refused["toy@2"] = WrongBaseError("toy@2 was trained on /srv/weights/secret-place")
+    async with start() as replica:
+        for answer in (await replica.post("/models/toy@2/load"), await replica.ask(model="toy@2")):
+            assert (answer.status_code, answer.json()["type"]) == (409, "urn:uq4ct:problem:wrong-base")
+            assert "secret-place" not in answer.text
+        assert (await replica.ask()).status_code == 200
+
+
+async def test_an_adapter_without_room_is_told_so(start: Start, host: FakeHost, adapters: Registry) -> None:
+    host.given["toy@1"].memory_bytes = 999_999
+    async with start(adapter_memory_mb=1) as replica:
+        answer = await replica.ask(model="toy@2")
+        assert (answer.status_code, answer.json()["type"]) == (409, "urn:uq4ct:problem:model-unloadable")
+        assert "999999" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ async def test_unequal_numbers_of_options_in_one_request(start: Start) -> None:
     rows = [[*one.probabilities, *[0.0] * (4 - len(one.probabilities))] for one in expected]
     assert outputs["probabilities"]["shape"] == [3, 4]
     assert outputs["probabilities"]["data"] == [value for row in rows for value in row]
+    assert outputs["abstain"]["data"] == [one.confidence < 0.6 for one in expected]
     assert len(set(outputs["prediction_id"]["data"])) == 3
     assert {tuple(output["shape"]) for name, output in outputs.items() if name != "probabilities"} == {(3,)}
 

@@ -383,7 +383,8 @@ async def test_no_key_and_no_server_name_leaves_a_real_server(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     caplog.handler.setFormatter(JsonFormatter())
-    options = Settings(port=free_port(), api_keys_file=keys.file, shutdown_grace_seconds=0)
+    database = f"sqlite:///{keys.file.parent}/ledger.sqlite3"
+    options = Settings(port=free_port(), api_keys_file=keys.file, shutdown_grace_seconds=0, database_url=database)
     app = _app(adapters, predictor, **options.model_dump())
     server = asyncio.create_task(serve(app, options))
     held = [keys.key("k"), "uq4ct_wrong-key", *(entry["sha256"] for entry in json.loads(keys.file.read_text()))]

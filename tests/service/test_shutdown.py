@@ -21,10 +21,11 @@ from prometheus_client import CollectorRegistry
 from model_store.questions import Question
 from model_store.storage.registry import Registry
 from service.app import create_app
+from service.engine.failures import WorkerDiedError
 from service.serving import serve
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.fake_predictor import FakeHost, answer_to
+from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
@@ -52,7 +53,7 @@ def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Po
 
 
 async def until_ready(client: httpx.AsyncClient) -> None:
-    for _ in range(600):
+    for _ in range(2400):
         try:
             if (await client.get("/health/ready")).status_code == 200:
                 return
@@ -116,3 +117,22 @@ async def test_the_server_ends_with_the_error_of_loading(adapters: Registry, tmp
     app = create_app(load, adapters, settings, CollectorRegistry(), TimeOrderedIds(time.time, secrets.randbits))
     with pytest.raises(OSError, match="no such weights"):
         await asyncio.wait_for(serve(app, settings), 10)
+
+
+async def test_the_server_ends_when_nothing_can_answer_any_more(adapters: Registry, predictor: FakePredictor) -> None:
+    port = free_port()
+    app = create_app(
+        FakeHost(predictor).load,
+        adapters,
+        Settings(port=port, default_model="toy"),
+        CollectorRegistry(),
+        TimeOrderedIds(time.time, secrets.randbits),
+    )
+    serving = asyncio.create_task(serve(app, Settings(port=port, default_model="toy")))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        await until_ready(client)
+        predictor.most_questions, predictor.no_memory = 0, SystemExit()
+        for _ in range(3):
+            await client.post("/predict", json={"question": "Which one?", "options": ["this", "that"]})
+    with pytest.raises(WorkerDiedError):
+        await asyncio.wait_for(serving, 10)
