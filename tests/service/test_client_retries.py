@@ -144,7 +144,9 @@ def test_tries_and_waits_are_bounded_and_never_shorter_than_asked(
         assert len(script.requests) == len(failures) + 1
     assert len(script.waits) == len(script.requests) - 1
     for index, wait in enumerate(script.waits):
-        assert max(asked[index], min(first * 2**index, longest)) <= wait <= 1.25 * longest
+        least = max(asked[index], min(first * 2**index, longest))
+        assert wait == pytest.approx(least * (1 + 0.25 * chance))
+        assert least <= wait <= 1.25 * longest
 
 
 @given(st.integers(-(10**6), 10**6))
