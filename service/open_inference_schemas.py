@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from service.schemas import Body
 
 InputName = Literal["question", "options", "context"]
-OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "prediction_id"]
+OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "abstain", "prediction_id"]
 JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
 
 

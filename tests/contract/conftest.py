@@ -21,17 +21,28 @@ from service.app import create_app
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
 from tests.service.fake_predictor import FakeHost, FakePredictor
+from tests.service.key_holder import KeyHolder
 
 
 @pytest.fixture
-def fake_service(tmp_path: Path, make_tiny_draft: Callable[..., ManifestDraft]) -> Iterator[str]:
+def keys(tmp_path: Path) -> KeyHolder:
+    """A file with one key `k` that may do everything."""
+    holder = KeyHolder(tmp_path)
+    holder.new("admin")
+    return holder
+
+
+@pytest.fixture
+def fake_service(keys: KeyHolder, tmp_path: Path, make_tiny_draft: Callable[..., ManifestDraft]) -> Iterator[str]:
     """The address of a service that answers with toy@1 and has other@1 registered."""
     adapters = Registry(tmp_path / "store")
     base = BaseIdentity(name="tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama")
     for name in ("toy", "other"):
         adapters.publish(make_tiny_draft(base, name=name), {"w": torch.ones(2)}, {}, promote=False)
     ids = TimeOrderedIds(time.time, secrets.randbits)
-    settings = Settings(default_model="toy", database_url=f"sqlite:///{tmp_path}/ledger.sqlite3")
+    settings = Settings(
+        default_model="toy", database_url=f"sqlite:///{tmp_path}/ledger.sqlite3", api_keys_file=keys.file
+    )
     host = FakeHost(FakePredictor(adapters.manifest("toy")))
     app = create_app(lambda: host, adapters, settings, CollectorRegistry(), ids)
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None))

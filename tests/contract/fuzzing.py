@@ -34,9 +34,15 @@ class Findings:
         return {status for label, status in self.responses if label == operation}
 
 
-def fuzz(address: str, *, examples: int, phases: dict[str, Any], deterministic: bool = False) -> Findings:
-    """Run the phases against the service at an address, up to `examples` cases for each operation."""
+def fuzz(
+    address: str, key: dict[str, str], *, examples: int, phases: dict[str, Any], deterministic: bool = False
+) -> Findings:
+    """Run the phases against the service at an address, up to `examples` cases for each operation.
+
+    `key` is the header that carries a key of the service: without one its document would name keys that it ignores.
+    """
     config = {
+        "headers": key,
         "generation": {"mode": "all", "max-examples": examples, "deterministic": deterministic, "database": "none"},
         "checks": {"positive_data_acceptance": {"expected-statuses": _VALID_DATA_MAY_GET}},
         "phases": phases,

@@ -10,6 +10,7 @@ import pytest
 
 from tests.benchmarks.served import running_service
 from tests.contract.fuzzing import Findings, fuzz
+from tests.service.key_holder import KeyHolder
 
 CASES = 2000
 ANSWERING = ("POST /predict", "POST /predict/batch", "POST /v2/models/{name}/infer")
@@ -24,18 +25,23 @@ def check(findings: Findings) -> None:
     assert not any(status >= 500 for _, status in findings.responses)
 
 
-def test_a_few_cases_with_the_fake_predictor(fake_service: str) -> None:
+def test_a_few_cases_with_the_fake_predictor(fake_service: str, keys: KeyHolder) -> None:
     phases = {"stateful": {"max-steps": 4, "generation": {"max-examples": 2}}}
-    findings = fuzz(fake_service, examples=5, phases=phases, deterministic=True)
+    findings = fuzz(fake_service, keys.header("k"), examples=5, phases=phases, deterministic=True)
     check(findings)
     assert set(findings.requests) == {"examples", "coverage", "fuzzing", "stateful"}
 
 
 @pytest.mark.slow
-def test_thousands_of_cases_with_a_real_adapter(publish_tiny: Callable[..., Any]) -> None:
+def test_thousands_of_cases_with_a_real_adapter(publish_tiny: Callable[..., Any], keys: KeyHolder) -> None:
     published = publish_tiny()
-    with running_service(published.registry.root, DTYPE="float32") as service:
-        findings = fuzz(service.address, examples=100, phases={"stateful": {"generation": {"max-examples": 120}}})
+    with running_service(published.registry.root, DTYPE="float32", API_KEYS_FILE=str(keys.file)) as service:
+        findings = fuzz(
+            service.address,
+            keys.header("k"),
+            examples=100,
+            phases={"stateful": {"generation": {"max-examples": 120}}},
+        )
         assert httpx.get(f"{service.address}/health/ready", timeout=5).status_code == 200
     check(findings)
     assert findings.requests.total() >= CASES, findings.requests

@@ -204,7 +204,10 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path: Path, empty_ledger: Path) -> Start:
-    """Start a replica: start(load=..., wait=..., adapters=..., clocks=..., tracer_provider=..., **settings); the default is toy."""
+    """Start a replica: start(load=..., wait=..., adapters=..., clocks=..., tracer_provider=..., **settings).
+
+    Its default model is toy.
+    """
 
     @asynccontextmanager
     async def run(

@@ -384,7 +384,13 @@ async def test_no_key_and_no_server_name_leaves_a_real_server(
     caplog.set_level(logging.DEBUG)
     caplog.handler.setFormatter(JsonFormatter())
     database = f"sqlite:///{keys.file.parent}/ledger.sqlite3"
-    options = Settings(port=free_port(), api_keys_file=keys.file, shutdown_grace_seconds=0, database_url=database)
+    options = Settings(
+        port=free_port(),
+        api_keys_file=keys.file,
+        shutdown_grace_seconds=0,
+        database_url=database,
+        default_model="toy",
+    )
     app = _app(adapters, predictor, **options.model_dump())
     server = asyncio.create_task(serve(app, options))
     held = [keys.key("k"), "uq4ct_wrong-key", *(entry["sha256"] for entry in json.loads(keys.file.read_text()))]
