@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from model_store.base_identity import BaseIdentity
 from model_store.decisions import AbstainReason
@@ -28,6 +28,14 @@ ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Nats = Annotated[float, Field(ge=0)]
+
+
+def _whole(value: object) -> object:
+    """JSON's 3.0 is a whole number, too; its true and "3" are none."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WholeNumber = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
 ShortText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
 
@@ -282,7 +290,7 @@ class ModelList(Body):
 class Promotion(Body):
     """Which version an alias is to mean; an older one rolls back."""
 
-    version: int = Field(ge=1, lt=10**9, strict=True, description="a registered version of that name")
+    version: WholeNumber = Field(ge=1, lt=10**9, description="a registered version of that name")
     alias: str = Field(default="production", pattern=ALIAS_PATTERN, description="production is what a bare name means")
 
 

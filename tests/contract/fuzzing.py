@@ -17,7 +17,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 from model_store.questions import Question, QuestionError
 
 # A body or a batch that is too large, and a full queue or a rate limit, are no fault of the data.
-_VALID_DATA_MAY_GET = ["2xx", "401", "403", "404", "409", "413", "429"]
+_VALID_DATA_MAY_GET = ["2xx", "401", "403", "404", "409", "410", "413", "429"]
 _TOO_LONG = "urn:uq4ct:problem:question-too-long"
 
 
@@ -34,15 +34,13 @@ class Findings:
         return {status for label, status in self.responses if label == operation}
 
 
-def fuzz(
-    address: str, key: dict[str, str], *, examples: int, phases: dict[str, Any], deterministic: bool = False
-) -> Findings:
+def fuzz(address: str, key: str, *, examples: int, phases: dict[str, Any], deterministic: bool = False) -> Findings:
     """Run the phases against the service at an address, up to `examples` cases for each operation.
 
-    `key` is the header that carries a key of the service: without one its document would name keys that it ignores.
+    `key` is one that the service takes: without keys its document would name what it ignores.
     """
     config = {
-        "headers": key,
+        "auth": {"openapi": {"key": {"bearer": key}}},
         "generation": {"mode": "all", "max-examples": examples, "deterministic": deterministic, "database": "none"},
         "checks": {"positive_data_acceptance": {"expected-statuses": _VALID_DATA_MAY_GET}},
         "phases": phases,
@@ -81,8 +79,11 @@ def _is_failure(context: object, failure: Failure, case: schemathesis.Case, resp
     """False where a schema cannot say what the service's contract says."""
     if isinstance(failure, RejectedPositiveData):
         return not (response.status_code == 422 and _may_be_refused(case, response))
-    if isinstance(failure, AcceptedNegativeData) and case.operation.label == "POST /predict/batch":
-        # Each question has its own problem in the results of a response of success.
+    if isinstance(failure, AcceptedNegativeData) and case.operation.label in (
+        "POST /predict/batch",
+        "POST /feedback/batch",
+    ):
+        # Each question or label has its own problem in the results of a response of success.
         return not any("status" in result for result in json.loads(response.content)["results"])
     return True
 
@@ -91,6 +92,9 @@ def _may_be_refused(case: schemathesis.Case, response: Response) -> bool:
     body: Any = case.body
     if case.operation.label == "POST /predict":
         return not _is_question(body) or json.loads(response.content)["type"] == _TOO_LONG
+    if case.operation.label == "POST /feedback":
+        # Which answers there are depends on the prediction.
+        return [error["field"] for error in json.loads(response.content)["errors"]] == ["answer"]
     if case.operation.label.endswith("/infer"):
         return not _is_infer_request(body) or "tokens with its options" in json.loads(response.content)["error"]
     return False

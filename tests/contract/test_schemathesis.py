@@ -27,7 +27,7 @@ def check(findings: Findings) -> None:
 
 def test_a_few_cases_with_the_fake_predictor(fake_service: str, keys: KeyHolder) -> None:
     phases = {"stateful": {"max-steps": 4, "generation": {"max-examples": 2}}}
-    findings = fuzz(fake_service, keys.header("k"), examples=5, phases=phases, deterministic=True)
+    findings = fuzz(fake_service, keys.key("k"), examples=5, phases=phases, deterministic=True)
     check(findings)
     assert set(findings.requests) == {"examples", "coverage", "fuzzing", "stateful"}
 
@@ -38,7 +38,7 @@ def test_thousands_of_cases_with_a_real_adapter(publish_tiny: Callable[..., Any]
     with running_service(published.registry.root, DTYPE="float32", API_KEYS_FILE=str(keys.file)) as service:
         findings = fuzz(
             service.address,
-            keys.header("k"),
+            keys.key("k"),
             examples=100,
             phases={"stateful": {"generation": {"max-examples": 120}}},
         )

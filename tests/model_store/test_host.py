@@ -63,6 +63,7 @@ def test_removing_restores_the_base_and_leaves_the_others(host, tiny_base, publi
     parameters = sum(parameter.numel() for parameter in tiny_base.model.parameters())
     first, second = publish_tiny(seed=1), publish_tiny(seed=2)
     stored = [published.registry.load(published.reference) for published in (first, second)]
+    one = None
     for _ in range(3):
         one, two = host.add(stored[0]), host.add(stored[1])
         host.remove(one)
@@ -71,6 +72,7 @@ def test_removing_restores_the_base_and_leaves_the_others(host, tiny_base, publi
         assert adapter_parameters(tiny_base) == []
         assert sum(parameter.numel() for parameter in tiny_base.model.parameters()) == parameters
         assert torch.equal(plain_output(tiny_base), untouched)
+    assert one is not None
     with pytest.raises(KeyError):
         host.remove(one)
 

@@ -47,7 +47,7 @@ async def listening(replica: Replica) -> AsyncIterator[str]:
 
 
 async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start) -> None:
-    def ask(address: str) -> tuple[Prediction, list[Any], list[Any]]:
+    def ask(address: str) -> tuple[Prediction, list[Any], Any]:
         with Client(address, retries=ONCE) as client:
             batch = client.predict_batch(
                 [{"question": "Which?", "options": ("a", "b")}, {"question": "", "options": []}]

@@ -148,7 +148,7 @@ async def test_mixed_references_in_one_request(run: Run) -> None:
 
 
 @pytest.fixture
-def refusals(adapters: Registry, host: FakeHost) -> dict[str, Callable[[], None]]:
+def refusals(adapters: Registry, host: FakeHost) -> dict[str, Callable[[], object]]:
     """What can be wrong with toy@2, each as something that makes it so."""
     folder = adapters.root / "toy" / "2"
     weights, manifest = folder / "adapter.safetensors", folder / "manifest.json"
@@ -170,8 +170,8 @@ def refusals(adapters: Registry, host: FakeHost) -> dict[str, Callable[[], None]
         host.given["toy@2"].spoil = {"confidence": float("nan")}
 
     return {
-        "corrupt": lambda: weights.write_bytes(weights.read_bytes()[:-1] + b"\x01") and None,
-        "truncated": lambda: weights.write_bytes(weights.read_bytes()[:-4]) and None,
+        "corrupt": lambda: weights.write_bytes(weights.read_bytes()[:-1] + b"\x01"),
+        "truncated": lambda: weights.write_bytes(weights.read_bytes()[:-4]),
         "missing": weights.unlink,
         "newer format": of_a_newer_format,
         "wrong base": of_another_base,
@@ -193,7 +193,7 @@ def refusals(adapters: Registry, host: FakeHost) -> dict[str, Callable[[], None]
     ],
 )
 async def test_what_cannot_be_loaded_leaves_the_old_one_serving(
-    run: Run, host: FakeHost, adapters: Registry, refusals: dict[str, Callable[[], None]], wrong: str, cause: type
+    run: Run, host: FakeHost, adapters: Registry, refusals: dict[str, Callable[[], object]], wrong: str, cause: type
 ) -> None:
     async with run() as engine:
         refusals[wrong]()
@@ -307,7 +307,7 @@ async def test_without_a_poll_a_name_keeps_its_meaning(run: Run, adapters: Regis
 async def test_an_alias_that_cannot_be_followed_keeps_its_meaning_and_is_logged_once(
     run: Run,
     adapters: Registry,
-    refusals: dict[str, Callable[[], None]],
+    refusals: dict[str, Callable[[], object]],
     host: FakeHost,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
