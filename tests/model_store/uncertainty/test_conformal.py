@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -54,6 +54,7 @@ def test_no_coverage_admits_the_best_option_alone() -> None:
     assert prediction_set([0.2, 0.7, 0.1], "lac", -math.inf) == (1,)
 
 
+@settings(deadline=None)
 @given(row=probability_rows, kind=st.sampled_from(KINDS), thresholds=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_sets_grow_with_the_threshold_and_hold_the_best(
     row: list[float], kind: ConformalScore, thresholds: tuple[float, float]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import beta, binom
 from torch import Tensor
@@ -18,6 +18,7 @@ from model_store.uncertainty.selective import (
 )
 
 
+@settings(deadline=None)
 @given(trials=st.integers(1, 3000), share=st.floats(0, 1), delta=st.floats(0.001, 0.5))
 def test_the_bound_is_clopper_and_pearson(trials: int, share: float, delta: float) -> None:
     successes = min(int(share * trials), trials)
