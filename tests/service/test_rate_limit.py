@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.rate_limit import RateLimitedError, RateLimiter
@@ -54,6 +54,7 @@ def test_what_a_request_took_before_is_put_back_first() -> None:
     assert refusal(limiter, "a", 6) is None  # all six were put back
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 1_000_000),
     st.lists(st.tuples(st.integers(0, 120_000_000_000), st.integers(1, 2000)), min_size=1, max_size=30),
