@@ -148,7 +148,7 @@ class Swaps:
                     self._loaded.mean(alias, await self.obtain(exact))
                     logger.info("followed the store", extra={"alias": alias, "model": exact})
             self._warned.pop(alias, None)
-        except (UnknownModelError, LoadFailedError) as error:
+        except Exception as error:  # whatever it is, the next look may find it mended
             if self._warned.get(alias) != str(error):
                 self._warned[alias] = str(error)
                 logger.warning("alias not followed", extra={"alias": alias, "error": type(error).__name__})

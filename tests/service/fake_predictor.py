@@ -70,6 +70,7 @@ class FakePredictor:
         self.spoil: dict[str, float] = {}  # fields of every answer to replace
         self.threads: set[str] = set()  # of forwards
         self.tokenizer_threads: set[str] = set()
+        self.on_its_base = True
         self.most_questions = 10**9  # of a forward; beyond it `no_memory` is raised
         self.no_memory: BaseException = MemoryError()
 
@@ -89,6 +90,8 @@ class FakePredictor:
         if not self.forward_may_start.wait(20):
             raise TimeoutError("the test never let the forward start")
         time.sleep(self.seconds)
+        if not self.on_its_base:
+            raise RuntimeError(f"{self.manifest.reference} was asked after it was removed")
         if len(encoded) > self.most_questions:
             raise self.no_memory
         if self.failures_to_come:
@@ -133,9 +136,11 @@ class FakeHost:
         if reference in self.present:
             raise ValueError(f"{reference} is there already")
         self.present[reference] = self.given.get(reference) or FakePredictor(stored.manifest)
+        self.present[reference].on_its_base = True
         return self.present[reference]
 
     def remove(self, predictor: FakePredictor) -> None:
+        predictor.on_its_base = False
         self.threads.add(threading.current_thread().name)
         del self.present[predictor.manifest.reference]
         self.removed.append(predictor.manifest.reference)

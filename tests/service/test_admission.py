@@ -138,7 +138,13 @@ async def test_a_batch_is_for_one_adapter_and_the_oldest_decides(run: Run, predi
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(n, reference=("toy@2", "toy@1")[n % 2])) for n in range(2, 10)]
         await until(lambda: sample(engine, "queue_depth") == 8)
+        assert isinstance(second.predictor, FakePredictor)
+        second.predictor.forward_started.clear()
+        second.predictor.forward_may_start.clear()
         predictor.forward_may_start.set()
+        await until(second.predictor.forward_started.is_set)
+        assert predictor.served_texts() == [["q0"]]  # q2 came before q3
+        second.predictor.forward_may_start.set()
         answers = await asyncio.gather(*others)
         await first
     assert [answer[0].manifest.reference for answer in answers if isinstance(answer[0], Served)] == [
@@ -146,7 +152,6 @@ async def test_a_batch_is_for_one_adapter_and_the_oldest_decides(run: Run, predi
         "toy@1",
     ] * 4
     assert predictor.served_texts() == [["q0"], ["q3", "q5", "q7", "q9"]]
-    assert isinstance(second.predictor, FakePredictor)
     assert second.predictor.served_texts() == [["q9"], ["q2", "q4", "q6", "q8"]]
 
 

@@ -98,13 +98,13 @@ async def test_only_names_are_taken_and_never_a_path(start: Start, path: str) ->
 
 async def test_promoting_and_rolling_back(start: Start, own_adapters: Registry) -> None:
     async with start(adapters=own_adapters) as replica:
-        for version in (2, 1, 2):
+        for version in (2, 1, 2.0):
             card = await replica.post("/models/toy/promote", {"version": version})
             assert card.status_code == 200
             assert [card.json()[key] for key in ("version", "loaded", "default")] == [version, True, True]
             assert "production" in card.json()["aliases"]
-            assert (await replica.ask()).json()["model"] == f"toy@{version}"
-            assert (await replica.client.get("/health/ready")).json()["model"] == f"toy@{version}"
+            assert (await replica.ask()).json()["model"] == f"toy@{int(version)}"
+            assert (await replica.client.get("/health/ready")).json()["model"] == f"toy@{int(version)}"
         await replica.post("/models/toy/promote", {"version": 1, "alias": "canary"})
         assert (await replica.ask(model="toy@canary")).json()["model"] == "toy@1"
         assert (await replica.ask()).json()["model"] == "toy@2"
@@ -116,14 +116,15 @@ async def test_promoting_and_rolling_back(start: Start, own_adapters: Registry) 
         {},
         {"version": 0},
         {"version": "2"},
-        {"version": 2.0},
+        {"version": 2.5},
+        {"version": True},
         {"version": 10**9},
         {"version": 2, "alias": "1"},
         {"version": 2, "x": 1},
     ],
 )
-async def test_a_promotion_names_its_wrong_field(start: Start, body: dict[str, object]) -> None:
-    async with start() as replica:
+async def test_a_promotion_names_its_wrong_field(start: Start, own_adapters: Registry, body: dict[str, object]) -> None:
+    async with start(adapters=own_adapters) as replica:
         response = await replica.post("/models/toy/promote", body)
     assert (response.status_code, response.json()["type"]) == (422, "urn:uq4ct:problem:invalid-field")
 

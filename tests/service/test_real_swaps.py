@@ -15,6 +15,7 @@ from model_store.host import AdapterHost
 from model_store.predictor import load_base_of, load_predictor
 from model_store.questions import Question
 from model_store.storage.registry import Registry
+from service.engine.engine import Engine
 from service.engine.predictor import Ask, Served
 from tests.service.engines import LIMITS, make_engine
 
@@ -47,7 +48,20 @@ async def test_fifty_swaps_of_a_real_model_under_load(
     limits = LIMITS | {"batch_tokens": 2048, "adapter_bytes": 2 * largest}
     engine = make_engine(lambda: AdapterHost(base), registry, "tiny", **limits)
     engine.start()
-    await engine.loaded()
+    try:
+        await engine.loaded()
+        names, alive = [name for name, _ in base.model.named_parameters()], parameters_alive()
+        assert await swap_under_load(engine, questions, expected) == {1, 2}
+        assert [name for name, _ in base.model.named_parameters()] == names
+        assert parameters_alive() <= alive
+    finally:
+        await engine.close()
+
+
+async def swap_under_load(
+    engine: Engine, questions: list[Question], expected: dict[int, list[tuple[float, ...]]]
+) -> set[int]:
+    """Fifty swaps, each a load and an unload, while eight clients compare; the versions that answered."""
     running = True
     versions: list[int] = []
 
@@ -60,17 +74,14 @@ async def test_fifty_swaps_of_a_real_model_under_load(
             assert outcome.answer.probabilities == pytest.approx(expected[outcome.manifest.version][index], abs=CLOSE)
             versions.append(outcome.manifest.version)
 
-    names, alive = [name for name, _ in base.model.named_parameters()], parameters_alive()
-    clients = [asyncio.create_task(client()) for _ in range(8)]
-    for swap in range(50):
-        await engine.swaps.promote("tiny", 2 - swap % 2, "production")
-        await engine.swaps.unload(f"tiny@{1 + swap % 2}")
-        before = len(versions)
-        while len(versions) < before + 2:
-            await asyncio.sleep(0.001)
-    running = False
-    await asyncio.gather(*clients)
-    assert set(versions) == {1, 2}
-    assert [name for name, _ in base.model.named_parameters()] == names
-    assert parameters_alive() <= alive
-    await engine.close()
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(8):
+            clients.create_task(client())
+        for swap in range(50):
+            await engine.swaps.promote("tiny", 2 - swap % 2, "production")
+            await engine.swaps.unload(f"tiny@{1 + swap % 2}")
+            before = len(versions)
+            while len(versions) < before + 2:
+                await asyncio.sleep(0.001)
+        running = False
+    return set(versions)
