@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import Future
@@ -11,6 +12,14 @@ from itertools import islice
 from service.ledger.failures import LedgerUnavailableError
 from service.ledger.records import PredictionRecord
 from service.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A record and since when it waits, in monotonic seconds."""
+
+    record: PredictionRecord
+    since: float
 
 
 @dataclass(slots=True)
@@ -29,8 +38,7 @@ class Buffer:
         self._flush_seconds = flush_seconds
         self._metrics = metrics
         self._changed = threading.Condition()
-        self._records: dict[str, PredictionRecord] = {}
-        self._oldest_since = 0.0  # monotonic seconds
+        self._waiting: dict[str, _Waiting] = {}
         self._taken = 0
         self._settled = 0
         self._flushes: list[_Flush] = []
@@ -39,25 +47,24 @@ class Buffer:
     def put(self, record: PredictionRecord) -> None:
         """Take the record, or count it as unlogged where there is no room; never waits."""
         with self._changed:
-            if self._closed or len(self._records) >= self._limit:
+            if self._closed or len(self._waiting) >= self._limit:
                 self._metrics.ledger_unlogged.inc()
                 return
-            if not self._records:
-                self._oldest_since = time.monotonic()
-            self._records[record.prediction_id] = record
+            self._waiting[record.prediction_id] = _Waiting(record, time.monotonic())
             self._taken += 1
-            self._metrics.ledger_buffer_depth.set(len(self._records))
+            self._metrics.ledger_buffer_depth.set(len(self._waiting))
             self._changed.notify()
 
     def find(self, prediction_id: str) -> PredictionRecord | None:
         """The record, where it still waits."""
         with self._changed:
-            return self._records.get(prediction_id)
+            waiting = self._waiting.get(prediction_id)
+        return None if waiting is None else waiting.record
 
     def has_room(self, records: int) -> bool:
         """Whether so many more would be taken now."""
         with self._changed:
-            return not self._closed and len(self._records) + records <= self._limit
+            return not self._closed and len(self._waiting) + records <= self._limit
 
     def flush(self) -> Future[None]:
         """Ask for everything taken so far to be written at once; fails with the write that fails."""
@@ -75,24 +82,22 @@ class Buffer:
         give_up = time.monotonic() + patience
         with self._changed:
             while not self._is_due(size):
-                if self._closed and not self._records:
+                if self._closed and not self._waiting:
                     return None
                 now = time.monotonic()
                 if now >= give_up:
                     return []
-                due = self._oldest_since + self._flush_seconds if self._records else give_up
-                self._changed.wait(min(due, give_up) - now)
-            return list(islice(self._records.values(), size))
+                self._changed.wait(min(self._due(), give_up) - now)
+            return [waiting.record for waiting in islice(self._waiting.values(), size)]
 
     def settle(self, batch: list[PredictionRecord], lost: int = 0) -> None:
         """Let go of a batch that is written but for `lost` records, which are counted as unlogged."""
         with self._changed:
             for record in batch:
-                del self._records[record.prediction_id]
-            self._oldest_since = time.monotonic()
+                del self._waiting[record.prediction_id]
             self._settled += len(batch)
             self._metrics.ledger_unlogged.inc(lost)
-            self._metrics.ledger_buffer_depth.set(len(self._records))
+            self._metrics.ledger_buffer_depth.set(len(self._waiting))
             ready = [flush for flush in self._flushes if flush.target <= self._settled]
             self._flushes = [flush for flush in self._flushes if flush.target > self._settled]
         for flush in ready:
@@ -119,12 +124,17 @@ class Buffer:
     def drop_all(self) -> int:
         """Count everything that waits as unlogged, and let go of it."""
         with self._changed:
-            waiting = list(self._records.values())
-        self.settle(waiting, lost=len(waiting))
-        return len(waiting)
+            records = [waiting.record for waiting in self._waiting.values()]
+        self.settle(records, lost=len(records))
+        return len(records)
+
+    def _due(self) -> float:
+        """Monotonic seconds at which the oldest has waited long enough."""
+        oldest = next(iter(self._waiting.values()), None)
+        return math.inf if oldest is None else oldest.since + self._flush_seconds
 
     def _is_due(self, size: int) -> bool:
-        if not self._records:
+        if not self._waiting:
             return False
-        overdue = time.monotonic() >= self._oldest_since + self._flush_seconds
-        return overdue or self._closed or bool(self._flushes) or len(self._records) >= size
+        hurried = self._closed or bool(self._flushes) or len(self._waiting) >= size
+        return hurried or time.monotonic() >= self._due()

@@ -234,8 +234,8 @@ class Ledger:
             try:
                 before = oldest_kept_ms(self.now_ms(), self._settings.retention_days)
                 deleted = await self._ask(delete_step, self.database, before)
-            except LedgerUnavailableError as error:
-                logger.warning("retention put off", extra={"error": str(error)})
+            except Exception as error:  # whatever it is, the next round may do better
+                logger.warning("retention put off", extra={"error": type(error).__name__})
             total += deleted
             if deleted == STEP:
                 await asyncio.sleep(_BETWEEN_STEPS)

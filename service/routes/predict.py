@@ -216,7 +216,6 @@ async def _respond(context: Context, asked: Asked, outcome: Served | Exception) 
         return problem
     answer, manifest = outcome.answer, outcome.manifest
     decision = decide(answer.probabilities, manifest.decisions, asked.body.abstain_below, asked.body.coverage)
-    context.metrics.count_prediction(manifest, answer)
     response = PredictResponse(
         prediction_id=context.prediction_ids.new(),
         model=manifest.reference,
@@ -235,4 +234,7 @@ async def _respond(context: Context, asked: Asked, outcome: Served | Exception) 
         prediction_set=None if decision.options is None else [LABELS[index] for index in decision.options],
         coverage=decision.coverage,
     )
-    return await keep(context, asked, manifest, response)
+    kept = await keep(context, asked, manifest, response)
+    if kept is response:
+        context.metrics.count_prediction(manifest, answer)
+    return kept

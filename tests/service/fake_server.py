@@ -7,6 +7,7 @@ import secrets
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -18,16 +19,27 @@ from service.telemetry.logs import log_to_stderr
 from service.telemetry.request_ids import TimeOrderedIds
 from tests.service.fake_predictor import FakeHost, FakePredictor
 
-if __name__ == "__main__":
-    store, port, seconds = sys.argv[1:]
+
+def run(store: str, port: int, seconds: float, **changes: Any) -> None:
+    """Serve until a signal; a forward takes so many seconds."""
     adapters = Registry(Path(store))
-    settings = Settings(port=int(port), shutdown_grace_seconds=0.3, max_batch_tokens=64, default_model="toy")
+    settings = Settings(port=port, shutdown_grace_seconds=0.3, max_batch_tokens=64, default_model="toy", **changes)
     log_to_stderr(settings.log_level)
     app = create_app(
-        lambda: FakeHost(FakePredictor(adapters.manifest("toy"), seconds=float(seconds))),
+        lambda: FakeHost(FakePredictor(adapters.manifest("toy"), seconds=seconds)),
         adapters,
         settings,
         CollectorRegistry(),
         TimeOrderedIds(time.time, secrets.randbits),
     )
     asyncio.run(serve(app, settings))
+
+
+def run_logged(log: str, *arguments: Any, **changes: Any) -> None:
+    """`run`, with stderr at the end of a file."""
+    sys.stderr = Path(log).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+    run(*arguments, **changes)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))

@@ -18,6 +18,9 @@ from service.settings import Settings, SettingsError, read_settings
         ({"log_level": "loud"}, "LOG_LEVEL: "),
         ({"no_such_setting": "1"}, "NO_SUCH_SETTING: "),
         ({"max_client_batch_size": "9", "max_concurrent_requests": "8"}, "MAX_CLIENT_BATCH_SIZE 9 .* 8"),
+        ({"database_url": "mysql://root:secret@host/x"}, "DATABASE_URL: has the driver 'mysql'"),
+        ({"tasks": "triage,triage"}, "TASKS: .*stands once"),
+        ({"tasks": "Triage!"}, "TASKS: "),
         ({"host": "0.0.0.0"}, "HOST '0.0.0.0' .* API_KEYS_FILE, or ALLOW_PUBLIC_WITHOUT_KEYS=true"),
         ({"max_client_batch_size": "9", "rate_limit_per_minute": "8"}, "MAX_CLIENT_BATCH_SIZE 9 .* 8"),
         ({"rate_limit_per_minute": "0"}, "RATE_LIMIT_PER_MINUTE: .*'0'"),
@@ -30,6 +33,18 @@ from service.settings import Settings, SettingsError, read_settings
 def test_a_wrong_setting_is_named(flags: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         read_settings({}, flags)
+
+
+def test_no_message_holds_a_password() -> None:
+    with pytest.raises(SettingsError) as caught:
+        read_settings({}, {"database_url": "mysql://root:secret@host/x", "port": "x"})
+    assert "secret" not in str(caught.value)
+    url = "postgresql+psycopg://ledger:secret@host/x"
+    assert "secret" not in repr(read_settings({}, {"database_url": url}))
+
+
+def test_tasks_stand_between_commas() -> None:
+    assert read_settings({}, {"tasks": "triage, tutoring"}).tasks == ("triage", "tutoring")
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
