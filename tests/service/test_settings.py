@@ -37,7 +37,7 @@ def test_a_wrong_setting_is_named(flags: dict[str, str], message: str) -> None:
 
 def test_no_message_holds_a_password() -> None:
     with pytest.raises(SettingsError) as caught:
-        read_settings({}, {"database_url": "mysql://root:secret@host/x", "port": "x"})
+        read_settings({}, {"database_url": "mysql://root:secret@host/x"})
     assert "secret" not in str(caught.value)
     url = "postgresql+psycopg://ledger:secret@host/x"
     assert "secret" not in repr(read_settings({}, {"database_url": url}))

@@ -9,7 +9,7 @@ from service.ledger.database import Database
 from service.ledger.retention import delete_all, delete_step, oldest_kept_ms
 from service.ledger.tables import labels, predictions
 from tests.service.conftest import Start
-from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record
+from tests.service.ledger.conftest import PostgresServer, count_rows, id_of_age, insert, insert_label, make_record
 
 DAY = 86_400_000
 
@@ -46,6 +46,17 @@ def test_two_replicas_share_the_work(url: str, database: Database) -> None:
         thread.join()
     assert sum(deleted) == 2000
     assert count_rows(database) == (0, 0)
+
+
+def test_a_row_in_use_is_passed_over(postgres: PostgresServer) -> None:
+    database = Database(postgres.empty_ledger())
+    old = [make_record(prediction_id=id_of_age(days)) for days in (50, 40, 35)]
+    insert(database, *old)
+    with database.engine.connect() as other:
+        other.execute(select(predictions).where(predictions.c.prediction_id == old[0].prediction_id).with_for_update())
+        assert delete_step(database, before_ms=old[2].created_ms + DAY) == 2
+    assert count_rows(database) == (1, 0)
+    database.close()
 
 
 @pytest.mark.anyio
