@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.schemas import Body
+from service.schemas import AS_WHOLE, Body
 
 InputName = Literal["question", "options", "context"]
 OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "abstain", "prediction_id"]
@@ -39,14 +39,8 @@ def _check_encodable(text: str) -> str:
     return text
 
 
-def _refuse_other_types(value: object) -> object:
-    if isinstance(value, bool | str):
-        raise ValueError("is not a number")
-    return value
-
-
 EncodableText = Annotated[str, AfterValidator(_check_encodable)]
-Size = Annotated[int, Field(ge=1), BeforeValidator(_refuse_other_types)]  # 2.0 is an integer in JSON, "2" is none
+Size = Annotated[int, Field(strict=True, ge=1), AS_WHOLE]
 
 
 class ServerMetadata(Body):

@@ -35,7 +35,7 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-WholeNumber = Annotated[int, Field(strict=True), BeforeValidator(_whole)]
+AS_WHOLE = BeforeValidator(_whole)
 ShortText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
 
@@ -290,7 +290,9 @@ class ModelList(Body):
 class Promotion(Body):
     """Which version an alias is to mean; an older one rolls back."""
 
-    version: WholeNumber = Field(ge=1, lt=10**9, description="a registered version of that name")
+    version: Annotated[int, Field(strict=True, ge=1, lt=10**9), AS_WHOLE] = Field(
+        description="a registered version of that name"
+    )
     alias: str = Field(default="production", pattern=ALIAS_PATTERN, description="production is what a bare name means")
 
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from model_store.uncertainty.proper_scores import check_answers
@@ -15,18 +14,16 @@ from model_store.uncertainty.proper_scores import check_answers
 ConformalScore = Literal["lac", "aps"]
 
 
-def nonconformity(probabilities: Tensor, kind: ConformalScore) -> Tensor:
-    """How badly each candidate fits: [B, C] from `probabilities` [B, C], padded candidates having probability 0.
+def nonconformity(probabilities: Sequence[float], kind: ConformalScore) -> list[float]:
+    """How badly each candidate of one question fits; a padded candidate has probability 0.
 
     `lac` is 1 - p (Sadinle, Lei, Wasserman 2019). `aps` is the mass of all candidates at least as probable, the
     candidate's own included (Romano, Sesia, Candes 2020, without their random tie-break, so that the same question gets
-    the same set).
+    the same set). Sums are exact before they are rounded, so padding and order change no bit.
     """
-    probabilities = probabilities.double()
     if kind == "lac":
-        return 1 - probabilities
-    at_least = probabilities.unsqueeze(-2) >= probabilities.unsqueeze(-1)  # [B, candidate, other]
-    return (at_least * probabilities.unsqueeze(-2)).sum(dim=-1)
+        return [1 - p for p in probabilities]
+    return [math.fsum(other for other in probabilities if other >= p) for p in probabilities]
 
 
 def calibration_scores(probabilities: Tensor, answers: Tensor, kind: ConformalScore) -> tuple[float, ...]:
@@ -38,8 +35,8 @@ def calibration_scores(probabilities: Tensor, answers: Tensor, kind: ConformalSc
     if len(answers) == 0:
         raise ValueError("conformal sets need at least 1 calibration question, not 0")
     check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
-    scores = nonconformity(probabilities, kind).gather(1, answers.unsqueeze(1)).squeeze(1)
-    return tuple(sorted(scores.tolist()))
+    rows = zip(probabilities.tolist(), answers.tolist(), strict=True)
+    return tuple(sorted(nonconformity(row, kind)[answer] for row, answer in rows))
 
 
 def conformal_threshold(scores: Sequence[float], coverage: float) -> float:
@@ -72,6 +69,6 @@ def prediction_set(probabilities: Sequence[float], kind: ConformalScore, thresho
     The most probable one always belongs: an empty set would tell nobody anything, and one option more can only raise
     the coverage.
     """
-    scores = nonconformity(torch.tensor([probabilities], dtype=torch.float64), kind)[0].tolist()
+    scores = nonconformity(probabilities, kind)
     best = max(range(len(probabilities)), key=probabilities.__getitem__)
     return tuple(index for index, score in enumerate(scores) if score <= threshold or index == best)

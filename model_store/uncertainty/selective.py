@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,23 +101,25 @@ def threshold_for_coverage(confidence: Tensor, correct: Tensor, coverage: float,
 
 def _risk_holds(confidence: Tensor, correct: Tensor, threshold: float, risk: float, level: float) -> bool:
     """Whether so few errors above the threshold are improbable under any rate above `risk`: the bound is below it."""
-    answered = confidence >= threshold
-    count = int(answered.sum())
-    errors = int((answered & ~correct).sum())
+    count, errors = _count(confidence, correct, threshold)
     return errors < count and _log_binomial_cdf(errors, count, risk) <= math.log(level)
 
 
-def _measure(confidence: Tensor, correct: Tensor, threshold: float, level: float) -> SelectiveThreshold:
+def _count(confidence: Tensor, correct: Tensor, threshold: float) -> tuple[int, int]:
+    """How many are answered, and how many of them are wrong."""
     answered = confidence >= threshold
-    count, total = int(answered.sum()), len(correct)
-    errors = int((answered & ~correct).sum())
-    below = total - count
+    return int(answered.sum()), int((answered & ~correct).sum())
+
+
+def _measure(confidence: Tensor, correct: Tensor, threshold: float, level: float) -> SelectiveThreshold:
+    count, errors = _count(confidence, correct, threshold)
+    total = len(correct)
     return SelectiveThreshold(
         threshold,
         risk=errors / count if count else 0.0,
         risk_bound=binomial_upper_bound(errors, count, level) if count else 1.0,
         coverage=count / total,
-        coverage_bound=1 - binomial_upper_bound(below, total, level) if threshold > 0 else 1.0,
+        coverage_bound=1 - binomial_upper_bound(total - count, total, level) if threshold > 0 else 1.0,
     )
 
 
@@ -132,9 +133,11 @@ def _log_binomial_cdf(successes: int, trials: int, rate: float) -> float:
 
 
 def _check(confidence: Tensor, correct: Tensor, name: str, value: float, delta: float) -> None:
-    shapes: Sequence[object] = (list(confidence.shape), correct.dtype, list(correct.shape))
     if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
-        raise ValueError(f"confidence must be [B] and correct bool [B], not {shapes}")
+        raise ValueError(
+            f"confidence must be [B] and correct bool [B], not {list(confidence.shape)} and "
+            f"{correct.dtype} {list(correct.shape)}"
+        )
     if len(correct) == 0:
         raise ValueError("a threshold needs at least 1 question, not 0")
     if not 0 < value < 1:
