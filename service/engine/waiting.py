@@ -76,8 +76,8 @@ class WaitingWork:
             self._jobs.append(job)
             self._changed.notify()
 
-    def take(self, budget: int) -> list[Ticket] | Job | None:
-        """Wait for work: a job, or the next batch of at most `budget` tokens; None once closed and used up.
+    def take(self, budget: int, overhead: float) -> list[Ticket] | Job | None:
+        """Wait for work: a job, or the next batch as `select_batch` chooses it; None once closed and used up.
 
         The oldest ticket decides which adapter the batch is for, and the others are of the same one. A ticket whose
         deadline has passed costs no forward: the loop tells its client.
@@ -92,7 +92,7 @@ class WaitingWork:
                 now = time.monotonic()
                 self._remove([ticket for ticket in self._tickets if ticket.deadline <= now])
                 if self._tickets:
-                    return self._take_batch(budget)
+                    return self._take_batch(budget, overhead)
 
     def discard(self, tickets: Sequence[Ticket]) -> None:
         """Take out whichever of these still wait."""
@@ -118,10 +118,11 @@ class WaitingWork:
         with self._changed:
             self._abandoned = True
 
-    def _take_batch(self, budget: int) -> list[Ticket]:
+    def _take_batch(self, budget: int, overhead: float) -> list[Ticket]:
         adapter = next(iter(self._tickets)).adapter
         waiting = [ticket for ticket in self._tickets if ticket.adapter is adapter]
-        batch = [waiting[index] for index in select_batch([ticket.tokens for ticket in waiting], budget)]
+        lengths = [ticket.tokens for ticket in waiting]
+        batch = [waiting[index] for index in select_batch(lengths, budget, overhead)]
         self._remove(batch)
         return batch
 

@@ -14,13 +14,15 @@ import torch
 from model_store.questions import Question
 from model_store.storage.checkpoint import StoredAdapter
 from service.engine.admission import ServiceRate
+from service.engine.batching import TokenBudget
 from service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
 from service.engine.loaded import LoadedAdapter
-from service.engine.predictor import Answer, Host, Predictor, Served, UnusableAnswerError, check_answer
+from service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
 from service.engine.waiting import Job, Ticket, WaitingWork
 from service.telemetry.metrics import Metrics
 
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
+_ROWS_TO_MEASURE = 16
 _CRASHES_UNTIL_THE_END = 3  # in a row, without an answer in between
 
 T = TypeVar("T")
@@ -33,7 +35,8 @@ class Worker:
 
     def __init__(self, waiting: WaitingWork, budget: int, rate: ServiceRate, metrics: Metrics) -> None:
         self._waiting = waiting
-        self._budget = budget
+        self._configured_budget = budget
+        self._budget = TokenBudget(budget)
         self._rate = rate
         self._metrics = metrics
         self._thread = threading.Thread(target=self._run, name="model-worker")
@@ -71,10 +74,10 @@ class Worker:
         """
         predictor = host.add(stored)
         try:
-            if predictor.token_limit > self._budget:
+            if predictor.token_limit > self._configured_budget:
                 raise BudgetTooSmallError(
-                    f"MAX_BATCH_TOKENS {self._budget} is below the {predictor.token_limit} tokens that a question of "
-                    f"{predictor.manifest.reference} may have"
+                    f"MAX_BATCH_TOKENS {self._configured_budget} is below the {predictor.token_limit} tokens that a "
+                    f"question of {predictor.manifest.reference} may have"
                 )
             self._warm_up(predictor)
         except Exception:
@@ -83,14 +86,27 @@ class Worker:
         return predictor
 
     def _warm_up(self, predictor: Predictor[Any]) -> None:
-        """Two forwards: the first pays for lazy set-up, the second measures the rate if it is not known yet."""
+        """Two forwards: the first pays for lazy set-up. The first adapter also tells what a forward costs here."""
         encoded = predictor.encode(WARM_UP)
         predictor.answer([encoded])
-        started = time.monotonic()
         (answer,) = predictor.answer([encoded])
-        if not self._rate.known:
-            self._rate.observe(1, encoded.length, time.monotonic() - started)
         check_answer(answer, len(WARM_UP.options))
+        if not self._rate.known:
+            self._measure(predictor, encoded)
+
+    def _measure(self, predictor: Predictor[Any], encoded: Encoded) -> None:
+        """What a forward costs, from one row and from several; that these are too many for memory is no failure."""
+        rows = max(1, min(_ROWS_TO_MEASURE, self._configured_budget // encoded.length))
+        one_row = _seconds(lambda: predictor.answer([encoded]))
+        self._rate.observe(1, encoded.length, one_row)
+        try:
+            all_rows = _seconds(lambda: predictor.answer([encoded] * rows))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._budget.lower(rows * encoded.length)
+        else:
+            self._rate.calibrate(encoded.length, rows, one_row, all_rows)
 
     def _run(self) -> None:
         """Work until the queue is closed and empty; an unforeseen error costs what was in hand, not the thread."""
@@ -108,7 +124,7 @@ class Worker:
         """Work until the queue is closed and empty; false where something unforeseen ended it before."""
         in_hand: list[Ticket] | Job | None = None
         try:
-            while (in_hand := self._waiting.take(self._budget)) is not None:
+            while (in_hand := self._take()) is not None:
                 if isinstance(in_hand, Job):
                     self._do(in_hand)
                 else:
@@ -126,6 +142,9 @@ class Worker:
                 self._fail(in_hand, [])
             return False
         return True
+
+    def _take(self) -> list[Ticket] | Job | None:
+        return self._waiting.take(self._budget.tokens, self._rate.overhead_tokens)
 
     def _fail(self, tickets: list[Ticket], jobs: list[Job]) -> None:
         self._hand_over(tickets, [ForwardFailedError("the worker failed")] * len(tickets))
@@ -158,12 +177,16 @@ class Worker:
     def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
         """The answers of a batch; one that does not fit in memory is tried again in halves."""
         try:
-            return _forward(batch)
+            outcomes = _forward(batch)
         except Exception as error:
             # The message of the error may quote the question, so only its type is written down.
             logger.error("forward failed", extra={"error": type(error).__name__, "questions": len(batch)})
             if len(batch) == 1 or not is_out_of_memory(error):
                 return [ForwardFailedError(f"a batch of {len(batch)} questions failed")] * len(batch)
+        else:
+            self._budget.raise_again()
+            return outcomes
+        self._budget.lower(len(batch) * max(ticket.tokens for ticket in batch))
         # Only here is the error gone, and with it the tensors that its frames held.
         middle = len(batch) // 2
         return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
@@ -175,6 +198,16 @@ class Worker:
         if self._loop is None:
             raise RuntimeError("the worker was not started")
         self._loop.call_soon_threadsafe(call, *arguments)
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """The faster of two runs: what disturbs one only adds to it."""
+    taken = []
+    for _ in range(2):
+        started = time.monotonic()
+        run()
+        taken.append(time.monotonic() - started)
+    return min(taken)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -150,7 +150,7 @@ def _publish_small(folder: Path, store: Path) -> None:
             "method": "uq4ct",
             "adapter": {"rank": 8, "alpha": 16},
             "training": {"epochs": 1},
-            "data": {"source": "facts", "train_limit": 16, "calibration_limit": 16, "test_limit": 16},
+            "data": {"source": "facts", "train_limit": 16, "calibration_limit": 32, "test_limit": 16},
         },
         "benchmark",
     )

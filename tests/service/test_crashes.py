@@ -37,6 +37,26 @@ async def test_a_batch_without_memory_is_tried_in_halves(run: Run, predictor: Fa
     assert [len(batch) for batch in predictor.served_texts()] == [1, 11, 5, 2, 3, 6, 3, 3]
 
 
+async def test_after_a_batch_without_memory_the_next_ones_are_smaller(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
+        predictor.most_questions = 3
+        first = await hold_forward(engine, predictor)
+        answers = started(engine, *(question(n) for n in range(1, 12)))
+        await until(lambda: sample(engine, "queue_depth") == 11)
+        predictor.forward_may_start.set()
+        await asyncio.gather(first, answers)
+        tried = len(predictor.served_texts())
+        await engine.submit([question(n) for n in range(12, 18)])
+    assert [len(batch) for batch in predictor.served_texts()[tried:]] == [3, 3]
+
+
+async def test_a_load_survives_that_its_measurement_does_not_fit_in_memory(run: Run, predictor: FakePredictor) -> None:
+    predictor.most_questions = 1
+    async with run() as engine:
+        (answer,) = await engine.submit([question(1)])
+    assert isinstance(answer, Served)
+
+
 async def test_a_single_question_without_memory_fails_alone(run: Run, predictor: FakePredictor) -> None:
     async with run() as engine:
         predictor.most_questions = 0
@@ -82,11 +102,12 @@ async def test_tickets_that_break_the_choice_of_a_batch_are_not_tried_for_ever(
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(1, 30)), started(engine, question(2))]
         await until(lambda: sample(engine, "queue_depth") == 2)
-        engine._worker._budget = 20  # a fault that no code can foresee: the oldest does not fit any more
+        engine._worker._rate.overhead_tokens = 0.0
+        next(iter(engine._waiting._tickets)).tokens = 0  # a fault that no code can foresee: work that costs nothing
         predictor.forward_may_start.set()
         outcomes = [(await other)[0] for other in others]
         assert {type(outcome) for outcome in outcomes} == {ForwardFailedError}
-        assert sample(engine, "queue_depth") == sample(engine, "queue_tokens") == 0
+        assert sample(engine, "queue_depth") == 0
         assert isinstance((await first)[0], Served)
         assert isinstance((await engine.submit([question(3)]))[0], Served)
 

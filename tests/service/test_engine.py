@@ -36,9 +36,11 @@ async def test_what_waits_goes_together_and_within_the_budget(run: Run, predicto
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(index, 3 + index % 9)) for index in range(1, 40)]
         await until(lambda: sample(engine, "queue_depth") == 39)
+        engine._worker._rate.overhead_tokens = 1000  # as on a device that is far from full
         predictor.forward_may_start.set()
         await asyncio.gather(first, *others)
-    batches = [[words_of(one) for one in batch] for batch in predictor.batches[3:]]
+    served = [batch for batch in predictor.batches if batch[0].id != "warm-up"]
+    batches = [[words_of(one) for one in batch] for batch in served[1:]]
     assert all(len(batch) * max(batch) <= TOKEN_LIMIT for batch in batches)
     assert sum(map(len, batches)) == 39
     assert len(batches) < 10  # 39 questions of 3..11 tokens are at least 5 batches of 64 tokens, one by one 39
