@@ -14,31 +14,27 @@ from model_store.adapters.config import AdapterConfig
 from model_store.base_models import BaseModel, load_base_model
 from model_store.candidate_model import CandidateModel, add_adapter
 from model_store.posteriors.point import PointPosterior
-from model_store.predictor import Predictor, batches_by_length, load_predictor
+from model_store.predictor import Predictor, batches_by_length
 from model_store.questions import Question
 from model_store.scoring.config import ClozeConfig
 from model_store.scoring.encoding import collate
-from model_store.storage.registry import Registry
 from tests.benchmarks.looped_experts import Place, loop_experts
 from tests.benchmarks.plain_transformers import option_likelihoods
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import running_service
+from tests.benchmarks.small_adapter import publish_small
 from training.batches import TrainingQuestion, forwards
 from training.data import facts
 from training.loss_config import LossConfig
 from training.methods import METHODS
-from training.publishing import publish_run
-from training.run_config import parse_run_config
-from training.runs import train_run
 
 QUESTIONS = 32
-SERVED_QUESTIONS = 128
 BATCH_TOKENS = 2048
 console = Console()
 
 
 def main() -> None:
-    """Print every ratio of the first version: R1, R2, R6, R8, memory and start of the service."""
+    """Print every ratio of the first version: R1, R2, R6, memory and start of the service."""
     base = load_base_model("smollm2-135m")
     shape = AdapterConfig(experts=8, top_k=2, rank=8, alpha=16)
     model = add_adapter(base, shape, ClozeConfig())
@@ -50,7 +46,7 @@ def main() -> None:
         highlight=False,
     )
     _forward_ratios(base, model, questions)
-    _service_ratio(list(facts.build().test[:SERVED_QUESTIONS]))
+    _service_figures()
 
 
 def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Question]) -> None:
@@ -123,39 +119,13 @@ def _looped(places: list[Place], run: Callable[[], None]) -> Callable[[], None]:
     return with_loops
 
 
-def _service_ratio(questions: list[Question]) -> None:
+def _service_figures() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
-        _publish_small(Path(folder), store)
-        predictor = load_predictor(Registry(store), "bench")
-
-        def in_process() -> None:
-            encoded = [predictor.encode(question) for question in questions]
-            for batch in batches_by_length(encoded, BATCH_TOKENS):
-                predictor.answer([encoded[i] for i in batch])
-
+        publish_small(Path(folder), store)
         with running_service(store) as service:
             console.print(f"seconds from start to ready: {service.seconds_to_ready:.1f} (aim: under 20)")
-            ratio = compare(lambda: service.ask_all(questions, connections=64), in_process)
-            console.print(f"R8 service / in-process questions a second: {ratio}")
             console.print(f"resident memory of the service: {service.resident_megabytes:.0f} MB (aim: under 1500)")
-
-
-def _publish_small(folder: Path, store: Path) -> None:
-    """A real adapter by the real path; how well it answers does not matter here."""
-    quiet = Console(quiet=True)
-    config = parse_run_config(
-        {
-            "name": "bench",
-            "method": "uq4ct",
-            "adapter": {"rank": 8, "alpha": 16},
-            "training": {"epochs": 1},
-            "data": {"source": "facts", "train_limit": 16, "calibration_limit": 32, "test_limit": 16},
-        },
-        "benchmark",
-    )
-    train_run(config, folder / "run", quiet)
-    publish_run(folder / "run", Registry(store), quiet)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,14 @@
-"""The service in a process of its own, asked over HTTP."""
+"""The service in a process of its own."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,36 +16,22 @@ from pathlib import Path
 import httpx
 import psutil
 
-from model_store.questions import Question
-
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
     """A ready service: where it listens, how long it took, and its process."""
 
-    address: str
+    port: int
     seconds_to_ready: float
     process: psutil.Process
 
     @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
     def resident_megabytes(self) -> float:
         return self.process.memory_info().rss / 1e6
-
-    def ask_all(self, questions: Sequence[Question], connections: int) -> None:
-        """POST every question to /predict, `connections` at a time."""
-        asyncio.run(self._ask_all(questions, connections))
-
-    async def _ask_all(self, questions: Sequence[Question], connections: int) -> None:
-        limits = httpx.Limits(max_connections=connections)
-        async with httpx.AsyncClient(base_url=self.address, limits=limits, timeout=300) as client:
-            replies = await asyncio.gather(
-                *(
-                    client.post("/predict", json={"question": question.text, "options": question.options})
-                    for question in questions
-                )
-            )
-        for reply in replies:
-            reply.raise_for_status()
 
 
 @contextmanager
@@ -66,7 +51,7 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
             if process.poll() is not None:
                 raise RuntimeError(f"the service ended with exit code {process.returncode}")
             time.sleep(0.05)
-        yield RunningService(address, time.perf_counter() - start, psutil.Process(process.pid))
+        yield RunningService(port, time.perf_counter() - start, psutil.Process(process.pid))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)

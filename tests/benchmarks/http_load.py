@@ -1,0 +1,121 @@
+"""A load generator in a process of its own: `python -m tests.benchmarks.http_load` reads a plan and prints replies.
+
+It speaks HTTP/1.1 over plain sockets, because on two cores a client library would take the time that is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back: the status, after how many seconds, and what `Retry-After` said."""
+
+    status: int
+    seconds: float
+    retry_after: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to send to `POST /predict`.
+
+    Closed loop (`rate` None): every body once, `connections` in flight. Open loop: for `seconds`, at `rate` a second on
+    average with exponential gaps, whether answers come or not; the seconds of a reply count from its planned start.
+    """
+
+    port: int
+    bodies: list[str]
+    connections: int
+    rate: float | None = None
+    seconds: float = 0.0
+    seed: int = 0
+
+
+def send(plan: Plan) -> list[Reply]:
+    """Carry out a plan in another process."""
+    command = [sys.executable, "-m", "tests.benchmarks.http_load"]
+    done = subprocess.run(command, input=json.dumps(asdict(plan)), stdout=subprocess.PIPE, text=True, check=True)
+    return [Reply(**reply) for reply in json.loads(done.stdout)]
+
+
+class _Connection:
+    """One kept-alive connection."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, port: int) -> _Connection:
+        return cls(*await asyncio.open_connection("127.0.0.1", port))
+
+    @property
+    def closed(self) -> bool:
+        return self._reader.at_eof()
+
+    async def post(self, body: bytes, start: float) -> Reply:
+        """Send a question and read the whole reply; `start` is when its time began."""
+        head = f"POST /predict HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+        self._writer.write(f"{head}\r\n\r\n".encode() + body)
+        lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
+        await self._reader.readexactly(int(headers["content-length"]))
+        retry_after = headers.get("retry-after")
+        return Reply(
+            status=int(lines[0].split()[1]),
+            seconds=time.perf_counter() - start,
+            retry_after=None if retry_after is None else int(retry_after),
+        )
+
+
+async def _closed(plan: Plan) -> list[Reply]:
+    waiting = [body.encode() for body in reversed(plan.bodies)]
+    replies: list[Reply] = []
+
+    async def ask() -> None:
+        connection = await _Connection.open(plan.port)
+        while waiting:
+            replies.append(await connection.post(waiting.pop(), time.perf_counter()))
+
+    await asyncio.gather(*(ask() for _ in range(plan.connections)))
+    return replies
+
+
+async def _open(plan: Plan, rate: float) -> list[Reply]:
+    bodies = [body.encode() for body in plan.bodies]
+    free: list[_Connection] = [await _Connection.open(plan.port) for _ in range(plan.connections)]
+    gaps = random.Random(plan.seed)
+
+    async def ask(body: bytes, start: float) -> Reply:
+        while free and free[-1].closed:  # the service closes what is idle for some seconds
+            free.pop()
+        connection = free.pop() if free else await _Connection.open(plan.port)
+        reply = await connection.post(body, start)
+        free.append(connection)
+        return reply
+
+    tasks: list[asyncio.Task[Reply]] = []
+    begin = start = time.perf_counter()
+    while start < begin + plan.seconds:
+        await asyncio.sleep(max(0.0, start - time.perf_counter()))
+        tasks.append(asyncio.create_task(ask(bodies[len(tasks) % len(bodies)], start)))
+        start += gaps.expovariate(rate)
+    return await asyncio.gather(*tasks)
+
+
+def replies_to(plan: Plan) -> Sequence[Reply]:
+    """Carry out a plan in this process."""
+    return asyncio.run(_closed(plan) if plan.rate is None else _open(plan, plan.rate))
+
+
+if __name__ == "__main__":
+    json.dump([asdict(reply) for reply in replies_to(Plan(**json.load(sys.stdin)))], sys.stdout)
