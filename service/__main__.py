@@ -1,4 +1,4 @@
-"""python -m service serve | check | promote | keys | ledger: settings are variables, and flags of the first two."""
+"""python -m service serve | check | promote | keys | ledger | replay; settings are variables, or flags of the first."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from service.keys import KeyFileError
 from service.ledger.commands import ledger
 from service.ledger.failures import LedgerError
 from service.loading import choose_reference, load_host
+from service.replay.commands import replay
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
 from service.telemetry.logs import log_to_stderr
@@ -118,6 +119,7 @@ def promote(
     typer.echo(f"{name}@{alias} is {name}@{version} now")
 
 
+cli.command()(replay)
 for _run in (serve, check):
     cli.command()(_command(_run))
 cli.add_typer(key_commands, name="keys")

@@ -10,33 +10,20 @@ from contextlib import contextmanager
 from service.engine.failures import QueueFullError, RequestTooLargeError
 
 _SMOOTHING = 0.2  # weight of the newest forward in the running mean
-_ALL_OVERHEAD = 1e9  # tokens; more than any batch has
 _LONGEST_WAIT = 60  # seconds; a longer promise would outlive the load it was measured on
 
 
 class ServiceRate:
-    """Running means of the seconds that one question and one token cost the worker, and what a forward costs at all."""
+    """Running means of the seconds that one question and one token cost the worker."""
 
     def __init__(self) -> None:
         self.seconds_per_question = 0.0
         self.seconds_per_token = 0.0
-        self.overhead_tokens = 0.0  # a forward costs as much as so many tokens, whatever is in it
 
     @property
     def known(self) -> bool:
         """Whether anything was measured yet."""
         return self.seconds_per_token > 0.0
-
-    def calibrate(self, length: int, rows: int, one_row: float, all_rows: float) -> None:
-        """Take the seconds of a forward of 1 row and of one of `rows` rows, each of `length` tokens.
-
-        Where more rows cost no more time, a forward is all overhead: then it pays to fill it, whatever it holds.
-        """
-        self.observe(rows, rows * length, all_rows)
-        if rows > 1:
-            seconds_per_token = (all_rows - one_row) / (rows - 1) / length
-            overhead = one_row / seconds_per_token - length if seconds_per_token > 0 else _ALL_OVERHEAD
-            self.overhead_tokens = min(max(overhead, 0.0), _ALL_OVERHEAD)
 
     def observe(self, questions: int, tokens: int, seconds: float) -> None:
         """Count a forward that answered `questions` of together `tokens` tokens in `seconds`."""

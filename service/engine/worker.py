@@ -16,6 +16,7 @@ from model_store.storage.checkpoint import StoredAdapter
 from service.engine.admission import ServiceRate
 from service.engine.batching import TokenBudget
 from service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
+from service.engine.forward_cost import ForwardCost
 from service.engine.loaded import LoadedAdapter
 from service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
 from service.engine.waiting import Job, Ticket, WaitingWork
@@ -38,6 +39,7 @@ class Worker:
         self._configured_budget = budget
         self._budget = TokenBudget(budget)
         self._rate = rate
+        self._cost = ForwardCost()
         self._metrics = metrics
         self._thread = threading.Thread(target=self._run, name="model-worker")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,16 +99,20 @@ class Worker:
     def _measure(self, predictor: Predictor[Any], encoded: Encoded) -> None:
         """What a forward costs, from one row and from several; that these are too many for memory is no failure."""
         rows = max(1, min(_ROWS_TO_MEASURE, self._configured_budget // encoded.length))
-        one_row = _seconds(lambda: predictor.answer([encoded]))
-        self._rate.observe(1, encoded.length, one_row)
-        try:
-            all_rows = _seconds(lambda: predictor.answer([encoded] * rows))
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            self._budget.lower(rows * encoded.length)
-        else:
-            self._rate.calibrate(encoded.length, rows, one_row, all_rows)
+        for count in (1, rows):
+            started = time.monotonic()
+            try:
+                predictor.answer([encoded] * count)
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._budget.lower(count * encoded.length)
+            else:
+                self._observe([encoded.length] * count, time.monotonic() - started)
+
+    def _observe(self, lengths: Sequence[int], seconds: float) -> None:
+        self._rate.observe(len(lengths), sum(lengths), seconds)
+        self._cost.observe(len(lengths) * max(lengths), seconds)
 
     def _run(self) -> None:
         """Work until the queue is closed and empty; an unforeseen error costs what was in hand, not the thread."""
@@ -144,7 +150,7 @@ class Worker:
         return True
 
     def _take(self) -> list[Ticket] | Job | None:
-        return self._waiting.take(self._budget.tokens, self._rate.overhead_tokens)
+        return self._waiting.take(self._budget.tokens, self._cost.overhead_tokens)
 
     def _fail(self, tickets: list[Ticket], jobs: list[Job]) -> None:
         self._hand_over(tickets, [ForwardFailedError("the worker failed")] * len(tickets))
@@ -168,7 +174,7 @@ class Worker:
         seconds = time.monotonic() - started
         if any(isinstance(outcome, Served) for outcome in outcomes):
             self.failures_in_a_row = self._crashes = 0
-            self._rate.observe(len(batch), sum(lengths), seconds)
+            self._observe(lengths, seconds)
             self._metrics.forward_seconds.observe(seconds)
         else:
             self.failures_in_a_row += 1
@@ -198,16 +204,6 @@ class Worker:
         if self._loop is None:
             raise RuntimeError("the worker was not started")
         self._loop.call_soon_threadsafe(call, *arguments)
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    """The faster of two runs: what disturbs one only adds to it."""
-    taken = []
-    for _ in range(2):
-        started = time.monotonic()
-        run()
-        taken.append(time.monotonic() - started)
-    return min(taken)
 
 
 def is_out_of_memory(error: Exception) -> bool:

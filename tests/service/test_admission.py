@@ -93,17 +93,6 @@ def test_retry_after_is_the_admitted_work_at_the_measured_rate() -> None:
     admission.check_room(10)
 
 
-def test_the_overhead_of_a_forward_is_what_one_row_costs_beyond_its_tokens() -> None:
-    rate = ServiceRate()
-    rate.calibrate(length=10, rows=5, one_row=3.0, all_rows=7.0)  # 1 s a row, so 0.1 s a token; 2 s = 20 tokens
-    assert rate.overhead_tokens == pytest.approx(20)
-    assert rate.seconds_per_token == pytest.approx(7 / 50)
-    rate.calibrate(length=10, rows=5, one_row=1.0, all_rows=9.0)  # more rows cost more than their share: no overhead
-    assert rate.overhead_tokens == 0
-    rate.calibrate(length=10, rows=5, one_row=3.0, all_rows=2.9)  # all rows together are as fast as one
-    assert rate.overhead_tokens > 1e6
-
-
 async def test_what_waits_beyond_its_deadline_costs_no_forward(run: Run, predictor: FakePredictor) -> None:
     async with run(seconds=0.15) as engine:
         predictor.forward_may_start.clear()

@@ -18,6 +18,13 @@ from tests.service.fake_predictor import FakePredictor, answer_to
 pytestmark = pytest.mark.anyio
 
 
+class BrokenCount(int):
+    """A number that cannot be divided."""
+
+    def __truediv__(self, other: object) -> float:
+        raise ArithmeticError("broken")
+
+
 @pytest.mark.parametrize(
     "error",
     [torch.OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate")],
@@ -102,8 +109,7 @@ async def test_tickets_that_break_the_choice_of_a_batch_are_not_tried_for_ever(
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(1, 30)), started(engine, question(2))]
         await until(lambda: sample(engine, "queue_depth") == 2)
-        engine._worker._rate.overhead_tokens = 0.0
-        next(iter(engine._waiting._tickets)).tokens = 0  # a fault that no code can foresee: work that costs nothing
+        next(iter(engine._waiting._tickets)).tokens = BrokenCount(30)  # a fault that no code can foresee
         predictor.forward_may_start.set()
         outcomes = [(await other)[0] for other in others]
         assert {type(outcome) for outcome in outcomes} == {ForwardFailedError}

@@ -16,6 +16,7 @@ from service.engine.failures import (
     NotReadyError,
     QueueFullError,
 )
+from service.engine.forward_cost import ForwardCost
 from service.engine.predictor import Ask, Served
 from tests.service.engines import Run, hold_forward, make_engine, question, sample, started, until
 from tests.service.fake_predictor import TOKEN_LIMIT, FakeHost, FakePredictor, answer_to, words_of
@@ -36,7 +37,9 @@ async def test_what_waits_goes_together_and_within_the_budget(run: Run, predicto
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(index, 3 + index % 9)) for index in range(1, 40)]
         await until(lambda: sample(engine, "queue_depth") == 39)
-        engine._worker._rate.overhead_tokens = 1000  # as on a device that is far from full
+        engine._worker._cost = ForwardCost()
+        for tokens in (10, 20):
+            engine._worker._cost.observe(tokens, seconds=1.0)  # as on a device that is far from full
         predictor.forward_may_start.set()
         await asyncio.gather(first, *others)
     served = [batch for batch in predictor.batches if batch[0].id != "warm-up"]

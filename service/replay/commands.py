@@ -1,0 +1,108 @@
+"""python -m service replay: a week of questions against a running service, in minutes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from model_store.questions import Question, QuestionError
+from service.client import AsyncClient
+from service.client_errors import ClientError
+from service.replay.replaying import Outcome, Replay
+from service.replay.week import DAY, Week, plan_week
+
+_USUAL = Week()
+
+File = Annotated[Path, typer.Argument(help="JSON lines of questions with their answers, as `training` reads them")]
+
+
+def replay(  # noqa: PLR0913, PLR0917  # a flag each
+    questions: File,
+    shifted: Annotated[Path | None, typer.Option(help="questions of another kind, asked from the shift day on")] = None,
+    url: Annotated[str, typer.Option(help="where the service listens")] = "http://127.0.0.1:8000",
+    key: Annotated[str | None, typer.Option(envvar="KEY", help="with the scopes predict and feedback")] = None,
+    model: Annotated[str | None, typer.Option(help="name or name@version; default: the service's")] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="in which the week passes")] = 10.0,
+    asked: Annotated[int, typer.Option(min=1, help="questions in the week")] = _USUAL.questions,
+    shift_day: Annotated[float, typer.Option(min=0, max=_USUAL.days, help="day of the shift")] = _USUAL.shift_day,
+    label_share: Annotated[
+        float, typer.Option(min=0, max=1, help="answers whose label ever comes")
+    ] = _USUAL.label_share,
+    seed: Annotated[int, typer.Option(help="of the times, the order and the delays")] = 0,
+) -> None:
+    """Replay a week of questions, with late and partly missing labels, so that the dashboards move.
+
+    Predictions and labels are real and stay in the ledger: use a service that is there to be tried out. Dashboards look
+    back 24 hours of real time.
+    """
+    try:
+        week = Week(questions=asked, shift_day=shift_day, label_share=label_share, seed=seed)
+        usual, other = read_answered(questions), () if shifted is None else read_answered(shifted)
+        outcome = asyncio.run(_replay(week, usual, other, AsyncClient(url, api_key=key), model, minutes * 60))
+    except (ClientError, OSError, ValueError) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(summary(outcome))
+
+
+def read_answered(path: Path) -> tuple[Question, ...]:
+    """The questions of a file, each with its answer.
+
+    Raises:
+        ValueError: a line is no such question, or there is none; file and line are named.
+    """
+    questions: list[Question] = []
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                question = Question.from_record(json.loads(line))
+            except (json.JSONDecodeError, QuestionError, TypeError) as error:
+                raise ValueError(f"{path}, line {number}: {error}") from error
+            if question.answer is None:
+                raise ValueError(f"{path}, line {number}: answer is missing")
+            questions.append(question)
+    if not questions:
+        raise ValueError(f"{path}: holds no question")
+    return tuple(questions)
+
+
+def summary(outcome: Outcome) -> str:
+    """What became of the week, in a line."""
+    share = f"{outcome.correct / outcome.answered:.3f} right" if outcome.answered else "none right"
+    refused = "".join(f", {count} times {title}" for title, count in sorted(outcome.problems.items()))
+    return f"{outcome.answered} answered ({share}, {outcome.abstained} abstained), {outcome.labelled} labelled{refused}"
+
+
+async def _replay(
+    week: Week,
+    usual: tuple[Question, ...],
+    shifted: tuple[Question, ...],
+    client: AsyncClient,
+    model: str | None,
+    seconds: float,
+) -> Outcome:
+    columns = (TextColumn("day {task.completed:.1f} of {task.total:.0f}"), BarColumn(), TimeRemainingColumn())
+    async with client:
+        with Progress(*columns) as progress:
+            days = progress.add_task("", total=week.days)
+            replaying = Replay(client, model, _pace(week.days * DAY / seconds))
+            return await replaying.run(
+                plan_week(week, usual, shifted), lambda passed: progress.update(days, advance=passed / DAY)
+            )
+
+
+def _pace(speed: float) -> Callable[[float], Awaitable[None]]:
+    """Wait until so many seconds of the week have passed, `speed` of them in each real one."""
+    start = time.monotonic()
+
+    async def wait_until(passed: float) -> None:
+        await asyncio.sleep(max(0.0, start + passed / speed - time.monotonic()))
+
+    return wait_until

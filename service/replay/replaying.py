@@ -1,0 +1,123 @@
+"""A planned week carried out against a service: what is due is sent in batches, at the pace that is passed in."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from model_store.questions import Question
+from service.client import Ask, AsyncClient, Label
+from service.client_records import FeedbackReceipt, Prediction
+from service.replay.week import Asking
+
+STEP = 600.0  # seconds of the week that are sent together
+_BATCH = 32
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the week; `problems` counts the titles of what was refused."""
+
+    answered: int = 0
+    abstained: int = 0
+    correct: int = 0
+    labelled: int = 0
+    problems: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(order=True, slots=True)
+class _Due:
+    """A label that is told at `at`."""
+
+    at: float
+    prediction_id: str
+    answer: int
+
+
+class Replay:
+    """One pass through a plan."""
+
+    def __init__(self, client: AsyncClient, model: str | None, wait_until: Callable[[float], Awaitable[None]]) -> None:
+        """Ask nothing yet.
+
+        Args:
+            model: as `/predict` has it.
+            wait_until: returns when so many seconds of the week have passed.
+        """
+        self.outcome = Outcome()
+        self._client = client
+        self._model = model
+        self._wait_until = wait_until
+        self._due: list[_Due] = []
+
+    async def run(self, plan: Iterable[Asking], advance: Callable[[float], None] = lambda _: None) -> Outcome:
+        """Carry the plan out, and tell the labels that come after it; `advance` hears of the seconds that passed.
+
+        Raises:
+            ClientError: the service does not take requests.
+        """
+        passed = 0.0
+        for end, askings in _steps(plan):
+            await self._wait_until(end)
+            await self._ask(askings)
+            await self._tell(end)
+            advance(end - passed)
+            passed = end
+        while self._due:
+            passed = max(passed, self._due[0].at) + STEP
+            await self._wait_until(passed)
+            await self._tell(passed)
+        return self.outcome
+
+    async def _ask(self, askings: list[Asking]) -> None:
+        for first in range(0, len(askings), _BATCH):
+            batch = askings[first : first + _BATCH]
+            answers = await self._client.predict_batch([_ask_of(asking.question, self._model) for asking in batch])
+            for asking, answer in zip(batch, answers, strict=True):
+                if isinstance(answer, Prediction):
+                    self._take(asking, answer)
+                else:
+                    self.outcome.problems[answer.title] += 1
+
+    def _take(self, asking: Asking, answer: Prediction) -> None:
+        self.outcome.answered += 1
+        self.outcome.abstained += answer.abstain
+        self.outcome.correct += answer.option.index == asking.question.answer
+        if asking.label_at is not None and asking.question.answer is not None:
+            heapq.heappush(self._due, _Due(asking.label_at, answer.prediction_id, asking.question.answer))
+
+    async def _tell(self, now: float) -> None:
+        while self._due and self._due[0].at <= now:
+            batch: list[Label] = []
+            while self._due and self._due[0].at <= now and len(batch) < _BATCH:
+                due = heapq.heappop(self._due)
+                batch.append({"prediction_id": due.prediction_id, "answer": due.answer, "source": "replay"})
+            for receipt in await self._client.feedback_batch(batch):
+                if isinstance(receipt, FeedbackReceipt):
+                    self.outcome.labelled += 1
+                else:
+                    self.outcome.problems[receipt.title] += 1
+
+
+def _steps(plan: Iterable[Asking]) -> Iterator[tuple[float, list[Asking]]]:
+    """The askings of each step, with the end of the step; steps in which nothing is asked come too."""
+    end, askings = STEP, list[Asking]()
+    for asking in plan:
+        while asking.at > end:
+            yield end, askings
+            end, askings = end + STEP, []
+        askings.append(asking)
+    yield end, askings
+
+
+def _ask_of(question: Question, model: str | None) -> Ask:
+    ask: Ask = {"question": question.text, "options": question.options}
+    if question.context is not None:
+        ask["context"] = question.context
+    if question.subject is not None:
+        ask["task"] = question.subject
+    if model is not None:
+        ask["model"] = model
+    return ask
