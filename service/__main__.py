@@ -25,7 +25,7 @@ from service.engine.failures import BudgetTooSmallError
 from service.engine.predictor import check_answer
 from service.engine.worker import WARM_UP
 from service.key_commands import cli as key_commands
-from service.keys import KeyFileError
+from service.keys import KeyFileError, read_keys
 from service.ledger.commands import ledger
 from service.ledger.failures import LedgerError
 from service.loading import choose_reference, load_host
@@ -53,8 +53,10 @@ def serve(settings: Settings) -> None:
 
 
 def check(settings: Settings) -> None:
-    """Load the model, answer one question, print the answer and exit."""
+    """Read the keys, load the model, answer one question, print the answer and exit."""
     log_to_stderr(settings.log_level)
+    if settings.api_keys_file is not None:
+        read_keys(settings.api_keys_file)
     adapters = Registry(settings.model_store_dir)
     reference = choose_reference(settings, adapters)
     predictor = load_host(settings, adapters, reference).add(adapters.load(reference))

@@ -70,6 +70,8 @@ def create_app(
     telemetry = Metrics(metrics_registry, settings.tasks)
     engine = Engine(load, choose_reference(settings, adapters), adapters, _limits(settings), telemetry)
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file, clocks)
+    if keys is not None:
+        telemetry.watch_keys_file(keys.is_readable)
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
     ledger = Ledger(settings, telemetry, clocks.wall)

@@ -35,7 +35,13 @@ class KeyRing:
         self._next_look = clocks.monotonic_ns() + _LOOK_EVERY_NS
         self._records: tuple[KeyRecord, ...] = ()
         self._stamp: tuple[int, ...] | None = None
+        self._failure: tuple[object, str] | None = None  # that the log has: the file's state, and what is wrong with it
         self._read()
+
+    def is_readable(self) -> bool:
+        """Whether the valid keys are those that the file holds now, and not those of before it was damaged."""
+        self._look()
+        return self._failure is None
 
     def find(self, key: bytes) -> KeyRecord | None:
         """The record of a valid key; every record is compared, so the time taken tells nothing."""
@@ -53,23 +59,32 @@ class KeyRing:
         return record.expires_at is not None and record.expires_at.timestamp() <= self._clocks.wall()
 
     def _look(self) -> None:
-        """Read the file again if it is another one than before; a damaged one leaves the keys as they were."""
+        """Read the file again if it is another one than before; a damaged one leaves the keys as they were.
+
+        What cannot be read is tried at each look: it may be for a reason that leaves the file as it is.
+        """
         now = self._clocks.monotonic_ns()
         if now < self._next_look:
             return
         self._next_look = now + _LOOK_EVERY_NS
         stamp = _stamp_of(self._path)
-        if stamp == self._stamp:
+        if stamp == self._stamp and self._failure is None:
             return
-        self._stamp = stamp
         try:
             self._read()
         except KeyFileError as error:
-            logger.error("keys not read; those known before stay valid", extra={"reason": str(error)})
+            self._note((stamp, str(error)))
+
+    def _note(self, failure: tuple[object, str]) -> None:
+        """Log a failure, unless the log has it already."""
+        if failure != self._failure:
+            self._failure = failure
+            logger.error("keys not read; those known before stay valid", extra={"reason": failure[1]})
 
     def _read(self) -> None:
         self._records, status = read_keys(self._path)
         self._stamp = _stamp(status)
+        self._failure = None
         logger.info("keys read", extra={"keys": len(self._records)})
         if status.st_mode & _OTHERS:
             logger.warning(

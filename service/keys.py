@@ -81,7 +81,7 @@ def add_key(path: Path, record: KeyRecord) -> None:
     """Add a key to a file, which is made if there is none; safe beside other changes of it.
 
     Raises:
-        KeyFileError: the file cannot be used, or knows the id already.
+        KeyFileError: the file cannot be used or not stay its owner's, or knows the id already.
     """
     with _locked(path) as real:
         records = read_keys(real)[0] if real.exists() else ()
@@ -94,7 +94,7 @@ def revoke_key(path: Path, key_id: str) -> None:
     """Remove a key from a file; safe beside other changes of it.
 
     Raises:
-        KeyFileError: the file cannot be used, or knows no such id.
+        KeyFileError: the file cannot be used or not stay its owner's, or knows no such id.
     """
     with _locked(path) as real:
         records, _ = read_keys(real)
@@ -118,7 +118,9 @@ def _locked(path: Path) -> Iterator[Path]:
 
 
 def _write(path: Path, records: Sequence[KeyRecord]) -> None:
-    replace_file(path, _RECORDS.dump_json(tuple(records), indent=2, exclude_none=True) + b"\n", mode=_OWNER_ONLY)
+    """A file that is there keeps its owner, group and permissions: by them the server may read it."""
+    content = _RECORDS.dump_json(tuple(records), indent=2, exclude_none=True) + b"\n"
+    replace_file(path, content, mode=_OWNER_ONLY, like=path.stat() if path.exists() else None)
 
 
 def _check_distinct(path: Path, values: Sequence[str], kind: str) -> None:

@@ -7,10 +7,21 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.schemas import AS_WHOLE, Body
+from service.schemas import AS_WHOLE, AbstainBelow, Body, Coverage, Task
 
 InputName = Literal["question", "options", "context"]
-OutputName = Literal["option", "label", "confidence", "probabilities", "feu", "abstain", "prediction_id"]
+OutputName = Literal[
+    "option",
+    "label",
+    "confidence",
+    "probabilities",
+    "feu",
+    "abstain",
+    "threshold",
+    "prediction_set",
+    "coverage",
+    "prediction_id",
+]
 JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
 
 
@@ -93,6 +104,7 @@ class ModelMetadata(Body):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    parameters: dict[str, str] = Field(description="what a request may say in its own `parameters`, each described")
 
 
 class InputParameters(Body):
@@ -133,9 +145,14 @@ class RequestedOutput(Body):
 
 
 class InferParameters(Body):
-    """In which form the outputs are wanted; they come as JSON either way."""
+    """What holds for all questions of a request."""
 
-    binary_data_output: StrictBool | None = None
+    abstain_below: AbstainBelow = None
+    coverage: Coverage = None
+    task: Task = None
+    binary_data_output: StrictBool | None = Field(
+        default=None, description="in which form the outputs are wanted; they come as JSON either way"
+    )
 
 
 class InferRequest(Body):

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from service.errors import TOO_LARGE, ProblemError, invalid_fields
 from service.open_inference_schemas import (
     InferInput,
+    InferParameters,
     InferRequest,
     OutputTensor,
     RequestedOutput,
@@ -41,6 +42,19 @@ _OUTPUTS = (
     ),
     ("feu", "FP64", [-1], "functional uncertainty: share of routing mass that was kept, high = the routers are sure"),
     ("abstain", "BOOL", [-1], "do not act on this answer"),
+    (
+        "threshold",
+        "FP64",
+        [-1],
+        "confidence below which it abstains; there is none where neither the request nor the model sets one",
+    ),
+    (
+        "prediction_set",
+        "BYTES",
+        [-1],
+        'for each question one text that is a JSON array of the labels that stay possible, such as ["A", "C"]',
+    ),
+    ("coverage", "FP64", [-1], "probability with which such sets hold the right option"),
     ("prediction_id", "BYTES", [-1], "UUID of version 7, ordered by time"),
 )
 
@@ -50,9 +64,15 @@ def describe_inputs() -> list[TensorMetadata]:
     return [_describe(*row) for row in _INPUTS]
 
 
-def describe_outputs(*, has_routers: bool) -> list[TensorMetadata]:
-    """The tensors that a model gives; `feu` is one of them where the model has routers."""
-    return [_describe(*row) for row in _OUTPUTS if has_routers or row[0] != "feu"]
+def describe_outputs(*, has_routers: bool, has_sets: bool) -> list[TensorMetadata]:
+    """The tensors that a model gives; `feu` is one of them where it has routers, the sets where they were fitted."""
+    absent = {*(() if has_routers else ("feu",)), *(() if has_sets else ("prediction_set", "coverage"))}
+    return [_describe(*row) for row in _OUTPUTS if row[0] not in absent]
+
+
+def describe_parameters() -> dict[str, str]:
+    """What a request to a model may say in its `parameters`."""
+    return {name: field.description or "" for name, field in InferParameters.model_fields.items()}
 
 
 def read_questions(body: InferRequest, model: str, limit: int) -> list[PredictRequest]:
@@ -73,8 +93,18 @@ def read_questions(body: InferRequest, model: str, limit: int) -> list[PredictRe
     options = [_read_options(index, text) for index, text in enumerate(tensors["options"].data)]
     contexts = tensors["context"].data if "context" in tensors else [""] * count
     rows = zip(tensors["question"].data, options, contexts, strict=True)
+    asked = body.parameters or InferParameters()
     return [
-        PredictRequest(question=text, options=own, context=passage or None, model=model) for text, own, passage in rows
+        PredictRequest(
+            question=text,
+            options=own,
+            context=passage or None,
+            model=model,
+            abstain_below=asked.abstain_below,
+            coverage=asked.coverage,
+            task=asked.task,
+        )
+        for text, own, passage in rows
     ]
 
 
@@ -82,13 +112,15 @@ def write_answers(answers: Sequence[PredictResponse], wanted: Sequence[Requested
     """The answers as the wanted tensors, all of them where none is named.
 
     Raises:
-        ProblemError: 422, a wanted tensor is one that this model does not give.
+        ProblemError: 422, a wanted tensor is one that these answers do not have.
     """
     columns = _columns(answers)
     names = [output.name for output in wanted] if wanted else list(columns)
     for index, name in enumerate(names):
         if name not in columns:
-            raise invalid_fields([FieldError(field=f"outputs.{index}.name", message="the model has no such output")])
+            raise invalid_fields(
+                [FieldError(field=f"outputs.{index}.name", message="these answers have no such output")]
+            )
     kinds = {name: datatype for name, datatype, _, _ in _OUTPUTS}
     rows = len(answers)
     return [
@@ -140,6 +172,9 @@ def _columns(answers: Sequence[PredictResponse]) -> dict[str, list[Any]]:
         "probabilities": [value for answer in answers for value in _padded(answer, width)],
         "feu": [answer.feu for answer in answers],
         "abstain": [answer.abstain for answer in answers],
+        "threshold": [answer.threshold for answer in answers],
+        "prediction_set": [_write_set(answer) for answer in answers],
+        "coverage": [answer.coverage for answer in answers],
         "prediction_id": [answer.prediction_id for answer in answers],
     }
     return {name: column for name, column in columns.items() if None not in column}
@@ -148,6 +183,10 @@ def _columns(answers: Sequence[PredictResponse]) -> dict[str, list[Any]]:
 def _padded(answer: PredictResponse, width: int) -> list[float]:
     row = [item.probability for item in answer.probabilities]
     return row + [0.0] * (width - len(row))
+
+
+def _write_set(answer: PredictResponse) -> str | None:
+    return None if answer.prediction_set is None else json.dumps(answer.prediction_set)
 
 
 def _refuse(name: str, message: str) -> NoReturn:

@@ -38,6 +38,23 @@ def _whole(value: object) -> object:
 AS_WHOLE = BeforeValidator(_whole)
 ShortText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
+# What a request may say in the place of the adapter's own decisions, in whichever protocol it comes.
+AbstainBelow = Annotated[
+    Probability | None,
+    Field(
+        strict=True,
+        description="abstain below this confidence, 0 to 1; null = the threshold that the adapter was published with",
+    ),
+]
+Coverage = Annotated[
+    Probability | None,
+    Field(
+        strict=True,
+        description="of the prediction set, 0 to 1; null = the coverage that the adapter was published with",
+    ),
+]
+Task = Annotated[ShortText | None, Field(description="one of the configured TASKS; anything else counts as `other`")]
+
 
 def _is_none(value: object) -> bool:
     return value is None
@@ -75,19 +92,9 @@ class PredictRequest(Body):
         pattern=REFERENCE_PATTERN,
         description="name (its production version) or name@version; null = the default",
     )
-    abstain_below: Probability | None = Field(
-        default=None,
-        strict=True,
-        description="abstain below this confidence; null = the threshold that the adapter was published with",
-    )
-    coverage: Probability | None = Field(
-        default=None,
-        strict=True,
-        description="of the prediction set; null = the coverage that the adapter was published with",
-    )
-    task: ShortText | None = Field(
-        default=None, description="one of the configured TASKS; anything else counts as `other`"
-    )
+    abstain_below: AbstainBelow = None
+    coverage: Coverage = None
+    task: Task = None
     idempotency_key: str | None = Field(
         default=None,
         pattern=r"^[\x21-\x7e]{1,128}$",

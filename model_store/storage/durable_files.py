@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
@@ -19,16 +20,36 @@ def write_file(path: Path, data: bytes, mode: int = 0o666) -> None:
         os.fsync(file.fileno())
 
 
-def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Set a file's content in one step: a reader sees the old content or the new; `mode` as for `write_file`."""
+def replace_file(path: Path, data: bytes, mode: int = 0o666, like: os.stat_result | None = None) -> None:
+    """Set a file's content in one step: a reader sees the old content or the new; `mode` as for `write_file`.
+
+    Args:
+        like: whose owner, group and permissions the file gets; None = the process's, and `mode`.
+
+    Raises:
+        PermissionError: this process may not give files that owner or group; nothing has changed.
+    """
     staged = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         write_file(staged, data, mode)
+        if like is not None:
+            _give(staged, like)
         staged.replace(path)
     except BaseException:
         staged.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def _give(path: Path, like: os.stat_result) -> None:
+    own = path.stat()
+    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+        try:
+            os.chown(path, like.st_uid, like.st_gid)
+        except PermissionError as error:
+            reason = f"belongs to user {like.st_uid}, group {like.st_gid}, to whom this process may not give files"
+            raise PermissionError(error.errno, reason, os.fspath(path)) from error
+    path.chmod(stat.S_IMODE(like.st_mode))  # after the owner, so that nobody else may read it in between
 
 
 def sync_directory(directory: Path) -> None:

@@ -6,8 +6,9 @@ import asyncio
 import enum
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from model_store.questions import Question
@@ -15,6 +16,7 @@ from model_store.scoring.encoding import QuestionTooLongError
 from model_store.storage.manifest import Manifest
 from model_store.storage.registry import Registry
 from service.engine.admission import Admission, Reservation, ServiceRate
+from service.engine.changes import Changes
 from service.engine.failures import (
     DeadlinePassedError,
     DrainingError,
@@ -82,6 +84,7 @@ class Engine:
         self._limits = limits
         self._metrics = metrics
         self._admission = Admission(limits.questions, limits.tokens, rate)
+        self._changes = Changes()
         self._loaded = LoadedAdapters(default)
         self._waiting = WaitingWork(metrics)
         self._worker = Worker(self._waiting, limits.batch_tokens, rate, metrics)
@@ -183,14 +186,25 @@ class Engine:
                 raise NotReadyError(State.DEAD.value) from error
         return order.outcomes(DeadlinePassedError(f"not answered in {self._limits.seconds:g} seconds"))
 
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[Swaps]:
+        """Admit a change of what is loaded, made inside by what this yields; a replica that leaves waits for it.
+
+        Raises:
+            DrainingError, NotReadyError: no change is taken now, or the replica leaves and waits no longer.
+        """
+        self.check_room(0)
+        async with self._changes.under_way():
+            yield self.swaps
+
     def leave(self) -> None:
         """Say not ready from now on, and still take questions."""
         self._leaving = True
 
     async def drain(self) -> None:
-        """Take nothing new and return when everything admitted is answered."""
+        """Take nothing new and return when everything admitted is answered, within the time that a question has."""
         self._refusing = True
-        await self._admission.wait_until_idle()
+        await asyncio.gather(self._admission.wait_until_idle(), self._changes.finish(self._limits.seconds))
 
     async def close(self) -> None:
         """Drain, then end the worker; waits for what it is doing."""

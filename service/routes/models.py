@@ -87,8 +87,8 @@ async def load_model(context: ContextOf, name: Reference) -> ModelCard:
     If it cannot be loaded, nothing changes.
     """
     try:
-        context.engine.check_room(0)
-        adapter = await context.engine.swaps.obtain(name)
+        async with context.engine.change() as swaps:
+            adapter = await swaps.obtain(name)
     except Exception as error:
         raise explain(error) from error
     return await show_model(context, adapter.manifest.reference)
@@ -98,8 +98,8 @@ async def load_model(context: ContextOf, name: Reference) -> ModelCard:
 async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
     """Free a version's memory as soon as its last question is answered; a request that names it loads it again."""
     try:
-        context.engine.check_room(0)
-        reference = await context.engine.swaps.unload(name)
+        async with context.engine.change() as swaps:
+            reference = await swaps.unload(name)
     except Exception as error:
         raise explain(error) from error
     return await show_model(context, reference)
@@ -116,8 +116,8 @@ async def promote_model(context: ContextOf, name: Name, body: Promotion) -> Mode
     alias keeps its meaning.
     """
     try:
-        context.engine.check_room(0)
-        await context.engine.swaps.promote(name, body.version, body.alias)
+        async with context.engine.change() as swaps:
+            await swaps.promote(name, body.version, body.alias)
     except Exception as error:
         raise explain(error) from error
     return await show_model(context, f"{name}@{body.version}")

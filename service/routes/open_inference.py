@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse, Response
 
-from model_store.storage.manifest import NAME_PATTERN
+from model_store.storage.manifest import NAME_PATTERN, Manifest
 from service.context import Context, ContextOf
 from service.errors import (
     DEADLINE_PASSED,
@@ -50,7 +50,13 @@ from service.open_inference_schemas import (
     ServerMetadata,
     ServerReady,
 )
-from service.open_inference_tensors import describe_inputs, describe_outputs, read_questions, write_answers
+from service.open_inference_tensors import (
+    describe_inputs,
+    describe_outputs,
+    describe_parameters,
+    read_questions,
+    write_answers,
+)
 from service.routes import health, models
 from service.routes.predict import answer_items
 from service.schemas import PredictResponse
@@ -176,20 +182,21 @@ async def infer_version(
 
 async def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
     card = await models.show_model(context, reference)
-    versions, has_routers = await run_in_threadpool(_stored, context, name, f"{card.name}@{card.version}")
+    versions, manifest = await run_in_threadpool(_stored, context, name, f"{card.name}@{card.version}")
     return ModelMetadata(
         name=name,
         versions=versions,
         platform=PLATFORM,
         inputs=describe_inputs(),
-        outputs=describe_outputs(has_routers=has_routers),
+        outputs=describe_outputs(has_routers=manifest.adapter.routed, has_sets=manifest.decisions.sets is not None),
+        parameters=describe_parameters(),
     )
 
 
-def _stored(context: Context, name: str, reference: str) -> tuple[list[str], bool]:
-    """The versions of a name, and whether one of them has routers."""
+def _stored(context: Context, name: str, reference: str) -> tuple[list[str], Manifest]:
+    """The versions of a name, and the manifest of one of them."""
     versions = [str(version) for other, version in context.adapters.references() if other == name]
-    return versions, context.adapters.manifest(reference).adapter.routed
+    return versions, context.adapters.manifest(reference)
 
 
 async def _ready(context: Context, name: str, reference: str) -> ModelReady:

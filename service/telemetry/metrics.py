@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
@@ -56,6 +56,15 @@ class Metrics:
     def retire_model(self, manifest: Manifest) -> None:
         """Show that the adapter is not loaded any more; its counters stay, since they may only grow."""
         self.model_loaded.labels(manifest.name, str(manifest.version)).set(0)
+
+    def watch_keys_file(self, is_readable: Callable[[], bool]) -> None:
+        """Show at each scrape whether the file of keys can be read; without such a file there is nothing to show."""
+        gauge = Gauge(
+            "uq4ct_keys_file_readable",
+            "1 where the valid keys are those of the file, 0 where it is damaged and they are those of before",
+            registry=self.registry,
+        )
+        gauge.set_function(is_readable)
 
     def observe_batch(self, lengths: Sequence[int]) -> None:
         """Count a batch of rows with these tokens, each padded to the longest."""

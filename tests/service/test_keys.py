@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -59,9 +61,59 @@ def test_the_hash_is_sha256() -> None:
 def test_the_file_is_for_its_owner_only(file: Path) -> None:
     new(file, "--scopes", "predict")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    file.chmod(0o644)
-    new(file, "--scopes", "predict")
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def ownership(file: Path) -> tuple[int, int, int]:
+    status = file.stat()
+    return status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)
+
+
+def test_a_file_that_is_there_keeps_its_permissions(file: Path) -> None:
+    new(file, "--scopes", "predict", "--id", "one")
+    for mode in (0o640, 0o400):
+        file.chmod(mode)
+        new(file, "--scopes", "predict")
+        assert stat.S_IMODE(file.stat().st_mode) == mode
+    assert run("revoke", "one", "--file", file).exit_code == 0
+    assert stat.S_IMODE(file.stat().st_mode) == 0o400
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_the_server_s_file_stays_the_server_s(file: Path) -> None:
+    new(file, "--scopes", "predict", "--id", "one")
+    os.chown(file, 10001, 10002)
+    file.chmod(0o640)
+    new(file, "--scopes", "predict", "--id", "two")
+    assert ownership(file) == (10001, 10002, 0o640)
+    assert run("revoke", "one", "--file", file).exit_code == 0
+    assert ownership(file) == (10001, 10002, 0o640)
+    assert [one.id for one in read_keys(file)[0]] == ["two"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of another user")
+@pytest.mark.parametrize("owner", [(0, 0), (65534, 10001)])
+def test_who_may_not_give_the_file_its_owner_changes_nothing(owner: tuple[int, int]) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from service.keys import *\n"
+        "record = KeyRecord(id='two', sha256=hash_key(b'two'), scopes=('admin',), tenant='t')\n"
+        "os.setgroups([]), os.setgid(65534), os.setuid(65534)\n"
+        "try: add_key(Path(sys.argv[1]), record)\n"
+        "except KeyFileError as error: print(error)\n"
+    )
+    with TemporaryDirectory(dir="/var/tmp") as folder:  # pytest's own folders are closed to other users
+        Path(folder).chmod(0o777)
+        file = Path(folder) / "keys.json"
+        add_key(file, record("one", "one", ["predict"]))
+        file.with_name(f".{file.name}.lock").chmod(0o666)
+        os.chown(file, *owner)
+        file.chmod(0o644)
+        before = file.read_bytes(), file.stat().st_ino, ownership(file)
+        command = [sys.executable, "-c", code, str(file)]
+        refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        user, group = owner
+        assert refused.stdout.startswith(f"{file}: belongs to user {user}, group {group}, "), refused
+        assert (file.read_bytes(), file.stat().st_ino, ownership(file)) == before
+        assert {path.name for path in file.parent.iterdir()} == {"keys.json", ".keys.json.lock"}
 
 
 def test_ids_are_made_where_none_is_given(file: Path) -> None:
@@ -173,12 +225,25 @@ def test_a_damaged_file_is_named_and_not_quoted(file: Path, content: str, messag
     assert file.read_text() == content
 
 
-def test_the_server_does_not_start_on_a_damaged_file(file: Path, store_dir: Path) -> None:
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_the_server_does_not_start_on_a_damaged_file(command: str, file: Path, store_dir: Path) -> None:
+    arguments = [command, "--api-keys-file", str(file), "--model-store-dir", str(store_dir), "--default-model", "toy"]
+    missing = CliRunner().invoke(cli, arguments)
+    assert missing.exit_code == 1
+    assert f"error: {file}: No such file" in missing.output
     file.write_text("[{")
-    arguments = ["serve", "--api-keys-file", str(file), "--model-store-dir", str(store_dir), "--default-model", "toy"]
     refused = CliRunner().invoke(cli, arguments)
     assert refused.exit_code == 1
     assert f"error: {file}: file: Invalid JSON" in refused.output
+
+
+def test_check_goes_on_to_the_model_where_the_keys_are_sound(file: Path, store_dir: Path) -> None:
+    add_key(file, record("k", "k", ["predict"]))
+    arguments = ["check", "--api-keys-file", str(file), "--model-store-dir", str(store_dir), "--default-model", "toy"]
+    refused = CliRunner().invoke(cli, arguments)
+    assert refused.exit_code == 1  # the store's base model is nowhere
+    assert "secret-place" in refused.output
+    assert str(file) not in refused.output
 
 
 def test_concurrent_changes_lose_no_key(file: Path) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
 import pytest
 
 from model_store.base_identity import BaseIdentity
 from model_store.predictor import WrongBaseError
 from model_store.storage.registry import Registry
 from service.schemas import Base
-from tests.service.conftest import SCORES, Start
+from tests.service.conftest import SCORES, Replica, Start
 from tests.service.fake_predictor import FakeHost, FakePredictor
+from tests.service.test_problems import problem
 
 pytestmark = pytest.mark.anyio
 
@@ -137,6 +143,52 @@ async def test_changes_are_refused_while_loading_and_draining(start: Start, pred
         predictor.forward_may_start.set()
         await replica.context.engine.drain()
         assert (await replica.post("/models/toy/load")).json()["type"] == "urn:uq4ct:problem:draining"
+
+
+CHANGES = ["toy@2/load", "other/unload", "toy/promote"]
+
+
+@asynccontextmanager
+async def held_up(replica: Replica, path: str) -> AsyncIterator[asyncio.Task[httpx.Response]]:
+    """A change under way, which waits until the end for another one that takes long."""
+    engine = replica.context.engine
+    await engine.swaps.obtain("other")
+    async with engine.swaps._changing:
+        change = asyncio.create_task(replica.client.post(f"/models/{path}", json={"version": 2}))
+        await replica.settle(lambda: engine._changes._under_way)
+        yield change
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_a_change_that_was_admitted_is_made_before_the_replica_leaves(
+    start: Start, own_adapters: Registry, path: str
+) -> None:
+    async with start(adapters=own_adapters) as replica:
+        async with held_up(replica, path) as change:
+            draining = asyncio.create_task(replica.context.engine.drain())
+            await asyncio.sleep(0.05)
+            assert not draining.done()
+            assert not change.done()
+        response = await change
+        await asyncio.wait_for(draining, 5)
+    assert response.status_code == 200
+    assert response.json()["loaded"] == ("unload" not in path)
+    assert own_adapters.resolve("toy") == ("toy", 2 if "promote" in path else 1)
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_a_change_that_takes_longer_than_a_question_may_is_given_up(
+    start: Start, own_adapters: Registry, path: str
+) -> None:
+    started = start(adapters=own_adapters, request_timeout_seconds=0.1)
+    async with started as replica, held_up(replica, path) as change:
+        await asyncio.sleep(0.2)
+        assert not change.done()  # the time counts from when the replica leaves
+        drain = replica.context.engine.drain
+        await asyncio.wait_for(asyncio.gather(drain(), drain()), 5)
+        response = await asyncio.wait_for(change, 5)
+    problem(response, 503, "draining")
+    assert own_adapters.resolve("toy") == ("toy", 1)
 
 
 async def test_what_is_damaged_is_listed_apart_and_cannot_be_loaded(

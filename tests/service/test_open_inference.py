@@ -7,10 +7,13 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from model_store.questions import Question
-from tests.service.conftest import Start
-from tests.service.fake_predictor import FakePredictor, answer_to
+from model_store.storage.manifest import Decisions
+from model_store.storage.registry import Registry
+from tests.service.conftest import Start, draft
+from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +23,8 @@ QUESTIONS = [
     Question("", "Which letter?", ("a", "b", "c", "d")),
 ]
 DTYPES = {"option": "INT64", "label": "BYTES", "confidence": "FP64", "probabilities": "FP64", "feu": "FP64",
-          "abstain": "BOOL", "prediction_id": "BYTES"}  # fmt: skip
+          "abstain": "BOOL", "threshold": "FP64", "prediction_set": "BYTES", "coverage": "FP64",
+          "prediction_id": "BYTES"}  # fmt: skip
 INFER = "/v2/models/toy/infer"
 
 
@@ -62,6 +66,12 @@ async def test_unequal_numbers_of_options_in_one_request(start: Start) -> None:
     assert outputs["probabilities"]["shape"] == [3, 4]
     assert outputs["probabilities"]["data"] == [value for row in rows for value in row]
     assert outputs["abstain"]["data"] == [one.confidence < 0.6 for one in expected]
+    assert outputs["threshold"]["data"] == [0.6] * 3
+    # Of the store's conformal scores (0.25, 0.5, 0.75) coverage 0.5 admits options of 1 - p <= 0.5, and the chosen one.
+    assert [json.loads(text) for text in outputs["prediction_set"]["data"]] == [
+        ["ABCD"[one.option]] for one in expected
+    ]
+    assert outputs["coverage"]["data"] == [0.5] * 3
     assert len(set(outputs["prediction_id"]["data"])) == 3
     assert {tuple(output["shape"]) for name, output in outputs.items() if name != "probabilities"} == {(3,)}
 
@@ -76,6 +86,64 @@ async def test_the_same_answers_as_predict(start: Start) -> None:
     assert "id" not in response.json()
     assert outputs["probabilities"] == [item["probability"] for item in single["probabilities"]]
     assert outputs["confidence"] == [single["confidence"]]
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"abstain_below": 0.99, "coverage": 0.75, "task": "triage"},
+        {"abstain_below": 0, "coverage": 1},
+        {"abstain_below": None, "coverage": None, "task": None},
+    ],
+)
+async def test_parameters_replace_decisions_as_the_fields_of_predict_do(
+    start: Start, parameters: dict[str, Any]
+) -> None:
+    async with start(tasks=("triage",)) as replica:
+        singles = [
+            (await replica.ask(one.text, one.options, context=one.context, **parameters)).json() for one in QUESTIONS
+        ]
+        response = await replica.client.post(INFER, json={"inputs": tensors(*QUESTIONS), "parameters": parameters})
+        outputs = {output["name"]: output["data"] for output in response.json()["outputs"]}
+        for name in outputs["prediction_id"]:
+            assert (await replica.post("/feedback", {"prediction_id": name, "answer": 0})).status_code == 200
+        counted = replica.registry.collect()
+    for name in ("abstain", "threshold", "coverage"):
+        assert outputs[name] == [single[name] for single in singles]
+    assert [json.loads(text) for text in outputs["prediction_set"]] == [single["prediction_set"] for single in singles]
+    task = "triage" if parameters.get("task") else "other"
+    samples = [one for metric in counted for one in metric.samples if one.name == "uq4ct_labelled_predictions_total"]
+    assert {one.labels["task"] for one in samples if one.value} == {task}
+
+
+@pytest.mark.parametrize("name", ["abstain_below", "coverage"])
+@pytest.mark.parametrize("value", [-0.01, 1.01, "0.5", True, [0.5]])
+async def test_parameters_are_held_to_the_bounds_of_predict(start: Start, name: str, value: Any) -> None:
+    async with start() as replica:
+        single = await replica.ask(**{name: value})
+        body = {"inputs": tensors(*QUESTIONS), "parameters": {name: value}}
+        error = refused(await replica.client.post(INFER, json=body), 422)
+    assert single.status_code == 422
+    assert error == f"parameters.{single.json()['detail']}"
+
+
+async def test_without_decisions_there_is_a_threshold_only_where_it_is_asked(
+    start: Start, own_adapters: Registry, host: FakeHost
+) -> None:
+    bare = draft("bare").model_copy(update={"decisions": Decisions(sets=None, abstention=None, tested=None)})
+    own_adapters.publish(bare, {"w": torch.ones(2)}, {}, promote=True)
+    infer = "/v2/models/bare/infer"
+    async with start(adapters=own_adapters) as replica:
+        body = {"inputs": tensors(*QUESTIONS)}
+        plain = (await replica.client.post(infer, json=body)).json()["outputs"]
+        asked = await replica.client.post(infer, json=body | {"parameters": {"abstain_below": 0.9, "coverage": 0.9}})
+        described = (await replica.client.get("/v2/models/bare")).json()["outputs"]
+        wanted = await replica.client.post(infer, json=body | {"outputs": [{"name": "coverage"}]})
+    without_sets = [name for name in DTYPES if name not in ("prediction_set", "coverage")]
+    assert [one["name"] for one in plain] == [name for name in without_sets if name != "threshold"]
+    assert [one["name"] for one in asked.json()["outputs"]] == without_sets
+    assert [one["name"] for one in described] == without_sets
+    assert refused(wanted, 422).startswith("outputs.0.name: ")
 
 
 async def test_the_wanted_outputs_in_the_wanted_order(start: Start) -> None:
@@ -168,6 +236,9 @@ async def test_tensors_that_do_not_fit(start: Start, inputs: Any, error: str) ->
     ("changes", "status", "error"),
     [
         ({"parameters": {"timeout": 3}}, 422, "parameters.timeout: "),
+        ({"parameters": {"abstain_bellow": 0.9}}, 422, "parameters.abstain_bellow: "),
+        ({"parameters": {"task": "a\nb"}}, 422, "parameters.task: "),
+        ({"parameters": {"tags": ["a"]}}, 422, "parameters.tags: "),
         ({"id": "\ud800"}, 422, "id: "),
         ({"id": 3}, 422, "id: "),
         ({"extra": 3}, 422, "extra: "),
@@ -241,6 +312,8 @@ async def test_metadata_says_what_infer_takes_and_gives(start: Start) -> None:
         (name, "BYTES", [-1]) for name in ("question", "options", "context")
     ]
     assert "JSON array" in model["inputs"][1]["parameters"]["description"]
+    assert list(model["parameters"]) == ["abstain_below", "coverage", "task", "binary_data_output"]
+    assert all(model["parameters"].values())
     described = {one["name"]: (one["datatype"], len(one["shape"])) for one in model["outputs"]}
     assert described == {one["name"]: (one["datatype"], len(one["shape"])) for one in response.json()["outputs"]}
     assert (

@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import os
+import resource
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -243,11 +244,57 @@ def test_a_damaged_file_leaves_the_keys_as_they_were(
     errors = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
     assert len(errors) == 1  # once for each state of the file
     assert str(keys.file) in vars(errors[0])["reason"]
+    assert not ring.is_readable()
+    keys.file.write_text("{")
+    for _ in range(3):
+        time.advance(1)
+        assert not ring.is_readable()
+    assert len([entry for entry in caplog.records if entry.levelno == logging.ERROR]) == 2
     keys.file.write_text(good.replace('"k"', '"repaired"'))
     time.advance(1)
     found = ring.find(keys.key("k").encode())
     assert found is not None
     assert found.id == "repaired"
+
+
+def test_a_file_that_could_not_be_opened_is_tried_again(keys: KeyHolder, caplog: pytest.LogCaptureFixture) -> None:
+    time = FakeTime()
+    ring = KeyRing(keys.file, time.clocks)
+    revoke_key(keys.file, "k")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # as a process that has too many files open
+    try:
+        for _ in range(3):
+            time.advance(1)
+            assert not ring.is_readable()
+        assert ring.find(keys.key("k").encode()) is not None
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    time.advance(1)
+    assert ring.find(keys.key("k").encode()) is None
+    assert ring.is_readable()
+    reasons = [vars(entry)["reason"] for entry in caplog.records if entry.levelno == logging.ERROR]
+    assert reasons == [f"{keys.file}: Too many open files"]
+
+
+async def test_a_damaged_file_shows_in_the_metrics(
+    start: Start, keys: KeyHolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    time = FakeTime()
+    async with start(api_keys_file=keys.file, clocks=time.clocks) as replica:
+        assert replica.sample("keys_file_readable") == 1
+        good = keys.file.read_text()
+        keys.file.write_text("[{")
+        for _ in range(3):  # without any request that brings a key
+            time.advance(1)
+            assert "uq4ct_keys_file_readable 0.0" in (await replica.client.get("/metrics")).text
+        assert (await ask(replica, **keys.header("k"))).status_code == 200
+        assert len([entry for entry in caplog.records if entry.levelno == logging.ERROR]) == 1
+        keys.file.write_text(good)
+        time.advance(1)
+        assert "uq4ct_keys_file_readable 1.0" in (await replica.client.get("/metrics")).text
+    async with start() as replica:
+        assert "keys_file" not in (await replica.client.get("/metrics")).text
 
 
 def test_looking_costs_a_stat_a_second_at_most(keys: KeyHolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,15 +23,32 @@ from prometheus_client import CollectorRegistry
 from model_store.questions import Question
 from model_store.storage.registry import Registry
 from service.app import create_app
+from service.engine.engine import Engine, State
 from service.engine.failures import WorkerDiedError
 from service.serving import serve
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.engines import until
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
+QUESTION = {"question": "Which one?", "options": ["this", "that"]}
 CLIENTS = 12
+
+
+@dataclass
+class Served:
+    """A server in this process and what a test does with it."""
+
+    client: httpx.AsyncClient
+    engine: Engine
+    serving: asyncio.Task[None]
+
+    async def terminate(self) -> None:
+        """Send SIGTERM, and return when nothing new is taken."""
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: self.engine.state is State.DRAINING)
 
 
 def free_port() -> int:
@@ -107,6 +126,67 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
     assert "Traceback" not in logged
     assert logged.count('"code": 200') == len(answered)
     assert "never" not in logged
+
+
+@asynccontextmanager
+async def served(adapters: Registry, host: FakeHost, folder: Path, **settings: Any) -> AsyncIterator[Served]:
+    """A server in this process, ready, and ended by SIGTERM."""
+    port = free_port()
+    chosen = Settings(
+        port=port,
+        default_model="toy",
+        shutdown_grace_seconds=0.0,
+        database_url=f"sqlite:///{folder}/ledger.sqlite3",
+        **settings,
+    )
+    ids = TimeOrderedIds(time.time, secrets.randbits)
+    app = create_app(host.load, adapters, chosen, CollectorRegistry(), ids)
+    serving = asyncio.create_task(serve(app, chosen))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        await until_ready(client)
+        try:
+            yield Served(client, app.state.context.engine, serving)
+        finally:
+            host.adding_may_end.set()
+            if not serving.done():
+                await asyncio.wait_for(serving, 20)
+
+
+async def test_a_load_that_was_admitted_is_answered_before_the_end(
+    adapters: Registry, host: FakeHost, tmp_path: Path
+) -> None:
+    async with served(adapters, host, tmp_path) as server:
+        host.adding_may_end.clear()
+        load = asyncio.create_task(server.client.post("/models/toy@2/load"))
+        ask = asyncio.create_task(server.client.post("/predict", json={**QUESTION, "model": "other"}))
+        await until(lambda: len(host.added) == 2)
+        await server.terminate()
+        late = await server.client.post("/models/other/load")
+        assert not load.done()
+        host.adding_may_end.set()
+        loaded, answer = await asyncio.gather(load, ask)
+        await asyncio.wait_for(server.serving, 10)
+    assert (loaded.status_code, loaded.json()["loaded"]) == (200, True)
+    assert (answer.status_code, answer.json()["model"]) == (200, "other@1")
+    assert (late.status_code, late.json()["type"]) == (503, "urn:uq4ct:problem:draining")
+
+
+async def test_a_load_that_takes_longer_than_a_question_may_is_told_so_before_the_end(
+    adapters: Registry, host: FakeHost, tmp_path: Path
+) -> None:
+    async with served(adapters, host, tmp_path, request_timeout_seconds=0.5) as server:
+        host.adding_may_end.clear()
+        load = asyncio.create_task(server.client.post("/models/toy@2/load"))
+        ask = asyncio.create_task(server.client.post("/predict", json={**QUESTION, "model": "toy@2"}))
+        await until(lambda: len(host.added) == 2)
+        await server.terminate()
+        given_up, late = await asyncio.gather(load, ask)
+        host.adding_may_end.set()
+        await asyncio.wait_for(server.serving, 10)
+    assert (given_up.status_code, given_up.json()["type"]) == (503, "urn:uq4ct:problem:draining")
+    assert given_up.headers["content-type"] == "application/problem+json"
+    assert given_up.headers["retry-after"] == "1"
+    assert (late.status_code, late.json()["type"]) == (504, "urn:uq4ct:problem:deadline-passed")
 
 
 async def test_the_server_ends_with_the_error_of_loading(adapters: Registry, tmp_path: Path) -> None:
