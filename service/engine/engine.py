@@ -81,6 +81,7 @@ class Engine:
         self._default = default
         self._limits = limits
         self._metrics = metrics
+        metrics.show_bounds(limits.questions, limits.tokens)
         self._admission = Admission(limits.questions, limits.tokens, rate)
         self._loaded = LoadedAdapters(default)
         self._waiting = WaitingWork(metrics)
