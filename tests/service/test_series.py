@@ -5,36 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.samples import Sample
 
-from model_store.storage.manifest import Decisions, Manifest, ReferenceHistograms
-from model_store.uncertainty.calibration_error import bin_of
-from service.ledger.records import PredictionRecord
+from model_store.storage.manifest import Decisions, ReferenceHistograms
 from service.telemetry.metrics import Metrics
 from service.telemetry.series import BIN_LABELS, DECISIONS
-from tests.service.conftest import draft
-from tests.service.ledger.conftest import make_record
+from tests.service.served import CONFIDENCE, FEU, REFERENCE, answer, manifest_of
 
 TASKS = ("triage", "other")
-CONFIDENCE = (0, 0, 0, 0, 0, 1, 2, 2, 3, 2, 2, 2, 2, 2, 2)
-FEU = (0,) * 7 + (20,) + (0,) * 7
-REFERENCE = ReferenceHistograms(bins=15, questions=20, confidence=CONFIDENCE, feu=FEU, accuracy=0.65, ece=0.1)
 UNDECIDED = Decisions(sets=None, abstention=None, tested=None)
-
-
-def manifest_of(version: int = 3, **changes: Any) -> Manifest:
-    """A stored version of `toy` whose reference has the bins that the service counts in."""
-    changed = draft("toy").model_copy(update={"reference_histograms": REFERENCE, **changes})
-    return Manifest.from_draft(changed, version, {"adapter.safetensors": "0" * 64})
-
-
-def answer(confidence: float, **changes: Any) -> PredictionRecord:
-    """An answer of toy@3."""
-    return make_record(version=3, confidence=confidence, bin=bin_of(confidence), **changes)
 
 
 @pytest.fixture
