@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from model_store.base_models import BaseModelError
 from model_store.storage.errors import StoreError
@@ -44,6 +44,7 @@ cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 def serve(settings: Settings) -> None:
     """Answer questions over HTTP until SIGTERM."""
     log_to_stderr(settings.log_level)
+    disable_created_metrics()  # one more series for each counter, which nothing reads
     adapters = Registry(settings.model_store_dir)
     load = partial(load_host, settings, adapters, choose_reference(settings, adapters))
     ids = TimeOrderedIds(time.time, secrets.randbits)

@@ -76,6 +76,7 @@ def create_app(
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
     ledger = Ledger(settings, telemetry, clocks.wall)
     context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter)
+    telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",
         version=API_VERSION,

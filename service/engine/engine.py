@@ -83,6 +83,7 @@ class Engine:
         self._default = default
         self._limits = limits
         self._metrics = metrics
+        metrics.show_bounds(limits.questions, limits.tokens)
         self._admission = Admission(limits.questions, limits.tokens, rate)
         self._changes = Changes()
         self._loaded = LoadedAdapters(default)

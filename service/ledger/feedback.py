@@ -72,7 +72,7 @@ def store_label(
         raise PastRetentionError(f"{record.prediction_id} has just been deleted") from error
     if present is None:
         metrics.feedback.labels(Taken.ACCEPTED).inc()
-        metrics.count_label(record, correct=correct)
+        metrics.count_label(record, correct=correct, labelled_ms=now_ms)
         return Taken.ACCEPTED
     if present != answer:
         metrics.feedback.labels("conflict").inc()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.context import ContextOf
+from service.context import Context, ContextOf
 from service.engine.engine import State
 from service.errors import DRAINING, LEDGER_UNAVAILABLE, NOT_READY, ProblemError, declare
 from service.schemas import Live, Ready
@@ -30,10 +30,18 @@ async def live() -> Live:
 @router.get("/ready", responses=declare(NOT_READY, DRAINING, LEDGER_UNAVAILABLE))
 async def ready(context: ContextOf) -> Ready:
     """Whether a balancer should send questions here: the model is warm, the ledger takes answers, the process stays."""
+    problem = unreadiness(context)
+    if problem is not None:
+        raise problem
+    return Ready(model=context.engine.default_manifest.reference)
+
+
+def unreadiness(context: Context) -> ProblemError | None:
+    """Why a balancer should send no questions here; None where it should."""
     state = context.engine.state
     if state is not State.READY:
         kind, detail = _REASONS[state]
-        raise ProblemError(kind, detail, headers={"Retry-After": "1"})
+        return ProblemError(kind, detail, headers={"Retry-After": "1"})
     if context.ledger.required and not context.ledger.writable:
-        raise ProblemError(LEDGER_UNAVAILABLE, "the ledger cannot be written", headers={"Retry-After": "1"})
-    return Ready(model=context.engine.default_manifest.reference)
+        return ProblemError(LEDGER_UNAVAILABLE, "the ledger cannot be written", headers={"Retry-After": "1"})
+    return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from service.context import ContextOf
@@ -18,4 +19,6 @@ router = APIRouter(tags=["metrics"])
 )
 async def metrics(context: ContextOf) -> Response:
     """Counters, histograms and states of this replica."""
-    return Response(generate_latest(context.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    # With many tasks this takes tens of milliseconds, in which the loop would answer nobody.
+    text = await run_in_threadpool(generate_latest, context.metrics.registry)
+    return Response(text, media_type=CONTENT_TYPE_LATEST)

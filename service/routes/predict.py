@@ -234,7 +234,4 @@ async def _respond(context: Context, asked: Asked, outcome: Served | Exception) 
         prediction_set=None if decision.options is None else [LABELS[index] for index in decision.options],
         coverage=decision.coverage,
     )
-    kept = await keep(context, asked, manifest, response)
-    if kept is response:
-        context.metrics.count_prediction(manifest, answer)
-    return kept
+    return await keep(context, asked, manifest, response)

@@ -16,7 +16,7 @@ from service.ledger.records import PredictionRecord
 from service.ledger.schemas import show_probabilities, show_uncertainty
 from service.schemas import Option, PredictRequest, PredictResponse
 from service.security import Caller
-from service.telemetry.metrics import OTHER_TASK
+from service.telemetry.series import OTHER_TASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +49,20 @@ async def recall(
 async def keep(
     context: Context, asked: Asked, manifest: Manifest, response: PredictResponse
 ) -> PredictResponse | ProblemError:
-    """Give the answer to the ledger; with an idempotency key, whichever answer came first is the answer."""
+    """Give the answer to the ledger and count it; with an idempotency key, the one that came first is the answer."""
     record = _record(context, asked, manifest, response)
     if record.idempotency_key is None:
         context.ledger.record(record)
+        context.metrics.count_prediction(record)
         return response
     try:
         stored = await context.ledger.record_once(record)
     except Exception as error:
         return explain(error)
-    return response if stored.record is record else _answer(stored.record, asked.question)
+    if stored.record is not record:
+        return _answer(stored.record, asked.question)
+    context.metrics.count_prediction(record)
+    return response
 
 
 async def _recall_one(context: Context, asked: Asked) -> Asked | PredictResponse | ProblemError:

@@ -57,6 +57,10 @@ async def test_a_label_is_stored_once_and_counted_as_served(start: Start, url: s
         for name, value in counted:
             assert replica.sample(f"labelled_{name}_total", **cell) == pytest.approx(value, rel=1e-12)
             assert sums(replica, name) == pytest.approx(value, rel=1e-12)
+        assert sums(replica, "top_label_brier") == pytest.approx((1 - p) ** 2, rel=1e-12)
+        assert sums(replica, "z_variance") == pytest.approx((1 - 2 * p) ** 2 * p * (1 - p), rel=1e-12)
+        series = {"model": "toy", "version": "1", "task": "triage"}
+        assert replica.sample("label_delay_seconds_count", **series) == 1
         results = {
             name: replica.sample("feedback_total", result=name) for name in ("accepted", "duplicate", "conflict")
         }

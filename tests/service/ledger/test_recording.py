@@ -130,7 +130,8 @@ async def test_of_duplicates_at_once_the_first_is_the_answer(
         assert all(answer == answers[0] for answer in answers)
         label = await other.client.post("/feedback", json={"prediction_id": answers[0]["prediction_id"], "answer": 0})
         assert label.status_code == 200
-        counted = [replica.sample("prediction_confidence_count", model="toy", version="1") for replica in (one, other)]
+        series = {"model": "toy", "version": "1", "task": "other"}
+        counted = [replica.sample("prediction_confidence_count", **series) for replica in (one, other)]
         assert sum(number or 0 for number in counted) == 1
     assert count_rows(database) == (1, 1)
 

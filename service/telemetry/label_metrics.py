@@ -1,0 +1,114 @@
+"""Counters of labels that the ledger has taken: the sums from which calibration is computed, over any replicas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from service.ledger.records import PredictionRecord
+from service.telemetry.series import BIN_LABELS, DECISION, DECISIONS, TASK
+
+FEEDBACK_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "late")
+_HOUR, _DAY = 3600, 86400
+_DELAYS = (1, 10, 60, 600, _HOUR, 6 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY, 30 * _DAY, 90 * _DAY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """The sums of one bin and decision, over labelled answers of confidence p."""
+
+    predictions: Counter
+    confidence: Counter
+    correct: Counter
+    variance: Counter
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """What one model version has for one task, at hand without a look-up of labels."""
+
+    cells: tuple[tuple[_Cell, ...], ...]  # by decision, then by bin
+    brier: Counter
+    z_variance: Counter
+    delay: Histogram
+
+
+class LabelMetrics:
+    """What labels say about the answers, with the confidence as it was served; for several threads."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.feedback = Counter(
+            "uq4ct_feedback_total", "Labels that came, by what became of them", ["result"], registry=registry
+        )
+        for result in FEEDBACK_RESULTS:
+            self.feedback.labels(result)
+        self._by_cell = tuple(
+            Counter(f"uq4ct_labelled_{name}_total", description, DECISION, registry=registry)
+            for name, description in (
+                ("predictions", "Answers whose label has come"),
+                ("confidence", "Sum of their confidence p"),
+                ("correct", "Answers whose label is the chosen option"),
+                ("variance", "Sum of p (1 - p)"),
+            )
+        )
+        # Of the chosen option alone: the Brier score of the manifest is a sum over all options.
+        self._brier = Counter(
+            "uq4ct_labelled_top_label_brier_total",
+            "Sum of (y - p)^2, y = 1 where the label is the chosen option, else 0",
+            TASK,
+            registry=registry,
+        )
+        self._z_variance = Counter(
+            "uq4ct_labelled_z_variance_total",
+            "Sum of (1 - 2 p)^2 p (1 - p), the variance of the numerator of Spiegelhalter's Z",
+            TASK,
+            registry=registry,
+        )
+        self._delay = Histogram(
+            "uq4ct_label_delay_seconds",
+            "From an answer to its label",
+            TASK,
+            buckets=_DELAYS,
+            registry=registry,
+        )
+        self._series: dict[tuple[str, int, str], _Series] = {}
+
+    def announce(self, model: str, version: int, task: str) -> None:
+        """Show every series at zero."""
+        self._series_of(model, version, task)
+
+    def count(self, record: PredictionRecord, *, correct: bool, labelled_ms: int) -> None:
+        """Count the label of one answer, which came at this Unix millisecond."""
+        p, y = record.confidence, float(correct)
+        series = self._series_of(record.model, record.version, record.task)
+        cell = series.cells[record.abstain][record.bin]
+        cell.predictions.inc()
+        cell.confidence.inc(p)
+        cell.correct.inc(y)
+        cell.variance.inc(p * (1 - p))
+        series.brier.inc((y - p) ** 2)
+        series.z_variance.inc((1 - 2 * p) ** 2 * p * (1 - p))
+        # Another replica's clock, which made the answer's id, may be ahead of this one's.
+        series.delay.observe(max(0, labelled_ms - record.created_ms) / 1000)
+
+    def _series_of(self, model: str, version: int, task: str) -> _Series:
+        key = (model, version, task)
+        series = self._series.get(key)
+        if series is None:  # two threads may make it: the counters are the same ones
+            series = self._series[key] = self._make_series(model, str(version), task)
+        return series
+
+    def _make_series(self, *labels: str) -> _Series:
+        return _Series(
+            tuple(
+                tuple(
+                    _Cell(*(counter.labels(*labels, label, decision) for counter in self._by_cell))
+                    for label in BIN_LABELS
+                )
+                for decision in DECISIONS
+            ),
+            self._brier.labels(*labels),
+            self._z_variance.labels(*labels),
+            self._delay.labels(*labels),
+        )

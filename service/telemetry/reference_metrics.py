@@ -1,0 +1,51 @@
+"""What a version did before it was served, from its manifest: the gauges that live traffic is held against."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from model_store.storage.manifest import Manifest
+from model_store.uncertainty.calibration_error import BINS
+from service.telemetry.series import BIN_LABELS, MODEL
+
+logger = logging.getLogger(__name__)
+
+
+class ReferenceMetrics:
+    """The same values on every replica, so rules take their maximum and never their sum."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, description: str, *labels: str) -> Gauge:
+            return Gauge(f"uq4ct_reference_{name}", description, [*MODEL, *labels], registry=registry)
+
+        self._confidence = gauge("confidence_share", "Share of the reference questions by confidence", "bin")
+        self._feu = gauge("feu_share", "Share of the reference questions by functional uncertainty", "bin")
+        self._questions = gauge("questions", "Reference questions")
+        self._accuracy = gauge("accuracy", "Accuracy on the reference questions")
+        self._ece = gauge("ece", "Expected calibration error on the reference questions")
+        self._abstention = gauge("abstention_share", "Share of the test questions that were abstained from")
+
+    def show(self, manifest: Manifest) -> None:
+        """Show what the manifest states; what it does not state gets no series."""
+        labels = (manifest.name, str(manifest.version))
+        reference = manifest.reference_histograms
+        self._questions.labels(*labels).set(reference.questions)
+        self._accuracy.labels(*labels).set(reference.accuracy)
+        self._ece.labels(*labels).set(reference.ece)
+        if manifest.decisions.tested is not None:
+            self._abstention.labels(*labels).set(1 - manifest.decisions.tested.answered)
+        if reference.bins != BINS:
+            extra = {"model": manifest.reference, "bins": reference.bins, "counted": BINS}
+            logger.warning("reference histograms not comparable", extra=extra)
+            return
+        _show_shares(self._confidence, labels, reference.confidence)
+        if reference.feu is not None:
+            _show_shares(self._feu, labels, reference.feu)
+
+
+def _show_shares(gauge: Gauge, labels: tuple[str, str], counts: Sequence[int]) -> None:
+    for label, count in zip(BIN_LABELS, counts, strict=True):
+        gauge.labels(*labels, label).set(count / sum(counts))

@@ -1,0 +1,31 @@
+"""The rule files of Prometheus: where they are, what they hold, and the same over another window."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.docker.dockerfile import ROOT
+
+PROMETHEUS = ROOT / "docker/prometheus"
+RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+WINDOW = "24h"
+
+
+def read_rules() -> list[dict[str, Any]]:
+    """Every rule of every file, in order."""
+    files = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in RULE_FILES]
+    return [rule for file in files for group in file["groups"] for rule in group["rules"]]
+
+
+def render_rules(folder: Path, window: str) -> list[Path]:
+    """Copies of the rule files that look back over `window`; the names of what they record stay as they are."""
+    copies = []
+    for path in RULE_FILES:
+        copy = folder / path.name
+        copy.write_text(re.sub(rf"\b{WINDOW}\b", window, path.read_text(encoding="utf-8")), encoding="utf-8")
+        copies.append(copy)
+    return copies

@@ -1,0 +1,15 @@
+"""Prometheus's own checker, without which the slow tests that need it fail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def promtool(*arguments: str | Path) -> None:
+    """Run promtool; AssertionError where it is not installed or does not accept what it is given."""
+    program = shutil.which("promtool")
+    assert program is not None, "promtool is missing: install Prometheus (Debian: apt install prometheus)"
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

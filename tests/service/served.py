@@ -1,0 +1,26 @@
+"""A version whose reference has the bins that the service counts in, and answers of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from model_store.storage.manifest import Manifest, ReferenceHistograms
+from model_store.uncertainty.calibration_error import bin_of
+from service.ledger.records import PredictionRecord
+from tests.service.conftest import draft
+from tests.service.ledger.conftest import make_record
+
+CONFIDENCE = (0, 0, 0, 0, 0, 1, 2, 2, 3, 2, 2, 2, 2, 2, 2)
+FEU = (0,) * 7 + (20,) + (0,) * 7
+REFERENCE = ReferenceHistograms(bins=15, questions=20, confidence=CONFIDENCE, feu=FEU, accuracy=0.65, ece=0.1)
+
+
+def manifest_of(version: int = 3, **changes: Any) -> Manifest:
+    """A stored version of `toy`."""
+    changed = draft("toy").model_copy(update={"reference_histograms": REFERENCE, **changes})
+    return Manifest.from_draft(changed, version, {"adapter.safetensors": "0" * 64})
+
+
+def answer(confidence: float, **changes: Any) -> PredictionRecord:
+    """An answer of toy@3."""
+    return make_record(**{"version": 3, "confidence": confidence, "bin": bin_of(confidence), **changes})
