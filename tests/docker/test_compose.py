@@ -18,7 +18,7 @@ from tests.docker.compose import COMPOSE, SERVICES, environment_of, image_of, sc
 from tests.docker.dockerfile import ROOT
 
 PROMETHEUS_CONFIG = ROOT / "docker/prometheus/prometheus.yml"
-ALERTMANAGER_CONFIG = ROOT / "docker/alertmanager/alertmanager.yml"
+ALERTMANAGER_CONFIG = ROOT / "docker/prometheus/alertmanager.yml"
 SETTINGS = {name.upper() for name in Settings.model_fields}
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -155,7 +155,8 @@ def test_prometheus_sends_alerts_to_alertmanager_which_has_a_receiver_for_each()
     ((port, _),) = [target.split(":")[1:] for target in SERVICES["alertmanager"]["ports"]]
     assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": [f"alertmanager:{port}"]}]}]
     alerts = yaml.safe_load(ALERTMANAGER_CONFIG.read_text(encoding="utf-8"))
-    assert alerts["route"]["receiver"] in {one["name"] for one in alerts["receivers"]}
+    routes = [alerts["route"], *alerts["route"].get("routes", [])]
+    assert {one["receiver"] for one in routes} == {one["name"] for one in alerts["receivers"]}
     mounts = volumes_of("alertmanager")
     flags = dict(flag.split("=", 1) for flag in SERVICES["alertmanager"]["command"])
     file = Path(flags["--config.file"])
