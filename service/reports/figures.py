@@ -6,7 +6,6 @@ import html
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,19 +18,19 @@ from service.reports.days import DayView
 
 LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
 _EDGES = tuple(index / BINS for index in range(BINS + 1))
-_STYLE: dict[str, Any] = {
-    "svg.fonttype": "none",  # texts stay texts
-    "svg.hashsalt": "calibration-report",  # the same report gives the same bytes
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-}
-
-
-_styled = mpl.rc_context(_STYLE)  # as a decorator: axes take their style when they are made
+# As a decorator, since axes take their style when they are made.
+_styled = mpl.rc_context(
+    {
+        "svg.fonttype": "none",  # texts stay texts
+        "svg.hashsalt": "calibration-report",  # the same report gives the same bytes
+        "font.family": "sans-serif",
+        "font.size": 9.0,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "legend.fontsize": 8.0,
+    }
+)
 
 
 @_styled
