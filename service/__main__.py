@@ -1,4 +1,7 @@
-"""python -m service serve | check | promote | keys | ledger | replay; settings are variables, or flags of the first."""
+"""python -m service serve | check | promote | replay | calibration-report | keys | ledger.
+
+Settings are environment variables, or flags of the first two.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +33,7 @@ from service.ledger.commands import ledger
 from service.ledger.failures import LedgerError
 from service.loading import choose_reference, load_host
 from service.replay.commands import replay
+from service.reports.command import calibration_report
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
 from service.telemetry.logs import log_to_stderr
@@ -127,6 +131,7 @@ def promote(
 cli.command()(replay)
 for _run in (serve, check):
     cli.command()(_command(_run))
+cli.command("calibration-report")(calibration_report)
 cli.add_typer(key_commands, name="keys")
 cli.add_typer(ledger)
 

@@ -74,7 +74,7 @@ def create_app(
         telemetry.watch_keys_file(keys.is_readable)
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
-    ledger = Ledger(settings, telemetry, clocks.wall)
+    ledger = Ledger(settings, adapters, telemetry, clocks.wall)
     context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter)
     telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(

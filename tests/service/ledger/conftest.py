@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select, text
 from service.ledger.database import Database
 from service.ledger.migrating import migrate
 from service.ledger.records import PredictionRecord
-from service.ledger.tables import labels, predictions
+from service.ledger.tables import labels, predictions, sequential_tests
 from service.telemetry.request_ids import TimeOrderedIds
 
 RECORD = PredictionRecord(
@@ -84,7 +84,8 @@ class PostgresServer:
         """The URL of the one ledger, emptied."""
         database = Database(self._ledger)
         with database.transaction() as connection:
-            connection.execute(delete(predictions))
+            for table in (predictions, sequential_tests):
+                connection.execute(delete(table))
         database.close()
         return self._ledger
 
@@ -165,14 +166,14 @@ def insert(database: Database, *records: PredictionRecord) -> None:
         connection.execute(database.insert_new(predictions), [record.to_row() for record in records])
 
 
-def insert_label(database: Database, record: PredictionRecord, answer: int) -> None:
+def insert_label(database: Database, record: PredictionRecord, answer: int, delay_ms: int = 0) -> None:
     """Put the label of a prediction into the ledger."""
     row = {
         "prediction_id": record.prediction_id,
         "answer": answer,
         "correct": answer == record.option,
         "source": None,
-        "labelled_ms": record.created_ms,
+        "labelled_ms": record.created_ms + delay_ms,
     }
     with database.transaction() as connection:
         connection.execute(database.insert_new(labels), row)
