@@ -97,13 +97,15 @@ function verdict(labelled) {
   return make(
     "div",
     { class: isMore ? "verdict off" : "verdict" },
-    make("p", {}, "Expected calibration error ", make("strong", {}, decimal(ece)), ` from ${counted(labelled.questions, "label")}`),
     make(
       "p",
       {},
-      `${decimal(ece)}; a perfectly calibrated model would show ${decimal(floor.mean)} ` +
-        `(95th percentile ${decimal(floor.p95)}). 95 % interval of the error: ${between(interval)}. ${meaning}`,
+      "Expected calibration error ",
+      make("strong", {}, decimal(ece)),
+      `; a perfectly calibrated model would show ${decimal(floor.mean)} (95th percentile ${decimal(floor.p95)}).`,
     ),
+    make("p", {}, `95 % interval of the error: ${between(interval)}, from ${counted(labelled.questions, "label")}.`),
+    make("p", {}, meaning),
   );
 }
 
@@ -145,9 +147,9 @@ function traffic(cohort) {
 
 /** @param {Cohort} cohort */
 function tests(cohort) {
-  if (!cohort.sequential.length) return null;
-  return table(
-    "Sequential tests, valid however often one looks",
+  if (!cohort.sequential?.length) return null;
+  const rows = table(
+    "Sequential tests",
     ["Test", "State", "Log evidence", "Labels", "Since"],
     cohort.sequential.map((test) => [
       test.test.replaceAll("_", " "),
@@ -157,4 +159,5 @@ function tests(cohort) {
       minute(test.since),
     ]),
   );
+  return make("div", {}, rows, make("p", { class: "hint" }, "Valid however often one looks, for the life of the version."));
 }

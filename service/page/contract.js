@@ -87,7 +87,7 @@
  * @typedef {object} Reference
  * @property {number} accuracy
  * @property {number} ece
- * @property {{threshold: number}|null} abstention
+ * @property {{threshold: number|null}|null} abstention
  * @property {CurvePoint[]|null} curve
  */
 
@@ -101,7 +101,7 @@
  * @property {{median_seconds: number, p90_seconds: number}|null} label_delay
  * @property {Reference|null} reference
  * @property {Labelled|null} labelled
- * @property {SequentialTest[]} sequential
+ * @property {SequentialTest[]} [sequential]
  */
 
 /** @typedef {{since: string, until: string, models: Cohort[]}} CalibrationReport */
