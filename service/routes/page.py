@@ -1,4 +1,4 @@
-"""GET / and its files: the operator's page. It holds no data; what it shows it asks of the API, with a key of its own."""
+"""GET / and its files: the operator's page. It holds no data; what it shows it asks of the API, as any client does."""
 
 from __future__ import annotations
 

@@ -23,11 +23,11 @@ class Page:
         self.driver = driver
 
     def open(self, address: str) -> None:
-        """Load the page and wait until its parts have come."""
+        """Load the page."""
         self.driver.get(f"{address}/")
 
     def open_loaded(self, address: str) -> None:
-        """Load the page and wait for the models, which come before the calibration, and for that."""
+        """Load the page and wait until each of its parts has come."""
         self.open(address)
         self.until(lambda: self.all("#models-body .card"))
         self.until(lambda: "Loading" not in self.text("#calibration-body") + self.text("#threshold-body"))
@@ -61,11 +61,11 @@ class Page:
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def tab_to(self, name: str, limit: int = 80) -> None:
-        """Go on by the Tab key until the focus is on the element whose id or text this is."""
+        """Go on by the Tab key until the focus is on the element whose id, label or text this is."""
         for _ in range(limit):
             self.press(Keys.TAB)
             element = self.driver.switch_to.active_element
-            if name in (element.get_attribute("id"), element.text):
+            if name in (element.get_attribute("id"), element.get_attribute("aria-label"), element.text):
                 return
         raise AssertionError(f"{name} is not reached with the Tab key")
 
