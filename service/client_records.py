@@ -167,21 +167,23 @@ class StoredPrediction(Record):
     label: StoredLabel | None
 
 
-class CalibrationBin(Record):
-    """The labelled predictions whose confidence lies in [low, high)."""
-
-    low: float
-    high: float
-    labelled: int
-    mean_confidence: float | None
-    accuracy: float | None
-
-
 class Interval(Record):
     """An interval."""
 
     low: float
     high: float
+
+
+class CalibrationBin(Record):
+    """The predictions whose confidence lies in [low, high); the interval of the accuracy is Wilson's, of 95 %."""
+
+    low: float
+    high: float
+    predictions: int
+    labelled: int
+    mean_confidence: float | None
+    accuracy: float | None
+    accuracy_interval: Interval | None
 
 
 class NoiseFloor(Record):
@@ -191,6 +193,15 @@ class NoiseFloor(Record):
     p95: float
 
 
+class CurvePoint(Record):
+    """What abstaining below a threshold does; the risk is the share of errors among the answered."""
+
+    threshold: float
+    coverage: float
+    answered: int
+    selective_risk: float | None
+
+
 class LabelledScores(Record):
     """What the labels of one model version say; a positive gap is overconfidence."""
 
@@ -198,21 +209,55 @@ class LabelledScores(Record):
     accuracy: float
     mean_confidence: float
     signed_gap: float
+    gap_z: float | None
+    spiegelhalter_z: float | None
+    top_label_brier: float
     ece: float
     ece_interval: Interval
     ece_noise_floor: NoiseFloor
     selective_risk: float | None
     bins: list[CalibrationBin]
+    curve: list[CurvePoint]
+
+
+class LabelDelay(Record):
+    """How long labels took, in seconds from the answer."""
+
+    median_seconds: float
+    p90_seconds: float
+
+
+class ReferenceAbstention(Record):
+    """How often the version abstained before it was served."""
+
+    threshold: float | None
+    share: float | None
+
+
+class Reference(Record):
+    """What the version did on its calibration split, by its manifest."""
+
+    questions: int
+    accuracy: float
+    ece: float
+    confidence_shares: list[float] | None
+    feu_shares: list[float] | None
+    abstention: ReferenceAbstention | None
+    curve: list[CurvePoint] | None
 
 
 class CalibrationCohort(Record):
-    """The predictions that one model version made in the window."""
+    """The predictions that one model version made in the window; shares are of all of them, in equal bins of [0, 1]."""
 
     model: str
     predictions: int
     mean_confidence: float
     coverage: float
     label_share: float
+    label_delay: LabelDelay | None
+    confidence_shares: list[float]
+    feu_shares: list[float] | None
+    reference: Reference | None
     labelled: LabelledScores | None
 
 

@@ -223,6 +223,7 @@ def make_tiny_draft() -> Callable[..., ManifestDraft]:
             "reference_histograms": ReferenceHistograms(
                 bins=2, questions=4, confidence=(1, 3), feu=(2, 2), accuracy=0.5, ece=0.1
             ),
+            "reference_curve": None,
             "decisions": Decisions(sets=None, abstention=None, tested=None),
             "batch_company": BatchCompany(
                 dtype="float32", questions=4, largest_probability_change=0.0, changed_option_share=0.0

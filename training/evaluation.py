@@ -11,7 +11,7 @@ from torch import Tensor
 from model_store.posteriors import CandidateSamples
 from model_store.predictor import Answer, answers_from_samples
 from model_store.questions import Question
-from model_store.storage.manifest import Interval, ReferenceHistograms, Scores
+from model_store.storage.manifest import Interval, ReferenceCurve, ReferenceHistograms, Scores
 from model_store.uncertainty.calibration_error import (
     confidence_bin,
     debiased_calibration_error,
@@ -21,6 +21,7 @@ from model_store.uncertainty.calibration_error import (
 from model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
 from model_store.uncertainty.ranking import area_under_risk_coverage, auroc
 from model_store.uncertainty.resampling import bootstrap_interval
+from model_store.uncertainty.selective_curve import THRESHOLDS, selective_curve
 
 BINS = 15
 Statistic = Callable[[Tensor], float]  # of the rows [n] of a split that a bootstrap draw names
@@ -121,6 +122,14 @@ def reference_histograms(scored: ScoredAnswers) -> ReferenceHistograms:
         feu=None if scored.feu is None else counts(scored.feu),
         accuracy=scored.correct.double().mean().item(),
         ece=expected_calibration_error(scored.confidence, scored.correct, BINS),
+    )
+
+
+def reference_curve(scored: ScoredAnswers) -> ReferenceCurve:
+    """What live abstention is held against: answered and wrong at each threshold."""
+    curve = selective_curve(scored.confidence, scored.correct)
+    return ReferenceCurve(
+        questions=len(scored.correct), thresholds=THRESHOLDS, answered=curve.answered, wrong=curve.wrong
     )
 
 

@@ -26,7 +26,14 @@ from model_store.storage.manifest import Splits as SplitSizes
 from model_store.storage.registry import Registry
 from training.calibration import fit_calibration, measure_batch_company, sample_split
 from training.decisions import DEFAULT_TARGETS, DecisionTargets, fit_decisions
-from training.evaluation import ScoredAnswers, answers_of, compute_scores, reference_histograms, score_answers
+from training.evaluation import (
+    ScoredAnswers,
+    answers_of,
+    compute_scores,
+    reference_curve,
+    reference_histograms,
+    score_answers,
+)
 from training.figures import reliability_diagram
 from training.loop import ADAPTER_FILE
 from training.runs import TrainedRun, load_run, load_run_splits
@@ -52,8 +59,8 @@ def publish_run(
 ) -> Publication:
     """Score a finished run and store it as the next version of its name.
 
-    The temperature comes from the fit split, the decisions and the reference histograms from the guarantee split, the
-    scores from the test split; nothing is fitted on what is reported.
+    The temperature comes from the fit split, the decisions and the references from the guarantee split, the scores from
+    the test split; nothing is fitted on what is reported.
 
     Raises:
         RunError: the folder holds no finished run, or its data have changed since.
@@ -86,6 +93,7 @@ def publish_run(
         scores_after=compute_scores(served),
         scores_untrained=compute_scores(untrained),
         reference_histograms=reference_histograms(reference),
+        reference_curve=reference_curve(reference),
         decisions=decisions,
         batch_company=measure_batch_company(predictor, splits.test, answers, temperature, run.result.dtype, console),
         provenance=_provenance(run),

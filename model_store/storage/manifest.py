@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,9 +17,10 @@ from model_store.frozen import Frozen
 from model_store.posteriors.config import PosteriorConfig
 from model_store.scoring.config import ScoringConfig
 from model_store.storage.errors import InvalidManifestError, NewerFormatError
+from model_store.storage.lifts import LIFTS
 from model_store.uncertainty.conformal import ConformalScore
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.sha256"
 ADAPTER_FILE = "adapter.safetensors"
@@ -107,6 +108,31 @@ class ReferenceHistograms(Frozen):
                 raise ValueError(f"{field} has {len(counts)} counts for {self.bins} bins")
             if sum(counts) != self.questions:
                 raise ValueError(f"{field} counts {sum(counts)} questions, questions is {self.questions}")
+        return self
+
+
+class ReferenceCurve(Frozen):
+    """What abstention at each threshold would have done on the calibration split, as the adapter answers."""
+
+    questions: int = Field(ge=1)
+    thresholds: tuple[Share, ...] = Field(min_length=1, description="of the confidence, ascending")
+    answered: tuple[Count, ...] = Field(description="questions whose confidence is at least the threshold")
+    wrong: tuple[Count, ...] = Field(description="the wrong ones among them")
+
+    @model_validator(mode="after")
+    def _check(self) -> ReferenceCurve:
+        for field, counts in (("answered", self.answered), ("wrong", self.wrong)):
+            if len(counts) != len(self.thresholds):
+                raise ValueError(f"{field} has {len(counts)} counts for {len(self.thresholds)} thresholds")
+            if list(counts) != sorted(counts, reverse=True):
+                raise ValueError(f"{field} grows with the threshold")
+        if list(self.thresholds) != sorted(set(self.thresholds)):
+            raise ValueError("thresholds are not in ascending order")
+        if self.answered[0] > self.questions:
+            raise ValueError(f"answered counts {self.answered[0]} questions, questions is {self.questions}")
+        for threshold, answered, wrong in zip(self.thresholds, self.answered, self.wrong, strict=True):
+            if wrong > answered:
+                raise ValueError(f"wrong counts {wrong} of {answered} answered at the threshold {threshold}")
         return self
 
 
@@ -208,6 +234,7 @@ class _Description(Frozen):
     scores_after: Scores = Field(description="test split, as the adapter answers")
     scores_untrained: Scores | None = Field(description="test split, base model without the adapter")
     reference_histograms: ReferenceHistograms
+    reference_curve: ReferenceCurve | None = Field(description="None in what formats before 3 stored")
     decisions: Decisions
     batch_company: BatchCompany
     provenance: Provenance
@@ -281,7 +308,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     if found > FORMAT_VERSION:
         raise NewerFormatError(path, found, FORMAT_VERSION)
     for number in range(found, FORMAT_VERSION):
-        record = _LIFTS[number](record)
+        record = LIFTS[number](record)
     try:
         manifest = Manifest.model_validate_json(json.dumps(record))
     except ValidationError as error:
@@ -292,14 +319,6 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     if unstated:
         raise InvalidManifestError(path, f"is not a valid manifest: {unstated[0]} is missing")
     return manifest
-
-
-def _lift_1(record: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Format 1 knew no decisions: nothing was abstained from, and no sets were given."""
-    return record | {"format_version": 2, "decisions": {"sets": None, "abstention": None, "tested": None}}
-
-
-_LIFTS: dict[int, Callable[[dict[str, JsonValue]], dict[str, JsonValue]]] = {1: _lift_1}  # from N to N + 1
 
 
 def _leaves(path: str, value: JsonValue) -> Iterator[tuple[str, JsonValue]]:

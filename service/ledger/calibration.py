@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from model_store.uncertainty.calibration_error import (
     NoiseFloor,
@@ -14,7 +16,10 @@ from model_store.uncertainty.calibration_error import (
     reliability_bins,
 )
 from model_store.uncertainty.resampling import Interval, bootstrap_interval
+from model_store.uncertainty.selective_curve import SelectiveCurve, selective_curve
 from service.ledger.queries import CohortCount, Scored
+
+_NORMAL_97_5 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,11 @@ class BinSums:
 
 @dataclass(frozen=True, slots=True)
 class LabelledScores:
-    """What the labels say; `selective_risk` is the share of errors among answers without abstention, if any."""
+    """What the labels say; `selective_risk` is the share of errors among answers without abstention, if any.
+
+    With p the confidence and y = 1 where it was right: `top_label_brier` is the mean of (p - y)^2; `gap_z` and
+    `spiegelhalter_z` are standard normal under perfect calibration, None where the confidences leave no variance.
+    """
 
     questions: int
     bins: tuple[BinSums, ...]
@@ -38,27 +47,49 @@ class LabelledScores:
     ece_interval: Interval
     ece_noise_floor: NoiseFloor
     selective_risk: float | None
+    curve: SelectiveCurve
+    top_label_brier: float
+    spiegelhalter_z: float | None
+    gap_z: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelDelay:
+    """From the answer to its label, in seconds."""
+
+    median: float
+    p90: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """One model version in a window of prediction time; without labels there are no scores."""
+    """One model version in a window of prediction time; without labels there are no scores and no delay."""
 
     count: CohortCount
     scores: LabelledScores | None
+    delay: LabelDelay | None
 
 
 def score_cohorts(counts: Sequence[CohortCount], scored: Sequence[Scored]) -> list[Cohort]:
     """Each model version with the scores of its labelled predictions."""
-    return [
-        Cohort(count, _score([row for row in scored if (row.model, row.version) == (count.model, count.version)]))
-        for count in counts
-    ]
+    rows_of: dict[tuple[str, int], list[Scored]] = {}
+    for row in scored:
+        rows_of.setdefault((row.model, row.version), []).append(row)
+    return [_cohort(count, rows_of.get((count.model, count.version), [])) for count in counts]
 
 
-def _score(rows: Sequence[Scored]) -> LabelledScores | None:
-    if not rows:
-        return None
+def wilson_interval(successes: int, trials: int) -> Interval:
+    """The 95 % score interval of a rate; ValueError without trials. Source: Wilson 1927."""
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, not {trials}")
+    square = _NORMAL_97_5**2
+    center = (successes + square / 2) / (trials + square)
+    spread = math.sqrt(successes * (trials - successes) / trials + square / 4) * _NORMAL_97_5 / (trials + square)
+    return Interval(max(center - spread, 0.0), min(center + spread, 1.0))
+
+
+def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
+    """Everything that the labels of some predictions say; ValueError where there are none."""
     confidence = torch.tensor([row.confidence for row in rows], dtype=torch.float64)
     correct = torch.tensor([row.correct for row in rows])
     answered = torch.tensor([not row.abstain for row in rows])
@@ -75,4 +106,29 @@ def _score(rows: Sequence[Scored]) -> LabelledScores | None:
         ),
         ece_noise_floor=noise_floor(confidence),
         selective_risk=1 - correct[answered].double().mean().item() if answered.any() else None,
+        curve=selective_curve(confidence, correct),
+        top_label_brier=(confidence - correct.double()).square().mean().item(),
+        spiegelhalter_z=_spiegelhalter_z(confidence, correct.double()),
+        gap_z=_z(confidence - correct.double(), confidence * (1 - confidence)),
     )
+
+
+def _cohort(count: CohortCount, rows: Sequence[Scored]) -> Cohort:
+    if not rows:
+        return Cohort(count, None, None)
+    # A replica's clock may run behind the one that answered.
+    seconds = torch.tensor([max(row.labelled_ms - row.created_ms, 0) / 1000 for row in rows], dtype=torch.float64)
+    median, p90 = seconds.quantile(torch.tensor([0.5, 0.9], dtype=torch.float64)).tolist()
+    return Cohort(count, score_labelled(rows), LabelDelay(median, p90))
+
+
+def _spiegelhalter_z(p: Tensor, y: Tensor) -> float | None:
+    """Source: Spiegelhalter 1986."""
+    variance = p * (1 - p)
+    return _z((p - y).square() - variance, (1 - 2 * p).square() * variance)
+
+
+def _z(deviations: Tensor, variances: Tensor) -> float | None:
+    """The sum of independent deviations of mean 0 in its standard deviations."""
+    variance = variances.sum().item()
+    return deviations.sum().item() / math.sqrt(variance) if variance > 0 else None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Select, Subquery, and_, func, select
+from sqlalchemy import ColumnElement, Integer, RowMapping, Select, Subquery, and_, case, cast, func, select
 
+from model_store.uncertainty.calibration_error import BINS
 from service.ledger.database import Database
 from service.ledger.ids import first_id
 from service.ledger.records import Label, PredictionRecord, StoredPrediction
@@ -36,7 +40,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class CohortCount:
-    """The predictions of one model version."""
+    """The predictions of one model version; `by_confidence` and `by_feu` count them in equal bins of [0, 1].
+
+    `by_feu` is None where no prediction has one.
+    """
 
     model: str
     version: int
@@ -44,14 +51,18 @@ class CohortCount:
     answered: int
     labelled: int
     confidence_sum: float
+    by_confidence: tuple[int, ...]
+    by_feu: tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One labelled prediction."""
+    """One labelled prediction; the two times are Unix milliseconds."""
 
     model: str
     version: int
+    created_ms: int
+    labelled_ms: int
     confidence: float
     abstain: bool
     correct: bool
@@ -93,21 +104,23 @@ def insert_once(database: Database, record: PredictionRecord) -> StoredPredictio
 def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
     """How many predictions each model version made and how many have labels; raises LedgerUnavailableError."""
     newest = _newest_predictions(window)
-    rows = (
+    cell = (newest.c.model, newest.c.version, newest.c.bin, newest.c.feu_bin)
+    counts = (
         select(
-            newest.c.model,
-            newest.c.version,
+            *cell,
             func.count().label("predictions"),
             func.count().filter(newest.c.abstain.is_(False)).label("answered"),
             func.count(labels.c.prediction_id).label("labelled"),
             func.sum(newest.c.confidence).label("confidence_sum"),
         )
         .select_from(newest.outerjoin(labels, labels.c.prediction_id == newest.c.prediction_id))
-        .group_by(newest.c.model, newest.c.version)
+        .group_by(*cell)
         .order_by(newest.c.model, newest.c.version)
     )
     with database.transaction() as connection:
-        return [CohortCount(**row) for row in connection.execute(rows).mappings()]
+        cells = connection.execute(counts).mappings().all()
+    cohorts = groupby(cells, key=lambda row: (row["model"], row["version"]))
+    return [_add_up(model, version, list(rows)) for (model, version), rows in cohorts]
 
 
 def scored_predictions(database: Database, window: Window) -> list[Scored]:
@@ -116,6 +129,8 @@ def scored_predictions(database: Database, window: Window) -> list[Scored]:
         select(
             predictions.c.model,
             predictions.c.version,
+            predictions.c.created_ms,
+            labels.c.labelled_ms,
             predictions.c.confidence,
             predictions.c.abstain,
             labels.c.correct,
@@ -137,13 +152,42 @@ def _first(database: Database, condition: ColumnElement[bool]) -> StoredPredicti
 
 
 def _newest_predictions(window: Window) -> Subquery:
-    columns = (predictions.c.prediction_id, predictions.c.model, predictions.c.version, predictions.c.abstain)
+    columns = ("prediction_id", "model", "version", "abstain", "confidence", "bin")
     return (
-        select(*columns, predictions.c.confidence)
+        select(*(predictions.c[name] for name in columns), _feu_bin(predictions.c.feu).label("feu_bin"))
         .where(predictions.c.prediction_id >= first_id(window.since_ms), *_of(window))
         .order_by(predictions.c.prediction_id.desc())
         .limit(COUNTED)
         .subquery()
+    )
+
+
+def _feu_bin(feu: ColumnElement[float]) -> ColumnElement[int]:
+    """The bin of FEU as `bin_of` has it: a cast to an integer rounds in PostgreSQL and truncates in SQLite."""
+    scaled = feu * BINS
+    whole = cast(scaled, Integer)
+    floor = whole - case((whole > scaled, 1), else_=0)
+    return case((floor >= BINS, BINS - 1), else_=floor)
+
+
+def _add_up(model: str, version: int, cells: Sequence[RowMapping]) -> CohortCount:
+    def by(column: str) -> tuple[int, ...]:
+        counts = [0] * BINS
+        for cell in cells:
+            if cell[column] is not None:
+                counts[cell[column]] += cell["predictions"]
+        return tuple(counts)
+
+    by_feu = by("feu_bin")
+    return CohortCount(
+        model=model,
+        version=version,
+        predictions=sum(cell["predictions"] for cell in cells),
+        answered=sum(cell["answered"] for cell in cells),
+        labelled=sum(cell["labelled"] for cell in cells),
+        confidence_sum=math.fsum(cell["confidence_sum"] for cell in cells),
+        by_confidence=by("bin"),
+        by_feu=by_feu if any(by_feu) else None,
     )
 
 

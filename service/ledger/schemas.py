@@ -1,4 +1,4 @@
-"""What goes over the wire about stored predictions, their labels and their calibration."""
+"""What goes over the wire about stored predictions and their labels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from model_store.questions import LABELS
-from model_store.uncertainty.calibration_error import BINS
-from service.ledger.calibration import BinSums, Cohort, LabelledScores
 from service.ledger.records import Label, PredictionRecord, StoredPrediction
 from service.schemas import Body, LabelProbability, Probability, Problem, ShortText, Uncertainty
 
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
-
-Count = Annotated[int, Field(ge=0)]
 
 
 def _check_answer(value: object) -> int | str:
@@ -151,105 +147,6 @@ def show_probabilities(probabilities: tuple[float, ...]) -> list[LabelProbabilit
 def show_uncertainty(record: PredictionRecord) -> Uncertainty:
     """The entropies of a record."""
     return Uncertainty(total=record.total, aleatoric=record.aleatoric, epistemic=record.epistemic)
-
-
-class CalibrationBin(Body):
-    """The labelled predictions whose confidence lies in [low, high)."""
-
-    low: Probability
-    high: Probability
-    labelled: Count
-    mean_confidence: Probability | None
-    accuracy: Probability | None
-
-    @classmethod
-    def from_sums(cls, index: int, sums: BinSums) -> CalibrationBin:
-        """Show a bin; an empty one has no means."""
-        n = sums.labelled
-        return cls(
-            low=index / BINS,
-            high=(index + 1) / BINS,
-            labelled=n,
-            mean_confidence=min(sums.confidence_sum / n, 1.0) if n else None,
-            accuracy=sums.correct / n if n else None,
-        )
-
-
-class Range(Body):
-    """An interval."""
-
-    low: float
-    high: float
-
-
-class Floor(Body):
-    """Expected calibration error that a perfectly calibrated model with these confidences would show."""
-
-    mean: float
-    p95: float
-
-
-class LabelledView(Body):
-    """What the labels say."""
-
-    questions: Count = Field(description="labelled predictions that this was computed from, the newest of the window")
-    accuracy: Probability
-    mean_confidence: Probability
-    signed_gap: float = Field(description="mean confidence less accuracy: positive = overconfident")
-    ece: float = Field(description="expected calibration error; read it beside its noise floor")
-    ece_interval: Range = Field(description="95 % bootstrap interval")
-    ece_noise_floor: Floor
-    selective_risk: Probability | None = Field(description="share of errors among the answers without abstention")
-    bins: list[CalibrationBin]
-
-    @classmethod
-    def from_scores(cls, scores: LabelledScores) -> LabelledView:
-        """Show the scores."""
-        return cls(
-            questions=scores.questions,
-            accuracy=scores.accuracy,
-            mean_confidence=min(scores.mean_confidence, 1.0),
-            signed_gap=scores.mean_confidence - scores.accuracy,
-            ece=scores.ece,
-            ece_interval=Range(low=scores.ece_interval.low, high=scores.ece_interval.high),
-            ece_noise_floor=Floor(mean=scores.ece_noise_floor.mean, p95=scores.ece_noise_floor.p95),
-            selective_risk=scores.selective_risk,
-            bins=[CalibrationBin.from_sums(index, sums) for index, sums in enumerate(scores.bins)],
-        )
-
-
-class CohortView(Body):
-    """The predictions that one model version made in the window."""
-
-    model: str = Field(description="name@version")
-    predictions: Count = Field(description="of the newest of the window that are counted")
-    mean_confidence: Probability = Field(description="of all of them: the accuracy to expect, if it is calibrated")
-    coverage: Probability = Field(description="share of them without abstention")
-    label_share: Probability = Field(description="share of them with a label")
-    labelled: LabelledView | None = Field(description="null as long as there are no labels")
-
-    @classmethod
-    def from_cohort(cls, cohort: Cohort) -> CohortView:
-        """Show a cohort."""
-        count = cohort.count
-        return cls(
-            model=f"{count.model}@{count.version}",
-            predictions=count.predictions,
-            mean_confidence=min(count.confidence_sum / count.predictions, 1.0),
-            coverage=count.answered / count.predictions,
-            label_share=count.labelled / count.predictions,
-            labelled=None if cohort.scores is None else LabelledView.from_scores(cohort.scores),
-        )
-
-
-class CalibrationReport(Body):
-    """Live calibration by the time of the prediction, whenever its label came."""
-
-    since: datetime.datetime
-    until: datetime.datetime
-    counted_limit: int = Field(description="predictions of the window that are counted at most, the newest")
-    scored_limit: int = Field(description="labelled ones that scores are computed from at most, the newest")
-    models: list[CohortView]
 
 
 def _time(milliseconds: int) -> datetime.datetime:

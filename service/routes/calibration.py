@@ -6,11 +6,13 @@ import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
+from starlette.concurrency import run_in_threadpool
 
 from service.context import ContextOf
 from service.errors import FORBIDDEN, INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, UNAUTHORIZED, declare, explain
-from service.ledger.queries import COUNTED, SCORED, Window
-from service.ledger.schemas import CalibrationReport, CohortView
+from service.ledger.calibration_schemas import CalibrationReport
+from service.ledger.queries import Window
+from service.ledger.reporting import read_manifests, show_report
 from service.security import Caller, Scope, require
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -49,10 +51,5 @@ async def show_calibration(
         cohorts = await context.ledger.cohorts(asked)
     except Exception as error:
         raise explain(error) from error
-    return CalibrationReport(
-        since=since,
-        until=until,
-        counted_limit=COUNTED,
-        scored_limit=SCORED,
-        models=[CohortView.from_cohort(cohort) for cohort in cohorts],
-    )
+    manifests = await run_in_threadpool(read_manifests, context.adapters, cohorts)
+    return show_report(since, until, cohorts, manifests)

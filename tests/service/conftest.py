@@ -30,6 +30,7 @@ from model_store.storage.manifest import (
     Interval,
     ManifestDraft,
     Provenance,
+    ReferenceCurve,
     ReferenceHistograms,
     Scores,
     Splits,
@@ -103,6 +104,7 @@ def draft(name: str) -> ManifestDraft:
         reference_histograms=ReferenceHistograms(
             bins=3, questions=20, confidence=(2, 6, 12), feu=None, accuracy=0.65, ece=0.1
         ),
+        reference_curve=ReferenceCurve(questions=20, thresholds=(0.0, 0.5, 1.0), answered=(20, 18, 3), wrong=(7, 5, 0)),
         decisions=DECISIONS,
         batch_company=BatchCompany(
             dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0

@@ -177,16 +177,42 @@ CALIBRATION = {
             "mean_confidence": 0.7,
             "coverage": 1.0,
             "label_share": 0.5,
+            "label_delay": {"median_seconds": 3.5, "p90_seconds": 8.0},
+            "confidence_shares": [0.0] * 14 + [1.0],
+            "feu_shares": None,
+            "reference": {
+                "questions": 40,
+                "accuracy": 0.9,
+                "ece": 0.05,
+                "confidence_shares": None,
+                "feu_shares": None,
+                "abstention": {"threshold": 0.6, "share": 0.2},
+                "curve": [{"threshold": 0.6, "coverage": 0.8, "answered": 32, "selective_risk": 0.1}],
+            },
             "labelled": {
                 "questions": 1,
                 "accuracy": 1.0,
                 "mean_confidence": 0.7,
                 "signed_gap": -0.3,
+                "gap_z": -0.65,
+                "spiegelhalter_z": None,
+                "top_label_brier": 0.09,
                 "ece": 0.3,
                 "ece_interval": {"low": 0.3, "high": 0.3},
                 "ece_noise_floor": {"mean": 0.4, "p95": 0.7},
                 "selective_risk": None,
-                "bins": [{"low": 0.0, "high": 1.0, "labelled": 1, "mean_confidence": 0.7, "accuracy": 1.0}],
+                "bins": [
+                    {
+                        "low": 0.0,
+                        "high": 1.0,
+                        "predictions": 2,
+                        "labelled": 1,
+                        "mean_confidence": 0.7,
+                        "accuracy": 1.0,
+                        "accuracy_interval": {"low": 0.2, "high": 1.0},
+                    }
+                ],
+                "curve": [{"threshold": 1.0, "coverage": 0.0, "answered": 0, "selective_risk": None}],
             },
         }
     ],
@@ -209,6 +235,7 @@ def test_the_other_calls_ask_as_the_contract_says(form: str) -> None:
     assert (stored.option.label, stored.label.option.label, stored.label.correct) == ("B", "A", False)
     report = script.run(form, lambda client: client.calibration("7d", model="toy@1"))
     assert report.models[0].labelled.ece_noise_floor.p95 == 0.7
+    assert report.models[0].reference.curve[0].coverage == 0.8
     script.run(form, lambda client: client.calibration())
     assert [(request.method, request.url.raw_path.decode()) for request in script.requests] == [
         ("POST", "/prefix/feedback"),

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from service import client_records, schemas
+from service.ledger import calibration_schemas
 from service.ledger import schemas as ledger_schemas
 
 ROOT = Path(__file__).parents[2]
@@ -41,12 +42,16 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (client_records.OptionPosition, ledger_schemas.OptionPosition),
     (client_records.StoredLabel, ledger_schemas.StoredLabel),
     (client_records.StoredPrediction, ledger_schemas.PredictionView),
-    (client_records.CalibrationBin, ledger_schemas.CalibrationBin),
-    (client_records.Interval, ledger_schemas.Range),
-    (client_records.NoiseFloor, ledger_schemas.Floor),
-    (client_records.LabelledScores, ledger_schemas.LabelledView),
-    (client_records.CalibrationCohort, ledger_schemas.CohortView),
-    (client_records.Calibration, ledger_schemas.CalibrationReport),
+    (client_records.CalibrationBin, calibration_schemas.CalibrationBin),
+    (client_records.Interval, calibration_schemas.Range),
+    (client_records.NoiseFloor, calibration_schemas.Floor),
+    (client_records.LabelledScores, calibration_schemas.LabelledView),
+    (client_records.CurvePoint, calibration_schemas.CurvePoint),
+    (client_records.LabelDelay, calibration_schemas.DelayView),
+    (client_records.ReferenceAbstention, calibration_schemas.AbstentionView),
+    (client_records.Reference, calibration_schemas.ReferenceView),
+    (client_records.CalibrationCohort, calibration_schemas.CohortView),
+    (client_records.Calibration, calibration_schemas.CalibrationReport),
 ]
 
 

@@ -72,6 +72,24 @@ def test_the_decisions_come_from_the_guarantee_split(
     assert manifest.decisions.tested.set_coverage == pytest.approx(sum(held) / len(held))
 
 
+def test_the_reference_curve_is_that_of_the_guarantee_split_as_it_is_served(
+    publication: tuple[Publication, Registry], finished_run: Path
+) -> None:
+    manifest = publication[0].manifest
+    guarantee = load_splits(load_run(finished_run).config.data)[0].guarantee
+    loaded = load_predictor(publication[1], manifest.reference, dtype="float32")
+    answers = loaded.answer([loaded.encode(question) for question in guarantee])
+    rows = [(answer.confidence, answer.option != q.answer) for answer, q in zip(answers, guarantee, strict=True)]
+    curve = manifest.reference_curve
+    assert curve is not None
+    assert curve.questions == curve.answered[0] == len(guarantee)
+    assert curve.wrong[0] == round((1 - manifest.reference_histograms.accuracy) * len(guarantee))
+    for threshold, answered, wrong in zip(curve.thresholds, curve.answered, curve.wrong, strict=True):
+        if min(abs(confidence - threshold) for confidence, _ in rows) > 1e-5:  # company in a batch moves an answer
+            above = [is_wrong for confidence, is_wrong in rows if confidence >= threshold]
+            assert (answered, wrong) == (len(above), sum(above))
+
+
 def test_a_target_of_abstention_is_found_or_refused_with_the_best(
     finished_run: Path, tmp_path: Path, quiet: Console
 ) -> None:

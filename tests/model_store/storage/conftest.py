@@ -15,6 +15,7 @@ from model_store.storage.manifest import (
     Interval,
     ManifestDraft,
     Provenance,
+    ReferenceCurve,
     ReferenceHistograms,
     Scores,
     Splits,
@@ -59,6 +60,9 @@ def _draft(name: str = "facts", **changes: Any) -> ManifestDraft:
         "scores_untrained": None,
         "reference_histograms": ReferenceHistograms(
             bins=3, questions=20, confidence=(2, 6, 12), feu=(0, 11, 9), accuracy=0.65, ece=0.1
+        ),
+        "reference_curve": ReferenceCurve(
+            questions=20, thresholds=(0.0, 0.5, 1.0), answered=(20, 18, 3), wrong=(7, 5, 0)
         ),
         "decisions": Decisions(sets=None, abstention=None, tested=None),
         "batch_company": BatchCompany(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.manifest import FORMAT_VERSION, Decisions, Interval
+from model_store.storage.manifest import FORMAT_VERSION, Decisions, Interval, ReferenceCurve
 from model_store.storage.registry import Registry
 
 GOLDEN = Path(__file__).parents[2] / "golden"
@@ -131,3 +131,21 @@ def test_decisions_of_format_2_are_read() -> None:
     kept = {"decisions", "created_at", "files"}
     assert second.manifest.model_dump(exclude=kept) == first.manifest.model_dump(exclude=kept)
     assert second.manifest.adapter_digest == first.manifest.adapter_digest
+
+
+def test_formats_before_3_counted_no_curve(stored: StoredAdapter) -> None:
+    assert stored.manifest.reference_curve is None
+    assert Registry(GOLDEN / "format_2").load("tiny@1").manifest.reference_curve is None
+
+
+def test_the_curve_of_format_3_is_read() -> None:
+    registry = Registry(GOLDEN / "format_3")
+    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
+    third, second = registry.load("tiny@1"), Registry(GOLDEN / "format_2").load("tiny@1")
+    assert third.manifest.reference_curve == ReferenceCurve(
+        questions=50, thresholds=(0.0, 0.29, 0.57, 1.0), answered=(50, 47, 31, 2), wrong=(12, 10, 4, 0)
+    )
+    # All the rest is the store of format 2, written again.
+    kept = {"reference_curve", "created_at", "files"}
+    assert third.manifest.model_dump(exclude=kept) == second.manifest.model_dump(exclude=kept)
+    assert third.manifest.adapter_digest == second.manifest.adapter_digest

@@ -25,6 +25,7 @@ from model_store.storage.manifest import (
     ManifestDraft,
     NoCalibration,
     Provenance,
+    ReferenceCurve,
     ReferenceHistograms,
     Scores,
     Splits,
@@ -214,6 +215,25 @@ def test_histograms_that_do_not_add_up_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         ReferenceHistograms(bins=3, questions=6, confidence=confidence, feu=feu, accuracy=0.5, ece=0.1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"answered": (6, 4)}, "answered has 2 counts for 3 thresholds"),
+        ({"wrong": (2, 1, 0, 0)}, "wrong has 4 counts for 3 thresholds"),
+        ({"answered": (6, 4, 5)}, "answered grows with the threshold"),
+        ({"wrong": (1, 2, 0)}, "wrong grows with the threshold"),
+        ({"thresholds": (0.0, 0.5, 0.5)}, "thresholds are not in ascending order"),
+        ({"answered": (7, 4, 1)}, "answered counts 7 questions, questions is 6"),
+        ({"wrong": (2, 2, 2)}, r"wrong counts 2 of 1 answered at the threshold 1\.0"),
+        ({"thresholds": (0.0, 0.5, 1.5)}, "less than or equal to 1"),
+    ],
+)
+def test_a_curve_that_cannot_be_is_refused(changes: dict[str, tuple[float, ...]], message: str) -> None:
+    curve = {"thresholds": (0.0, 0.5, 1.0), "answered": (6, 4, 1), "wrong": (2, 1, 0)}
+    with pytest.raises(ValidationError, match=message):
+        ReferenceCurve.model_validate({"questions": 6, **curve, **changes})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -165,14 +165,14 @@ def insert(database: Database, *records: PredictionRecord) -> None:
         connection.execute(database.insert_new(predictions), [record.to_row() for record in records])
 
 
-def insert_label(database: Database, record: PredictionRecord, answer: int) -> None:
+def insert_label(database: Database, record: PredictionRecord, answer: int, delay_ms: int = 0) -> None:
     """Put the label of a prediction into the ledger."""
     row = {
         "prediction_id": record.prediction_id,
         "answer": answer,
         "correct": answer == record.option,
         "source": None,
-        "labelled_ms": record.created_ms,
+        "labelled_ms": record.created_ms + delay_ms,
     }
     with database.transaction() as connection:
         connection.execute(database.insert_new(labels), row)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import random
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import torch
+from scipy.stats import binomtest
 
-from model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor
+from model_store.storage.manifest import Decisions, ReferenceHistograms
+from model_store.storage.registry import Registry
+from model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
 from model_store.uncertainty.resampling import bootstrap_interval
+from service.ledger.calibration import wilson_interval
 from service.ledger.database import Database
-from service.ledger.queries import Window
-from tests.service.conftest import Replica, Start
+from service.ledger.queries import Window, count_cohorts
+from tests.service.conftest import Replica, Start, draft
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
 
 pytestmark = pytest.mark.anyio
@@ -24,12 +31,29 @@ async def report(replica: Replica, **query: str) -> httpx.Response:
     return await replica.client.get("/calibration", params=query)
 
 
+def check_statistics(scores: dict[str, Any], labelled: list[tuple[float, bool]]) -> None:
+    """The tests of the gap, the Brier score and the curve, by their formulas."""
+    n = len(labelled)
+    variance = [p * (1 - p) for p, _ in labelled]
+    assert scores["gap_z"] == pytest.approx(sum(p - y for p, y in labelled) / sum(variance) ** 0.5, rel=1e-9)
+    brier = [(p - y) ** 2 for p, y in labelled]
+    assert scores["top_label_brier"] == pytest.approx(sum(brier) / n, rel=1e-12)
+    spread = sum((1 - 2 * p) ** 2 * p * (1 - p) for p, _ in labelled) ** 0.5
+    assert scores["spiegelhalter_z"] == pytest.approx((sum(brier) - sum(variance)) / spread, rel=1e-9)
+    assert [point["threshold"] for point in scores["curve"]] == [step / 100 for step in range(101)]
+    for point in scores["curve"]:
+        above = [right for p, right in labelled if p >= point["threshold"]]
+        assert (point["answered"], point["coverage"]) == (len(above), len(above) / n)
+        assert point["selective_risk"] == (pytest.approx(1 - sum(above) / len(above)) if above else None)
+
+
 async def test_every_number_of_a_cohort(start: Start, url: str, database: Database) -> None:
     draw = random.Random(5)
     records = [
         make_record(
             prediction_id=id_of_age(days=draw.uniform(0.01, 0.9)),
             confidence=(p := draw.uniform(0.5, 1.0)),
+            bin=bin_of(p),
             probabilities=(1 - p, p),
             abstain=p < 0.6,
         )
@@ -61,17 +85,21 @@ async def test_every_number_of_a_cohort(start: Start, url: str, database: Databa
     assert scores["ece_noise_floor"] == {"mean": pytest.approx(floor.mean), "p95": pytest.approx(floor.p95)}
     interval = bootstrap_interval(lambda index: expected_calibration_error(confidence[index], correct[index]), 45)
     assert scores["ece_interval"] == {"low": pytest.approx(interval.low), "high": pytest.approx(interval.high)}
+    check_statistics(scores, [(record.confidence, right) for record, right in labelled])
     assert scores["selective_risk"] == pytest.approx(1 - sum(answered) / len(answered), rel=1e-12)
     assert len(scores["bins"]) == 15
     assert sum(one["labelled"] for one in scores["bins"]) == 45
     for one in scores["bins"]:
         inside = [(r.confidence, right) for r, right in labelled if one["low"] <= r.confidence < one["high"]]
         assert one["labelled"] == len(inside)
+        every = [record for record in records if one["low"] <= record.confidence < one["high"]]
+        assert one["predictions"] == len(every)
+        assert cohort["confidence_shares"][scores["bins"].index(one)] == len(every) / 60
         if inside:
             assert one["accuracy"] == pytest.approx(sum(right for _, right in inside) / len(inside))
             assert one["mean_confidence"] == pytest.approx(sum(p for p, _ in inside) / len(inside))
         else:
-            assert (one["accuracy"], one["mean_confidence"]) == (None, None)
+            assert (one["accuracy"], one["mean_confidence"], one["accuracy_interval"]) == (None, None, None)
 
 
 async def test_a_window_is_one_of_prediction_time(start: Start, url: str, database: Database) -> None:
@@ -126,3 +154,98 @@ async def test_a_tenant_sees_its_own(start: Start, url: str, database: Database)
             cohorts = await replica.context.ledger.cohorts(Window(0, tenant, None, None))
             assert sum(cohort.count.predictions for cohort in cohorts) == number
             assert sum(cohort.scores.questions for cohort in cohorts if cohort.scores) == number
+
+
+def test_feu_is_binned_as_everywhere(database: Database) -> None:
+    edges = [step / 15 for step in range(16)]
+    values = [*edges, *(math.nextafter(edge, 2) for edge in edges), *(math.nextafter(edge, 0) for edge in edges[1:])]
+    insert(database, *(make_record(feu=value) for value in values), make_record(feu=None))
+    (cohort,) = count_cohorts(database, Window(0, None, None, None))
+    expected = [0] * 15
+    for value in values:
+        expected[bin_of(value)] += 1
+    assert cohort.predictions == len(values) + 1
+    assert cohort.by_feu == tuple(expected)
+    assert cohort.by_confidence == (0,) * 10 + (len(values) + 1,) + (0,) * 4
+
+
+async def test_shares_of_feu_are_null_without_routers(start: Start, url: str, database: Database) -> None:
+    insert(database, make_record(feu=None), make_record(model="other", feu=0.5), make_record(model="other", feu=None))
+    async with start(database_url=url) as replica:
+        other, toy = (await report(replica)).json()["models"]
+    assert toy["feu_shares"] is None
+    assert other["feu_shares"] == [0.0] * 7 + [1.0] + [0.0] * 7  # of the predictions that have one
+
+
+async def test_how_long_labels_took(start: Start, url: str, database: Database) -> None:
+    for seconds in (-5, *range(1, 11)):  # one by a clock that runs behind
+        record = make_record()
+        insert(database, record)
+        insert_label(database, record, 1, delay_ms=seconds * 1000)
+    async with start(database_url=url) as replica:
+        (cohort,) = (await report(replica)).json()["models"]
+    assert cohort["label_delay"] == {"median_seconds": 5.0, "p90_seconds": pytest.approx(9.0)}
+
+
+async def test_confidences_without_variance_give_no_z(start: Start, url: str, database: Database) -> None:
+    sure, even = make_record(confidence=1.0), make_record(model="other", confidence=0.5)
+    insert(database, sure, even)
+    insert_label(database, sure, 1)
+    insert_label(database, even, 1)
+    async with start(database_url=url) as replica:
+        other, toy = (cohort["labelled"] for cohort in (await report(replica)).json()["models"])
+    assert (toy["gap_z"], toy["spiegelhalter_z"]) == (None, None)
+    assert (other["gap_z"], other["spiegelhalter_z"]) == (-1.0, None)
+
+
+async def test_the_reference_is_that_of_the_store(start: Start, url: str, database: Database) -> None:
+    insert(database, make_record(model="toy", version=2), make_record(model="toy", version=9))
+    async with start(database_url=url) as replica:
+        known, gone = (await report(replica)).json()["models"]
+    assert (gone["model"], gone["reference"]) == ("toy@9", None)
+    reference = known["reference"]
+    assert (reference["questions"], reference["accuracy"], reference["ece"]) == (20, 0.65, 0.1)
+    assert reference["abstention"] == {"threshold": 0.6, "share": pytest.approx(0.3)}
+    assert reference["confidence_shares"] is None  # the manifest has 3 bins
+    assert reference["curve"] == [
+        {"threshold": 0.0, "coverage": 1.0, "answered": 20, "selective_risk": 7 / 20},
+        {"threshold": 0.5, "coverage": 0.9, "answered": 18, "selective_risk": 5 / 18},
+        {"threshold": 1.0, "coverage": 0.15, "answered": 3, "selective_risk": 0.0},
+    ]
+
+
+async def test_shares_of_the_reference(start: Start, url: str, database: Database, own_adapters: Registry) -> None:
+    histograms = ReferenceHistograms(
+        bins=15, questions=20, confidence=(0,) * 13 + (8, 12), feu=(5, 15) + (0,) * 13, accuracy=0.65, ece=0.1
+    )
+    undecided = {"sets": None, "abstention": None, "tested": None}
+    changes = {"reference_histograms": histograms, "reference_curve": None, "decisions": Decisions(**undecided)}
+    own_adapters.publish(draft("toy").model_copy(update=changes), {"w": torch.ones(2)}, {}, promote=False)
+    insert(database, make_record(version=3))
+    async with start(database_url=url, adapters=own_adapters) as replica:
+        (cohort,) = (await report(replica)).json()["models"]
+    assert cohort["reference"]["confidence_shares"] == [0.0] * 13 + [0.4, 0.6]
+    assert cohort["reference"]["feu_shares"] == [0.25, 0.75] + [0.0] * 13
+    assert (cohort["reference"]["abstention"], cohort["reference"]["curve"]) == (None, None)
+
+
+async def test_a_damaged_version_has_no_reference(
+    start: Start, url: str, database: Database, own_adapters: Registry, tmp_path: Path
+) -> None:
+    insert(database, make_record(version=2))
+    async with start(database_url=url, adapters=own_adapters) as replica:
+        (tmp_path / "own" / "toy" / "2" / "manifest.json").write_text("{}")
+        (cohort,) = (await report(replica)).json()["models"]
+    assert cohort["reference"] is None
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (0, 30), (7, 10), (499, 1000)])
+def test_the_interval_of_a_rate_is_wilsons(successes: int, trials: int) -> None:
+    expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+    found = wilson_interval(successes, trials)
+    assert (found.low, found.high) == (pytest.approx(expected.low, abs=1e-12), pytest.approx(expected.high, abs=1e-12))
+
+
+def test_no_trials_have_no_interval() -> None:
+    with pytest.raises(ValueError, match="at least 1, not 0"):
+        wilson_interval(0, 0)

@@ -1,0 +1,37 @@
+"""What abstention would do at every threshold: counts, so that parts can be added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+THRESHOLDS = tuple(step / 100 for step in range(101))
+
+
+@dataclass(frozen=True, slots=True)
+class SelectiveCurve:
+    """At each of `THRESHOLDS`: how many questions have at least that confidence, and how many of those are wrong."""
+
+    answered: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+
+def selective_curve(confidence: Tensor, correct: Tensor) -> SelectiveCurve:
+    """Count the answered and the wrong among them, of `confidence` [B] and `correct` bool [B].
+
+    An answer counts where confidence >= threshold, as where answers are served. Raises ValueError on shapes that do
+    not fit and on NaN. Source: El-Yaniv and Wiener 2010 (the risk-coverage trade-off).
+    """
+    if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
+        raise ValueError(
+            f"confidence must be [B] and correct bool [B], "
+            f"not {list(confidence.shape)} and {correct.dtype} {list(correct.shape)}"
+        )
+    if confidence.isnan().any():
+        raise ValueError(f"confidence is NaN in the rows {confidence.isnan().nonzero().flatten().tolist()}")
+    thresholds = torch.tensor(THRESHOLDS, dtype=torch.float64)
+    answered = confidence.detach().to("cpu", torch.float64)[:, None] >= thresholds  # [B, 101]
+    wrong = answered & ~correct.cpu()[:, None]
+    return SelectiveCurve(tuple(answered.sum(dim=0).tolist()), tuple(wrong.sum(dim=0).tolist()))
