@@ -11,6 +11,7 @@ import { orShowProblem } from "./problem.js";
 /** @typedef {import("./contract.js").Cohort} Cohort */
 /** @typedef {import("./contract.js").Labelled} Labelled */
 /** @typedef {import("./contract.js").Model} Model */
+/** @typedef {import("./contract.js").Reference} Reference */
 /** @typedef {(cohort: Cohort|null) => void} OnCohort */
 
 let latest = 0; // a slow answer must not take the place of a later one
@@ -115,7 +116,7 @@ function scores(labelled, cohort) {
   const direction = gap > 0 ? "Overconfident" : gap < 0 ? "Underconfident" : "Neither over- nor underconfident";
   const { reference } = cohort;
   return [
-    ["Accuracy", percent(labelled.accuracy), reference && `Calibration split: ${percent(reference.accuracy)}.`],
+    ["Accuracy", percent(labelled.accuracy), reference && onSplit(reference)],
     [
       "Signed gap",
       `${gap > 0 ? "+" : ""}${decimal(gap)}`,
@@ -128,6 +129,11 @@ function scores(labelled, cohort) {
     ],
     ["Selective risk", percentOrNone(labelled.selective_risk), "Errors among labelled answers without abstention."],
   ];
+}
+
+/** @param {Reference} reference */
+function onSplit({ accuracy, ece, questions }) {
+  return `Calibration split: ${percent(accuracy)}, calibration error ${decimal(ece)}, on ${counted(questions, "question")}.`;
 }
 
 /** @param {Cohort} cohort @returns {[string, string, (string|null)?][]} */

@@ -85,6 +85,7 @@
 
 /**
  * @typedef {object} Reference
+ * @property {number} questions
  * @property {number} accuracy
  * @property {number} ece
  * @property {{threshold: number|null}|null} abstention

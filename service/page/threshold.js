@@ -2,7 +2,7 @@
 // What a threshold would do: coverage and selective risk, on the calibration split and by live labels.
 
 import { byId, draw, make } from "./dom.js";
-import { counted, percent, percentOrNone } from "./numbers.js";
+import { counted, percent, percentOrNone, whole } from "./numbers.js";
 import { frame, picture } from "./plot.js";
 
 /** @typedef {import("./contract.js").Cohort} Cohort */
@@ -74,34 +74,31 @@ function reasonForNone(cohort) {
   return `${cohort.model} was published without the scores of its calibration split, and there are no labels yet. Send feedback.`;
 }
 
-/** The point of a curve at a threshold. @param {CurvePoint[]} points @param {number} threshold */
+/** The point of a curve at a threshold; null where the curve was stored without it. @param {CurvePoint[]} points @param {number} threshold */
 function at(points, threshold) {
-  const found = points.findLast((point) => point.threshold <= threshold + STEP / 2);
-  if (!found) throw new RangeError(`the curve has no point at ${threshold}`);
-  return found;
+  return points.find((point) => Math.abs(point.threshold - threshold) < STEP / 2) ?? null;
+}
+
+/** Coverage, selective risk and the number of answers, as people read them. @param {Curve} curve @param {number} threshold */
+function read({ points }, threshold) {
+  const point = at(points, threshold);
+  if (point === null) return ["not stored", "not stored", "not stored"];
+  return [percent(point.coverage), percentOrNone(point.selective_risk), whole(point.answered)];
 }
 
 /** @param {Curve} curve @param {number} threshold */
-function row({ name, style, points }, threshold) {
-  const { coverage, selective_risk: risk, answered } = at(points, threshold);
-  return make(
-    "tr",
-    {},
-    make("th", { scope: "row" }, sample(style), name),
-    make("td", {}, percent(coverage)),
-    make("td", {}, percentOrNone(risk)),
-    make("td", {}, String(answered)),
-  );
+function row(curve, threshold) {
+  const cells = read(curve, threshold).map((text) => make("td", {}, text));
+  return make("tr", {}, make("th", { scope: "row" }, sample(curve.style), curve.name), ...cells);
 }
 
 /** @param {Curve[]} curves @param {number} threshold */
 function inWords(curves, threshold) {
-  return curves
-    .map(({ name, points }) => {
-      const { coverage, selective_risk: risk } = at(points, threshold);
-      return `${name}: coverage ${percent(coverage)}, selective risk ${percentOrNone(risk)}`;
-    })
-    .join("; ");
+  const sentences = curves.map((curve) => {
+    const [coverage, risk] = read(curve, threshold);
+    return `${curve.name}: coverage ${coverage}, selective risk ${risk}`;
+  });
+  return sentences.join("; ");
 }
 
 /** @param {HTMLTableSectionElement} rows */
@@ -135,7 +132,7 @@ function plot(curves, quantity, title) {
     line.setAttribute("x1", x);
     line.setAttribute("x2", x);
     curves.forEach(({ points }, index) => {
-      const value = at(points, threshold)[quantity];
+      const value = at(points, threshold)?.[quantity] ?? null;
       dots[index].setAttribute("visibility", value === null ? "hidden" : "visible");
       dots[index].setAttribute("cx", x);
       dots[index].setAttribute("cy", String(scales.y(value ?? 0)));

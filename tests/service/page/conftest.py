@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from prometheus_client import CollectorRegistry
 from selenium import webdriver
 
+from model_store.storage.manifest import ReferenceCurve
 from model_store.storage.registry import Registry
+from model_store.uncertainty.selective_curve import THRESHOLDS
 from service.app import create_app
 from service.ledger.database import Database
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.conftest import draft
 from tests.service.fake_predictor import FakeHost
 from tests.service.key_holder import KeyHolder
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
@@ -27,6 +31,21 @@ from tests.service.listening import listening
 from tests.service.page.browsing import Page
 
 Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with toy@1 (production) and toy@2 (staging), whose curves have every threshold, and other@1."""
+    root = tmp_path_factory.mktemp("store")
+    adapters = Registry(root)
+    answered = tuple(500 - 5 * step for step in range(101))
+    wrong = tuple(n * n // 2000 for n in answered)
+    curve = ReferenceCurve(questions=500, thresholds=THRESHOLDS, answered=answered, wrong=wrong)
+    whole = draft("toy").model_copy(update={"reference_curve": curve})
+    for one in (whole, whole, draft("other")):
+        adapters.publish(one, {"w": torch.ones(2)}, {}, promote=False)
+    adapters.promote("toy", 2, "staging")
+    return root
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import httpx
@@ -42,7 +43,8 @@ def cohort_of(address: str, **query: str) -> dict[str, Any]:
 
 
 def percent(share: float | None) -> str:
-    return "none" if share is None else f"{100 * share:.1f} %"
+    """A share as the page writes it: a browser rounds a half away from zero, Python to the even digit."""
+    return "none" if share is None else f"{Decimal(100 * share).quantize(Decimal('0.1'), ROUND_HALF_UP)} %"
 
 
 @pytest.mark.usefixtures("labelled_ledger")
@@ -146,6 +148,22 @@ def test_the_curves_are_drawn_from_the_same_points(serve: Serve, page: Page) -> 
             scale = (drawn[0] - drawn[-1]) / (values[0] - values[-1])
             assert scale < 0
             assert drawn == pytest.approx([drawn[0] + scale * (value - values[0]) for value in values], abs=0.05)
+
+
+def test_what_a_curve_was_stored_without_is_not_made_up(serve: Serve, page: Page, ledger: Database) -> None:
+    insert(ledger, make_record(tenant="default", model="other"))
+    with serve() as address:
+        page.open_loaded(address)
+        page.choose("#calibration-model", "other@1")
+        page.until_text("#threshold-body", "Threshold of other@1")
+        slider = page.one("#threshold-slider")
+        (curve,) = page.run(READINGS)
+        assert curve == ["Calibration split", *["not stored"] * 3]  # 0.6, between its points
+        slider.send_keys(Keys.HOME)
+        assert page.run(READINGS) == [["Calibration split", "100.0 %", "35.0 %", "20"]]  # 7 of 20
+        slider.send_keys(Keys.ARROW_RIGHT)
+        assert page.run(READINGS) == [["Calibration split", *["not stored"] * 3]]
+        assert {dot.get_attribute("visibility") for dot in page.all(".dot")} == {"hidden"}
 
 
 @pytest.mark.usefixtures("labelled_ledger")
