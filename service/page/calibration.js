@@ -4,7 +4,7 @@
 import { get } from "./api.js";
 import { reliabilityDiagram } from "./diagram.js";
 import { announce, byId, facts, make, table } from "./dom.js";
-import { between, counted, decimal, duration, minute, percent, percentOrNone } from "./numbers.js";
+import { between, counted, day, decimal, duration, minute, percent, percentOrNone } from "./numbers.js";
 import { orShowProblem } from "./problem.js";
 
 /** @typedef {import("./contract.js").CalibrationReport} CalibrationReport */
@@ -162,7 +162,7 @@ function tests(cohort) {
       test.alarm ? "alarm" : "quiet",
       test.log_evidence.toFixed(2),
       String(test.labels),
-      minute(test.since),
+      day(test.since),
     ]),
   );
   return make("div", {}, rows, make("p", { class: "hint" }, "Valid however often one looks, for the life of the version."));

@@ -3,8 +3,8 @@
 
 /** @typedef {import("./contract.js").Range} Range */
 
-/** A share of 1 in percent: 83.1 %. @param {number} share */
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+/** A share of 1 in percent: 83.1 %, on one line. @param {number} share */
+export const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
 /** A share that may not exist. @param {number|null} share */
 export const percentOrNone = (share) => (share === null ? "none" : percent(share));
@@ -28,6 +28,9 @@ export function duration(seconds) {
   if (seconds < 172_800) return `${(seconds / 3600).toFixed(1)} h`;
   return `${(seconds / 86_400).toFixed(1)} d`;
 }
+
+/** A time of the API, to the day. @param {string} time */
+export const day = (time) => new Date(time).toISOString().slice(0, 10);
 
 /** A time of the API, to the minute. @param {string} time */
 export const minute = (time) => `${new Date(time).toISOString().slice(0, 16).replace("T", " ")} UTC`;

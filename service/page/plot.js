@@ -6,7 +6,7 @@ import { draw } from "./dom.js";
 /** @typedef {{x: (value: number) => number, y: (value: number) => number}} Scales values to units of the drawing */
 
 export const WIDTH = 420;
-const LEFT = 56;
+const LEFT = 66;
 const RIGHT = 14;
 const TOP = 12;
 
@@ -35,7 +35,7 @@ export function frame({ height, top, xTitle, yTitle }) {
   const middle = TOP + height / 2;
   axes.append(
     draw("text", { x: (LEFT + right) / 2, y: bottom + 38, "text-anchor": "middle" }, xTitle),
-    draw("text", { x: 14, y: middle, "text-anchor": "middle", transform: `rotate(-90 14 ${middle})` }, yTitle),
+    draw("text", { x: 16, y: middle, "text-anchor": "middle", transform: `rotate(-90 16 ${middle})` }, yTitle),
   );
   return { axes, scales, bottom };
 }

@@ -18,7 +18,7 @@ from tests.service.page.conftest import Serve
 pytestmark = pytest.mark.slow
 READINGS = """
 const rows = [...document.querySelectorAll('.readings tbody tr')];
-return rows.map(row => [...row.children].map(cell => cell.textContent));
+return rows.map(row => [...row.children].map(cell => cell.textContent.replace('\u00a0', ' ')));
 """
 # Every mark of the diagram in the units of its axes, which the line of perfect calibration spans.
 POINTS = """
@@ -117,7 +117,7 @@ def test_the_slider_shows_coverage_and_risk_of_split_and_labels(serve: Serve, pa
         ]
         assert page.run(READINGS) == expected
         assert page.text(".slider output") == f"{index / 100:.2f}"
-        spoken = slider.get_attribute("aria-valuetext") or ""
+        spoken = (slider.get_attribute("aria-valuetext") or "").replace("\xa0", " ")
         assert all(row[1] in spoken and row[2] in spoken for row in expected)
 
     slider.send_keys(Keys.HOME)
