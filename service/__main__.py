@@ -1,4 +1,5 @@
-"""python -m service serve | check | promote | keys | ledger: settings are variables, and flags of the first two."""
+"""python -m service serve | check | promote | calibration-report | keys | ledger: settings are variables, and flags
+of the first two."""
 
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ from service.keys import KeyFileError
 from service.ledger.commands import ledger
 from service.ledger.failures import LedgerError
 from service.loading import choose_reference, load_host
+from service.reports.command import calibration_report
 from service.serving import serve as serve_app
 from service.settings import Settings, SettingsError, read_settings
 from service.telemetry.logs import log_to_stderr
@@ -120,6 +122,7 @@ def promote(
 
 for _run in (serve, check):
     cli.command()(_command(_run))
+cli.command("calibration-report")(calibration_report)
 cli.add_typer(key_commands, name="keys")
 cli.add_typer(ledger)
 

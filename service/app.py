@@ -73,7 +73,7 @@ def create_app(
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file, clocks)
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
-    ledger = Ledger(settings, telemetry, clocks.wall)
+    ledger = Ledger(settings, adapters, telemetry, clocks.wall)
     context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",

@@ -246,6 +246,17 @@ class Reference(Record):
     curve: list[CurvePoint] | None
 
 
+class SequentialTest(Record):
+    """One test of a version over its whole life, valid however often one looks; an alarm stays."""
+
+    test: Literal["overconfident", "underconfident", "error_rate"]
+    log_evidence: float
+    alarm: bool
+    alarmed_at: datetime.datetime | None
+    labels: int
+    since: datetime.datetime
+
+
 class CalibrationCohort(Record):
     """The predictions that one model version made in the window; shares are of all of them, in equal bins of [0, 1]."""
 
@@ -259,6 +270,7 @@ class CalibrationCohort(Record):
     feu_shares: list[float] | None
     reference: Reference | None
     labelled: LabelledScores | None
+    sequential: list[SequentialTest]
 
 
 class Calibration(Record):

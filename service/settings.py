@@ -114,6 +114,18 @@ class Settings(BaseSettings):
     tasks: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="names that a question's `task` may have, with commas between; others count as `other`"
     )
+    sequential_alpha: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="probability of a false alarm of the confidence of a version, and of its error rate, in its life",
+    )
+    error_rate_margin: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="how far the error rate may lie above that of the calibration split before it alarms",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
     )

@@ -18,6 +18,7 @@ from model_store.uncertainty.calibration_error import (
 from model_store.uncertainty.resampling import Interval, bootstrap_interval
 from model_store.uncertainty.selective_curve import SelectiveCurve, selective_curve
 from service.ledger.queries import CohortCount, Scored
+from service.ledger.sequential import RunningTest
 
 _NORMAL_97_5 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
 
@@ -63,19 +64,32 @@ class LabelDelay:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """One model version in a window of prediction time; without labels there are no scores and no delay."""
+    """One model version in a window of prediction time; without labels there are no scores and no delay.
+
+    `tests` are those of the version's whole life.
+    """
 
     count: CohortCount
     scores: LabelledScores | None
     delay: LabelDelay | None
+    tests: tuple[RunningTest, ...]
 
 
-def score_cohorts(counts: Sequence[CohortCount], scored: Sequence[Scored]) -> list[Cohort]:
-    """Each model version with the scores of its labelled predictions."""
+def score_cohorts(
+    counts: Sequence[CohortCount], scored: Sequence[Scored], tests: Sequence[RunningTest]
+) -> list[Cohort]:
+    """Each model version with the scores of its labelled predictions, and its tests."""
     rows_of: dict[tuple[str, int], list[Scored]] = {}
     for row in scored:
         rows_of.setdefault((row.model, row.version), []).append(row)
-    return [_cohort(count, rows_of.get((count.model, count.version), [])) for count in counts]
+    return [
+        _cohort(
+            count,
+            rows_of.get((count.model, count.version), []),
+            tuple(test for test in tests if (test.model, test.version) == (count.model, count.version)),
+        )
+        for count in counts
+    ]
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
@@ -113,13 +127,13 @@ def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
     )
 
 
-def _cohort(count: CohortCount, rows: Sequence[Scored]) -> Cohort:
+def _cohort(count: CohortCount, rows: Sequence[Scored], tests: tuple[RunningTest, ...]) -> Cohort:
     if not rows:
-        return Cohort(count, None, None)
+        return Cohort(count, None, None, tests)
     # A replica's clock may run behind the one that answered.
     seconds = torch.tensor([max(row.labelled_ms - row.created_ms, 0) / 1000 for row in rows], dtype=torch.float64)
     median, p90 = seconds.quantile(torch.tensor([0.5, 0.9], dtype=torch.float64)).tolist()
-    return Cohort(count, score_labelled(rows), LabelDelay(median, p90))
+    return Cohort(count, score_labelled(rows), LabelDelay(median, p90), tests)
 
 
 def _spiegelhalter_z(p: Tensor, y: Tensor) -> float | None:

@@ -13,7 +13,10 @@ from model_store.uncertainty.calibration_error import BINS
 from model_store.uncertainty.resampling import Interval
 from model_store.uncertainty.selective_curve import THRESHOLDS
 from service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores, wilson_interval
+from service.ledger.schemas import show_time
+from service.ledger.sequential import RunningTest
 from service.schemas import Body, Probability
+from service.telemetry.metrics import SequentialTest
 
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[float, Field(ge=0)]
@@ -171,6 +174,32 @@ class ReferenceView(Body):
         )
 
 
+class SequentialView(Body):
+    """One test of a version over its whole life and all tenants, valid however often one looks."""
+
+    test: SequentialTest = Field(
+        description="overconfident and underconfident: whether the confidence means what it says; error_rate: whether "
+        "there are more errors than on the calibration split, by more than a margin"
+    )
+    log_evidence: float = Field(description="natural logarithm of the evidence against the version; 0 = none")
+    alarm: bool = Field(description="the evidence has passed its bound once; it stays")
+    alarmed_at: datetime.datetime | None = Field(description="when the label came that raised the alarm")
+    labels: Count
+    since: datetime.datetime = Field(description="when the first label came that counts")
+
+    @classmethod
+    def from_test(cls, test: RunningTest) -> SequentialView:
+        """Show a test as it stands."""
+        return cls(
+            test=test.test,
+            log_evidence=test.wealth.log_evidence,
+            alarm=test.alarmed_ms is not None,
+            alarmed_at=None if test.alarmed_ms is None else show_time(test.alarmed_ms),
+            labels=test.wealth.labels,
+            since=show_time(test.started_ms),
+        )
+
+
 class CohortView(Body):
     """The predictions that one model version made in the window."""
 
@@ -184,6 +213,7 @@ class CohortView(Body):
     feu_shares: Shares | None = Field(description="the same by FEU; null where there is none")
     reference: ReferenceView | None = Field(description="null where the store has this version no more, or damaged")
     labelled: LabelledView | None = Field(description="null as long as there are no labels")
+    sequential: list[SequentialView] = Field(description="empty until labels are counted, some seconds after they came")
 
     @classmethod
     def from_cohort(cls, cohort: Cohort, manifest: Manifest | None) -> CohortView:
@@ -200,6 +230,7 @@ class CohortView(Body):
             feu_shares=None if count.by_feu is None else show_shares(count.by_feu),
             reference=None if manifest is None else ReferenceView.from_manifest(manifest),
             labelled=None if scores is None else LabelledView.from_scores(scores, count.by_confidence),
+            sequential=[SequentialView.from_test(test) for test in sorted(cohort.tests, key=lambda test: test.test)],
         )
 
 

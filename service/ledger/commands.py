@@ -14,7 +14,7 @@ import typer
 
 from service.ledger.database import Database
 from service.ledger.export import export_lines, write_lines
-from service.ledger.failures import LedgerError, LedgerUnavailableError
+from service.ledger.failures import LedgerError, LedgerUnavailableError, RefusedError
 from service.ledger.migrating import migrate as migrate_database
 from service.ledger.retention import delete_all, oldest_kept_ms
 from service.settings import Settings, SettingsError, read_settings
@@ -24,14 +24,14 @@ P = ParamSpec("P")
 ledger = typer.Typer(name="ledger", help=__doc__, no_args_is_help=True)
 
 
-def _refusing(command: Callable[P, None]) -> Callable[P, None]:
+def refusing(command: Callable[P, None]) -> Callable[P, None]:
     """The command, with what an operator can mend as one line."""
 
     @functools.wraps(command)
     def run(*arguments: P.args, **flags: P.kwargs) -> None:
         try:
             command(*arguments, **flags)
-        except (SettingsError, LedgerError, LedgerUnavailableError, OSError) as error:
+        except (SettingsError, LedgerError, LedgerUnavailableError, RefusedError, OSError) as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(1) from error
 
@@ -39,29 +39,29 @@ def _refusing(command: Callable[P, None]) -> Callable[P, None]:
 
 
 @ledger.command()
-@_refusing
+@refusing
 def migrate() -> None:
     """Bring the database at DATABASE_URL to the schema of this version; a server does so itself when it starts."""
     typer.echo(f"schema {migrate_database(read_settings(os.environ, {}).database_url)}")
 
 
 @ledger.command()
-@_refusing
+@refusing
 def prune() -> None:
     """Delete what is older than RETENTION_DAYS; a running server does so itself every hour."""
     settings = read_settings(os.environ, {})
     before = oldest_kept_ms(int(time.time() * 1000), settings.retention_days)
-    with _opened(settings) as database:
+    with opened(settings) as database:
         typer.echo(f"{delete_all(database, before)} predictions deleted")
 
 
 @ledger.command()
-@_refusing
+@refusing
 def export(
     output: Annotated[Path | None, typer.Option(help="file to write, whole or not at all; without it: stdout")] = None,
 ) -> None:
     """Every prediction with its label, as JSON lines, oldest first."""
-    with _opened(read_settings(os.environ, {})) as database:
+    with opened(read_settings(os.environ, {})) as database:
         lines = export_lines(database)
         if output is None:
             for line in lines:
@@ -71,7 +71,8 @@ def export(
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Database]:
+def opened(settings: Settings) -> Iterator[Database]:
+    """The ledger of the settings, in the schema of this code; raises LedgerError."""
     migrate_database(settings.database_url)
     database = Database(settings.database_url)
     try:

@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from model_store.storage.registry import Registry
 from service.ledger.buffer import Buffer
-from service.ledger.calibration import Cohort, score_cohorts
+from service.ledger.calibration import Cohort
 from service.ledger.database import Database
 from service.ledger.failures import (
     IdempotencyConflictError,
@@ -24,15 +25,10 @@ from service.ledger.failures import (
 from service.ledger.feedback import Feedback, Taken, store_label
 from service.ledger.ids import milliseconds_of
 from service.ledger.migrating import migrate
-from service.ledger.queries import (
-    Window,
-    count_cohorts,
-    find_by_idempotency_key,
-    find_prediction,
-    insert_once,
-    scored_predictions,
-)
+from service.ledger.monitor import Monitor
+from service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
 from service.ledger.records import PredictionRecord, StoredPrediction
+from service.ledger.reporting import read_cohorts
 from service.ledger.retention import STEP, delete_step, oldest_kept_ms
 from service.ledger.writer import Writer
 from service.settings import Settings
@@ -44,6 +40,7 @@ _THREADS = 4  # of the requests that wait for the database
 _VISIBLE_AFTER = 10.0  # seconds beyond the flush bound in which another replica may still be writing a prediction
 _BETWEEN_STEPS = 0.1  # seconds of pause for others
 _BETWEEN_ROUNDS = 3600.0  # seconds
+_BETWEEN_COUNTS = 5.0  # seconds in which a label waits for the sequential tests
 
 logger = logging.getLogger(__name__)
 
@@ -51,10 +48,11 @@ logger = logging.getLogger(__name__)
 class Ledger:
     """Predictions and labels of all replicas; the methods belong to the event loop's thread."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(self, settings: Settings, adapters: Registry, metrics: Metrics, clock: Callable[[], float]) -> None:
         """Connect to nothing yet.
 
         Args:
+            adapters: whose manifests say what error rate a version may have.
             clock: Unix seconds.
 
         Raises:
@@ -68,8 +66,9 @@ class Ledger:
         self._writer = Writer(self.database, self._buffer, metrics)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
         self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long ones keep only each other up
+        self._monitor = Monitor(self.database, adapters, settings, metrics)
         self._writing: threading.Thread | None = None
-        self._retaining: asyncio.Task[None] | None = None
+        self._background: list[asyncio.Task[None]] = []
         self._open_tried = asyncio.Event()
         self._open_error: Exception | None = None
 
@@ -84,7 +83,7 @@ class Ledger:
         return self._settings.ledger_required
 
     def start(self) -> None:
-        """Start to open the database, and then to write to it and to delete what is too old."""
+        """Start to open the database, and then to write to it, to count labels and to delete what is too old."""
         loop = asyncio.get_running_loop()
         work = partial(
             self._writer.run,
@@ -94,7 +93,7 @@ class Ledger:
         )
         self._writing = threading.Thread(target=work, name="ledger-writer")
         self._writing.start()
-        self._retaining = loop.create_task(self._retain())
+        self._background = [loop.create_task(self._retain()), loop.create_task(self._watch())]
 
     async def opened(self) -> None:
         """Return when it was tried to open the database.
@@ -108,10 +107,10 @@ class Ledger:
 
     async def close(self) -> None:
         """Write what is buffered, and end the threads."""
-        if self._retaining is not None:
-            self._retaining.cancel()
+        for task in self._background:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._retaining
+                await task
         self._buffer.close()
         if self._writing is not None:
             await asyncio.to_thread(self._writing.join)
@@ -189,14 +188,11 @@ class Ledger:
 
     async def cohorts(self, window: Window) -> list[Cohort]:
         """Live calibration of each model version in a window; raises LedgerUnavailableError."""
-        return await self._ask(self._cohorts, window, threads=self._reports)
+        return await self._ask(read_cohorts, self.database, window, threads=self._reports)
 
     def now_ms(self) -> int:
         """Unix milliseconds, by which ages are told."""
         return int(self._clock() * 1000)
-
-    def _cohorts(self, window: Window) -> list[Cohort]:
-        return score_cohorts(count_cohorts(self.database, window), scored_predictions(self.database, window))
 
     async def _ask(self, work: Callable[..., T], *arguments: object, threads: ThreadPoolExecutor | None = None) -> T:
         if not self._writer.opened:
@@ -243,6 +239,20 @@ class Ledger:
             logger.info("retention", extra={"deleted": total})
             total = 0
             await asyncio.sleep(_BETWEEN_ROUNDS)
+
+    async def _watch(self) -> None:
+        await self._open_tried.wait()
+        failing = False
+        while True:
+            more = False
+            try:
+                more = await self._ask(self._monitor.run_round, threads=self._reports)
+                failing = False
+            except Exception as error:  # whatever it is, the next round may do better
+                if not failing:
+                    logger.warning("sequential tests put off", extra={"error": type(error).__name__})
+                failing = True
+            await asyncio.sleep(_BETWEEN_STEPS if more else _BETWEEN_COUNTS)
 
 
 def _unknown(prediction_id: str) -> UnknownPredictionError:

@@ -8,11 +8,19 @@ from collections.abc import Mapping, Sequence
 from model_store.storage.errors import StoreError
 from model_store.storage.manifest import Manifest
 from model_store.storage.registry import Registry
-from service.ledger.calibration import Cohort
+from service.ledger.calibration import Cohort, score_cohorts
 from service.ledger.calibration_schemas import CalibrationReport, CohortView
-from service.ledger.queries import COUNTED, SCORED
+from service.ledger.database import Database
+from service.ledger.monitor import read_tests
+from service.ledger.queries import COUNTED, SCORED, Window, count_cohorts, scored_predictions
 
 Version = tuple[str, int]
+
+
+def read_cohorts(database: Database, window: Window) -> list[Cohort]:
+    """What the ledger knows of each model version that answered in a window; raises LedgerUnavailableError."""
+    counts, scored = count_cohorts(database, window), scored_predictions(database, window)
+    return score_cohorts(counts, scored, read_tests(database))
 
 
 def read_manifests(adapters: Registry, cohorts: Sequence[Cohort]) -> dict[Version, Manifest]:

@@ -85,7 +85,7 @@ class StoredLabel(Body):
             option=OptionPosition.at(label.answer),
             correct=label.correct,
             source=label.source,
-            labelled_at=_time(label.labelled_ms),
+            labelled_at=show_time(label.labelled_ms),
         )
 
 
@@ -118,7 +118,7 @@ class PredictionView(Body):
         record = stored.record
         return cls(
             prediction_id=record.prediction_id,
-            created_at=_time(record.created_ms),
+            created_at=show_time(record.created_ms),
             model=f"{record.model}@{record.version}",
             adapter_digest=record.adapter_digest,
             method=record.method,
@@ -149,5 +149,6 @@ def show_uncertainty(record: PredictionRecord) -> Uncertainty:
     return Uncertainty(total=record.total, aleatoric=record.aleatoric, epistemic=record.epistemic)
 
 
-def _time(milliseconds: int) -> datetime.datetime:
+def show_time(milliseconds: int) -> datetime.datetime:
+    """The time of Unix milliseconds."""
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)

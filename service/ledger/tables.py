@@ -16,6 +16,7 @@ from sqlalchemy import (
     String,
     Table,
     Uuid,
+    false,
 )
 
 METADATA = MetaData()
@@ -68,4 +69,28 @@ labels = Table(
     Column("correct", Boolean, nullable=False),
     Column("source", String(64)),
     Column("labelled_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
+    Column("counted", Boolean, nullable=False, server_default=false(), comment="by the sequential tests"),
+)
+Index(
+    "labels_not_counted",
+    labels.c.labelled_ms,
+    labels.c.prediction_id,
+    sqlite_where=labels.c.counted.is_(False),
+    postgresql_where=labels.c.counted.is_(False),
+)
+
+# One row a test of a version; `service.ledger.sequential` says what the numbers are.
+sequential_tests = Table(
+    "sequential_tests",
+    METADATA,
+    Column("model", String(64), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("test", String(32), primary_key=True),
+    Column("bound", Double, comment="error rate of the null hypothesis, of error_rate"),
+    Column("started_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
+    Column("alarmed_ms", BigInteger, comment="Unix milliseconds"),
+    Column("labels", BigInteger, nullable=False, comment="how many were counted"),
+    Column("log_stake", Double, nullable=False),
+    Column("deviations", Double, nullable=False, comment="fading sum"),
+    Column("squares", Double, nullable=False, comment="fading sum"),
 )

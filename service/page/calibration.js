@@ -153,13 +153,13 @@ function traffic(cohort) {
 
 /** @param {Cohort} cohort */
 function tests(cohort) {
-  if (!cohort.sequential?.length) return null;
+  if (!cohort.sequential.length) return null;
   const rows = table(
     "Sequential tests",
     ["Test", "State", "Log evidence", "Labels", "Since"],
     cohort.sequential.map((test) => [
       test.test.replaceAll("_", " "),
-      test.alarm ? "alarm" : "quiet",
+      test.alarmed_at === null ? "quiet" : `alarm since ${day(test.alarmed_at)}`,
       test.log_evidence.toFixed(2),
       String(test.labels),
       day(test.since),

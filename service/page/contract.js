@@ -65,7 +65,7 @@
  */
 
 /** @typedef {{threshold: number, coverage: number, answered: number, selective_risk: number|null}} CurvePoint */
-/** @typedef {{test: string, log_evidence: number, alarm: boolean, labels: number, since: string}} SequentialTest */
+/** @typedef {{test: string, log_evidence: number, alarm: boolean, alarmed_at: string|null, labels: number, since: string}} SequentialTest */
 
 /**
  * @typedef {object} Labelled
@@ -102,7 +102,7 @@
  * @property {{median_seconds: number, p90_seconds: number}|null} label_delay
  * @property {Reference|null} reference
  * @property {Labelled|null} labelled
- * @property {SequentialTest[]} [sequential]
+ * @property {SequentialTest[]} sequential
  */
 
 /** @typedef {{since: string, until: string, models: Cohort[]}} CalibrationReport */

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 
@@ -23,6 +24,7 @@ REJECTIONS = (
     "deadline_passed",
     "ledger_unavailable",
 )
+SequentialTest = Literal["overconfident", "underconfident", "error_rate"]
 OTHER_TASK = "other"
 FEEDBACK_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "late")
 _DECISIONS = ("answer", "abstain")
@@ -42,6 +44,7 @@ class Metrics:
         self._define_engine()
         self._define_predictions()
         self._define_labels()
+        self._define_sequential()
 
     def announce_model(self, manifest: Manifest) -> None:
         """Show the loaded adapter, with every bin at zero: a first increment of a series not seen yet is lost."""
@@ -56,6 +59,11 @@ class Metrics:
     def retire_model(self, manifest: Manifest) -> None:
         """Show that the adapter is not loaded any more; its counters stay, since they may only grow."""
         self.model_loaded.labels(manifest.name, str(manifest.version)).set(0)
+
+    def show_sequential(self, model: str, version: int, test: SequentialTest, log_evidence: float, alarm: bool) -> None:
+        """Show a sequential test as it stands in the ledger: the logarithm of its evidence, and whether it alarms."""
+        self.sequential_log_evidence.labels(model, str(version), test).set(log_evidence)
+        self.sequential_alarm.labels(model, str(version), test).set(alarm)
 
     def observe_batch(self, lengths: Sequence[int]) -> None:
         """Count a batch of rows with these tokens, each padded to the longest."""
@@ -160,6 +168,21 @@ class Metrics:
         )
         self.prediction_confidence = Summary(
             "uq4ct_prediction_confidence", "Confidence of the answers", model, registry=self.registry
+        )
+
+    def _define_sequential(self) -> None:
+        labels = ["model", "version", "test"]
+        self.sequential_log_evidence = Gauge(
+            "uq4ct_sequential_log_evidence",
+            "Natural logarithm of the evidence of a sequential test against the version",
+            labels,
+            registry=self.registry,
+        )
+        self.sequential_alarm = Gauge(
+            "uq4ct_sequential_alarm",
+            "1 once the evidence has passed its bound",
+            labels,
+            registry=self.registry,
         )
 
     def _define_labels(self) -> None:

@@ -214,6 +214,16 @@ CALIBRATION = {
                 ],
                 "curve": [{"threshold": 1.0, "coverage": 0.0, "answered": 0, "selective_risk": None}],
             },
+            "sequential": [
+                {
+                    "test": "error_rate",
+                    "log_evidence": -0.25,
+                    "alarm": False,
+                    "alarmed_at": None,
+                    "labels": 7,
+                    "since": "2026-01-01T00:00:00Z",
+                }
+            ],
         }
     ],
 }
@@ -236,6 +246,7 @@ def test_the_other_calls_ask_as_the_contract_says(form: str) -> None:
     report = script.run(form, lambda client: client.calibration("7d", model="toy@1"))
     assert report.models[0].labelled.ece_noise_floor.p95 == 0.7
     assert report.models[0].reference.curve[0].coverage == 0.8
+    assert report.models[0].sequential[0].labels == 7
     script.run(form, lambda client: client.calibration())
     assert [(request.method, request.url.raw_path.decode()) for request in script.requests] == [
         ("POST", "/prefix/feedback"),

@@ -50,6 +50,7 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (client_records.LabelDelay, calibration_schemas.DelayView),
     (client_records.ReferenceAbstention, calibration_schemas.AbstentionView),
     (client_records.Reference, calibration_schemas.ReferenceView),
+    (client_records.SequentialTest, calibration_schemas.SequentialView),
     (client_records.CalibrationCohort, calibration_schemas.CohortView),
     (client_records.Calibration, calibration_schemas.CalibrationReport),
 ]

@@ -19,7 +19,7 @@ from sqlalchemy import delete, func, select, text
 from service.ledger.database import Database
 from service.ledger.migrating import migrate
 from service.ledger.records import PredictionRecord
-from service.ledger.tables import labels, predictions
+from service.ledger.tables import labels, predictions, sequential_tests
 from service.telemetry.request_ids import TimeOrderedIds
 
 RECORD = PredictionRecord(
@@ -84,7 +84,8 @@ class PostgresServer:
         """The URL of the one ledger, emptied."""
         database = Database(self._ledger)
         with database.transaction() as connection:
-            connection.execute(delete(predictions))
+            for table in (predictions, sequential_tests):
+                connection.execute(delete(table))
         database.close()
         return self._ledger
 

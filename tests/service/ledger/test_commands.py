@@ -24,7 +24,7 @@ def run(url: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_migrate(new_url: Callable[[], str]) -> None:
     code, output, _ = run(new_url(), "migrate")
-    assert (code, output) == (0, "schema 0001\n")
+    assert (code, output) == (0, "schema 0002\n")
 
 
 def test_prune(url: str, database: Database) -> None:

@@ -43,7 +43,7 @@ def test_replicas_that_start_at_once_take_turns(tmp_path: Path, postgres: Postgr
                 replica.stdin.write("" if url == "up" else f"{url}\n")
                 replica.stdin.flush()
             said = [replica.stdout.readline() for replica in replicas if replica.stdout is not None]
-            assert said == ["up\n" if url == "up" else "0001\n"] * REPLICAS
+            assert said == ["up\n" if url == "up" else "0002\n"] * REPLICAS
     finally:
         outputs = [replica.communicate() for replica in replicas]
     assert [replica.returncode for replica in replicas] == [0] * REPLICAS, outputs
@@ -51,7 +51,7 @@ def test_replicas_that_start_at_once_take_turns(tmp_path: Path, postgres: Postgr
 
 def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> None:
     url = new_url()
-    assert migrate(url) == migrate(url) == "0001"
+    assert migrate(url) == migrate(url) == "0002"
     database = Database(url)
     with database.transaction() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []

@@ -16,10 +16,11 @@ from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
 
 pytestmark = pytest.mark.slow
-READINGS = """
-const rows = [...document.querySelectorAll('.readings tbody tr')];
+ROWS = """
+const rows = [...document.querySelectorAll(arguments[0])];
 return rows.map(row => [...row.children].map(cell => cell.textContent.replace('\u00a0', ' ')));
 """
+READINGS = ".readings tbody tr"
 # Every mark of the diagram in the units of its axes, which the line of perfect calibration spans.
 POINTS = """
 const line = document.querySelector('.diagonal'), at = (e, n) => Number(e.getAttribute(n));
@@ -115,7 +116,7 @@ def test_the_slider_shows_coverage_and_risk_of_split_and_labels(serve: Serve, pa
             ]
             for name, curve in curves.items()
         ]
-        assert page.run(READINGS) == expected
+        assert page.run(ROWS, READINGS) == expected
         assert page.text(".slider output") == f"{index / 100:.2f}"
         spoken = (slider.get_attribute("aria-valuetext") or "").replace("\xa0", " ")
         assert all(row[1] in spoken and row[2] in spoken for row in expected)
@@ -157,12 +158,12 @@ def test_what_a_curve_was_stored_without_is_not_made_up(serve: Serve, page: Page
         page.choose("#calibration-model", "other@1")
         page.until_text("#threshold-body", "Threshold of other@1")
         slider = page.one("#threshold-slider")
-        (curve,) = page.run(READINGS)
+        (curve,) = page.run(ROWS, READINGS)
         assert curve == ["Calibration split", *["not stored"] * 3]  # 0.6, between its points
         slider.send_keys(Keys.HOME)
-        assert page.run(READINGS) == [["Calibration split", "100.0 %", "35.0 %", "20"]]  # 7 of 20
+        assert page.run(ROWS, READINGS) == [["Calibration split", "100.0 %", "35.0 %", "20"]]  # 7 of 20
         slider.send_keys(Keys.ARROW_RIGHT)
-        assert page.run(READINGS) == [["Calibration split", *["not stored"] * 3]]
+        assert page.run(ROWS, READINGS) == [["Calibration split", *["not stored"] * 3]]
         assert {dot.get_attribute("visibility") for dot in page.all(".dot")} == {"hidden"}
 
 
@@ -186,7 +187,22 @@ def test_answers_without_labels_say_what_to_do(serve: Serve, page: Page, ledger:
         assert "3 predictions of toy@1" in page.until_text("#calibration-body", "No labels yet.")
         assert "POST /feedback" in page.text("#calibration-body")
         assert page.all(".reliability") == []
-        assert [row[0] for row in page.run(READINGS)] == ["Calibration split"]
+        assert [row[0] for row in page.run(ROWS, READINGS)] == ["Calibration split"]
+
+
+@pytest.mark.usefixtures("labelled_ledger")
+def test_the_sequential_tests_are_shown_as_they_stand(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open(address)
+        tests = page.until(lambda: cohort_of(address)["sequential"])  # they follow the labels after some seconds
+        page.open_loaded(address)
+    rows = page.run(ROWS, "[aria-label='Sequential tests'] tbody tr")
+    assert len(rows) == len(tests) == 3
+    for row, test in zip(rows, tests, strict=True):
+        state = f"alarm since {test['alarmed_at'][:10]}" if test["alarm"] else "quiet"
+        name = test["test"].replace("_", " ")
+        assert row == [name, state, f"{test['log_evidence']:.2f}", str(test["labels"]), test["since"][:10]]
+    assert "alarm" in " ".join(state for _, state, *_ in rows)  # these answers are overconfident
 
 
 def test_refresh_asks_again(serve: Serve, page: Page, labelled_ledger: Database) -> None:

@@ -1,0 +1,114 @@
+"""python -m service calibration-report: what GET /calibration says, with plots, as a file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model_store.storage.registry import Registry
+from service.ledger.calibration_schemas import CalibrationReport
+from service.ledger.commands import opened, refusing
+from service.ledger.database import Database
+from service.ledger.export import write_lines
+from service.ledger.failures import RefusedError
+from service.ledger.queries import Window, scored_predictions
+from service.ledger.reporting import read_cohorts, read_manifests, show_report
+from service.ledger.retention import oldest_kept_ms
+from service.ledger.schemas import show_time
+from service.ledger.windows import window_ms, window_of
+from service.reports.days import DayView, score_days
+from service.settings import read_settings
+
+DEFAULT_WINDOW = "7d"
+
+
+class ReportError(RefusedError):
+    """A report that cannot be written as asked; the message says what would work."""
+
+
+@refusing
+def calibration_report(
+    output: Annotated[Path | None, typer.Option(help="HTML file to write, with plots; it needs nothing else")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="JSON file to write: the fields of GET /calibration, and `days`")
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option(help=f"how far back predictions count: 90m, 24h or 30d (default: {DEFAULT_WINDOW})")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="instead of a window, the first moment: 2026-01-31 or 2026-01-31T08:00, of UTC")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="only this name or name@version; without it, all")] = None,
+) -> None:
+    """Write whether the confidence still means what it says, by model version and day of the prediction.
+
+    It reads the ledger at DATABASE_URL, of all tenants, and what MODEL_STORE_DIR says of the versions; a server may run
+    meanwhile. With few labels it says so.
+    """
+    if output is None and json_file is None:
+        raise ReportError("nothing to write: give --output FILE.html, --json FILE or both")
+    from service.reports.page import write_page  # noqa: PLC0415  # matplotlib, which servers do without
+
+    settings = read_settings(os.environ, {})
+    now_ms = int(time.time() * 1000)
+    first_ms = max(_first_ms(window, since, now_ms), oldest_kept_ms(now_ms, settings.retention_days))
+    asked = _window(first_ms, model)
+    with opened(settings) as database:
+        report, days = _read(database, Registry(settings.model_store_dir), asked, now_ms)
+        if not report.models:
+            raise ReportError(_nothing(database, first_ms, model))
+    shown = report.model_dump(mode="json") | {"days": [day.model_dump(mode="json") for day in days]}
+    for path, text in ((output, write_page(report, days)), (json_file, json.dumps(shown, indent=2))):
+        if path is not None:
+            write_lines([text.rstrip("\n")], path)
+            typer.echo(f"{path} written: {', '.join(one.model for one in report.models)}", err=True)
+
+
+def _read(
+    database: Database, adapters: Registry, asked: Window, now_ms: int
+) -> tuple[CalibrationReport, list[DayView]]:
+    cohorts = read_cohorts(database, asked)
+    report = show_report(show_time(asked.since_ms), show_time(now_ms), cohorts, read_manifests(adapters, cohorts))
+    return report, score_days(scored_predictions(database, asked))
+
+
+def _first_ms(window: str | None, since: str | None, now_ms: int) -> int:
+    if window is not None and since is not None:
+        raise ReportError(f"--window {window} and --since {since}: only one can be given")
+    if since is None:
+        try:
+            return now_ms - window_ms(window or DEFAULT_WINDOW)
+        except ValueError as error:
+            raise ReportError(f"--window {error}") from error
+    try:
+        moment = datetime.datetime.fromisoformat(since)
+    except ValueError as error:
+        raise ReportError(f"--since must be a date or a time such as 2026-01-31T08:00, not {since!r}") from error
+    moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
+    first_ms = int(moment.timestamp() * 1000)
+    if first_ms > now_ms:
+        raise ReportError(f"--since {since} lies in the future")
+    return first_ms
+
+
+def _window(first_ms: int, model: str | None) -> Window:
+    try:
+        return window_of(first_ms, tenant=None, model=model)
+    except ValueError as error:
+        raise ReportError(f"--model {error}") from error
+
+
+def _nothing(database: Database, first_ms: int, model: str | None) -> str:
+    """Why there is nothing to report on, with what there is."""
+    moment = f"{show_time(first_ms):%Y-%m-%d %H:%M} UTC"
+    others = read_cohorts(database, window_of(first_ms, tenant=None, model=None)) if model is not None else []
+    if others:
+        known = ", ".join(f"{one.count.model}@{one.count.version}" for one in others)
+        return f"--model {model} has made no predictions since {moment}; in that time there are those of {known}"
+    return f"the ledger has no predictions since {moment}: ask for a longer --window, or check DATABASE_URL"

@@ -1,0 +1,53 @@
+"""Calibration by the day of the prediction: whether it drifts."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from service.ledger.calibration import score_labelled
+from service.ledger.calibration_schemas import Count, Floor, Range
+from service.ledger.queries import Scored
+from service.ledger.schemas import show_time
+from service.schemas import Body, Probability
+
+
+class DayView(Body):
+    """The labelled predictions that one model version made on one day, of UTC."""
+
+    day: datetime.date
+    model: str = Field(description="name@version")
+    questions: Count
+    accuracy: Probability
+    mean_confidence: Probability
+    signed_gap: float = Field(description="mean confidence less accuracy: positive = overconfident")
+    ece: float
+    ece_interval: Range = Field(description="95 % bootstrap interval")
+    ece_noise_floor: Floor
+
+
+def score_days(scored: Sequence[Scored]) -> list[DayView]:
+    """Each day of each model version that has labels, in their order."""
+    rows_of: dict[tuple[str, int, datetime.date], list[Scored]] = {}
+    for row in scored:
+        rows_of.setdefault((row.model, row.version, show_time(row.created_ms).date()), []).append(row)
+    return [
+        _score_day(f"{model}@{version}", day, rows_of[model, version, day]) for model, version, day in sorted(rows_of)
+    ]
+
+
+def _score_day(model: str, day: datetime.date, rows: Sequence[Scored]) -> DayView:
+    scores = score_labelled(rows)
+    return DayView(
+        day=day,
+        model=model,
+        questions=scores.questions,
+        accuracy=scores.accuracy,
+        mean_confidence=min(scores.mean_confidence, 1.0),
+        signed_gap=scores.mean_confidence - scores.accuracy,
+        ece=scores.ece,
+        ece_interval=Range.from_interval(scores.ece_interval),
+        ece_noise_floor=Floor(mean=scores.ece_noise_floor.mean, p95=scores.ece_noise_floor.p95),
+    )

@@ -1,0 +1,159 @@
+"""The plots of a calibration report, as SVG that stands in a page: live numbers in blue, references dashed in brown."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from model_store.uncertainty.calibration_error import BINS
+from service.ledger.calibration_schemas import CalibrationBin, CurvePoint, LabelledView
+from service.reports.days import DayView
+
+LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
+_EDGES = tuple(index / BINS for index in range(BINS + 1))
+_STYLE: dict[str, Any] = {
+    "svg.fonttype": "none",  # texts stay texts
+    "svg.hashsalt": "calibration-report",  # the same report gives the same bytes
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+}
+
+
+_styled = mpl.rc_context(_STYLE)  # as a decorator: axes take their style when they are made
+
+
+@_styled
+def draw_reliability(labelled: LabelledView) -> str:
+    """Accuracy against confidence by bin with 95 % intervals, over how many answers lie there."""
+    figure = _new_figure(4.6)
+    diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    diagram.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfectly calibrated")
+    found = [(one.mean_confidence, one.accuracy, one.accuracy_interval) for one in labelled.bins]
+    filled = [(p, y, interval) for p, y, interval in found if p is not None and y is not None and interval is not None]
+    diagram.errorbar(
+        [p for p, _, _ in filled],
+        [y for _, y, _ in filled],
+        yerr=[[max(y - i.low, 0) for _, y, i in filled], [max(i.high - y, 0) for _, y, i in filled]],
+        fmt="o",
+        color=LIVE,
+        markersize=4,
+        capsize=2,
+        clip_on=False,
+        label="live, 95 % interval",
+    )
+    diagram.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    _legend(diagram)
+    _fill_bins(counts, [one.predictions for one in labelled.bins], GREY, "all")
+    _fill_bins(counts, [one.labelled for one in labelled.bins], LIVE, "labelled")
+    counts.set(xlabel="confidence", ylabel="answers")
+    counts.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    _legend(counts)
+    return _to_svg(figure, "Reliability diagram")
+
+
+@_styled
+def draw_selective(live: Sequence[CurvePoint] | None, reference: Sequence[CurvePoint] | None) -> str:
+    """Coverage and selective risk over the threshold, live and on the calibration split."""
+    figure = _new_figure(4.6)
+    coverage, risk = figure.subplots(2, 1, sharex=True)
+    for points, name, color, line in ((live, "live", LIVE, "-"), (reference, "calibration split", REFERENCE, "--")):
+        if points is None:
+            continue
+        thresholds = [point.threshold for point in points]
+        coverage.step(thresholds, [p.coverage for p in points], color=color, linestyle=line, where="mid", label=name)
+        risks = [float("nan") if p.selective_risk is None else p.selective_risk for p in points]
+        risk.step(thresholds, risks, color=color, linestyle=line, where="mid")
+    coverage.set(ylabel="coverage", xlim=(0, 1), ylim=(0, 1.02))
+    _legend(coverage)
+    risk.set(ylabel="selective risk", xlabel="threshold of the confidence")
+    risk.set_ylim(bottom=0)
+    return _to_svg(figure, "Coverage and selective risk over the threshold")
+
+
+@_styled
+def draw_shares(quantity: str, live: Sequence[float], reference: Sequence[float] | None) -> str:
+    """The share of answers in each bin, live and on the calibration split."""
+    figure = _new_figure(2.8)
+    axes = figure.subplots()
+    _fill_bins(axes, live, LIVE, "live")
+    if reference is not None:
+        axes.stairs(reference, _EDGES, color=REFERENCE, linestyle="--", linewidth=1.5, label="calibration split")
+    axes.set(xlabel=quantity, ylabel="share of answers", xlim=(0, 1))
+    _legend(axes)
+    return _to_svg(figure, f"Shares of the answers by {quantity}")
+
+
+@_styled
+def draw_label_share(bins: Sequence[CalibrationBin]) -> str:
+    """The share of the answers in each bin that have a label."""
+    figure = _new_figure(2.8)
+    axes = figure.subplots()
+    _fill_bins(axes, [one.labelled / one.predictions if one.predictions else 0.0 for one in bins], LIVE, "")
+    axes.set(xlabel="confidence", ylabel="share with a label", xlim=(0, 1), ylim=(0, 1))
+    return _to_svg(figure, "Share of the answers with a label by confidence")
+
+
+@_styled
+def draw_days(days: Sequence[DayView]) -> str:
+    """Accuracy and mean confidence, and calibration error over its floor, by the day of the prediction."""
+    figure = _new_figure(4.6)
+    means, error = figure.subplots(2, 1, sharex=True)
+    x = range(len(days))
+    means.plot(x, [day.accuracy for day in days], "o-", color=LIVE, markersize=4, label="accuracy")
+    means.plot(x, [day.mean_confidence for day in days], "s--", color=REFERENCE, markersize=4, label="mean confidence")
+    means.set(ylabel="mean")
+    means.margins(y=0.15)
+    _legend(means)
+    intervals = [(day.ece_interval.low, day.ece_interval.high) for day in days]
+    error.vlines(x, [low for low, _ in intervals], [high for _, high in intervals], color=LIVE, linewidth=1)
+    error.plot(x, [day.ece for day in days], "o", color=LIVE, markersize=4, label="ECE, 95 % interval")
+    error.plot(x, [day.ece_noise_floor.p95 for day in days], "_", color=GREY, markersize=12, label="floor, 95th perc.")
+    error.set(ylabel="ECE")
+    error.set_ylim(bottom=0)
+    _legend(error)
+    shown = range(0, len(days), max(1, len(days) // 6))
+    error.set_xticks(list(shown), [f"{days[index].day:%d %b}" for index in shown])
+    error.set_xlim(-0.5, len(days) - 0.5)
+    return _to_svg(figure, "Calibration by the day of the prediction")
+
+
+def _new_figure(height: float) -> Figure:
+    """A figure of a column's width; inches."""
+    return Figure(figsize=(4.6, height), layout="constrained")
+
+
+def _legend(axes: Axes) -> None:
+    """Above the axes, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+
+
+def _fill_bins(axes: Axes, heights: Sequence[float], color: str, label: str) -> None:
+    axes.bar(
+        _EDGES[:-1], heights, width=1 / BINS, align="edge", color=color, edgecolor="white", linewidth=0.4, label=label
+    )
+
+
+def _to_svg(figure: Figure, description: str) -> str:
+    """The SVG element, as wide as its place, without names that would clash with those of other plots."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = file.getvalue()
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :])
+    return re.sub(
+        r'<svg [^>]*?(viewBox="[^"]*")[^>]*>',
+        rf'<svg \1 role="img" aria-label="{html.escape(description)}">',
+        svg,
+        count=1,
+    )

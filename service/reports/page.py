@@ -1,0 +1,255 @@
+"""A calibration report as one HTML file that needs nothing else: for a screen, a phone and paper."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from html import escape
+
+from service.ledger.calibration_schemas import CalibrationReport, CohortView, LabelledView, Range
+from service.reports.days import DayView
+from service.reports.figures import draw_days, draw_label_share, draw_reliability, draw_selective, draw_shares
+
+FEW_LABELS = 200  # below it the noise floor of the calibration error is as large as what one would look for
+
+_STYLE = """
+body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: #1b1f24; background: #fff;
+  font: 16px/1.5 system-ui, sans-serif; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; border-top: 2px solid #d5dae1; padding-top: 1rem; margin-top: 2rem; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: .9rem; }
+caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
+th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #e4e8ed; vertical-align: top; }
+th { font-weight: 500; } .wide { overflow-x: auto; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem 2rem; }
+figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; height: auto; max-width: 30rem; }
+figcaption { font-size: .875rem; color: #414b58; max-width: 30rem; }
+.note { border-left: 4px solid #b8860b; padding: .25rem .75rem; background: #fdf8ec; }
+@media print { body { max-width: none; font-size: 12px; } section { break-before: page; }
+  .plots { display: block; columns: 2; } }
+"""
+
+
+def write_page(report: CalibrationReport, days: Sequence[DayView]) -> str:
+    """The whole page; `days` are those of all the report's versions."""
+    cohorts = [_cohort(cohort, [day for day in days if day.model == cohort.model]) for cohort in report.models]
+    title = "Calibration report"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
+        f"<h1>{title}</h1><p>Predictions made from {_minute(report.since)} to {_minute(report.until)}, whenever their "
+        f"labels came. Per window at most the newest {report.counted_limit:,} predictions are counted, and the newest "
+        f"{report.scored_limit:,} labelled ones scored.</p>{_overview(report.models)}{''.join(cohorts)}</body></html>\n"
+    )
+
+
+def _overview(cohorts: Sequence[CohortView]) -> str:
+    rows = [
+        (
+            cohort.model,
+            f"{cohort.predictions:,}",
+            _percent(cohort.label_share),
+            "-" if cohort.labelled is None else _percent(cohort.labelled.accuracy),
+            _percent(cohort.mean_confidence),
+            "-" if cohort.labelled is None else f"{cohort.labelled.ece:.3f}",
+            "-" if cohort.labelled is None else f"{cohort.labelled.ece_noise_floor.p95:.3f}",
+            _alarms(cohort),
+        )
+        for cohort in cohorts
+    ]
+    heads = ("version", "predictions", "labelled", "accuracy", "mean confidence", "ECE", "floor, 95th perc.", "alarms")
+    return _table("Versions that answered", heads, rows)
+
+
+def _cohort(cohort: CohortView, days: Sequence[DayView]) -> str:
+    labelled = cohort.labelled
+    parts = [f"<h2>{escape(cohort.model)}</h2>"]
+    if labelled is None:
+        parts.append('<p class="note">No labels have come: nothing can be said of calibration. Send feedback.</p>')
+    else:
+        parts.append(f"<p>{_verdict(labelled)}</p>")
+        if labelled.questions < FEW_LABELS:
+            parts.append(
+                f'<p class="note">Only {labelled.questions} labels: too few to tell a calibration error from noise. '
+                f"Read the intervals, and come back at {FEW_LABELS}.</p>"
+            )
+    parts += [_scores(cohort), _tests(cohort)]
+    parts.append(f'<div class="plots">{"".join(_plots(cohort, days))}</div>')
+    return f"<section>{''.join(parts)}</section>"
+
+
+def _verdict(labelled: LabelledView) -> str:
+    """What the calibration error means, in a sentence."""
+    floor, gap = labelled.ece_noise_floor, labelled.signed_gap
+    if labelled.ece <= floor.p95:
+        return (
+            f"The expected calibration error, {labelled.ece:.3f}, is what a perfectly calibrated model with these "
+            f"confidences could show by chance (mean {floor.mean:.3f}, 95th percentile {floor.p95:.3f})."
+        )
+    direction = "more" if gap > 0 else "less"
+    return (
+        f"The expected calibration error, {labelled.ece:.3f}, is above what a perfectly calibrated model with these "
+        f"confidences shows in 95 of 100 cases ({floor.p95:.3f}); on average the confidence promises "
+        f"{_points(abs(gap))} {direction} than it holds."
+    )
+
+
+def _scores(cohort: CohortView) -> str:
+    reference, labelled, delay = cohort.reference, cohort.labelled, cohort.label_delay
+    rows = [
+        ("predictions", f"{cohort.predictions:,}", ""),
+        ("expected accuracy (mean confidence of all)", _percent(cohort.mean_confidence), ""),
+        ("answered without abstention", _percent(cohort.coverage), _answered_before(cohort)),
+        ("with a label", _percent(cohort.label_share), ""),
+    ]
+    if delay is not None:
+        took = f"{_duration(delay.median_seconds)}; 9 of 10 within {_duration(delay.p90_seconds)}"
+        rows.append(("label delay, median", took, ""))
+    if labelled is not None:
+        rows += [
+            ("labels scored", f"{labelled.questions:,}", f"{reference.questions:,}" if reference else ""),
+            ("accuracy", _percent(labelled.accuracy), _percent(reference.accuracy) if reference else ""),
+            ("signed gap (positive = overconfident)", f"{labelled.signed_gap:+.3f}, z {_z(labelled.gap_z)}", ""),
+            (
+                "ECE, 95 % bootstrap interval",
+                f"{labelled.ece:.3f} {_between(labelled.ece_interval)}",
+                f"{reference.ece:.3f}" if reference else "",
+            ),
+            (
+                "noise floor of the ECE: mean, 95th percentile",
+                f"{labelled.ece_noise_floor.mean:.3f}, {labelled.ece_noise_floor.p95:.3f}",
+                "",
+            ),
+            ("Spiegelhalter's Z", _z(labelled.spiegelhalter_z), ""),
+            ("top-label Brier score", f"{labelled.top_label_brier:.3f}", ""),
+            ("selective risk", "-" if labelled.selective_risk is None else _percent(labelled.selective_risk), ""),
+        ]
+    return _table("Numbers", ("", "live", "before it was served"), rows)
+
+
+def _tests(cohort: CohortView) -> str:
+    if not cohort.sequential:
+        return "<p>No label has been counted by the sequential tests yet.</p>"
+    rows = [
+        (
+            test.test.replace("_", " "),
+            f"alarm since {_minute(test.alarmed_at)}" if test.alarmed_at else "quiet",
+            f"{test.log_evidence:.2f}",
+            f"{test.labels:,}",
+            _minute(test.since),
+        )
+        for test in cohort.sequential
+    ]
+    heads = ("test", "state", "log evidence", "labels", "since")
+    return _table("Sequential tests over the version's life, valid however often one looks", heads, rows)
+
+
+def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
+    """The plots that there are numbers for, those of calibration first."""
+    plots = [] if cohort.labelled is None else [_reliability(cohort.labelled)]
+    plots += _abstention(cohort)
+    if days:
+        plots.append(
+            _figure(
+                draw_days(days),
+                "By the day of the prediction (UTC): lines that part are miscalibration; an error below the grey mark "
+                "is noise.",
+            )
+        )
+    plots += _traffic(cohort)
+    if cohort.labelled is not None:
+        plots.append(
+            _figure(
+                draw_label_share(cohort.labelled.bins),
+                "Which answers get labels: where the bars differ much, the labels are no fair sample of the answers.",
+            )
+        )
+    return plots
+
+
+def _reliability(labelled: LabelledView) -> str:
+    return _figure(
+        draw_reliability(labelled),
+        "Reliability: a point on the dotted line means that answers of that confidence are right so often; below it "
+        "they are right less often. The bars count the answers.",
+    )
+
+
+def _abstention(cohort: CohortView) -> list[str]:
+    live = None if cohort.labelled is None else cohort.labelled.curve
+    before = None if cohort.reference is None else cohort.reference.curve
+    if live is None and before is None:
+        return []
+    text = (
+        "Abstention: what share would be answered, and what share of those is wrong, if answers below the threshold "
+        "were withheld."
+    )
+    if live is not None and before is not None:
+        text += " Where the live risk lies above the dashed line, the threshold keeps less than it promised."
+    return [_figure(draw_selective(live, before), text)]
+
+
+def _traffic(cohort: CohortView) -> list[str]:
+    reference = cohort.reference
+    plots = [
+        _figure(
+            draw_shares("confidence", cohort.confidence_shares, reference.confidence_shares if reference else None),
+            "Confidence: another shape than on the calibration split means other questions, or a model that meets them "
+            "differently. It needs no labels, and says nothing of calibration.",
+        )
+    ]
+    if cohort.feu_shares is not None:
+        feu = draw_shares("FEU", cohort.feu_shares, reference.feu_shares if reference else None)
+        plots.append(_figure(feu, "FEU, how sure the routers are: another shape means questions of another kind."))
+    return plots
+
+
+def _figure(svg: str, caption: str) -> str:
+    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    )
+    return (
+        f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def _alarms(cohort: CohortView) -> str:
+    return ", ".join(test.test.replace("_", " ") for test in cohort.sequential if test.alarm) or "none"
+
+
+def _answered_before(cohort: CohortView) -> str:
+    abstention = None if cohort.reference is None else cohort.reference.abstention
+    return "" if abstention is None or abstention.share is None else f"{_percent(1 - abstention.share)} (test split)"
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"
+
+
+def _points(share: float) -> str:
+    return f"{share * 100:.1f} points"
+
+
+def _z(value: float | None) -> str:
+    return "none" if value is None else f"{value:+.2f}"
+
+
+def _between(interval: Range) -> str:
+    return f"[{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def _minute(moment: datetime.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _duration(seconds: float) -> str:
+    for size, name in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {name}"
+    return f"{seconds:.1f} s"

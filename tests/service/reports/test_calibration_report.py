@@ -1,0 +1,229 @@
+"""python -m service calibration-report: the numbers of the ledger, in a page that needs nothing else, and as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import html.parser
+import json
+import random
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+from typer.testing import CliRunner, Result
+
+from model_store.storage.manifest import ReferenceCurve, ReferenceHistograms
+from model_store.storage.registry import Registry
+from model_store.uncertainty.calibration_error import bin_of, expected_calibration_error
+from model_store.uncertainty.selective_curve import THRESHOLDS
+from service.__main__ import cli
+from service.client_records import Calibration
+from service.ledger.database import Database
+from service.ledger.feedback import Feedback, store_label
+from service.ledger.monitor import count_labels
+from service.ledger.records import PredictionRecord
+from service.telemetry.metrics import Metrics
+from tests.service.conftest import draft
+from tests.service.ledger.conftest import id_of_age, insert, make_record
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Database]:
+    """An empty ledger in a file of the test's own."""
+    database = Database(f"sqlite:///{shutil.copy(empty_ledger, tmp_path / 'ledger.sqlite3')}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path, store_dir: Path) -> Path:
+    """The tests' store, and in it toy@3 with a reference in full."""
+    root = tmp_path / "store"
+    adapters = Registry(shutil.copytree(store_dir, root))
+    confidence = (0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 15, 20, 25, 50, 75)
+    answered = tuple(round(200 * min(1.0, 2 * (1 - t))) for t in THRESHOLDS)
+    changes = {
+        "reference_histograms": ReferenceHistograms(
+            bins=15,
+            questions=200,
+            confidence=confidence,
+            feu=(0,) * 8 + (80, 120, 0, 0, 0, 0, 0),
+            accuracy=0.75,
+            ece=0.04,
+        ),
+        "reference_curve": ReferenceCurve(
+            questions=200,
+            thresholds=THRESHOLDS,
+            answered=answered,
+            wrong=tuple(round(n * 0.25 * (1 - t)) for n, t in zip(answered, THRESHOLDS, strict=True)),
+        ),
+    }
+    adapters.publish(draft("toy").model_copy(update=changes), {"w": torch.ones(2)}, {}, promote=False)
+    return root
+
+
+def ask_and_label(ledger: Database, number: int, days: float, overconfidence: float = 0.1, **fields: object) -> None:
+    """Predictions over the last days, four of five with a label some hours later."""
+    draw = random.Random(number)
+    metrics = Metrics(CollectorRegistry())
+    records: list[PredictionRecord] = []
+    for _ in range(number):
+        p = draw.uniform(0.5, 1.0)
+        records.append(
+            make_record(
+                prediction_id=id_of_age(draw.uniform(0.3, days)),
+                confidence=p,
+                bin=bin_of(p),
+                probabilities=(1 - p, p),
+                feu=draw.uniform(0.5, 0.7),
+                abstain=p < 0.6,
+                **fields,
+            )
+        )
+    insert(ledger, *records)
+    for record in records:
+        if draw.random() < 0.8:
+            right = draw.random() < record.confidence - overconfidence
+            feedback = Feedback(record.prediction_id, int(right), source=None)
+            moment = record.created_ms + draw.randrange(60_000, 20_000_000)
+            store_label(ledger, metrics, record, feedback, moment)
+
+
+def write(tmp_path: Path, *arguments: str) -> Result:
+    """Run the command on the test's ledger and store."""
+    environment = {
+        "DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.sqlite3'}",
+        "MODEL_STORE_DIR": str(tmp_path / "store"),
+    }
+    return CliRunner().invoke(cli, ["calibration-report", *arguments], env=environment)
+
+
+class Page(html.parser.HTMLParser):
+    """What a page is made of, and whether every element that is opened is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.figures = 0
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.figures += tag == "figure"
+        self.attributes += attrs
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+
+def test_the_page_and_the_json_hold_the_numbers_of_the_ledger(ledger: Database, store: Path, tmp_path: Path) -> None:
+    ask_and_label(ledger, 600, days=5, version=3)
+    ask_and_label(ledger, 40, days=2, model="other", version=1)
+    count_labels(ledger, 0.05, lambda model, version: 0.3)
+    result = write(
+        tmp_path, "--output", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json"), "--window", "30d"
+    )
+    assert result.exit_code == 0, result.output
+    assert "r.html written: other@1, toy@3" in result.stderr
+    written = json.loads((tmp_path / "r.json").read_text())
+    few, many = Calibration.model_validate(written).models
+    assert many.labelled is not None
+    assert many.reference is not None
+    assert many.reference.curve is not None
+    assert few.labelled is not None
+    page = Page((tmp_path / "r.html").read_text())
+    assert page.open == []
+    text = "".join(page.words)
+    for number in (f"{many.labelled.ece:.3f}", f"{many.labelled.accuracy * 100:.1f} %", f"{many.labelled.gap_z:+.2f}"):
+        assert number in text
+    assert "600" in text
+    assert "alarm since" in text
+    assert f"Only {few.labelled.questions} labels: too few" in text
+    assert page.figures == 12
+    # Nothing is fetched from elsewhere.
+    links = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
+    assert all(value is not None and value.startswith("#") for value in links)
+
+
+def test_days_are_those_of_the_prediction(ledger: Database, store: Path, tmp_path: Path) -> None:
+    ask_and_label(ledger, 300, days=3, version=3)
+    assert write(tmp_path, "--json", str(tmp_path / "r.json")).exit_code == 0
+    days = json.loads((tmp_path / "r.json").read_text())["days"]
+    assert [day["day"] for day in days] == sorted({day["day"] for day in days})
+    assert len(days) in (3, 4)
+    with ledger.engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT date(created_ms / 1000, 'unixepoch'), confidence, correct FROM labels NATURAL JOIN predictions"
+        ).all()
+    assert sum(day["questions"] for day in days) == len(rows)
+    for day in days:
+        mine = [(confidence, bool(correct)) for date, confidence, correct in rows if date == day["day"]]
+        confidence = torch.tensor([p for p, _ in mine], dtype=torch.float64)
+        correct = torch.tensor([right for _, right in mine])
+        assert (day["model"], day["questions"]) == ("toy@3", len(mine))
+        assert day["accuracy"] == pytest.approx(correct.double().mean().item())
+        assert day["ece"] == pytest.approx(expected_calibration_error(confidence, correct))
+        assert day["ece_interval"]["low"] <= day["ece_interval"]["high"]
+
+
+def test_a_report_of_one_version_without_labels(ledger: Database, store: Path, tmp_path: Path) -> None:
+    insert(ledger, make_record(version=9, feu=None), make_record(model="other"))
+    page = tmp_path / "r.html"
+    assert write(tmp_path, "--output", str(page), "--model", "toy@9").exit_code == 0
+    found = Page(page.read_text())
+    text = "".join(found.words)
+    assert "No labels have come" in text
+    assert "other@1" not in text
+    assert found.figures == 1  # the shape of the confidence is all there is
+
+
+def test_the_first_moment_may_be_given(ledger: Database, store: Path, tmp_path: Path) -> None:
+    insert(ledger, *(make_record(prediction_id=id_of_age(days)) for days in (0.1, 3, 20, 50)))
+    for since, expected in ((10, 2), (30, 3)):
+        day = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=since)).date().isoformat()
+        assert write(tmp_path, "--json", str(tmp_path / "r.json"), "--since", day).exit_code == 0
+        assert json.loads((tmp_path / "r.json").read_text())["models"][0]["predictions"] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to write: give --output FILE.html, --json FILE or both"),
+        (
+            ["--json", "r.json", "--window", "7w"],
+            "--window must be a number with s, m, h or d, such as 24h or 7d, not '7w'",
+        ),
+        (["--json", "r.json", "--window", "7d", "--since", "2026-01-01"], "only one can be given"),
+        (["--json", "r.json", "--since", "yesterday"], "--since must be a date or a time such as 2026-01-31T08:00"),
+        (["--json", "r.json", "--since", "2999-01-01"], "--since 2999-01-01 lies in the future"),
+        (["--json", "r.json", "--model", "Toy!"], "--model must be name or name@version, not 'Toy!'"),
+        (["--json", "r.json", "--model", "tony"], "--model tony has made no predictions since .*; .* those of toy@1"),
+        (["--json", "/nowhere/r.json"], "No such file or directory: '/nowhere/"),
+    ],
+)
+def test_what_cannot_be_written_is_said(
+    ledger: Database, store: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    insert(ledger, make_record())
+    result = write(tmp_path, *arguments)
+    assert result.exit_code == 1
+    assert re.search(message if ".*" in message else re.escape(message), result.stderr), result.stderr
+
+
+def test_an_empty_ledger_is_said(ledger: Database, store: Path, tmp_path: Path) -> None:
+    for arguments in ([], ["--model", "toy"]):
+        result = write(tmp_path, "--output", str(tmp_path / "r.html"), *arguments)
+        assert result.exit_code == 1
+        assert "the ledger has no predictions since" in result.stderr
+        assert not (tmp_path / "r.html").exists()
