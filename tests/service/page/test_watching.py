@@ -48,6 +48,11 @@ def percent(share: float | None) -> str:
     return "none" if share is None else f"{Decimal(100 * share).quantize(Decimal('0.1'), ROUND_HALF_UP)} %"
 
 
+def counted(tests: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The tests, once they have counted all labels."""
+    return tests if tests and all(test["labels"] == 300 for test in tests) else None
+
+
 @pytest.mark.usefixtures("labelled_ledger")
 def test_the_diagram_stands_where_the_numbers_are(serve: Serve, page: Page) -> None:
     with serve() as address:
@@ -194,7 +199,7 @@ def test_answers_without_labels_say_what_to_do(serve: Serve, page: Page, ledger:
 def test_the_sequential_tests_are_shown_as_they_stand(serve: Serve, page: Page) -> None:
     with serve() as address:
         page.open(address)
-        tests = page.until(lambda: cohort_of(address)["sequential"])  # they follow the labels after some seconds
+        tests = page.until(lambda: counted(cohort_of(address)["sequential"]))  # some seconds after the labels
         page.open_loaded(address)
     rows = page.run(ROWS, "[aria-label='Sequential tests'] tbody tr")
     assert len(rows) == len(tests) == 3
