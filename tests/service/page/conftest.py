@@ -76,6 +76,7 @@ def labelled_ledger(ledger: Database) -> Database:
             option=1,
             confidence=p,
             probabilities=(1 - p, p),
+            bin=min(int(p * 15), 14),
             abstain=p < 0.6,
             threshold=0.6,
         )
