@@ -43,14 +43,14 @@ class Page:
         """The visible text of one element."""
         return self.one(selector).text
 
-    def until(self, condition: Callable[[], T]) -> T:
+    def until(self, condition: Callable[[], T | None]) -> T:
         """What the condition gives once it is true."""
         wait = WebDriverWait(self.driver, SECONDS, 0.02, [StaleElementReferenceException])
         return wait.until(lambda _: condition())  # type: ignore[return-value]
 
     def until_text(self, selector: str, part: str) -> str:
         """The text of the element once it has that part."""
-        return self.until(lambda: (text := self.text(selector)) and part in text and text)
+        return self.until(lambda: text if part in (text := self.text(selector)) else None)
 
     def choose(self, selector: str, value: str) -> None:
         """Choose an entry of a select."""
