@@ -29,6 +29,7 @@ from service.routes import (
     metrics,
     models,
     open_inference,
+    page,
     predict,
     predictions,
 )
@@ -91,7 +92,7 @@ def create_app(
     install_handlers(app)
     answering = (predict, open_inference, feedback, predictions, calibration)
     docs_with_key = (docs,) if settings.docs_need_key else ()
-    for room in (*answering, models, health, metrics, *docs_with_key):
+    for room in (*answering, models, health, metrics, page, *docs_with_key):
         app.include_router(room.router)
     refuse_unguarded_routes(app, PUBLIC_PATHS if settings.docs_need_key else PUBLIC_PATHS | PUBLIC_DOCS)
     return app

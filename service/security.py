@@ -17,7 +17,8 @@ from service.key_ring import KeyRing
 from service.keys import Scope
 from service.rate_limit import RateLimitedError
 
-PUBLIC_PATHS = frozenset({"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"})
+PUBLIC_PAGE = frozenset({"/", "/page/{name}"})  # the operator's page, without any data
+PUBLIC_PATHS = PUBLIC_PAGE | {"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
 PUBLIC_DOCS = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json"})
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 

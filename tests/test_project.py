@@ -44,8 +44,12 @@ def test_every_other_file_of_a_package_is_installed_as_its_data() -> None:
         assert data - NOT_INSTALLED == {file.name for pattern in patterns for file in folder.glob(pattern)}, package
 
 
-def test_the_quiz_and_the_recipes_are_package_data() -> None:
-    assert SETUPTOOLS["package-data"] == {"training.data.facts": ["*.tsv"], "training.recipes": ["*.yaml"]}
+def test_the_quiz_the_recipes_and_the_page_are_package_data() -> None:
+    assert SETUPTOOLS["package-data"] == {
+        "service.page": ["*.css", "*.html", "*.js", "*.svg"],
+        "training.data.facts": ["*.tsv"],
+        "training.recipes": ["*.yaml"],
+    }
 
 
 @pytest.mark.parametrize("kind", REQUIREMENTS)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import torch
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from model_store.base_identity import BaseIdentity
@@ -22,6 +19,7 @@ from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.key_holder import KeyHolder
+from tests.service.listening import listening
 
 
 @pytest.fixture
@@ -45,21 +43,5 @@ def fake_service(keys: KeyHolder, tmp_path: Path, make_tiny_draft: Callable[...,
     )
     host = FakeHost(FakePredictor(adapters.manifest("toy")))
     app = create_app(lambda: host, adapters, settings, CollectorRegistry(), ids)
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        yield _wait_until_ready(server)
-    finally:
-        server.should_exit = True
-        thread.join(30)
-
-
-def _wait_until_ready(server: uvicorn.Server) -> str:
-    for _ in range(2000):
-        if server.started:
-            address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-            if httpx.get(f"{address}/health/ready", timeout=5).status_code == 200:
-                return address
-        time.sleep(0.005)
-    raise TimeoutError("never became ready")
+    with listening(app) as address:
+        yield address

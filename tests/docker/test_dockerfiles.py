@@ -74,7 +74,8 @@ def test_every_copied_path_is_there_and_reaches_the_build(path: str) -> None:
 def test_every_file_that_the_project_installs_is_copied(path: str) -> None:
     copied = read_dockerfile(path).sources
     folders = [ROOT.joinpath(*package.split(".")) for package in PROJECT["tool"]["setuptools"]["packages"]]
-    installed = [file for folder in folders for file in folder.iterdir() if file.suffix in {".py", ".tsv", ".yaml"}]
+    suffixes = {".py", ".tsv", ".yaml", ".html", ".css", ".js", ".svg"}
+    installed = [file for folder in folders for file in folder.iterdir() if file.suffix in suffixes]
     assert len(installed) > len(folders)
     for file in installed:
         name = file.relative_to(ROOT).as_posix()

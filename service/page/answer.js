@@ -1,0 +1,130 @@
+// @ts-check
+// One answer: the option, how sure the model is, and the buttons for the true option.
+
+import { post } from "./api.js";
+import { announce, byId, facts, make } from "./dom.js";
+import { decimal, percent } from "./numbers.js";
+import { orShowProblem } from "./problem.js";
+
+/** @typedef {import("./contract.js").Answer} Answer */
+
+const FEU =
+  "Functional uncertainty: the share of routing mass that the chosen experts keep. High: the routers are sure. " +
+  "Low: the question is unlike what the experts were trained on.";
+
+/**
+ * Show an answer in place of the last one.
+ * @param {Answer} answer
+ * @param {string[]} options their texts, as they were asked
+ * @param {() => void} onLabelled called once a label is stored
+ */
+export function showAnswer(answer, options, onLabelled) {
+  byId("answer").replaceChildren(
+    make("p", { class: "chosen" }, make("span", { class: "letter" }, answer.option.label), ` ${answer.option.text}`),
+    decision(answer),
+    bars(answer, options),
+    facts(numbers(answer)),
+    feedback(answer, options, onLabelled),
+  );
+  const abstains = answer.abstain ? ", but the model abstains" : "";
+  announce(`Answer ${answer.option.label}, ${answer.option.text}, confidence ${percent(answer.confidence)}${abstains}`);
+}
+
+/** @param {Answer} answer */
+function decision(answer) {
+  if (!answer.abstain) {
+    const { threshold } = answer;
+    const reason = threshold === null ? "no threshold is set" : `the threshold is ${decimal(threshold)}`;
+    return make("p", { class: "decision" }, `Answers with confidence ${decimal(answer.confidence)}; ${reason}.`);
+  }
+  return make("p", { class: "decision abstains" }, make("strong", {}, "Abstains. "), reasonToAbstain(answer));
+}
+
+/** @param {Answer} answer */
+function reasonToAbstain(answer) {
+  const { confidence, threshold, prediction_set: set } = answer;
+  if (answer.abstain_reason === "set_too_large") {
+    return `${set?.length} options stay possible, more than the model may leave open. Do not act on this answer.`;
+  }
+  const limit = threshold === null ? "" : ` ${decimal(threshold)}`;
+  return `Confidence ${decimal(confidence)} is below the threshold${limit}. Do not act on this answer.`;
+}
+
+/** @param {Answer} answer @param {string[]} options */
+function bars(answer, options) {
+  const rows = answer.probabilities.map(({ label, probability }, index) => {
+    const fill = make("div", { class: "fill" });
+    fill.style.width = `${100 * probability}%`;
+    const marks = [
+      index === answer.option.index ? "chosen" : null,
+      answer.prediction_set?.includes(label) ? "in the set" : null,
+    ].filter((mark) => mark !== null);
+    return make(
+      "li",
+      { class: index === answer.option.index ? "is-chosen" : null },
+      make("span", { class: "letter" }, label),
+      make("span", { class: "text" }, options[index], make("span", { class: "hint" }, ` ${marks.join(", ")}`)),
+      make("span", { class: "share" }, percent(probability)),
+      make("div", { class: "bar", "aria-hidden": "true" }, fill),
+    );
+  });
+  return make("ol", { class: "bars", "aria-label": "Probabilities of the options" }, ...rows);
+}
+
+/** @param {Answer} answer @returns {[string, string, (string|null)?][]} */
+function numbers(answer) {
+  const { total, aleatoric, epistemic } = answer.uncertainty;
+  const set = answer.prediction_set;
+  const parts =
+    aleatoric === null || epistemic === null
+      ? "Entropy of the probabilities. One pass cannot tell doubt in the data from doubt in the model."
+      : `Of it ${decimal(aleatoric)} in the data (aleatoric) and ${decimal(epistemic)} in the model (epistemic).`;
+  const held = answer.coverage === null ? null : percent(answer.coverage);
+  return [
+    ["Confidence", decimal(answer.confidence), "Probability of the chosen option."],
+    ["FEU", answer.feu === null ? "none" : decimal(answer.feu), answer.feu === null ? "No routers here." : FEU],
+    [
+      "Prediction set",
+      set === null ? "none" : set.length ? set.join(", ") : "empty",
+      set === null ? "The model was published without sets." : `Holds the right option with probability ${held}.`,
+    ],
+    ["Uncertainty", `${decimal(total)} nats`, parts],
+    ["Answered by", `${answer.model}, ${answer.method}`, `Prediction ${answer.prediction_id}`],
+  ];
+}
+
+/** @param {Answer} answer @param {string[]} options @param {() => void} onLabelled */
+function feedback(answer, options, onLabelled) {
+  const result = make("div", { class: "result" });
+  const buttons = options.map((text, index) => {
+    const { label } = answer.probabilities[index];
+    const button = make("button", { type: "button", class: "quiet" }, make("b", {}, label), ` ${text}`);
+    button.addEventListener("click", () => tell(button, index));
+    return button;
+  });
+
+  /** @param {HTMLButtonElement} pressed @param {number} index */
+  async function tell(pressed, index) {
+    for (const button of buttons) button.disabled = true;
+    const body = { prediction_id: answer.prediction_id, answer: index, source: "operator's page" };
+    const stored = await orShowProblem(result, () => post("feedback", body));
+    if (stored === null) {
+      for (const button of buttons) button.disabled = false;
+      pressed.focus();
+      return;
+    }
+    pressed.classList.add("told");
+    const was = index === answer.option.index ? "The answer was right." : "The answer was wrong.";
+    result.replaceChildren(make("p", {}, `Stored. ${was} The calibration below counts it.`));
+    announce(`Stored. ${was}`);
+    onLabelled();
+  }
+
+  return make(
+    "fieldset",
+    { class: "feedback" },
+    make("legend", {}, "What was the true answer?"),
+    make("div", { class: "buttons" }, ...buttons),
+    result,
+  );
+}

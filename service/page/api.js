@@ -1,0 +1,76 @@
+// @ts-check
+// Requests to the API beside this page, with the key where one is needed.
+
+import { askForKey, currentKey } from "./key.js";
+
+/** @typedef {import("./contract.js").Problem} Problem */
+
+/** The API, or the way to it, said no. */
+export class ProblemError extends Error {
+  /** @param {Problem} problem */
+  constructor(problem) {
+    super(problem.detail);
+    this.problem = problem;
+  }
+}
+
+/**
+ * GET a path.
+ * @param {string} path relative to the page, so that it works behind a prefix
+ * @param {Record<string, string>} [query]
+ * @returns {Promise<any>} the document
+ */
+export function get(path, query = {}) {
+  const parameters = new URLSearchParams(query).toString();
+  return call(parameters ? `${path}?${parameters}` : path, { method: "GET" });
+}
+
+/**
+ * POST a document to a path.
+ * @param {string} path
+ * @param {object} body
+ * @returns {Promise<any>} the document that comes back
+ */
+export function post(path, body) {
+  const headers = { "content-type": "application/json" };
+  return call(path, { method: "POST", body: JSON.stringify(body), headers });
+}
+
+/** @param {string} path @param {RequestInit} request @returns {Promise<any>} */
+async function call(path, request) {
+  const key = currentKey();
+  const response = await send(path, request, key);
+  if (response.ok) return response.json();
+  const problem = await readProblem(response);
+  if (response.status !== 401) throw new ProblemError(problem);
+  // Another request may have asked in the meantime.
+  const isNew = currentKey() !== key || (await askForKey(`${problem.title}: ${problem.detail}.`));
+  if (!isNew) throw new ProblemError(problem);
+  return call(path, request);
+}
+
+/** @param {string} path @param {RequestInit} request @param {string|null} key */
+async function send(path, request, key) {
+  const headers = new Headers(request.headers);
+  if (key !== null) headers.set("authorization", `Bearer ${key}`);
+  const url = new URL(path, document.baseURI);
+  try {
+    return await fetch(url, { ...request, headers, cache: "no-store", credentials: "omit" });
+  } catch (error) {
+    throw new ProblemError({
+      title: "The service cannot be reached",
+      status: 0,
+      detail: error instanceof Error ? error.message : String(error),
+      request_id: null,
+      errors: [],
+    });
+  }
+}
+
+/** @param {Response} response @returns {Promise<Problem>} */
+async function readProblem(response) {
+  if (response.headers.get("content-type")?.startsWith("application/problem+json")) return response.json();
+  // Something between the page and the service answered.
+  const title = `HTTP ${response.status}`;
+  return { title, status: response.status, detail: response.statusText, request_id: null, errors: [] };
+}

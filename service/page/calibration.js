@@ -1,0 +1,169 @@
+// @ts-check
+// Live calibration: which model and window, and what the labels say.
+
+import { get } from "./api.js";
+import { reliabilityDiagram } from "./diagram.js";
+import { announce, byId, facts, make, table } from "./dom.js";
+import { between, counted, day, decimal, duration, minute, percent, percentOrNone } from "./numbers.js";
+import { orShowProblem } from "./problem.js";
+
+/** @typedef {import("./contract.js").CalibrationReport} CalibrationReport */
+/** @typedef {import("./contract.js").Cohort} Cohort */
+/** @typedef {import("./contract.js").Labelled} Labelled */
+/** @typedef {import("./contract.js").Model} Model */
+/** @typedef {import("./contract.js").Reference} Reference */
+/** @typedef {(cohort: Cohort|null) => void} OnCohort */
+
+let latest = 0; // a slow answer must not take the place of a later one
+
+/** Let the form ask for calibration. @param {OnCohort} onCohort */
+export function setUpCalibration(onCohort) {
+  const form = byId("calibration-form", HTMLFormElement);
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    await refreshCalibration(onCohort);
+    announce("Calibration is up to date");
+  });
+  form.addEventListener("change", () => refreshCalibration(onCohort));
+}
+
+/** Offer the registered versions, the default first chosen. @param {Model[]} models */
+export function offerVersions(models) {
+  const select = byId("calibration-model", HTMLSelectElement);
+  const chosen = select.value;
+  const references = models.map((model) => `${model.name}@${model.version}`);
+  const standard = models.findIndex((model) => model.default);
+  select.replaceChildren(...references.map((reference) => make("option", { value: reference }, reference)));
+  if (references.length) select.value = references.includes(chosen) ? chosen : references[Math.max(standard, 0)];
+}
+
+/**
+ * Ask for the chosen model and window, show the answer and hand it on.
+ * @param {OnCohort} onCohort called with null where the model answered nothing in the window
+ */
+export async function refreshCalibration(onCohort) {
+  const query = {
+    window: byId("calibration-window", HTMLSelectElement).value,
+    model: byId("calibration-model", HTMLSelectElement).value,
+  };
+  if (!query.model) return;
+  latest += 1;
+  const mine = latest;
+  const body = byId("calibration-body");
+  /** @type {CalibrationReport|null} */
+  const report = await orShowProblem(body, () => get("calibration", query));
+  if (report === null || mine !== latest) return;
+  const cohort = report.models.find((one) => one.model === query.model) ?? null;
+  body.replaceChildren(...show(cohort, query.model, report));
+  onCohort(cohort);
+}
+
+/** @param {Cohort|null} cohort @param {string} model @param {CalibrationReport} report */
+function show(cohort, model, report) {
+  if (cohort === null) {
+    const since = `${model} answered nothing since ${minute(report.since)}.`;
+    return [make("p", { class: "empty" }, `${since} Ask a question above, or choose a longer window.`)];
+  }
+  const { labelled } = cohort;
+  if (labelled === null) return [noLabels(cohort), facts(traffic(cohort))];
+  return [
+    make(
+      "div",
+      { class: "columns" },
+      reliabilityDiagram(labelled.bins, cohort.model),
+      make("div", {}, verdict(labelled), facts([...scores(labelled, cohort), ...traffic(cohort)]), tests(cohort)),
+    ),
+  ];
+}
+
+/** @param {Cohort} cohort */
+function noLabels(cohort) {
+  return make(
+    "p",
+    { class: "empty" },
+    make("strong", {}, "No labels yet. "),
+    `${counted(cohort.predictions, "prediction")} of ${cohort.model}, and none has its true answer. Send them to `,
+    make("code", {}, "POST /feedback"),
+    " with the id of the prediction, or press the button of the true answer below an answer above.",
+  );
+}
+
+/** @param {Labelled} labelled */
+function verdict(labelled) {
+  const { ece, ece_noise_floor: floor, ece_interval: interval } = labelled;
+  const isMore = ece > floor.p95;
+  const meaning = isMore
+    ? "This is more than chance explains: the confidence does not mean what it says."
+    : "This is no more than chance explains.";
+  return make(
+    "div",
+    { class: isMore ? "verdict off" : "verdict" },
+    make(
+      "p",
+      {},
+      "Expected calibration error ",
+      make("strong", {}, decimal(ece)),
+      `; a perfectly calibrated model would show ${decimal(floor.mean)} (95th percentile ${decimal(floor.p95)}).`,
+    ),
+    make("p", {}, `95 % interval of the error: ${between(interval)}, from ${counted(labelled.questions, "label")}.`),
+    make("p", {}, meaning),
+  );
+}
+
+/** @param {Labelled} labelled @param {Cohort} cohort @returns {[string, string, (string|null)?][]} */
+function scores(labelled, cohort) {
+  const gap = labelled.signed_gap;
+  const direction = gap > 0 ? "Overconfident" : gap < 0 ? "Underconfident" : "Neither over- nor underconfident";
+  const { reference } = cohort;
+  return [
+    ["Accuracy", percent(labelled.accuracy), reference && onSplit(reference)],
+    [
+      "Signed gap",
+      `${gap > 0 ? "+" : ""}${decimal(gap)}`,
+      `${direction}: mean confidence ${decimal(labelled.mean_confidence)}, accuracy ${decimal(labelled.accuracy)}.`,
+    ],
+    [
+      "z of the gap; Spiegelhalter's Z",
+      [labelled.gap_z, labelled.spiegelhalter_z].map((z) => (z === null ? "none" : z.toFixed(2))).join("; "),
+      "Beyond 3 either way is no chance.",
+    ],
+    ["Selective risk", percentOrNone(labelled.selective_risk), "Errors among labelled answers without abstention."],
+  ];
+}
+
+/** @param {Reference} reference */
+function onSplit({ accuracy, ece, questions }) {
+  return `Calibration split: ${percent(accuracy)}, calibration error ${decimal(ece)}, on ${counted(questions, "question")}.`;
+}
+
+/** @param {Cohort} cohort @returns {[string, string, (string|null)?][]} */
+function traffic(cohort) {
+  const delay = cohort.label_delay;
+  return [
+    ["Predictions", counted(cohort.predictions, "prediction"), `${percent(cohort.label_share)} have a label.`],
+    ["Coverage", percent(cohort.coverage), "Share answered without abstention."],
+    ["Expected accuracy", percent(cohort.mean_confidence), "Mean confidence of all predictions, labelled or not."],
+    [
+      "Label delay",
+      delay === null ? "none" : duration(delay.median_seconds),
+      delay && `Median; nine of ten come within ${duration(delay.p90_seconds)}.`,
+    ],
+  ];
+}
+
+/** @param {Cohort} cohort */
+function tests(cohort) {
+  if (!cohort.sequential.length) return null;
+  const rows = table(
+    "Sequential tests",
+    ["Test", "State", "Log evidence", "Labels", "Since"],
+    cohort.sequential.map((test) => [
+      test.test.replaceAll("_", " "),
+      test.alarmed_at === null ? "quiet" : `alarm since ${day(test.alarmed_at)}`,
+      test.log_evidence.toFixed(2),
+      String(test.labels),
+      day(test.since),
+    ]),
+  );
+  return make("div", {}, rows, make("p", { class: "hint" }, "Valid however often one looks, for the life of the version."));
+}

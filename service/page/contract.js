@@ -1,0 +1,110 @@
+// @ts-check
+// What the API sends, as far as the page reads it. Types only: nothing of this is loaded by the browser.
+
+/** @typedef {{low: number, high: number}} Range */
+/** @typedef {{field: string, message: string}} FieldError */
+/** @typedef {{title: string, status: number, detail: string, request_id: string|null, errors: FieldError[]}} Problem */
+
+/**
+ * @typedef {object} Answer
+ * @property {string} prediction_id
+ * @property {string} model
+ * @property {string} method
+ * @property {{index: number, label: string, text: string}} option
+ * @property {number} confidence
+ * @property {{label: string, probability: number}[]} probabilities
+ * @property {number|null} feu
+ * @property {{total: number, aleatoric: number|null, epistemic: number|null}} uncertainty
+ * @property {boolean} abstain
+ * @property {"below_threshold"|"set_too_large"|null} abstain_reason
+ * @property {number|null} threshold
+ * @property {string[]|null} prediction_set
+ * @property {number|null} coverage
+ */
+
+/**
+ * @typedef {object} Scores
+ * @property {number} questions
+ * @property {number} accuracy
+ * @property {Range} accuracy_interval
+ * @property {number} ece
+ * @property {Range} ece_interval
+ * @property {number} ece_noise_floor
+ * @property {number} ece_noise_floor_p95
+ * @property {number} nll
+ * @property {Range} nll_interval
+ * @property {number} brier
+ * @property {Range} brier_interval
+ */
+
+/**
+ * @typedef {object} Model
+ * @property {string} name
+ * @property {number} version
+ * @property {string[]} aliases
+ * @property {boolean} loaded
+ * @property {boolean} ready
+ * @property {boolean} default
+ * @property {string} method
+ * @property {{name: string}} base
+ * @property {Scores} scores
+ */
+
+/** @typedef {{name: string, version: number, error: string}} DamagedModel */
+/** @typedef {{models: Model[], damaged: DamagedModel[]}} ModelList */
+
+/**
+ * @typedef {object} Bin
+ * @property {number} low
+ * @property {number} high
+ * @property {number} predictions
+ * @property {number} labelled
+ * @property {number|null} mean_confidence
+ * @property {number|null} accuracy
+ * @property {Range|null} accuracy_interval
+ */
+
+/** @typedef {{threshold: number, coverage: number, answered: number, selective_risk: number|null}} CurvePoint */
+/** @typedef {{test: string, log_evidence: number, alarm: boolean, alarmed_at: string|null, labels: number, since: string}} SequentialTest */
+
+/**
+ * @typedef {object} Labelled
+ * @property {number} questions
+ * @property {number} accuracy
+ * @property {number} mean_confidence
+ * @property {number} signed_gap
+ * @property {number} ece
+ * @property {Range} ece_interval
+ * @property {{mean: number, p95: number}} ece_noise_floor
+ * @property {number|null} selective_risk
+ * @property {number|null} gap_z
+ * @property {number|null} spiegelhalter_z
+ * @property {Bin[]} bins
+ * @property {CurvePoint[]} curve
+ */
+
+/**
+ * @typedef {object} Reference
+ * @property {number} questions
+ * @property {number} accuracy
+ * @property {number} ece
+ * @property {{threshold: number|null}|null} abstention
+ * @property {CurvePoint[]|null} curve
+ */
+
+/**
+ * @typedef {object} Cohort
+ * @property {string} model
+ * @property {number} predictions
+ * @property {number} mean_confidence
+ * @property {number} coverage
+ * @property {number} label_share
+ * @property {{median_seconds: number, p90_seconds: number}|null} label_delay
+ * @property {Reference|null} reference
+ * @property {Labelled|null} labelled
+ * @property {SequentialTest[]} sequential
+ */
+
+/** @typedef {{since: string, until: string, models: Cohort[]}} CalibrationReport */
+
+export {};

@@ -1,0 +1,95 @@
+// @ts-check
+// Elements from data. Whatever is text stays text: a child that is no node becomes a text node, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** @typedef {Record<string, string|number|boolean|null>} Attributes */
+/** @typedef {Node|string|null} Child */
+
+/**
+ * An HTML element; attributes that are null or false are left out, and so are children that are null.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {HTMLElementTagNameMap[T]}
+ */
+export function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+/**
+ * An SVG element, made like an HTML one.
+ * @template {keyof SVGElementTagNameMap} T
+ * @param {T} tag
+ * @param {Attributes} [attributes]
+ * @param {...Child} children
+ * @returns {SVGElementTagNameMap[T]}
+ */
+export function draw(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+/**
+ * The element of index.html with this id.
+ * @template {HTMLElement} [T=HTMLElement]
+ * @param {string} id
+ * @param {new (...args: any[]) => T} [kind]
+ * @returns {T}
+ */
+export function byId(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof (kind ?? HTMLElement))) throw new TypeError(`#${id} is not what the script expects`);
+  return /** @type {T} */ (found);
+}
+
+/**
+ * A table with a heading for each column and for each row.
+ * @param {string} caption
+ * @param {string[]} columns
+ * @param {[string, ...string[]][]} rows
+ */
+export function table(caption, columns, rows) {
+  const head = make("tr", {}, ...columns.map((text) => make("th", { scope: "col" }, text)));
+  const body = rows.map(([name, ...cells]) =>
+    make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((text) => make("td", {}, text))),
+  );
+  return make(
+    "div",
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
+    make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
+  );
+}
+
+/**
+ * Terms and what they are.
+ * @param {[string, Child, (string|null)?][]} entries term, value, and a sentence that explains it
+ */
+export function facts(entries) {
+  return make(
+    "dl",
+    { class: "facts" },
+    ...entries.map(([term, value, note]) =>
+      make("div", {}, make("dt", {}, term), make("dd", {}, value), note ? make("dd", { class: "hint" }, note) : null),
+    ),
+  );
+}
+
+/** Tell what happened to those who cannot see it. @param {string} text */
+export function announce(text) {
+  byId("announcer").textContent = text;
+}
+
+/**
+ * @template {Element} T
+ * @param {T} node
+ * @param {Attributes} attributes
+ * @param {Child[]} children
+ */
+function fill(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : String(value));
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}

@@ -1,0 +1,52 @@
+// @ts-check
+// The registered models: what this replica does with them, and how they scored on their test split.
+
+import { byId, facts, make } from "./dom.js";
+import { between, counted, decimal, percent } from "./numbers.js";
+
+/** @typedef {import("./contract.js").DamagedModel} DamagedModel */
+/** @typedef {import("./contract.js").Model} Model */
+/** @typedef {import("./contract.js").ModelList} ModelList */
+
+/** @param {ModelList} list */
+export function showModels({ models, damaged }) {
+  const cards = [...models.map(card), ...damaged.map(damagedCard)];
+  const none = make("p", { class: "empty" }, "No model is registered. Publish one into the model store.");
+  byId("models-body").replaceChildren(cards.length ? make("div", { class: "cards" }, ...cards) : none);
+}
+
+/** @param {Model} model */
+function card(model) {
+  const { scores } = model;
+  const floor = `Perfectly calibrated: ${decimal(scores.ece_noise_floor)} (95th percentile ${decimal(scores.ece_noise_floor_p95)}).`;
+  return make(
+    "article",
+    { class: "card" },
+    make("h3", {}, `${model.name}@${model.version}`),
+    make("ul", { class: "states" }, ...states(model).map((state) => make("li", {}, state))),
+    facts([
+      ["Method", model.method, `On ${model.base.name}.`],
+      ["Accuracy", percent(scores.accuracy), `95 % interval ${between(scores.accuracy_interval, percent)}.`],
+      ["Calibration error", decimal(scores.ece), `95 % interval ${between(scores.ece_interval)}. ${floor}`],
+      ["Log loss", `${decimal(scores.nll)} nats`, `95 % interval ${between(scores.nll_interval)}.`],
+      ["Brier score", decimal(scores.brier), `95 % interval ${between(scores.brier_interval)}.`],
+    ]),
+    make("p", { class: "hint" }, `Scores on ${counted(scores.questions, "question")} of the test split.`),
+  );
+}
+
+/** @param {Model} model */
+function states(model) {
+  const state = model.ready ? "ready" : model.loaded ? "loaded, not ready" : "registered, not loaded";
+  return [state, ...(model.default ? ["default"] : []), ...model.aliases];
+}
+
+/** @param {DamagedModel} model */
+function damagedCard(model) {
+  return make(
+    "article",
+    { class: "card damaged" },
+    make("h3", {}, `${model.name}@${model.version}`),
+    make("p", {}, make("strong", {}, "Damaged. "), model.error),
+  );
+}

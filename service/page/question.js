@@ -1,0 +1,120 @@
+// @ts-check
+// The form that asks a question.
+
+import { post } from "./api.js";
+import { byId, make } from "./dom.js";
+import { clearMarks, markFields, orShowProblem, problemBox } from "./problem.js";
+
+/** @typedef {import("./contract.js").Answer} Answer */
+/** @typedef {import("./contract.js").Model} Model */
+/** @typedef {import("./contract.js").FieldError} FieldError */
+
+const LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+const FEWEST = 2;
+
+/**
+ * Let the form ask.
+ * @param {(answer: Answer, options: string[]) => void} onAnswer
+ */
+export function setUpQuestion(onAnswer) {
+  const form = byId("question-form", HTMLFormElement);
+  for (let index = 0; index < 4; index += 1) addOption();
+  byId("option-add").addEventListener("click", () => addOption().focus());
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const send = byId("question-send", HTMLButtonElement);
+    if (send.disabled) return;
+    send.disabled = true; // one question at a time, or an older answer could come last
+    await ask(form, onAnswer).finally(() => {
+      send.disabled = false;
+    });
+  });
+}
+
+/** Offer the registered models. @param {Model[]} models */
+export function offerModels(models) {
+  const standard = models.find((model) => model.default);
+  const name = standard ? `the default (${standard.name}@${standard.version})` : "the default";
+  const references = models.map((model) => `${model.name}@${model.version}`);
+  byId("question-model").replaceChildren(
+    make("option", { value: "" }, name),
+    ...references.map((reference) => make("option", { value: reference }, reference)),
+  );
+}
+
+/** @param {HTMLFormElement} form @param {(answer: Answer, options: string[]) => void} onAnswer */
+async function ask(form, onAnswer) {
+  const box = byId("answer");
+  clearMarks(form);
+  const errors = unreadable(form);
+  if (errors.length) {
+    const problem = { title: "A field cannot be read", status: 0, detail: "", request_id: null, errors };
+    box.replaceChildren(problemBox(problem));
+    markFields(form, problem);
+    return;
+  }
+  const body = readQuestion();
+  const answer = await orShowProblem(box, () => post("predict", body), (problem) => markFields(form, problem));
+  if (answer) onAnswer(answer, body.options);
+}
+
+function readQuestion() {
+  return {
+    question: byId("question-text", HTMLTextAreaElement).value,
+    options: optionInputs().map((input) => input.value),
+    context: byId("question-context", HTMLTextAreaElement).value || null,
+    model: byId("question-model", HTMLSelectElement).value || null,
+    abstain_below: numberOrNull(byId("question-threshold", HTMLInputElement)),
+    coverage: numberOrNull(byId("question-coverage", HTMLInputElement)),
+  };
+}
+
+/** @param {HTMLInputElement} input */
+const numberOrNull = (input) => (input.value === "" ? null : input.valueAsNumber);
+
+/** Fields whose text is no number: the browser gives them as empty. @param {HTMLFormElement} form @returns {FieldError[]} */
+function unreadable(form) {
+  const inputs = /** @type {HTMLInputElement[]} */ ([...form.querySelectorAll("input[type=number]")]);
+  return inputs
+    .filter((input) => input.validity.badInput)
+    .map((input) => ({ field: input.dataset.field ?? "", message: "must be a number" }));
+}
+
+/** @returns {HTMLInputElement[]} */
+const optionInputs = () => [...byId("options").querySelectorAll("input")];
+
+/** Another row, with its input. */
+function addOption() {
+  const input = make("input", { type: "text", autocomplete: "off" });
+  const remove = make("button", { type: "button", class: "quiet" }, "Remove");
+  const row = make("li", {}, make("label", {}), input, remove);
+  remove.addEventListener("click", () => removeOption(row));
+  byId("options").append(row);
+  nameOptions();
+  return input;
+}
+
+/** @param {HTMLLIElement} row */
+function removeOption(row) {
+  const neighbour = row.nextElementSibling ?? row.previousElementSibling;
+  row.remove();
+  nameOptions();
+  neighbour?.querySelector("input")?.focus();
+}
+
+/** Letters follow the order of the rows. */
+function nameOptions() {
+  const rows = [...byId("options").children];
+  rows.forEach((row, index) => {
+    const [label, input, remove] = /** @type {[HTMLLabelElement, HTMLInputElement, HTMLButtonElement]} */ ([
+      ...row.children,
+    ]);
+    input.id = `option-${index}`;
+    input.dataset.field = `options.${index}`;
+    label.htmlFor = input.id;
+    label.replaceChildren(make("span", { class: "unseen" }, "Option "), LABELS[index]);
+    remove.setAttribute("aria-label", `Remove option ${LABELS[index]}`);
+    remove.disabled = rows.length <= FEWEST;
+  });
+  byId("option-add", HTMLButtonElement).disabled = rows.length >= LABELS.length;
+}

@@ -1,0 +1,102 @@
+"""What the tests do with the page: open it, wait, press, read, and compute what an eye would see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from selenium.common.exceptions import StaleElementReferenceException
+from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+T = TypeVar("T")
+SECONDS = 20
+
+
+class Page:
+    """The page in a browser; elements are named by CSS selectors."""
+
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+
+    def open(self, address: str) -> None:
+        """Load the page."""
+        self.driver.get(f"{address}/")
+
+    def open_loaded(self, address: str) -> None:
+        """Load the page and wait until each of its parts has come."""
+        self.open(address)
+        self.until(lambda: self.all("#models-body .card"))
+        self.until(lambda: "Loading" not in self.text("#calibration-body") + self.text("#threshold-body"))
+
+    def all(self, selector: str) -> list[WebElement]:
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector: str) -> WebElement:
+        (element,) = self.all(selector)
+        return element
+
+    def text(self, selector: str) -> str:
+        """The visible text of one element."""
+        return self.one(selector).text
+
+    def until(self, condition: Callable[[], T | None]) -> T:
+        """What the condition gives once it is true."""
+        wait = WebDriverWait(self.driver, SECONDS, 0.02, [StaleElementReferenceException])
+        return wait.until(lambda _: condition())  # type: ignore[return-value]
+
+    def until_text(self, selector: str, part: str) -> str:
+        """The text of the element once it has that part."""
+        return self.until(lambda: text if part in (text := self.text(selector)) else None)
+
+    def choose(self, selector: str, value: str) -> None:
+        """Choose an entry of a select."""
+        Select(self.one(selector)).select_by_value(value)
+
+    def press(self, *keys: str) -> None:
+        """Keys, to whatever has the focus."""
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tab_to(self, name: str, limit: int = 80) -> None:
+        """Go on by the Tab key until the focus is on the element whose id, label or text this is."""
+        for _ in range(limit):
+            self.press(Keys.TAB)
+            element = self.driver.switch_to.active_element
+            if name in (element.get_attribute("id"), element.get_attribute("aria-label"), element.text):
+                return
+        raise AssertionError(f"{name} is not reached with the Tab key")
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """What a script returns."""
+        return self.driver.execute_script(script, *arguments)
+
+    def type_question(self, text: str, *options: str) -> None:
+        """Fill the form, with as many rows of options as are needed."""
+        self.one("#question-text").send_keys(text)
+        while len(self.all("#options input")) > len(options):
+            self.all("#options button")[-1].click()
+        for row, option in zip(self.all("#options input"), options, strict=True):
+            row.send_keys(option)
+
+    def ask(self, text: str, *options: str) -> None:
+        """Ask a question and wait for what comes."""
+        self.type_question(text, *options)
+        self.one("#question-send").click()
+        self.until(lambda: self.all("#answer .chosen") or self.all("#answer .problem"))
+
+    def resize(self, width: int, height: int) -> None:
+        """Give the page this viewport, in CSS pixels."""
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def set_scheme(self, scheme: str) -> None:
+        """Let the person prefer `light` or `dark`."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def console(self) -> list[str]:
+        """What the browser had to say since the last look."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]

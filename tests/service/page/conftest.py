@@ -1,0 +1,134 @@
+"""A service with a ledger full of labels, on a socket, and a real browser that opens its page."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from prometheus_client import CollectorRegistry
+from selenium import webdriver
+
+from model_store.storage.manifest import ReferenceCurve
+from model_store.storage.registry import Registry
+from model_store.uncertainty.selective_curve import THRESHOLDS
+from service.app import create_app
+from service.ledger.database import Database
+from service.settings import Settings
+from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.conftest import draft
+from tests.service.fake_predictor import FakeHost
+from tests.service.key_holder import KeyHolder
+from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
+from tests.service.listening import listening
+from tests.service.page.browsing import Page
+
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with toy@1 (production) and toy@2 (staging), whose curves have every threshold, and other@1."""
+    root = tmp_path_factory.mktemp("store")
+    adapters = Registry(root)
+    answered = tuple(500 - 5 * step for step in range(101))
+    wrong = tuple(n * n // 2000 for n in answered)
+    curve = ReferenceCurve(questions=500, thresholds=THRESHOLDS, answered=answered, wrong=wrong)
+    whole = draft("toy").model_copy(update={"reference_curve": curve})
+    for one in (whole, whole, draft("other")):
+        adapters.publish(one, {"w": torch.ones(2)}, {}, promote=False)
+    adapters.promote("toy", 2, "staging")
+    return root
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyHolder:
+    """A file with one key `k` that may ask and tell."""
+    holder = KeyHolder(tmp_path)
+    holder.new("predict", "feedback")
+    return holder
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Database]:
+    """The ledger of the service; nothing is in it yet."""
+    database = Database(f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def labelled_ledger(ledger: Database) -> Database:
+    """The ledger with 400 predictions of toy@1 that are overconfident, three of four labelled."""
+    draw = random.Random(11)
+    for number in range(400):
+        p = draw.uniform(0.3, 1.0)
+        record = make_record(
+            prediction_id=id_of_age(days=draw.uniform(0.01, 0.9)),
+            tenant="default",
+            option=1,
+            confidence=p,
+            probabilities=(1 - p, p),
+            bin=min(int(p * 15), 14),
+            abstain=p < 0.6,
+            threshold=0.6,
+        )
+        insert(ledger, record)
+        if number % 4:
+            insert_label(ledger, record, int(draw.random() < p - 0.12))
+    return ledger
+
+
+@pytest.fixture
+def serve(adapters: Registry, host: FakeHost, ledger: Database) -> Serve:
+    """Serve on a socket: serve(adapters=..., **settings) gives the address; toy is the default model."""
+
+    @contextmanager
+    def run(adapters: Registry = adapters, **settings: Any) -> Iterator[str]:
+        url = ledger.engine.url.render_as_string(hide_password=False)
+        app = create_app(
+            host.load,
+            adapters,
+            Settings(**{"default_model": "toy", "database_url": url, **settings}),
+            CollectorRegistry(),
+            TimeOrderedIds(time.time, secrets.randbits),
+        )
+        with listening(app) as address:
+            yield address
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """Chromium without a window, with a profile of its own; both programs are named, so that none is downloaded."""
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    missing = [name for name, path in programs.items() if path is None]
+    assert not missing, f"{missing} missing: install Chromium (Debian: apt install chromium chromium-driver)"
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(programs["chromium"])
+    profile = tmp_path_factory.mktemp("chromium")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(programs["chromedriver"]))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def page(driver: webdriver.Chrome) -> Page:
+    """A browser for one test; each service has a port, and so a sessionStorage, of its own."""
+    driver.get_log("browser")  # what an earlier test left
+    page = Page(driver)
+    page.resize(1280, 900)
+    return page

@@ -1,0 +1,230 @@
+"""A person asks a question in a real browser, reads the answer, and tells the true one."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import torch
+from selenium.webdriver.common.keys import Keys
+
+from model_store.questions import Question
+from model_store.storage.manifest import ConformalSets
+from model_store.storage.registry import Registry
+from tests.service.conftest import DECISIONS, draft
+from tests.service.fake_predictor import TOKEN_LIMIT, answer_to
+from tests.service.page.browsing import Page
+from tests.service.page.conftest import Serve
+
+pytestmark = pytest.mark.slow
+TEXT = "Which metal is liquid at room temperature?"
+OPTIONS = ("Iron", "Mercury", "Gallium")
+ANSWER = answer_to(Question("", TEXT, OPTIONS))
+FACTS = """
+const terms = [...document.querySelectorAll('#answer dt')];
+return Object.fromEntries(terms.map(term => [term.textContent, term.nextElementSibling.textContent]));
+"""
+
+
+def prediction_id(page: Page) -> str:
+    """The id of the prediction that is shown."""
+    return page.run("return document.querySelector('#answer').textContent.match(/Prediction ([0-9a-f-]{36})/)[1]")
+
+
+def test_an_answer_shows_what_the_api_says(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        assert page.text("#answer .chosen").split(maxsplit=1) == ["ABC"[ANSWER.option], OPTIONS[ANSWER.option]]
+        rows = page.all("#answer .bars li")
+        bar = page.run(
+            "return [...document.querySelectorAll('.fill')].map(f => f.offsetWidth / f.parentElement.clientWidth)"
+        )
+        for row, width, option, p in zip(rows, bar, OPTIONS, ANSWER.probabilities, strict=True):
+            assert option in row.text
+            assert f"{100 * p:.1f} %" in row.text
+            assert width == pytest.approx(p, abs=0.01)
+            assert ("chosen" in row.text) is (option == OPTIONS[ANSWER.option])
+        stored = httpx.get(f"{address}/predictions/{prediction_id(page)}").json()
+        shown = page.run(FACTS)
+        assert shown["Confidence"] == f"{ANSWER.confidence:.3f}"
+        assert shown["FEU"] == f"{ANSWER.feu:.3f}"
+        assert shown["Uncertainty"] == f"{ANSWER.total:.3f} nats"
+        assert shown["Prediction set"] == (", ".join(stored["prediction_set"]) or "empty")
+        assert shown["Answered by"] == "toy@1, uq4ct"
+        assert [label for label, row in zip("ABC", rows, strict=True) if "in the set" in row.text] == stored[
+            "prediction_set"
+        ]
+        assert OPTIONS[ANSWER.option] in page.run("return document.querySelector('#announcer').textContent")
+
+
+@pytest.mark.parametrize("threshold", ["1", "0"])
+def test_abstention_says_why(serve: Serve, page: Page, threshold: str) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.one("#question-threshold").send_keys(threshold)
+        page.ask(TEXT, *OPTIONS)
+        words = page.text("#answer .decision")
+        assert words.startswith("Abstains.") is (threshold == "1")
+        assert f"{ANSWER.confidence:.3f}" in words
+        assert f"threshold {'' if threshold == '1' else 'is '}{float(threshold):.3f}" in words
+
+
+def test_a_set_that_is_too_large_is_a_reason_of_its_own(serve: Serve, page: Page, own_adapters: Registry) -> None:
+    sets = ConformalSets(score="lac", coverage=0.9, max_set_size=1, scores=tuple(0.9 + i / 1000 for i in range(30)))
+    decisions = DECISIONS.model_copy(update={"sets": sets})
+    own_adapters.publish(
+        draft("strict").model_copy(update={"decisions": decisions}), {"w": torch.ones(2)}, {}, promote=True
+    )
+    with serve(adapters=own_adapters) as address:
+        page.open_loaded(address)
+        page.choose("#question-model", "strict@1")
+        page.one("#question-threshold").send_keys("0")
+        page.one("#question-coverage").send_keys("0.95")
+        page.ask(TEXT, *OPTIONS)
+        answer = httpx.get(f"{address}/predictions/{prediction_id(page)}").json()
+        assert (answer["model"], answer["coverage"], answer["abstain_reason"]) == ("strict@1", 0.95, "set_too_large")
+        assert f"{len(answer['prediction_set'])} options stay possible" in page.text("#answer .decision")
+        assert page.run(FACTS)["Prediction set"] == ", ".join(answer["prediction_set"])
+
+
+def test_the_true_answer_is_stored_and_counted(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        true = (ANSWER.option + 1) % 3
+        page.all("#answer .feedback button")[true].click()
+        page.until_text("#answer .result", "Stored. The answer was wrong.")
+        label = httpx.get(f"{address}/predictions/{prediction_id(page)}").json()["label"]
+        assert (label["option"]["index"], label["correct"], label["source"]) == (true, False, "operator's page")
+        assert "from 1 label." in page.until_text("#calibration-body", "from 1 label")
+        assert not any(button.is_enabled() for button in page.all("#answer .feedback button"))
+
+
+def test_a_label_that_conflicts_is_a_problem_that_leaves_the_buttons(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        told = {"prediction_id": prediction_id(page), "answer": 0}
+        assert httpx.post(f"{address}/feedback", json=told).status_code == 200
+        page.all("#answer .feedback button")[2].click()
+        assert "The prediction has another label already" in page.until_text("#answer .result", "label")
+        assert all(button.is_enabled() for button in page.all("#answer .feedback button"))
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "field", "message"),
+    [
+        ("", ("a", "b"), "question-text", "is empty"),
+        ("Which?", ("a", ""), "option-1", "is empty"),
+        ("Which?", ("a", "b", "a"), "option-2", "is the same as option 0"),
+    ],
+)
+def test_a_problem_marks_the_field(
+    serve: Serve, page: Page, text: str, options: tuple[str, ...], field: str, message: str
+) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(text, *options)
+        assert message in page.text("#answer .problem")
+        assert "A field is missing, unknown or invalid" in page.text("#answer .problem")
+        control = page.one("[aria-invalid]")
+        assert control.get_attribute("id") == field
+        assert page.driver.switch_to.active_element == control
+        assert message in page.text(f"#{control.get_attribute('aria-describedby')}")
+        control.send_keys("something else")
+        page.one("#question-send").click()
+        page.until(lambda: page.all("#answer .chosen"))
+        assert page.all("[aria-invalid], .problem") == []
+
+
+def test_numbers_out_of_range_and_no_numbers_are_told_apart(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.one("#question-threshold").send_keys("1.5")
+        page.ask(TEXT, *OPTIONS)
+        assert page.one("[aria-invalid]").get_attribute("id") == "question-threshold"
+        assert "less than or equal to 1" in page.text("#answer .problem")
+        page.one("#question-threshold").send_keys("e")  # no number, which a browser gives as empty
+        page.one("#question-send").click()
+        page.until_text("#answer .problem", "must be a number")
+
+
+def test_a_question_that_is_too_long_and_a_service_that_is_gone(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask("word " * TOKEN_LIMIT, *OPTIONS)
+        assert str(TOKEN_LIMIT) in page.until_text("#answer", "longer than the model's window")
+    page.one("#question-send").click()
+    page.until_text("#answer .problem", "The service cannot be reached")
+
+
+def test_texts_stay_texts(serve: Serve, page: Page) -> None:
+    options = (
+        "<img src=x onerror=document.title='hacked'>",
+        "</li><script>document.title='hacked'</script>",
+        "&lt;b&gt;",
+    )
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask("<b>bold?</b>", *options)
+        shown = page.text("#answer .bars")
+        assert all(option in shown for option in options)
+        assert page.all("#answer img, #answer script, #answer li b") == []
+        with pytest.raises(Exception, match="TrustedHTML"):
+            page.run("document.querySelector('#answer').innerHTML = '<b>x</b>'")
+        assert page.driver.title == "uq4ct: answers and their calibration"
+
+
+def test_options_are_added_and_removed_within_their_bounds(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        for _ in range(22):
+            page.one("#option-add").click()
+        assert not page.one("#option-add").is_enabled()
+        assert page.text("#options li:last-child label").endswith("Z")
+        page.one("#option-1").send_keys("stays")
+        page.all("#options button")[0].click()
+        assert page.one("#option-0").get_attribute("value") == "stays"
+        assert page.driver.switch_to.active_element == page.one("#option-0")
+        while (remove := page.all("#options button")[-1]).is_enabled():
+            remove.click()
+        assert len(page.all("#options li")) == 2
+
+
+def test_a_question_is_asked_and_answered_by_keyboard_alone(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.press(Keys.TAB)
+        assert page.driver.switch_to.active_element.text == "Skip to the question"
+        page.press(Keys.RETURN)
+        page.tab_to("question-text")
+        page.press(TEXT)
+        for index in (0, 1):
+            page.tab_to(f"option-{index}")
+            page.press(OPTIONS[index])
+        for _ in range(2):  # the two empty rows
+            page.tab_to("Remove option C")
+            page.press(Keys.RETURN)
+        assert [row.get_attribute("value") for row in page.all("#options input")] == list(OPTIONS[:2])
+        page.tab_to("question-send")
+        page.press(Keys.SPACE)
+        page.until(lambda: page.all("#answer .chosen"))
+        page.tab_to(f"B {OPTIONS[1]}")
+        page.press(Keys.RETURN)
+        page.until_text("#answer .result", "Stored.")
+
+
+def test_whatever_has_the_focus_shows_it(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        seen = set()
+        for _ in range(60):  # once around the page
+            page.press(Keys.TAB)
+            tag, style, width = page.run(
+                "const e = document.activeElement, s = getComputedStyle(e);"
+                "return [e.tagName, s.outlineStyle, parseFloat(s.outlineWidth)]"
+            )
+            assert tag == "BODY" or (style, width) == ("solid", 3), tag
+            seen.add(tag)
+    assert {"A", "BUTTON", "INPUT", "TEXTAREA", "SELECT"} <= seen
