@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -241,14 +242,16 @@ def make_tiny_draft() -> Callable[..., ManifestDraft]:
     return make
 
 
-@pytest.fixture
-def publish_tiny(
-    tmp_path: Path, tiny_folder: Path, make_model: MakeModel, make_tiny_draft: Callable[..., ManifestDraft]
+@pytest.fixture(scope="session")
+def publish_tiny_in(
+    tiny_folder: Path, make_model: MakeModel, make_tiny_draft: Callable[..., ManifestDraft]
 ) -> Callable[..., PublishedTiny]:
-    """Put an adapter with random weights on the tiny base and store it; the configuration may differ."""
-    registry = Registry(tmp_path / "store")
+    """Put an adapter with random weights on the tiny base and store it in a folder; the configuration may differ."""
 
-    def publish(name: str = "tiny", *, scoring: Any = None, seed: int = 1, adapter: Any = None, **changes: Any) -> Any:
+    def publish(
+        root: Path, name: str = "tiny", *, scoring: Any = None, seed: int = 1, adapter: Any = None, **changes: Any
+    ) -> PublishedTiny:
+        registry = Registry(root)
         base = load_base_model(str(tiny_folder), device="cpu", dtype="float32")
         model = make_model(base, scoring, seed=seed, **(adapter or {}))
         draft = make_tiny_draft(
@@ -258,6 +261,12 @@ def publish_tiny(
         return PublishedTiny(registry, manifest, tiny_folder, model)
 
     return publish
+
+
+@pytest.fixture
+def publish_tiny(tmp_path: Path, publish_tiny_in: Callable[..., PublishedTiny]) -> Callable[..., PublishedTiny]:
+    """The same, into a store of the test's own."""
+    return partial(publish_tiny_in, tmp_path / "store")
 
 
 @pytest.fixture

@@ -36,10 +36,8 @@ class RunningService:
 
 @contextmanager
 def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
-    """The service on a store and a free port, ready; it is ended with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """The service on a store, on a free port unless PORT is set, ready; it is ended with the block."""
+    port = int(settings.get("PORT", free_port()))
     fixed = {"MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"}
     fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"
     environment = os.environ | fixed | settings
@@ -55,6 +53,13 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _is_ready(address: str) -> bool:
