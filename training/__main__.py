@@ -1,4 +1,4 @@
-"""Commands of training: fetch, train, evaluate, compare, publish, demo."""
+"""Commands of training: fetch, questions, train, evaluate, compare, publish, demo."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from model_store.storage.errors import StoreError
 from model_store.storage.registry import Registry, default_store_dir
 from model_store.uncertainty.conformal import ConformalScore
 from model_store.uncertainty.selective import TargetNotMetError
+from training.data.jsonl import write_jsonl
+from training.data.loading import load_splits
 from training.data.source import DataError
 from training.decisions import decision_targets
 from training.demo import DemoError, run_demo
-from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
+from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate, questions_of
 from training.evaluation import paired_differences
 from training.loop import DivergedError
 from training.predictions import PredictionsError, read_pair
@@ -69,6 +71,20 @@ def fetch(
     """Fetch and convert a base model ahead of time."""
     files = find_base_files(name, revision)
     console.print(f"{files.identity.name} {files.identity.digest} in {files.folder}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def questions(
+    recipe: RecipeArgument,
+    output: Annotated[Path, typer.Argument(help="file to write, with a JSON object a line")],
+    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or the name of a shift")] = "test",
+    overrides: SetOption = [],  # noqa: B006
+) -> None:
+    """Write the questions of a recipe's split with their answers, for `python -m service replay` or other programs."""
+    splits, _ = load_splits(load_run_config(recipe_path(recipe), tuple(overrides)).data)
+    chosen = questions_of(splits, split)
+    write_jsonl(output, chosen)
+    console.print(f"{len(chosen)} questions in {output}", highlight=False, soft_wrap=True)
 
 
 @app.command()

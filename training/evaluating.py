@@ -70,7 +70,7 @@ def evaluate(
         ConfigError: the data have no such split.
         QuestionTooLongError: a question is longer than the limit.
     """
-    questions = _questions(candidate.splits, split)
+    questions = questions_of(candidate.splits, split)
     budget = batch_tokens or candidate.config.training.evaluation_batch_tokens
     temperature = candidate.temperature
     if temperature is None:
@@ -89,7 +89,8 @@ def evaluate(
     return {"before temperature": scores["raw"], f"after temperature {temperature:.3f}": scores["calibrated"]}
 
 
-def _questions(splits: Splits, name: str) -> Sequence[Question]:
+def questions_of(splits: Splits, name: str) -> Sequence[Question]:
+    """The questions of a split by its name, or of a shift set by its own; ConfigError if there are none."""
     named = {
         "train": splits.train,
         "fit": splits.fit,

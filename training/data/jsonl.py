@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from model_store.questions import Question, QuestionError
+from model_store.storage.durable_files import replace_file
 from training.data.config import JsonlData
 from training.data.files import FileQuestions, open_text, read_splits
 from training.data.repeated_options import repeats_option
@@ -42,6 +44,12 @@ def read_jsonl(path: Path) -> FileQuestions:
                     raise DataError(f"{path}, line {number}: {error}") from error
                 refused.append(f"line {number}")
     return FileQuestions(tuple(questions), tuple(refused))
+
+
+def write_jsonl(path: Path, questions: Sequence[Question]) -> None:
+    """A file that `read_jsonl` reads, whole or not at all; an old one is replaced."""
+    lines = (json.dumps(question.to_record(), ensure_ascii=False) + "\n" for question in questions)
+    replace_file(path, "".join(lines).encode())
 
 
 def _parse(place: str, line: str) -> dict[str, Any]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from typer.testing import CliRunner
@@ -17,16 +13,13 @@ from typer.testing import CliRunner
 from model_store.questions import Question
 from model_store.storage.registry import Registry
 from service.__main__ import cli
-from service.app import create_app
-from service.client import AsyncClient
 from service.ledger.database import Database
 from service.ledger.export import export_lines
 from service.replay.commands import read_answered, summary
 from service.replay.replaying import STEP, Replay
 from service.replay.week import DAY, Week, plan_week
 from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.fake_clocks import FakeTime
+from tests.benchmarks.simulated_week import SimulatedTime, simulated_service
 from tests.service.fake_predictor import FakeHost
 
 QUESTIONS = tuple(
@@ -36,38 +29,18 @@ QUESTIONS = tuple(
 TOO_LONG = Question("long", "word " * 100, ("this", "that"), answer=0)
 
 
-@asynccontextmanager
-async def simulated(
-    adapters: Registry, host: FakeHost, url: str, time: FakeTime, registry: CollectorRegistry
-) -> AsyncIterator[AsyncClient]:
-    """A service in simulated time, and a client of it."""
-    ids = TimeOrderedIds(time.clocks.wall, random.Random(0).getrandbits)
-    settings = Settings(default_model="toy", database_url=url, tasks=("quiz",))
-    app = create_app(host.load, adapters, settings, registry, ids, clocks=time.clocks)
-    async with (
-        app.router.lifespan_context(app),
-        AsyncClient("http://service", transport=httpx.ASGITransport(app)) as client,
-    ):
-        await app.state.context.ledger.opened()
-        await app.state.context.engine.loaded()
-        yield client
-
-
 @pytest.mark.anyio
 async def test_the_ledger_holds_the_week_as_it_was_planned(
     adapters: Registry, host: FakeHost, empty_ledger: Path, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}"
-    time, registry = FakeTime(), CollectorRegistry()
-    begin = time.clocks.wall()
-
-    async def wait_until(passed: float) -> None:
-        time.advance(begin + passed - time.clocks.wall())
-
+    begin = 1_800_000_000.0
+    simulated = SimulatedTime(begin)
+    settings = Settings(default_model="toy", database_url=url, tasks=("quiz",))
     plan = list(plan_week(Week(questions=300, label_share=0.6), QUESTIONS, (TOO_LONG,)))
     days = []
-    async with simulated(adapters, host, url, time, registry) as client:
-        outcome = await Replay(client, "toy", wait_until).run(plan, days.append)
+    async with simulated_service(host.load, adapters, settings, simulated, CollectorRegistry()) as client:
+        outcome = await Replay(client, "toy", simulated.wait_until).run(plan, days.append)
     usual = [one for one in plan if one.question is not TOO_LONG]
     labelled = [one for one in usual if one.label_at is not None]
     assert sum(days) == pytest.approx(plan[-1].at, abs=STEP)

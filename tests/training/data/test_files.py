@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from model_store.questions import Question
+from training.data import jsonl
 from training.data.csv_file import read_csv
 from training.data.jsonl import read_jsonl
 from training.data.paths import expand_path
@@ -126,3 +127,14 @@ def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("DATA_DIR", raising=False)
     with pytest.raises(DataError, match="the environment variable DATA_DIR is not set"):
         expand_path("${DATA_DIR}/train.jsonl")
+
+
+def test_written_questions_are_read_again(tmp_path: Path) -> None:
+    asked = (
+        Question("1", "Was ist größer?", ("ein Haus\u2028", "eine Maus"), answer=0, subject="Größe"),
+        Question("2", "Which?", ("a", "b", "c"), context="two\nlines", answer=2),
+    )
+    path = tmp_path / "questions.jsonl"
+    path.write_text("old")
+    jsonl.write_jsonl(path, asked)
+    assert read_jsonl(path).questions == asked

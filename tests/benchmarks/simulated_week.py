@@ -1,0 +1,85 @@
+"""A week of questions through the real service in minutes: its clock is simulated, so the ledger holds a whole week.
+
+    python -m tests.benchmarks.simulated_week STORE QUESTIONS.jsonl SHIFTED.jsonl LEDGER.sqlite3 [QUESTIONS ASKED]
+
+The week ends now, so that `python -m service calibration-report --window 8d` finds all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+
+from model_store.storage.registry import Registry
+from service.app import create_app
+from service.client import AsyncClient
+from service.clocks import Clocks
+from service.engine.predictor import Host
+from service.loading import choose_reference, load_host
+from service.replay.commands import read_answered, summary
+from service.replay.replaying import Replay
+from service.replay.week import DAY, Week, plan_week
+from service.settings import Settings
+from service.telemetry.request_ids import TimeOrderedIds
+
+
+class SimulatedTime:
+    """Time of the service that stands still until a replay moves it on."""
+
+    def __init__(self, start: float) -> None:
+        """Begin at a Unix second."""
+        self.start = start
+        self._passed = 0.0
+        self.clocks = Clocks(wall=lambda: start + self._passed, monotonic_ns=lambda: round(self._passed * 1e9))
+
+    async def wait_until(self, passed: float) -> None:
+        """Move on to so many seconds after the start."""
+        self._passed = max(self._passed, passed)
+
+
+@asynccontextmanager
+async def simulated_service(
+    load: Callable[[], Host],
+    adapters: Registry,
+    settings: Settings,
+    simulated: SimulatedTime,
+    registry: CollectorRegistry,
+) -> AsyncIterator[AsyncClient]:
+    """A client of a ready service that lives in simulated time; the app is in this process."""
+    ids = TimeOrderedIds(simulated.clocks.wall, random.Random(0).getrandbits)
+    app: FastAPI = create_app(load, adapters, settings, registry, ids, clocks=simulated.clocks)
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient("http://service", transport=httpx.ASGITransport(app), timeout=300) as client,
+    ):
+        await app.state.context.ledger.opened()
+        await app.state.context.engine.loaded()
+        yield client
+
+
+async def simulate(store: Path, usual: Path, shifted: Path, ledger: Path, asked: int) -> str:
+    """Fill a ledger with a week that has just ended; what became of it, in a line."""
+    adapters = Registry(store)
+    week = Week(questions=asked)
+    simulated = SimulatedTime(time.time() - (week.days + 0.9) * DAY)
+    settings = Settings(model_store_dir=store, database_url=f"sqlite:///{ledger}")
+    reference = choose_reference(settings, adapters)
+    plan = plan_week(week, read_answered(usual), read_answered(shifted))
+    async with simulated_service(
+        lambda: load_host(settings, adapters, reference), adapters, settings, simulated, CollectorRegistry()
+    ) as client:
+        return summary(await Replay(client, None, simulated.wait_until).run(plan))
+
+
+if __name__ == "__main__":
+    _store, _usual, _shifted, _ledger = map(Path, sys.argv[1:5])
+    print(asyncio.run(simulate(_store, _usual, _shifted, _ledger, int(sys.argv[5]) if len(sys.argv) > 5 else 3000)))
