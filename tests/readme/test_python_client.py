@@ -18,5 +18,5 @@ def test_the_example_asks_falls_back_and_tells_the_label(open_service: tuple[Ter
     option, confidence = answered.rsplit(" ", 1)
     assert option in {"Madrid", "Paris", "Oslo", "Vienna"}
     by, *_ = fell_back.split(" ", 1)
-    assert by == ("model" if float(confidence) >= 0.9 else "fallback")
+    assert by == ("service" if float(confidence) >= 0.9 else "fallback")
     assert count_labels(send(terminal, CALIBRATION, address)) == before + 1
