@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,8 @@ EVALUATION = Path("runs/my/evaluation")
 @pytest.fixture
 def own_recipe(terminal: Terminal, tiny_folder: Path) -> Terminal:
     """A terminal in a checkout with `my.yaml`, which trains a tiny model on the files beside it."""
-    write_tiny_task(terminal.folder, {"train": 96, "calibration": 160, "test": 24})
+    for split, count in {"train": 64, "calibration": 120, "test": 16}.items():
+        (terminal.folder / f"{split}.jsonl").write_text("".join(_easy_questions(split, count)))
     files = {split: str(terminal.folder / f"{split}.jsonl") for split in ("train", "calibration", "test")}
     recipe = {
         "name": "my",
@@ -35,12 +38,26 @@ def own_recipe(terminal: Terminal, tiny_folder: Path) -> Terminal:
         "data": {"source": "jsonl", **files},
         "adapter": {"experts": 4, "top_k": 2, "rank": 4, "alpha": 8},
         "optimizer": {"learning_rate": 2e-2},
-        "training": {"epochs": 3, "batch_questions": 8},
+        "training": {"epochs": 1, "batch_questions": 8},
     }
     (terminal.folder / "my.yaml").write_text(yaml.safe_dump(recipe))
     return terminal
 
 
+def _easy_questions(split: str, count: int) -> Iterator[str]:
+    """Lines whose answer is always the same, so that a few steps learn it well enough for a target."""
+    for index in range(count):
+        options = ["red", "blue"] if index % 2 else ["blue", "red"]
+        record = {"id": f"{split}-{index}", "question": f"{split} {index}?", "options": options}
+        yield json.dumps(record | {"answer": options.index("red")}) + "\n"
+
+
+@pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET])
+def test_the_arguments_are_taken(command: str) -> None:
+    check_command(shlex.split(command, comments=True))
+
+
+@pytest.mark.slow
 def test_a_recipe_of_your_own_becomes_the_production_version(own_recipe: Terminal) -> None:
     run = own_recipe.run
     assert "kept epoch" in run(TRAIN)
