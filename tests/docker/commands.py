@@ -8,7 +8,7 @@ from service.__main__ import cli as service_commands
 from service.settings import Settings
 from training.__main__ import app as training_commands
 
-_COMMANDS = {"service": service_commands, "training": training_commands}
+COMMANDS = {"service": service_commands, "training": training_commands}
 
 
 def check_command(arguments: list[str]) -> None:
@@ -20,7 +20,7 @@ def check_command(arguments: list[str]) -> None:
     """
     python, flag, module, name, *rest = arguments
     assert (python, flag) == ("python", "-m")
-    group = get_command(_COMMANDS[module])
+    group = get_command(COMMANDS[module])
     _, command, rest = group.resolve_command(group.make_context(module, [name]), [name, *rest])  # pyright: ignore[reportAttributeAccessIssue]
     command.make_context(name, rest)
 

@@ -1,9 +1,7 @@
-"""A tiny task: questions whose answer a tiny model can learn, as JSON lines, and runs on it."""
+"""Runs of a tiny model on a tiny task."""
 
 from __future__ import annotations
 
-import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,35 +9,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from tests.training.tiny_task import write_tiny_task
 from training.run_config import RunConfig, parse_run_config
 from training.runs import train_run
-
-COLOURS = ["red", "blue", "white", "black", "green"]
-ANIMALS = ["dog", "penguin", "cat", "horse", "cow"]
-
-
-def _records(name: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Which animal is in the question decides the colour; wrong options are other colours."""
-    draw = random.Random(seed)
-    records = []
-    for index in range(count):
-        kind = draw.randrange(len(ANIMALS))
-        options = draw.sample([colour for colour in COLOURS if colour != COLOURS[kind]], draw.randint(1, 3))
-        answer = draw.randrange(len(options) + 1)
-        options.insert(answer, COLOURS[kind])
-        question = f"Colour of the {ANIMALS[kind]} number {name} {index}?"
-        records.append({"id": f"{name}-{index}", "question": question, "options": options, "answer": answer})
-    return records
 
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train, calibration, test and shift files."""
     folder = tmp_path_factory.mktemp("data")
-    for seed, (name, count) in enumerate({"train": 64, "calibration": 24, "test": 24, "shift": 8}.items()):
-        lines = [json.dumps(record) for record in _records(name, count, seed)]
-        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
-    return folder
+    return write_tiny_task(folder, {"train": 64, "calibration": 24, "test": 24, "shift": 8})
 
 
 MakeConfig = Callable[..., RunConfig]

@@ -1,0 +1,61 @@
+"""A checkout as a person has it after the demo: with an adapter in its store, on a tiny base model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_store.base_models import load_base_model
+from model_store.candidate_model import CandidateModel
+from model_store.storage.manifest import ManifestDraft
+from model_store.storage.registry import Registry
+from service.settings import Settings
+from tests.readme.examples import MAKE_SERVE
+from tests.readme.terminal import Terminal, check_out
+
+STORE = Settings.model_fields["model_store_dir"].default
+
+
+@pytest.fixture(
+    params=[pytest.param(True, id="in-process"), pytest.param(False, id="sh", marks=pytest.mark.slow)],
+)
+def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
+    """A terminal in a checkout without data; by `sh` in the slow suite, since each Python takes seconds to start."""
+    return Terminal(check_out(tmp_path), in_process=request.param)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny_folder: Path,
+    make_model: Callable[..., CandidateModel],
+    make_tiny_draft: Callable[..., ManifestDraft],
+) -> Path:
+    """A store with two versions of `quickstart`, the first in production; tests only read it."""
+    registry = Registry(tmp_path_factory.mktemp("readme") / "store")
+    for seed in (1, 2):
+        base = load_base_model(str(tiny_folder), device="cpu", dtype="float32")
+        model: Any = make_model(base, seed=seed)
+        draft = make_tiny_draft(base.identity, name="quickstart", adapter=model.config)
+        registry.publish(draft, model.adapter_tensors(), {}, promote=seed == 1)
+    return registry.root
+
+
+@pytest.fixture
+def stocked(terminal: Terminal, tiny_store: Path) -> Terminal:
+    """A terminal in a checkout whose store holds `quickstart`."""
+    shutil.copytree(tiny_store, terminal.folder / STORE)
+    return terminal
+
+
+@pytest.fixture(scope="session")
+def open_service(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Iterator[tuple[Terminal, str]]:
+    """What `make serve` starts, which asks for no key: a terminal in its checkout, and where it listens."""
+    terminal = Terminal(check_out(tmp_path_factory.mktemp("served")), in_process=True)
+    shutil.copytree(tiny_store, terminal.folder / STORE)
+    with terminal.serve(MAKE_SERVE) as address:
+        yield terminal, address

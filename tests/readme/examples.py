@@ -1,0 +1,32 @@
+"""The README's blocks and commands by name: all of them, so that a new one fails here until a test takes it."""
+
+from __future__ import annotations
+
+from tests.readme.blocks import blocks, commands, spans
+
+_make, _first = blocks("Two commands")
+MAKE_DEMO, MAKE_SERVE = commands(_make)
+_ask, ANSWER = _first.split("\n\n")
+(PREDICT,) = commands(_ask)
+(MAKE_DEMO_AGAIN,) = spans("Two commands")
+
+MAKE_WITH_INDEX, INSTALL, INSTALL_BASE, COMPOSE_RUN, COMPOSE_UP = spans("Installation")
+
+(_own,) = blocks("Training your own")
+TRAIN_SHIPPED, TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET = commands(_own)
+
+SERVE, CHECK, KEYS, PROMOTE = spans("Serving")
+
+(_keys,) = blocks("Keys")
+NEW_KEY, SERVE_WITH_KEYS, MODELS, LIST_KEYS, REVOKE_KEY = commands(_keys)
+
+_asked, _kept = blocks("Ledger")
+FEEDBACK, CALIBRATION = commands(_asked)
+MIGRATE, PRUNE, EXPORT = commands(_kept)
+
+(PYTHON_CLIENT,) = blocks("Asking from Python")
+
+(MAP,) = blocks("Map")
+
+(_development,) = blocks("Development")
+MAKE_TEST, MAKE_TEST_ALL, MAKE_BENCH = commands(_development)

@@ -1,0 +1,111 @@
+"""A person's terminal in a fresh checkout: the README's commands run as they are written."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from typer.testing import CliRunner
+
+from model_store.base_models import default_cache_dir
+from tests.docker.commands import COMMANDS
+from tests.readme.blocks import ROOT
+
+START_SECONDS = 120
+STOP_SECONDS = 60
+
+
+def check_out(folder: Path) -> Path:
+    """Make a folder in which make, python and the project's modules are found, and which holds no data."""
+    for name in ("Makefile", "pyproject.toml"):
+        (folder / name).symlink_to(ROOT / name)
+    python = folder / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    python.chmod(0o755)
+    (folder / ".venv" / "installed").touch()
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Runs commands in a checkout, either by `sh` or, faster, the project's own within this process."""
+
+    folder: Path
+    in_process: bool
+
+    def run(self, command: str, **variables: str) -> str:
+        """What a command prints; it must end well."""
+        words = shlex.split(command, comments=True)
+        if self.in_process and words[:2] == ["python", "-m"] and words[2] in COMMANDS:
+            return self._run_here(words[2], words[3:], variables)
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self._environment(variables),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    @contextmanager
+    def serve(self, command: str) -> Iterator[str]:
+        """Where the service of a command listens, once it is ready; the block ends it."""
+        port = _free_port()
+        environment = self._environment({"PORT": str(port), "SHUTDOWN_GRACE_SECONDS": "0"})
+        with (self.folder / "serve.log").open("wb") as log:
+            process = subprocess.Popen(
+                ["sh", "-c", command], cwd=self.folder, env=environment, stderr=log, start_new_session=True
+            )
+        try:
+            address = f"127.0.0.1:{port}"
+            self._wait_until_ready(process, address)
+            yield address
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)  # as Ctrl-C does, it reaches what make and sh have started
+            process.wait(STOP_SECONDS)
+
+    def _run_here(self, module: str, arguments: list[str], variables: dict[str, str]) -> str:
+        with chdir(self.folder):
+            done = CliRunner().invoke(COMMANDS[module], arguments, env=variables)
+        assert done.exit_code == 0, f"{module} {arguments}\n{done.output}{done.exception!r}"
+        return done.stdout
+
+    def _environment(self, variables: dict[str, str]) -> dict[str, str]:
+        fixed = {
+            "PATH": f"{self.folder}/.venv/bin{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(ROOT),
+            "BASE_CACHE_DIR": str(default_cache_dir().absolute()),
+        }
+        return fixed | variables
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], address: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert process.poll() is None, (self.folder / "serve.log").read_text()
+            try:
+                if httpx.get(f"http://{address}/health/ready", timeout=5).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass  # not listening yet
+            time.sleep(0.1)
+        raise TimeoutError(f"not ready within {START_SECONDS} s: {(self.folder / 'serve.log').read_text()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

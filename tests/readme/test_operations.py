@@ -1,0 +1,106 @@
+"""The commands that "Serving", "Installation" and "Development" name."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model_store.base_models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
+from model_store.storage.registry import Registry
+from tests.docker.commands import check_command
+from tests.readme.blocks import ROOT
+from tests.readme.conftest import STORE
+from tests.readme.examples import (
+    CHECK,
+    COMPOSE_RUN,
+    COMPOSE_UP,
+    INSTALL,
+    INSTALL_BASE,
+    KEYS,
+    MAKE_BENCH,
+    MAKE_DEMO,
+    MAKE_DEMO_AGAIN,
+    MAKE_SERVE,
+    MAKE_TEST,
+    MAKE_TEST_ALL,
+    MAKE_WITH_INDEX,
+    PROMOTE,
+    SERVE,
+)
+from tests.readme.makefile import recipe
+from tests.readme.terminal import Terminal, check_out
+
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Terminal:
+    """A terminal in a checkout, for what no Python runs."""
+    return Terminal(check_out(tmp_path), in_process=True)
+
+
+def test_make_serve_is_the_command_that_serves(checkout: Terminal) -> None:
+    check_command(shlex.split(SERVE))
+    (words,) = recipe(checkout, MAKE_SERVE)
+    assert words[0] == "PORT=8000"
+    assert words[1:] == [".venv/bin/python", *shlex.split(SERVE)[1:]]
+
+
+def test_make_demo_is_a_command_of_training(checkout: Terminal) -> None:
+    (words,) = recipe(checkout, MAKE_DEMO)
+    assert recipe(checkout, MAKE_DEMO_AGAIN) == [words]
+    check_command(["python", *words[1:]])
+
+
+def test_check_answers_and_ends(stocked: Terminal) -> None:
+    assert json.loads(stocked.run(CHECK))["model"] == "quickstart@1"
+
+
+def test_the_commands_of_keys_are_listed(terminal: Terminal) -> None:
+    shown = terminal.run(f"{KEYS} --help")
+    assert all(name in shown for name in ("new", "list", "revoke"))
+
+
+def test_promote_makes_a_version_production_and_takes_the_older_one_back(stocked: Terminal) -> None:
+    registry = Registry(stocked.folder / STORE)
+    for version in (2, 1):
+        stocked.run(PROMOTE.replace("NAME", "quickstart").replace("VERSION", str(version)))
+        assert registry.resolve("quickstart") == ("quickstart", version)
+
+
+def test_make_installs_what_the_readme_installs_without_make(checkout: Terminal) -> None:
+    steps = recipe(checkout, MAKE_WITH_INDEX.replace("<index>", "https://index.example"), installed=False)
+    torch, project, base = ([word for word in step[1:] if word != "--quiet"] for step in steps if "install" in step)
+    assert torch[:3] == ["install", "--index-url", "https://index.example"]
+    assert [word for word in project if word != "--editable"] == shlex.split(INSTALL)[1:]
+    assert base == shlex.split(INSTALL_BASE)[1:]
+    assert base[-1] == f"{EMBEDDED_DISTRIBUTION}=={EMBEDDED_VERSION}"
+
+
+def test_compose_has_the_services_that_the_readme_starts() -> None:
+    *run, name = shlex.split(COMPOSE_RUN)
+    assert run == ["docker", "compose", "run", "--rm"]
+    assert COMPOSE["services"][name]["profiles"] == [name]
+    assert shlex.split(COMPOSE_UP) == ["docker", "compose", "up"]
+    started = {name for name, service in COMPOSE["services"].items() if "profiles" not in service}
+    assert started == {"service", "prometheus"}
+
+
+@pytest.mark.parametrize(("command", "arguments"), [(MAKE_TEST, []), (MAKE_TEST_ALL, ["-m", "not gpu"])])
+def test_make_test_runs_the_checks_and_this_suite(checkout: Terminal, command: str, arguments: list[str]) -> None:
+    *checks, tests = recipe(checkout, command)
+    assert tests == [".venv/bin/python", "-m", "pytest", *arguments]
+    programs = [Path(words[0]).name for words in checks]
+    assert programs == ["ruff", "ruff", "pyright", "lint-imports"]
+
+
+def test_make_bench_runs_a_module_that_is_there(checkout: Terminal) -> None:
+    ((python, flag, module),) = recipe(checkout, MAKE_BENCH)
+    assert (python, flag) == (".venv/bin/python", "-m")
+    assert importlib.util.find_spec(f"{module}.__main__") is not None

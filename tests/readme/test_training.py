@@ -1,0 +1,107 @@
+"""The section "Training your own", with a recipe for a tiny model in place of the reader's."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model_store.storage.registry import Registry
+from tests.docker.commands import check_command
+from tests.readme.blocks import README
+from tests.readme.conftest import STORE
+from tests.readme.examples import COMPARE, EVALUATE, PUBLISH, PUBLISH_WITH_TARGET, RESUME, TRAIN, TRAIN_SHIPPED
+from tests.readme.terminal import Terminal
+from tests.training.tiny_task import write_tiny_task
+from training.__main__ import recipe_path
+from training.data.jsonl import read_jsonl
+from training.run_config import load_run_config
+
+EVALUATION = Path("runs/my/evaluation")
+
+
+@pytest.fixture
+def own_recipe(terminal: Terminal, tiny_folder: Path) -> Terminal:
+    """A terminal in a checkout with `my.yaml`, which trains a tiny model on the files beside it."""
+    for split, count in {"train": 64, "calibration": 120, "test": 16}.items():
+        (terminal.folder / f"{split}.jsonl").write_text("".join(_easy_questions(split, count)))
+    files = {split: str(terminal.folder / f"{split}.jsonl") for split in ("train", "calibration", "test")}
+    recipe = {
+        "name": "my",
+        "method": "uq4ct",
+        "base": {"name": str(tiny_folder), "device": "cpu", "dtype": "float32"},
+        "data": {"source": "jsonl", **files},
+        "adapter": {"experts": 4, "top_k": 2, "rank": 4, "alpha": 8},
+        "optimizer": {"learning_rate": 2e-2},
+        "training": {"epochs": 1, "batch_questions": 8},
+    }
+    (terminal.folder / "my.yaml").write_text(yaml.safe_dump(recipe))
+    return terminal
+
+
+def _easy_questions(split: str, count: int) -> Iterator[str]:
+    """Lines whose answer is always the same, so that a few steps learn it well enough for a target."""
+    for index in range(count):
+        options = ["red", "blue"] if index % 2 else ["blue", "red"]
+        record = {"id": f"{split}-{index}", "question": f"{split} {index}?", "options": options}
+        yield json.dumps(record | {"answer": options.index("red")}) + "\n"
+
+
+@pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET])
+def test_the_arguments_are_taken(command: str) -> None:
+    check_command(shlex.split(command, comments=True))
+
+
+@pytest.mark.slow
+def test_a_recipe_of_your_own_becomes_the_production_version(own_recipe: Terminal) -> None:
+    run = own_recipe.run
+    assert "kept epoch" in run(TRAIN)
+    weights = (own_recipe.folder / "runs/my/adapter.safetensors").read_bytes()
+    assert "kept epoch" in run(RESUME)
+    assert (own_recipe.folder / "runs/my/adapter.safetensors").read_bytes() == weights
+    assert "ECE noise floor" in run(EVALUATE)
+    for name, kind in {"A": "calibrated", "B": "raw"}.items():
+        shutil.copy(own_recipe.folder / EVALUATION / f"test-{kind}.jsonl", own_recipe.folder / f"{name}.jsonl")
+    assert "A.jsonl minus B.jsonl" in run(COMPARE)
+    assert "published my@1" in run(PUBLISH)
+    assert "published my@2" in run(PUBLISH_WITH_TARGET)
+    registry = Registry(own_recipe.folder / STORE)
+    assert registry.resolve("my") == ("my", 1)
+    abstention = registry.load("my@2").manifest.decisions.abstention
+    assert abstention is not None
+    assert (abstention.target, abstention.value) == ("risk", 0.1)
+
+
+def test_the_shipped_recipe_and_its_change_are_taken() -> None:
+    check_command(shlex.split(TRAIN_SHIPPED, comments=True))
+    *_, recipe, option, override = shlex.split(TRAIN_SHIPPED, comments=True)
+    assert option == "--set"
+    unchanged = load_run_config(recipe_path(recipe))
+    assert load_run_config(recipe_path(recipe), (override,)) != unchanged
+
+
+def test_the_example_of_a_question_is_read_as_one(tmp_path: Path) -> None:
+    start = README.index('`{"id": "1"') + 1
+    text = README[start : README.index("`", start)]
+    for option in ("Which?", "this", "that"):
+        text = text.replace('"..."', f'"{option}"', 1)
+    (tmp_path / "file.jsonl").write_text(text)
+    (question,) = read_jsonl(tmp_path / "file.jsonl").questions
+    assert (question.text, question.options, question.answer) == ("Which?", ("this", "that"), 0)
+
+
+@pytest.mark.slow
+def test_the_shipped_recipe_trains_on_the_embedded_base(tmp_path: Path, terminal: Terminal) -> None:
+    for name, counts in {
+        "arc_easy": {"train": 16, "validation": 8, "test": 8},
+        "arc_challenge": {"test": 8},
+    }.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        write_tiny_task(tmp_path / "data" / name, counts)
+    short = f"{shlex.join(shlex.split(TRAIN_SHIPPED, comments=True))} --set training.epochs=1"
+    assert "kept epoch 1" in terminal.run(short, DATA_DIR=str(tmp_path / "data"))
