@@ -10,7 +10,7 @@ _ask, ANSWER = _first.split("\n\n")
 (PREDICT,) = commands(_ask)
 (MAKE_DEMO_AGAIN,) = spans("Two commands")
 
-MAKE_WITH_INDEX, INSTALL, INSTALL_BASE, COMPOSE_RUN, COMPOSE_UP = spans("Installation")
+MAKE_WITH_INDEX, INSTALL, INSTALL_BASE, COMPOSE_UP, COMPOSE_KEY, COMPOSE_POSTGRES = spans("Installation")
 
 (_own,) = blocks("Training your own")
 TRAIN_SHIPPED, TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET = commands(_own)
@@ -23,6 +23,10 @@ NEW_KEY, SERVE_WITH_KEYS, MODELS, LIST_KEYS, REVOKE_KEY = commands(_keys)
 _asked, _kept = blocks("Ledger")
 FEEDBACK, CALIBRATION = commands(_asked)
 MIGRATE, PRUNE, EXPORT = commands(_kept)
+
+_report, _replay = blocks("Live calibration")
+(REPORT,) = commands(_report)
+QUESTIONS, REPLAY = commands(_replay)
 
 (PYTHON_CLIENT,) = blocks("Asking from Python")
 

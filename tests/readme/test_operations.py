@@ -6,19 +6,18 @@ import importlib.util
 import json
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from model_store.base_models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
 from model_store.storage.registry import Registry
 from tests.docker.commands import check_command
-from tests.readme.blocks import ROOT
+from tests.docker.compose import SERVICES, environment_of, script_of, volumes_of
 from tests.readme.conftest import STORE
 from tests.readme.examples import (
     CHECK,
-    COMPOSE_RUN,
+    COMPOSE_KEY,
+    COMPOSE_POSTGRES,
     COMPOSE_UP,
     INSTALL,
     INSTALL_BASE,
@@ -35,8 +34,6 @@ from tests.readme.examples import (
 )
 from tests.readme.makefile import recipe
 from tests.readme.terminal import Terminal, check_out
-
-COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 
 
 @pytest.fixture
@@ -83,13 +80,18 @@ def test_make_installs_what_the_readme_installs_without_make(checkout: Terminal)
     assert base[-1] == f"{EMBEDDED_DISTRIBUTION}=={EMBEDDED_VERSION}"
 
 
-def test_compose_has_the_services_that_the_readme_starts() -> None:
-    *run, name = shlex.split(COMPOSE_RUN)
-    assert run == ["docker", "compose", "run", "--rm"]
-    assert COMPOSE["services"][name]["profiles"] == [name]
+def test_compose_has_the_services_and_the_key_that_the_readme_names() -> None:
     assert shlex.split(COMPOSE_UP) == ["docker", "compose", "up"]
-    started = {name for name, service in COMPOSE["services"].items() if "profiles" not in service}
-    assert started == {"service", "prometheus"}
+    *run, path = shlex.split(COMPOSE_KEY)
+    assert run == ["docker", "compose", "exec", "service", "cat"]
+    folder, name = path.rsplit("/", 1)
+    assert volumes_of("service")[folder] == volumes_of("quickstart")[folder] == "keys"
+    assert f"/{name}" in script_of("quickstart", "command")
+    variable, *start = shlex.split(COMPOSE_POSTGRES)
+    assert start == ["docker", "compose", "--profile", "postgres", "up"]
+    name, _, value = variable.partition("=")
+    assert value in environment_of("service", **{name: value})["DATABASE_URL"]
+    assert SERVICES["postgres"]["profiles"] == ["postgres"]
 
 
 @pytest.mark.parametrize(("command", "arguments"), [(MAKE_TEST, []), (MAKE_TEST_ALL, ["-m", "not gpu"])])
