@@ -56,11 +56,16 @@ def slug(response: Any) -> str:
 
 async def predictions_go_on(replica: Replica, answered: str, *, more: int, waiting: int = 0) -> None:
     """While nothing can be written: answers, then unlogged ones; no feedback, and no promise to a key."""
-    for number in range(more):
-        assert (await replica.ask(f"in trouble {number}")).status_code == 200
+    asked = [await replica.ask(f"in trouble {number}") for number in range(more)]
+    assert {response.status_code for response in asked} == {200}
     await replica.settle(lambda: not replica.context.ledger.writable)
     assert replica.sample("ledger_buffer_depth") == ROOM
     assert replica.sample("ledger_unlogged_total") == waiting + more - ROOM
+    # Labels of what is buffered are refused at once: none of them waits for the writer's next try.
+    buffered = {"prediction_id": asked[0].json()["prediction_id"], "answer": 0}
+    async with asyncio.timeout(4):
+        for _ in range(12):
+            assert slug(await replica.client.post("/feedback", json=buffered)) == "ledger-unavailable"
     body = {"prediction_id": answered, "answer": 0}
     response = await replica.client.post("/feedback", json=body)
     assert (response.status_code, slug(response)) == (503, "ledger-unavailable")
