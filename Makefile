@@ -44,6 +44,7 @@ test-all: lint
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.telemetry
 	$(BIN)/python -m tests.benchmarks.under_load
 
 clean:
