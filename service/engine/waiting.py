@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,9 +120,9 @@ class WaitingWork:
 
     def _take_batch(self, budget: int, overhead: float) -> list[Ticket]:
         adapter = next(iter(self._tickets)).adapter
-        waiting = [ticket for ticket in self._tickets if ticket.adapter is adapter]
-        lengths = [ticket.tokens for ticket in waiting]
-        batch = [waiting[index] for index in select_batch(lengths, budget, overhead)]
+        oldest = list(_up_to(budget, (ticket for ticket in self._tickets if ticket.adapter is adapter)))
+        lengths = [ticket.tokens for ticket in oldest]
+        batch = [oldest[index] for index in select_batch(lengths, budget, overhead)]
         self._remove(batch)
         return batch
 
@@ -139,3 +139,13 @@ class WaitingWork:
     def _check_open(self) -> None:
         if self._closed or self._abandoned:
             raise WorkerDiedError("nothing takes work any more")
+
+
+def _up_to(budget: int, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
+    """The oldest of them, as many as one batch might hold: no younger one is to overtake those."""
+    tokens = 0
+    for ticket in tickets:
+        yield ticket
+        tokens += ticket.tokens
+        if tokens >= budget:
+            return

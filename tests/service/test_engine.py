@@ -49,6 +49,19 @@ async def test_what_waits_goes_together_and_within_the_budget(run: Run, predicto
     assert len(batches) < 10  # 39 questions of 3..11 tokens are at least 5 batches of 64 tokens, one by one 39
 
 
+async def test_what_would_fill_a_batch_is_not_overtaken_by_younger_ones(run: Run, predictor: FakePredictor) -> None:
+    async with run() as engine:
+        first = await hold_forward(engine, predictor)
+        older = [started(engine, question(index, 30)) for index in range(1, 4)]  # 90 tokens: more than a batch has
+        younger = [started(engine, question(index, 3)) for index in range(4, 30)]
+        await until(lambda: sample(engine, "queue_depth") == 29)
+        predictor.forward_may_start.set()
+        await asyncio.gather(first, *older, *younger)
+    _, *batches = predictor.served_texts()
+    assert [text.split()[0] for text in batches[0]] == ["q1", "q2"]  # the third may wait, but not for the short ones
+    assert batches[1][-1].split()[0] == "q3"
+
+
 async def test_a_lone_question_waits_for_no_company(run: Run, predictor: FakePredictor) -> None:
     async with run() as engine:
         await asyncio.wait_for(engine.submit([question(1)]), 2)
