@@ -96,12 +96,12 @@ def test_the_example_of_a_question_is_read_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_shipped_recipe_trains_on_the_embedded_base(tmp_path: Path, terminal: Terminal) -> None:
-    for name, counts in {
-        "arc_easy": {"train": 16, "validation": 8, "test": 8},
-        "arc_challenge": {"test": 8},
-    }.items():
-        (tmp_path / "data" / name).mkdir(parents=True)
-        write_tiny_task(tmp_path / "data" / name, counts)
+def test_the_shipped_recipe_trains_on_the_embedded_base(terminal: Terminal) -> None:
+    data = terminal.folder / "data"
+    for name in ("arc_easy", "arc_challenge"):
+        (data / name).mkdir(parents=True)
+    write_tiny_task(data / "arc_easy", {"train": 16, "validation": 8, "test": 8})
+    write_tiny_task(data / "arc_challenge", {"shift": 8})
+    (data / "arc_challenge/shift.jsonl").rename(data / "arc_challenge/test.jsonl")
     short = f"{shlex.join(shlex.split(TRAIN_SHIPPED, comments=True))} --set training.epochs=1"
-    assert "kept epoch 1" in terminal.run(short, DATA_DIR=str(tmp_path / "data"))
+    assert "kept epoch 1" in terminal.run(short, DATA_DIR=str(data))
