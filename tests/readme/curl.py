@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from service.ledger.schemas import CalibrationReport
+from service.ledger.calibration_schemas import CalibrationReport
 from tests.readme.terminal import Terminal
 
 HAS_CURL = shutil.which("curl") is not None
