@@ -11,6 +11,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
+from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from tests.docker.dockerfile import ROOT
 from tests.docker.grafana import (
@@ -211,7 +212,7 @@ def test_references_are_the_same_on_every_replica_and_not_added_up() -> None:
 
 def test_the_alarm_lines_are_where_the_tests_of_either_kind_alarm() -> None:
     lines = [one.expression for one in panel_expressions(VARIABLES) if one.panel == "Sequential evidence"][1:]
-    alpha = 0.05  # SEQUENTIAL_ALPHA, unless it is set
+    alpha = Settings.model_fields["sequential_alpha"].default
     assert lines == [f"ln(vector(2 / {alpha}))", f"ln(vector(1 / {alpha}))"]
 
 
