@@ -56,6 +56,7 @@ def _agrees(found: SelectiveThreshold, confidence: Tensor, correct: Tensor) -> b
     )
 
 
+@pytest.mark.slow
 def test_the_risk_holds_in_at_least_1_minus_delta_of_500_simulations() -> None:
     generator = torch.Generator().manual_seed(3)
     delta, target, simulations = 0.1, 0.33, 500
@@ -75,6 +76,7 @@ def test_the_risk_holds_in_at_least_1_minus_delta_of_500_simulations() -> None:
     assert broken <= binom.ppf(0.99, simulations, delta)
 
 
+@pytest.mark.slow
 def test_the_coverage_holds_in_at_least_1_minus_delta_of_500_simulations() -> None:
     generator = torch.Generator().manual_seed(4)
     delta, target, simulations = 0.1, 0.7, 500
