@@ -97,7 +97,8 @@ def traffic(
         assert labels >= 2000
         prometheus.wait_for("uq4ct_sequential_log_evidence > 0")
         time.sleep(3)  # the rules see the last scrape
-        gaps = min(prometheus.values(f"count_over_time(uq4ct_ready[{WINDOW}])", "instance").values()) - 1
+        samples = f"min by (instance) (count_over_time(uq4ct_labelled_predictions_total[{WINDOW}]))"
+        gaps = min(prometheus.values(samples, "instance").values()) - 1
         yield Traffic(prometheus, read_ledger(url), (addresses[0], addresses[1]), restarted_at, 1 + 1.1 / gaps)
 
 
@@ -139,7 +140,7 @@ def test_every_cell_of_a_raw_counter_equals_the_ledger(traffic: Traffic) -> None
 
 def test_recorded_quantities_equal_the_ledger_within_the_bound_of_extrapolation(traffic: Traffic) -> None:
     excess = traffic.stretch - 1
-    assert excess < 0.05
+    assert excess < 0.1
     for task, offline in traffic.ledger.items():
         slack = _slack(traffic, task, excess)
         for name, expected in offline.quantities().items():
