@@ -49,7 +49,7 @@ def main() -> None:
         with asyncio.Runner() as runner:
             embedded = partial(load_host, settings, adapters, "bench")
             for name, load, count in (
-                ("embedded base model", embedded, 128),
+                ("embedded base model", embedded, 48),
                 ("no model at all", FakeHost().load, 1000),
             ):
                 ratio = _ratio(runner, load, adapters, settings, (questions * 4)[:count])
@@ -72,7 +72,7 @@ def _ratio(
             with _silenced():
                 runner.run(_ask_all(app, questions))
 
-        return str(compare(counting, silent))
+        return str(compare(counting, silent, rounds=5))
     finally:
         runner.run(lifespan.__aexit__(None, None, None))
 
