@@ -119,3 +119,9 @@ def test_impossible_targets_are_refused(risk: float, delta: float, rows: int, me
         threshold_for_risk(torch.rand(rows), torch.ones(rows, dtype=torch.bool), risk, delta)
     with pytest.raises(ValueError, match="confidence must be"):
         threshold_for_coverage(torch.rand(3, 1), torch.ones(3, dtype=torch.bool), 0.5, 0.1)
+
+
+def test_a_confidence_of_exactly_the_threshold_is_answered() -> None:
+    confidence, correct = torch.full((40,), 0.5), torch.ones(40, dtype=torch.bool)
+    found = threshold_for_coverage(confidence, correct, 0.9, 0.1)
+    assert (found.threshold, found.coverage) == (0.5, 1.0)
