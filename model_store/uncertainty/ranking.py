@@ -45,15 +45,20 @@ def area_under_risk_coverage(confidence: Tensor, correct: Tensor) -> float:
     return selective_risk.mean().item()
 
 
-def _count_by_value(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
-    """How many positives and how many rows have each distinct score, by rising score: float64, on the CPU."""
+def check_pairs(score: Tensor, positive: Tensor, names: tuple[str, str] = ("score", "labels")) -> None:
+    """Raise ValueError, with these names, unless `score` is [B] without NaN and `positive` bool [B]."""
     if score.ndim != 1 or positive.shape != score.shape or positive.dtype != torch.bool:
         raise ValueError(
-            f"score must be [B] and labels bool [B], "
+            f"{names[0]} must be [B] and {names[1]} bool [B], "
             f"not {list(score.shape)} and {positive.dtype} {list(positive.shape)}"
         )
     if score.isnan().any():
-        raise ValueError(f"score is NaN in the rows {score.isnan().nonzero().flatten().tolist()}")
+        raise ValueError(f"{names[0]} is NaN in the rows {score.isnan().nonzero().flatten().tolist()}")
+
+
+def _count_by_value(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
+    """How many positives and how many rows have each distinct score, by rising score: float64, on the CPU."""
+    check_pairs(score, positive)
     _, group, count = score.detach().cpu().unique(return_inverse=True, return_counts=True)
     positives = torch.bincount(group, weights=positive.to("cpu", torch.float64), minlength=len(count))
     return positives, count.double()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model_store.uncertainty.ranking import check_pairs
+
 GRID = tuple(step / 100 for step in range(100))  # candidate thresholds, fixed before any data are seen
 RISK_STARTS = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.3)
 _BISECTIONS = 60
@@ -133,11 +135,7 @@ def _log_binomial_cdf(successes: int, trials: int, rate: float) -> float:
 
 
 def _check(confidence: Tensor, correct: Tensor, name: str, value: float, delta: float) -> None:
-    if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
-        raise ValueError(
-            f"confidence must be [B] and correct bool [B], not {list(confidence.shape)} and "
-            f"{correct.dtype} {list(correct.shape)}"
-        )
+    check_pairs(confidence, correct, ("confidence", "correct"))
     if len(correct) == 0:
         raise ValueError("a threshold needs at least 1 question, not 0")
     if not 0 < value < 1:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model_store.uncertainty.ranking import check_pairs
+
 THRESHOLDS = tuple(step / 100 for step in range(101))
 
 
@@ -24,13 +26,7 @@ def selective_curve(confidence: Tensor, correct: Tensor) -> SelectiveCurve:
     An answer counts where confidence >= threshold, as where answers are served. Raises ValueError on shapes that do
     not fit and on NaN. Source: El-Yaniv and Wiener 2010 (the risk-coverage trade-off).
     """
-    if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
-        raise ValueError(
-            f"confidence must be [B] and correct bool [B], "
-            f"not {list(confidence.shape)} and {correct.dtype} {list(correct.shape)}"
-        )
-    if confidence.isnan().any():
-        raise ValueError(f"confidence is NaN in the rows {confidence.isnan().nonzero().flatten().tolist()}")
+    check_pairs(confidence, correct, ("confidence", "correct"))
     thresholds = torch.tensor(THRESHOLDS, dtype=torch.float64)
     answered = confidence.detach().to("cpu", torch.float64)[:, None] >= thresholds  # [B, 101]
     wrong = answered & ~correct.cpu()[:, None]

@@ -10,13 +10,10 @@ _STEPS_BACK = 100  # forwards that fit in memory until a budget that was lowered
 
 
 class TokenBudget:
-    """Tokens of one forward, padding included: as configured, lower after one did not fit in memory, then slowly more.
-
-    An answer does not depend on its batch, so a batch of another size costs time and nothing else.
-    """
+    """Tokens of one padded forward: as configured, lower after one did not fit in memory, then slowly more."""
 
     def __init__(self, configured: int) -> None:
-        self._configured = configured
+        self.configured = configured
         self.tokens = configured
 
     def lower(self, tokens: int) -> None:
@@ -25,10 +22,10 @@ class TokenBudget:
 
     def raise_again(self) -> None:
         """One step back to the configured number, for a forward that did fit."""
-        self.tokens = min(self._configured, self.tokens + math.ceil(self._configured / _STEPS_BACK))
+        self.tokens = min(self.configured, self.tokens + math.ceil(self.configured / _STEPS_BACK))
 
 
-def select_batch(lengths: Sequence[int], budget: int, overhead: float = 0.0) -> list[int]:
+def select_batch(lengths: Sequence[int], budget: int, overhead: float) -> list[int]:
     """Choose the indices of the next batch, shortest first: the one that does most for what it costs.
 
     A forward costs `overhead` and the longest row for every row, padding included; it does the tokens of its

@@ -36,7 +36,6 @@ class Worker:
 
     def __init__(self, waiting: WaitingWork, budget: int, rate: ServiceRate, metrics: Metrics) -> None:
         self._waiting = waiting
-        self._configured_budget = budget
         self._budget = TokenBudget(budget)
         self._rate = rate
         self._cost = ForwardCost()
@@ -76,9 +75,9 @@ class Worker:
         """
         predictor = host.add(stored)
         try:
-            if predictor.token_limit > self._configured_budget:
+            if predictor.token_limit > self._budget.configured:
                 raise BudgetTooSmallError(
-                    f"MAX_BATCH_TOKENS {self._configured_budget} is below the {predictor.token_limit} tokens that a "
+                    f"MAX_BATCH_TOKENS {self._budget.configured} is below the {predictor.token_limit} tokens that a "
                     f"question of {predictor.manifest.reference} may have"
                 )
             self._warm_up(predictor)
@@ -88,27 +87,28 @@ class Worker:
         return predictor
 
     def _warm_up(self, predictor: Predictor[Any]) -> None:
-        """Two forwards: the first pays for lazy set-up. The first adapter also tells what a forward costs here."""
+        """Two forwards: the first pays for lazy set-up, the second tells what one costs if that is not known yet."""
         encoded = predictor.encode(WARM_UP)
         predictor.answer([encoded])
+        started = time.monotonic()
         (answer,) = predictor.answer([encoded])
         check_answer(answer, len(WARM_UP.options))
         if not self._rate.known:
-            self._measure(predictor, encoded)
+            self._observe([encoded.length], time.monotonic() - started)
+            self._measure_rows(predictor, encoded)
 
-    def _measure(self, predictor: Predictor[Any], encoded: Encoded) -> None:
-        """What a forward costs, from one row and from several; that these are too many for memory is no failure."""
-        rows = max(1, min(_ROWS_TO_MEASURE, self._configured_budget // encoded.length))
-        for count in (1, rows):
-            started = time.monotonic()
-            try:
-                predictor.answer([encoded] * count)
-            except Exception as error:
-                if not is_out_of_memory(error):
-                    raise
-                self._budget.lower(count * encoded.length)
-            else:
-                self._observe([encoded.length] * count, time.monotonic() - started)
+    def _measure_rows(self, predictor: Predictor[Any], encoded: Encoded) -> None:
+        """What a forward of several rows costs; that they are too many for memory is no failure."""
+        rows = max(1, min(_ROWS_TO_MEASURE, self._budget.configured // encoded.length))
+        started = time.monotonic()
+        try:
+            predictor.answer([encoded] * rows)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            self._budget.lower(rows * encoded.length)
+        else:
+            self._observe([encoded.length] * rows, time.monotonic() - started)
 
     def _observe(self, lengths: Sequence[int], seconds: float) -> None:
         self._rate.observe(len(lengths), sum(lengths), seconds)

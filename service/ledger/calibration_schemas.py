@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from model_store.storage.manifest import Manifest, ReferenceCurve
-from model_store.uncertainty.calibration_error import BINS
+from model_store.uncertainty.calibration_error import BINS, NoiseFloor
 from model_store.uncertainty.resampling import Interval
 from model_store.uncertainty.selective_curve import THRESHOLDS
 from service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores, wilson_interval
@@ -67,6 +67,11 @@ class Floor(Body):
     mean: float
     p95: float
 
+    @classmethod
+    def from_floor(cls, floor: NoiseFloor) -> Floor:
+        """Show a noise floor."""
+        return cls(mean=floor.mean, p95=floor.p95)
+
 
 class CurvePoint(Body):
     """What abstaining below a threshold does."""
@@ -121,7 +126,7 @@ class LabelledView(Body):
             top_label_brier=min(scores.top_label_brier, 1.0),
             ece=scores.ece,
             ece_interval=Range.from_interval(scores.ece_interval),
-            ece_noise_floor=Floor(mean=scores.ece_noise_floor.mean, p95=scores.ece_noise_floor.p95),
+            ece_noise_floor=Floor.from_floor(scores.ece_noise_floor),
             selective_risk=scores.selective_risk,
             bins=[CalibrationBin.from_sums(index, *pair) for index, pair in enumerate(pairs)],
             curve=show_curve(THRESHOLDS, curve.answered, curve.wrong, scores.questions),
@@ -247,7 +252,8 @@ class CalibrationReport(Body):
 def show_shares(counts: Iterable[int]) -> list[float]:
     """Each count's share of them all, which is above 0."""
     numbers = list(counts)
-    return [number / sum(numbers) for number in numbers]
+    total = sum(numbers)
+    return [number / total for number in numbers]
 
 
 def _show_abstention(manifest: Manifest) -> AbstentionView | None:

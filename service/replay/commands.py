@@ -23,6 +23,10 @@ _USUAL = Week()
 File = Annotated[Path, typer.Argument(help="JSON lines of questions with their answers, as `training` reads them")]
 
 
+class UnusableQuestionsError(ValueError):
+    """A file that holds no questions to replay; the message says where and why."""
+
+
 def replay(  # noqa: PLR0913, PLR0917  # a flag each
     questions: File,
     shifted: Annotated[Path | None, typer.Option(help="questions of another kind, asked from the shift day on")] = None,
@@ -46,7 +50,7 @@ def replay(  # noqa: PLR0913, PLR0917  # a flag each
         week = Week(questions=asked, shift_day=shift_day, label_share=label_share, seed=seed)
         usual, other = read_answered(questions), () if shifted is None else read_answered(shifted)
         outcome = asyncio.run(_replay(week, usual, other, AsyncClient(url, api_key=key), model, minutes * 60))
-    except (ClientError, OSError, ValueError) as error:
+    except (ClientError, UnusableQuestionsError, OSError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(summary(outcome))
@@ -56,7 +60,7 @@ def read_answered(path: Path) -> tuple[Question, ...]:
     """The questions of a file, each with its answer.
 
     Raises:
-        ValueError: a line is no such question, or there is none; file and line are named.
+        UnusableQuestionsError: a line is no such question, or there is none; file and line are named.
     """
     questions: list[Question] = []
     with path.open(encoding="utf-8") as lines:
@@ -64,12 +68,12 @@ def read_answered(path: Path) -> tuple[Question, ...]:
             try:
                 question = Question.from_record(json.loads(line))
             except (json.JSONDecodeError, QuestionError, TypeError) as error:
-                raise ValueError(f"{path}, line {number}: {error}") from error
+                raise UnusableQuestionsError(f"{path}, line {number}: {error}") from error
             if question.answer is None:
-                raise ValueError(f"{path}, line {number}: answer is missing")
+                raise UnusableQuestionsError(f"{path}, line {number}: answer is missing")
             questions.append(question)
     if not questions:
-        raise ValueError(f"{path}: holds no question")
+        raise UnusableQuestionsError(f"{path}: holds no question")
     return tuple(questions)
 
 

@@ -6,11 +6,14 @@ import heapq
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from model_store.questions import Question
 from service.client import Ask, AsyncClient, Label
 from service.client_records import FeedbackReceipt, Prediction
 from service.replay.week import Asking
+
+T = TypeVar("T")
 
 STEP = 600.0  # seconds of the week that are sent together
 _BATCH = 32
@@ -72,8 +75,7 @@ class Replay:
         return self.outcome
 
     async def _ask(self, askings: list[Asking]) -> None:
-        for first in range(0, len(askings), _BATCH):
-            batch = askings[first : first + _BATCH]
+        for batch in _batches(askings):
             answers = await self._client.predict_batch([_ask_of(asking.question, self._model) for asking in batch])
             for asking, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, Prediction):
@@ -89,16 +91,21 @@ class Replay:
             heapq.heappush(self._due, _Due(asking.label_at, answer.prediction_id, asking.question.answer))
 
     async def _tell(self, now: float) -> None:
+        labels: list[Label] = []
         while self._due and self._due[0].at <= now:
-            batch: list[Label] = []
-            while self._due and self._due[0].at <= now and len(batch) < _BATCH:
-                due = heapq.heappop(self._due)
-                batch.append({"prediction_id": due.prediction_id, "answer": due.answer, "source": "replay"})
+            due = heapq.heappop(self._due)
+            labels.append({"prediction_id": due.prediction_id, "answer": due.answer, "source": "replay"})
+        for batch in _batches(labels):
             for receipt in await self._client.feedback_batch(batch):
                 if isinstance(receipt, FeedbackReceipt):
                     self.outcome.labelled += 1
                 else:
                     self.outcome.problems[receipt.title] += 1
+
+
+def _batches(items: list[T]) -> Iterator[list[T]]:
+    for first in range(0, len(items), _BATCH):
+        yield items[first : first + _BATCH]
 
 
 def _steps(plan: Iterable[Asking]) -> Iterator[tuple[float, list[Asking]]]:

@@ -11,14 +11,16 @@ from typing import Annotated
 
 import typer
 
+from model_store.storage.durable_files import replace_file
 from model_store.storage.registry import Registry
+from service.ledger.calibration import score_cohorts
 from service.ledger.calibration_schemas import CalibrationReport
 from service.ledger.commands import opened, refusing
 from service.ledger.database import Database
-from service.ledger.export import write_lines
 from service.ledger.failures import RefusedError
-from service.ledger.queries import Window, scored_predictions
-from service.ledger.reporting import read_cohorts, read_manifests, show_report
+from service.ledger.monitor import read_tests
+from service.ledger.queries import Window, count_cohorts, scored_predictions
+from service.ledger.reporting import read_manifests, show_report
 from service.ledger.retention import oldest_kept_ms
 from service.ledger.schemas import show_time
 from service.ledger.windows import window_ms, window_of
@@ -53,8 +55,6 @@ def calibration_report(
     """
     if output is None and json_file is None:
         raise ReportError("nothing to write: give --output FILE.html, --json FILE or both")
-    from service.reports.page import write_page  # noqa: PLC0415  # matplotlib, which servers do without
-
     settings = read_settings(os.environ, {})
     now_ms = int(time.time() * 1000)
     first_ms = max(_first_ms(window, since, now_ms), oldest_kept_ms(now_ms, settings.retention_days))
@@ -63,19 +63,27 @@ def calibration_report(
         report, days = _read(database, Registry(settings.model_store_dir), asked, now_ms)
         if not report.models:
             raise ReportError(_nothing(database, first_ms, model))
-    shown = report.model_dump(mode="json") | {"days": [day.model_dump(mode="json") for day in days]}
-    for path, text in ((output, write_page(report, days)), (json_file, json.dumps(shown, indent=2))):
-        if path is not None:
-            write_lines([text.rstrip("\n")], path)
-            typer.echo(f"{path} written: {', '.join(one.model for one in report.models)}", err=True)
+    if output is not None:
+        from service.reports.page import write_page  # noqa: PLC0415  # matplotlib, which servers do without
+
+        _write(output, write_page(report, days), report)
+    if json_file is not None:
+        shown = report.model_dump(mode="json") | {"days": [day.model_dump(mode="json") for day in days]}
+        _write(json_file, json.dumps(shown, indent=2) + "\n", report)
 
 
 def _read(
     database: Database, adapters: Registry, asked: Window, now_ms: int
 ) -> tuple[CalibrationReport, list[DayView]]:
-    cohorts = read_cohorts(database, asked)
+    scored = scored_predictions(database, asked)
+    cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database))
     report = show_report(show_time(asked.since_ms), show_time(now_ms), cohorts, read_manifests(adapters, cohorts))
-    return report, score_days(scored_predictions(database, asked))
+    return report, score_days(scored)
+
+
+def _write(path: Path, text: str, report: CalibrationReport) -> None:
+    replace_file(path, text.encode())
+    typer.echo(f"{path} written: {', '.join(one.model for one in report.models)}", err=True)
 
 
 def _first_ms(window: str | None, since: str | None, now_ms: int) -> int:
@@ -107,8 +115,8 @@ def _window(first_ms: int, model: str | None) -> Window:
 def _nothing(database: Database, first_ms: int, model: str | None) -> str:
     """Why there is nothing to report on, with what there is."""
     moment = f"{show_time(first_ms):%Y-%m-%d %H:%M} UTC"
-    others = read_cohorts(database, window_of(first_ms, tenant=None, model=None)) if model is not None else []
+    others = count_cohorts(database, window_of(first_ms, tenant=None, model=None)) if model is not None else []
     if others:
-        known = ", ".join(f"{one.count.model}@{one.count.version}" for one in others)
+        known = ", ".join(f"{one.model}@{one.version}" for one in others)
         return f"--model {model} has made no predictions since {moment}; in that time there are those of {known}"
     return f"the ledger has no predictions since {moment}: ask for a longer --window, or check DATABASE_URL"

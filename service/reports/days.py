@@ -49,5 +49,5 @@ def _score_day(model: str, day: datetime.date, rows: Sequence[Scored]) -> DayVie
         signed_gap=scores.mean_confidence - scores.accuracy,
         ece=scores.ece,
         ece_interval=Range.from_interval(scores.ece_interval),
-        ece_noise_floor=Floor(mean=scores.ece_noise_floor.mean, p95=scores.ece_noise_floor.p95),
+        ece_noise_floor=Floor.from_floor(scores.ece_noise_floor),
     )

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from pathlib import PurePath
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
@@ -54,12 +55,8 @@ class PageFile:
 
 
 def _read_page() -> dict[str, PageFile]:
-    named = ((file, file.name.rpartition(".")) for file in files("service.page").iterdir())
-    return {
-        file.name: PageFile.read(file, _TYPES[dot + suffix])
-        for file, (_, dot, suffix) in named
-        if dot + suffix in _TYPES
-    }
+    found = ((file, PurePath(file.name).suffix) for file in files("service.page").iterdir())
+    return {file.name: PageFile.read(file, _TYPES[suffix]) for file, suffix in found if suffix in _TYPES}
 
 
 # Whatever is asked for is looked up here, so that no path can lead out of the package.

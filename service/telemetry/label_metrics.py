@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -72,7 +73,8 @@ class LabelMetrics:
             buckets=_DELAYS,
             registry=registry,
         )
-        self._series: dict[tuple[str, int, str], _Series] = {}
+        # Two threads may make the same ones at once: they are the same counters.
+        self._series_of = cache(self._make_series)
 
     def announce(self, model: str, version: int, task: str) -> None:
         """Show every series at zero."""
@@ -92,14 +94,8 @@ class LabelMetrics:
         # Another replica's clock, which made the answer's id, may be ahead of this one's.
         series.delay.observe(max(0, labelled_ms - record.created_ms) / 1000)
 
-    def _series_of(self, model: str, version: int, task: str) -> _Series:
-        key = (model, version, task)
-        series = self._series.get(key)
-        if series is None:  # two threads may make it: the counters are the same ones
-            series = self._series[key] = self._make_series(model, str(version), task)
-        return series
-
-    def _make_series(self, *labels: str) -> _Series:
+    def _make_series(self, model: str, version: int, task: str) -> _Series:
+        labels = (model, str(version), task)
         return _Series(
             tuple(
                 tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 
@@ -47,7 +48,7 @@ class PredictionMetrics:
             buckets=_SET_SIZES,
             registry=registry,
         )
-        self._series: dict[tuple[str, int, str], _Series] = {}
+        self._series_of = cache(self._make_series)
 
     def announce(self, model: str, version: int, task: str) -> None:
         """Show every series at zero."""
@@ -64,14 +65,8 @@ class PredictionMetrics:
         if record.prediction_set is not None:
             series.set_size.observe(len(record.prediction_set))
 
-    def _series_of(self, model: str, version: int, task: str) -> _Series:
-        key = (model, version, task)
-        series = self._series.get(key)
-        if series is None:
-            series = self._series[key] = self._make_series(model, str(version), task)
-        return series
-
-    def _make_series(self, *labels: str) -> _Series:
+    def _make_series(self, model: str, version: int, task: str) -> _Series:
+        labels = (model, str(version), task)
         return _Series(
             tuple(
                 tuple(self._by_confidence.labels(*labels, label, decision) for label in BIN_LABELS)

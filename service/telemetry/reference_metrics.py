@@ -47,5 +47,6 @@ class ReferenceMetrics:
 
 
 def _show_shares(gauge: Gauge, labels: tuple[str, str], counts: Sequence[int]) -> None:
+    total = sum(counts)
     for label, count in zip(BIN_LABELS, counts, strict=True):
-        gauge.labels(*labels, label).set(count / sum(counts))
+        gauge.labels(*labels, label).set(count / total)

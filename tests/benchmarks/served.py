@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import httpx
 import psutil
+
+from tests.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,6 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
-
-
-def free_port() -> int:
-    """A TCP port that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _is_ready(address: str) -> bool:

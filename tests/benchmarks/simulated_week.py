@@ -22,7 +22,6 @@ from prometheus_client import CollectorRegistry
 from model_store.storage.registry import Registry
 from service.app import create_app
 from service.client import AsyncClient
-from service.clocks import Clocks
 from service.engine.predictor import Host
 from service.loading import choose_reference, load_host
 from service.replay.commands import read_answered, summary
@@ -30,20 +29,7 @@ from service.replay.replaying import Replay
 from service.replay.week import DAY, Week, plan_week
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
-
-
-class SimulatedTime:
-    """Time of the service that stands still until a replay moves it on."""
-
-    def __init__(self, start: float) -> None:
-        """Begin at a Unix second."""
-        self.start = start
-        self._passed = 0.0
-        self.clocks = Clocks(wall=lambda: start + self._passed, monotonic_ns=lambda: round(self._passed * 1e9))
-
-    async def wait_until(self, passed: float) -> None:
-        """Move on to so many seconds after the start."""
-        self._passed = max(self._passed, passed)
+from tests.service.fake_clocks import FakeTime
 
 
 @asynccontextmanager
@@ -51,7 +37,7 @@ async def simulated_service(
     load: Callable[[], Host],
     adapters: Registry,
     settings: Settings,
-    simulated: SimulatedTime,
+    simulated: FakeTime,
     registry: CollectorRegistry,
 ) -> AsyncIterator[AsyncClient]:
     """A client of a ready service that lives in simulated time; the app is in this process."""
@@ -70,7 +56,7 @@ async def simulate(store: Path, usual: Path, shifted: Path, ledger: Path, asked:
     """Fill a ledger with a week that has just ended; what became of it, in a line."""
     adapters = Registry(store)
     week = Week(questions=asked)
-    simulated = SimulatedTime(time.time() - (week.days + 0.9) * DAY)
+    simulated = FakeTime(time.time() - (week.days + 0.9) * DAY)
     settings = Settings(model_store_dir=store, database_url=f"sqlite:///{ledger}")
     reference = choose_reference(settings, adapters)
     plan = plan_week(week, read_answered(usual), read_answered(shifted))

@@ -154,12 +154,11 @@ def _probing(service: RunningService) -> Iterator[Probe]:
 
 
 def _seconds(replies: Sequence[Reply], status: int) -> list[float]:
-    return sorted(reply.seconds for reply in replies if reply.status == status)
+    return [reply.seconds for reply in replies if reply.status == status]
 
 
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    values = sorted(ordered)
-    return values[min(int(share * len(values)), len(values) - 1)]
+def _quantile(values: Sequence[float], share: float) -> float:
+    return sorted(values)[min(int(share * len(values)), len(values) - 1)]
 
 
 def _statuses(replies: Sequence[Reply]) -> str:

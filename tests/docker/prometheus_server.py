@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import yaml
 
-from tests.benchmarks.served import free_port
 from tests.docker.prometheus_rules import PROMETHEUS, render_rules
+from tests.ports import free_port
 
 Series = Mapping[tuple[tuple[str, str], ...], float]
 

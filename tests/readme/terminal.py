@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typer.testing import CliRunner
 
 from model_store.base_models import default_cache_dir
 from tests.docker.commands import COMMANDS
+from tests.ports import free_port
 from tests.readme.blocks import ROOT
 
 START_SECONDS = 120
@@ -63,7 +63,7 @@ class Terminal:
     @contextmanager
     def serve(self, command: str) -> Iterator[str]:
         """Where the service of a command listens, once it is ready; the block ends it."""
-        port = _free_port()
+        port = free_port()
         environment = self._environment({"PORT": str(port), "SHUTDOWN_GRACE_SECONDS": "0"})
         with (self.folder / "serve.log").open("wb") as log:
             process = subprocess.Popen(
@@ -103,9 +103,3 @@ class Terminal:
                 pass  # not listening yet
             time.sleep(0.1)
         raise TimeoutError(f"not ready within {START_SECONDS} s: {(self.folder / 'serve.log').read_text()}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -57,7 +57,7 @@ def test_where_a_forward_costs_much_everything_that_fits_goes_along() -> None:
 
 
 def test_where_it_costs_nothing_only_equals_go_along() -> None:
-    assert select_batch([3, 1, 2, 3], 40) == [0, 3]
+    assert select_batch([3, 1, 2, 3], 40, overhead=0) == [0, 3]
 
 
 def test_between_them_a_neighbour_goes_along_where_its_padding_costs_less_than_a_forward() -> None:

@@ -33,12 +33,13 @@ from service.serving import serve
 from service.settings import Settings
 from service.telemetry.logs import JsonFormatter
 from service.telemetry.request_ids import TimeOrderedIds
+from tests.ports import free_port
 from tests.service.conftest import Replica, Start
 from tests.service.fake_clocks import FakeTime
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.key_holder import KeyHolder
 from tests.service.test_problems import QUESTION, problem
-from tests.service.test_shutdown import free_port, until_ready
+from tests.service.test_shutdown import until_ready
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from service.engine.failures import WorkerDiedError
 from service.serving import serve
 from service.settings import Settings
 from service.telemetry.request_ids import TimeOrderedIds
+from tests.ports import free_port
 from tests.service.engines import until
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
 
@@ -49,12 +49,6 @@ class Served:
         """Send SIGTERM, and return when nothing new is taken."""
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: self.engine.state is State.DRAINING)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @contextmanager

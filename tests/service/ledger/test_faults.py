@@ -22,10 +22,10 @@ from service.serving import serve
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
 from service.telemetry.request_ids import TimeOrderedIds
+from tests.ports import free_port
 from tests.service.conftest import Replica, Start
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.ledger.conftest import PostgresServer, count_rows, make_record
-from tests.service.test_shutdown import free_port
 
 pytestmark = pytest.mark.anyio
 ROOM = 6

@@ -21,9 +21,9 @@ from sqlalchemy import select
 
 from service.ledger.database import Database
 from service.ledger.tables import labels, predictions
+from tests.ports import free_port
 from tests.service.fake_server import run_logged
 from tests.service.ledger.conftest import id_of_age
-from tests.service.test_shutdown import free_port
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 KILLS = 20

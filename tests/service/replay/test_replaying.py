@@ -15,11 +15,12 @@ from model_store.storage.registry import Registry
 from service.__main__ import cli
 from service.ledger.database import Database
 from service.ledger.export import export_lines
-from service.replay.commands import read_answered, summary
+from service.replay.commands import UnusableQuestionsError, read_answered, summary
 from service.replay.replaying import STEP, Replay
 from service.replay.week import DAY, Week, plan_week
 from service.settings import Settings
-from tests.benchmarks.simulated_week import SimulatedTime, simulated_service
+from tests.benchmarks.simulated_week import simulated_service
+from tests.service.fake_clocks import FakeTime
 from tests.service.fake_predictor import FakeHost
 
 QUESTIONS = tuple(
@@ -35,7 +36,7 @@ async def test_the_ledger_holds_the_week_as_it_was_planned(
 ) -> None:
     url = f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}"
     begin = 1_800_000_000.0
-    simulated = SimulatedTime(begin)
+    simulated = FakeTime(begin)
     settings = Settings(default_model="toy", database_url=url, tasks=("quiz",))
     plan = list(plan_week(Week(questions=300, label_share=0.6), QUESTIONS, (TOO_LONG,)))
     days = []
@@ -74,7 +75,7 @@ def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path
         ("", "holds no question"),
     ):
         file.write_text(line)
-        with pytest.raises(ValueError, match=complaint):
+        with pytest.raises(UnusableQuestionsError, match=complaint):
             read_answered(file)
 
 
