@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model_store.adapters.config import AdapterConfig
-from model_store.adapters.context import adapter_forward
+from model_store.adapters.context import BankCall, adapter_forward
 from model_store.adapters.router import Routing
 from model_store.adapters.tuner import MixtureTuner
 from model_store.base_models import BaseModel
@@ -77,10 +77,10 @@ class CandidateModel(nn.Module):
         self.scorer.requires_grad_(False)
         self.eval()
 
-    def forward(self, batch: TokenBatch) -> CandidateOutput:
-        """Score the candidates of a batch on this model's device."""
+    def forward(self, batch: TokenBatch, through: BankCall | None = None) -> CandidateOutput:
+        """Score the candidates of a batch on this model's device; `through` stands in for the expert banks."""
         base = self.tuner.model
-        with adapter_forward(self.adapter) as context:
+        with adapter_forward(self.adapter, through) as context:
             hidden = base.get_decoder()(
                 input_ids=batch.tokens,
                 position_ids=batch.positions,

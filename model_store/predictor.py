@@ -8,17 +8,20 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from model_store.base_models import BaseModel, load_base_model
+from model_store.calibrations import Calibration, NoCalibration
 from model_store.candidate_model import CandidateModel, add_adapter
-from model_store.posteriors import CandidateSamples, Posterior, build_posterior
+from model_store.posteriors import CandidateSamples, Posterior, adapter_tensors
 from model_store.questions import Question
 from model_store.scoring.encoding import EncodedQuestion, collate
 from model_store.storage.checkpoint import StoredAdapter
 from model_store.storage.errors import StoreError
-from model_store.storage.manifest import Manifest, TemperatureCalibration
+from model_store.storage.manifest import Manifest
 from model_store.storage.registry import Registry
-from model_store.uncertainty.decomposition import decompose, mean_probabilities
+
+NO_CALIBRATION = NoCalibration()
 
 
 class WrongBaseError(StoreError):
@@ -31,7 +34,8 @@ class Answer:
 
     `probabilities` follow the options and add up to 1; `confidence` is that of the chosen option; `feu` is the routers'
     score of equation 9, high = sure, None without routers; `total`, `aleatoric`, `epistemic` are entropies in nats, the
-    last two None where one pass cannot tell them apart.
+    last two None where one pass cannot tell them apart; `error_score` is the posterior's own, high = likely wrong, None
+    where it has none.
     """
 
     option: int
@@ -41,17 +45,18 @@ class Answer:
     total: float
     aleatoric: float | None
     epistemic: float | None
+    error_score: float | None = None
 
 
-def answers_from_samples(samples: CandidateSamples, options: Sequence[int], temperature: float) -> list[Answer]:
+def answers_from_samples(samples: CandidateSamples, options: Sequence[int], calibration: Calibration) -> list[Answer]:
     """The answers that S sets of logits [S, B, C] mean; `options` [B] counts each question's own candidates.
 
-    The temperature divides the logits of every sample; probabilities, not logits, are averaged.
+    Probabilities, not logits, are averaged over the samples.
     """
-    probabilities = mean_probabilities(samples.logits, temperature)
-    parts = decompose(samples.logits, temperature)
+    probabilities, parts = calibration.apply(samples)
     single = samples.logits.shape[0] == 1
     feu = [None] * len(options) if samples.feu is None else samples.feu.tolist()
+    error_score = [None] * len(options) if samples.error_score is None else samples.error_score.tolist()
     rows = zip(
         probabilities.tolist(),
         options,
@@ -59,35 +64,36 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], temp
         parts.total.tolist(),
         parts.aleatoric.tolist(),
         parts.epistemic.tolist(),
+        error_score,
         strict=True,
     )
     answers = []
-    for row, count, row_feu, total, aleatoric, epistemic in rows:
+    for row, count, row_feu, total, aleatoric, epistemic, row_error in rows:
         own = tuple(row[:count])
         option = max(range(count), key=own.__getitem__)
-        answers.append(
-            Answer(
-                option, own[option], own, row_feu, total, None if single else aleatoric, None if single else epistemic
-            )
-        )
+        split = (None, None) if single else (aleatoric, epistemic)
+        answers.append(Answer(option, own[option], own, row_feu, total, *split, row_error))
     return answers
 
 
-@torch.inference_mode()
 def score_batch(model: CandidateModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
     """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; the model stays as it is."""
     samples = posterior.candidate_samples(model, collate(encoded).to(model.device))
-    return CandidateSamples(samples.logits.cpu(), None if samples.feu is None else samples.feu.cpu())
+    return CandidateSamples(samples.logits.cpu(), _on_cpu(samples.feu), _on_cpu(samples.error_score))
+
+
+def _on_cpu(values: Tensor | None) -> Tensor | None:
+    return None if values is None else values.cpu()
 
 
 class Predictor:
-    """A candidate model, its posterior and its temperature."""
+    """A candidate model, its posterior and its calibration."""
 
-    def __init__(self, model: CandidateModel, posterior: Posterior, temperature: float) -> None:
+    def __init__(self, model: CandidateModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
         model.freeze()
         self._model = model
         self._posterior = posterior
-        self._temperature = temperature
+        self._calibration = calibration
 
     @property
     def model(self) -> CandidateModel:
@@ -114,7 +120,7 @@ class Predictor:
     def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
         """Answer one batch, in order, in one forward."""
         samples = self.candidate_samples(encoded)
-        return answers_from_samples(samples, [question.options for question in encoded], self._temperature)
+        return answers_from_samples(samples, [question.options for question in encoded], self._calibration)
 
 
 class PublishedPredictor:
@@ -206,10 +212,9 @@ def fill_model(model: CandidateModel, stored: StoredAdapter) -> PublishedPredict
         ValueError: the weights do not fit what the manifest describes.
     """
     manifest = stored.manifest
-    model.load_adapter_tensors(stored.tensors)
-    calibration = manifest.calibration
-    temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
-    return PublishedPredictor(manifest, Predictor(model, build_posterior(manifest.posterior), temperature))
+    model.load_adapter_tensors(adapter_tensors(stored.tensors))
+    posterior = manifest.posterior.build(stored.tensors)
+    return PublishedPredictor(manifest, Predictor(model, posterior, manifest.calibration))
 
 
 def batches_by_length(encoded: Sequence[EncodedQuestion], batch_tokens: int) -> Iterator[list[int]]:
@@ -242,4 +247,9 @@ def score_in_batches(
     width = max(question.options for question in encoded)
     logits = [F.pad(part.logits, (0, width - part.logits.shape[2]), value=-torch.inf) for _, part in done]
     feu = [part.feu for _, part in done if part.feu is not None]
-    return CandidateSamples(torch.cat(logits, dim=1)[:, order], torch.cat(feu)[order] if feu else None)
+    error_score = [part.error_score for _, part in done if part.error_score is not None]
+    return CandidateSamples(
+        torch.cat(logits, dim=1)[:, order],
+        torch.cat(feu)[order] if feu else None,
+        torch.cat(error_score)[order] if error_score else None,
+    )

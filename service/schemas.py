@@ -8,12 +8,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from model_store.base_identity import BaseIdentity
+from model_store.calibrations import Calibration
 from model_store.decisions import AbstainReason
 from model_store.questions import MAX_OPTIONS, MIN_OPTIONS
 from model_store.storage.manifest import (
     Abstention,
     BatchCompany,
-    CalibrationRecord,
     Decisions,
     Manifest,
     ReferenceHistograms,
@@ -248,7 +248,7 @@ class ModelCard(Body):
     scores: Scores = Field(description="on the test split, as it answers")
     scores_before: Scores | None = Field(description="on the test split, before calibration")
     scores_untrained: Scores | None = Field(description="on the test split, base model without the adapter")
-    calibration: CalibrationRecord
+    calibration: Calibration
     reference_histograms: ReferenceHistograms
     decisions: DecisionsCard
     batch_company: BatchCompany

@@ -16,8 +16,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Pr
 from model_store.adapters.config import AdapterConfig
 from model_store.base_identity import BaseIdentity
 from model_store.base_models import BaseModel, load_base_model
+from model_store.calibrations import TemperatureCalibration
 from model_store.candidate_model import CandidateModel, add_adapter
-from model_store.posteriors.config import PointConfig
+from model_store.posteriors.point import PointConfig
 from model_store.questions import Question
 from model_store.scoring.config import ClozeConfig, LetterConfig
 from model_store.storage.manifest import (
@@ -30,7 +31,6 @@ from model_store.storage.manifest import (
     ReferenceHistograms,
     Scores,
     Splits,
-    TemperatureCalibration,
 )
 from model_store.storage.registry import Registry
 
@@ -200,6 +200,8 @@ def _scores() -> Scores:
         brier_interval=interval,
         auroc_confidence=0.5,
         auroc_feu=0.5,
+        auroc_epistemic=None,
+        auroc_error_score=None,
         ece_feu=0.1,
         mean_feu=0.6,
         area_under_risk_coverage=0.4,

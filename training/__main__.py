@@ -27,7 +27,7 @@ from training.evaluation import paired_differences
 from training.loop import DivergedError
 from training.predictions import PredictionsError, read_pair
 from training.publishing import publish_run
-from training.run_config import ConfigError, load_run_config
+from training.run_config import CalibrationName, ConfigError, load_run_config
 from training.runs import RESULT_FILE, RunError, train_run
 from training.tables import decision_table, difference_table, score_table
 
@@ -93,11 +93,15 @@ def train(
     overrides: SetOption = [],  # noqa: B006
     output: OutputOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's resume point")] = False,
+    on: Annotated[
+        list[Path],
+        typer.Option("--on", help="folder of a finished run that the method is fitted on; else it is trained"),
+    ] = [],  # noqa: B006
 ) -> None:
     """Train a recipe."""
     config = load_run_config(recipe_path(recipe), tuple(overrides))
     folder = output or Path("runs") / config.name
-    result = train_run(config, folder, console, resume=resume)
+    result = train_run(config, folder, console, resume=resume, on=on)
     rate = result.tokens / result.seconds
     console.print(
         f"{folder}: kept epoch {result.kept_epoch}, NLL on the fit split "
@@ -151,7 +155,9 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     run: Annotated[Path, typer.Argument(help="folder of a finished run")],
     store: StoreOption = None,
     promote: Annotated[bool, typer.Option("--promote", help="make it the production version at once")] = False,
-    calibrated: Annotated[bool, typer.Option("--calibrated/--uncalibrated", help="fit a temperature")] = True,
+    calibration: Annotated[
+        CalibrationName | None, typer.Option(help="what is fitted after training; default: the recipe's")
+    ] = None,
     target_risk: Annotated[
         float | None, typer.Option(help="abstain so that at most this share of the answered is wrong")
     ] = None,
@@ -171,7 +177,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         max_set_size=max_set_size,
     )
     registry = Registry(store or default_store_dir())
-    publication = publish_run(run, registry, console, calibrated=calibrated, promote=promote, targets=targets)
+    publication = publish_run(run, registry, console, calibration=calibration, promote=promote, targets=targets)
     manifest = publication.manifest
     columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
     console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))

@@ -8,55 +8,55 @@ from pathlib import Path
 
 from rich.console import Console
 
+from model_store.calibrations import Calibration, NoCalibration, TemperatureCalibration
 from model_store.posteriors.point import PointPosterior
 from model_store.predictor import Predictor, predictor_on_base
 from model_store.questions import Question
-from model_store.storage.manifest import Scores, TemperatureCalibration
+from model_store.storage.manifest import Scores
 from model_store.storage.registry import Registry
 from training.calibration import fit_calibration, sample_split
+from training.candidates import load_base_of, new_candidate
 from training.data.loading import load_splits
 from training.data.splits import Splits
 from training.evaluation import answers_of, compute_scores, score_answers
 from training.figures import reliability_diagram
 from training.predictions import write_predictions
 from training.run_config import ConfigError, RunConfig, parse_run_config
-from training.runs import load_base_of, load_run, load_run_splits, new_candidate
+from training.runs import load_run, load_run_splits
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something to evaluate: its raw predictor, the data it belongs to, and its temperature if it has one by now."""
+    """Something to evaluate: its raw predictor, the data it belongs to, and its calibration if it has one by now."""
 
     title: str
     predictor: Predictor
     config: RunConfig
     splits: Splits
-    temperature: float | None
+    calibration: Calibration | None
 
 
 def candidate_of_run(folder: Path, *, device: str | None, dtype: str | None) -> Candidate:
-    """A finished run; its temperature is fitted anew."""
+    """A finished run; its calibration is fitted anew."""
     run = load_run(folder, device=device, dtype=dtype)
-    predictor = Predictor(run.model, PointPosterior(), 1.0)
+    predictor = Predictor(run.model, run.result.posterior.build(run.tensors))
     return Candidate(run.config.name, predictor, run.config, load_run_splits(run), None)
 
 
 def candidate_of_store(registry: Registry, reference: str, *, device: str | None, dtype: str | None) -> Candidate:
-    """A stored adapter with its stored temperature."""
+    """A stored adapter with its stored calibration."""
     stored = registry.load(reference)
     config = parse_run_config(dict(stored.manifest.provenance.recipe), f"recipe of {stored.manifest.reference}")
     base = load_base_of(config, device=device, dtype=dtype)
     predictor = predictor_on_base(stored, base).predictor
-    calibration = stored.manifest.calibration
-    temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
     splits, _ = load_splits(config.data)
-    return Candidate(stored.manifest.reference, predictor, config, splits, temperature)
+    return Candidate(stored.manifest.reference, predictor, config, splits, stored.manifest.calibration)
 
 
 def candidate_untrained(config: RunConfig, *, device: str | None, dtype: str | None) -> Candidate:
     """A recipe's base model before any training."""
     base = load_base_of(config, device=device, dtype=dtype)
-    predictor = Predictor(new_candidate(config, base), PointPosterior(), 1.0)
+    predictor = Predictor(new_candidate(config, base), PointPosterior())
     splits, _ = load_splits(config.data)
     return Candidate(f"{config.name}, untrained", predictor, config, splits, None)
 
@@ -64,7 +64,7 @@ def candidate_untrained(config: RunConfig, *, device: str | None, dtype: str | N
 def evaluate(
     candidate: Candidate, split: str, output: Path, console: Console, *, batch_tokens: int | None = None
 ) -> Mapping[str, Scores]:
-    """Score a candidate before and after its temperature, and leave predictions and diagrams in `output`.
+    """Score a candidate before and after its calibration, and leave predictions and diagrams in `output`.
 
     Raises:
         ConfigError: the data have no such split.
@@ -72,21 +72,29 @@ def evaluate(
     """
     questions = questions_of(candidate.splits, split)
     budget = batch_tokens or candidate.config.training.evaluation_batch_tokens
-    temperature = candidate.temperature
-    if temperature is None:
+    calibration = candidate.calibration
+    if calibration is None:
         fit = sample_split(candidate.predictor, candidate.splits.fit, budget, console, "fit split")
-        temperature = fit_calibration(fit, candidate.splits.fit).value
+        calibration = fit_calibration(candidate.config.calibration, fit, candidate.splits.fit)
     samples = sample_split(candidate.predictor, questions, budget, console, f"{split} split")
     scores = {}
-    for name, value in {"raw": 1.0, "calibrated": temperature}.items():
+    applied: dict[str, Calibration] = {"raw": NoCalibration(), "calibrated": calibration}
+    for name, value in applied.items():
         answers = answers_of(samples, questions, value)
         scored = score_answers(answers, questions)
         scores[name] = compute_scores(scored)
         write_predictions(output / f"{split}-{name}.jsonl", questions, answers)
-        diagram = reliability_diagram(scored, f"{candidate.title}, {split} split, temperature {value:.3f}")
+        diagram = reliability_diagram(scored, f"{candidate.title}, {split} split, {describe(value)}")
         (output / f"{split}-{name}.png").write_bytes(diagram)
         (output / f"{split}-{name}.json").write_text(scores[name].model_dump_json(indent=2))
-    return {"before temperature": scores["raw"], f"after temperature {temperature:.3f}": scores["calibrated"]}
+    return {"before calibration": scores["raw"], f"after {describe(calibration)}": scores["calibrated"]}
+
+
+def describe(calibration: Calibration) -> str:
+    """A calibration in a few words."""
+    if isinstance(calibration, TemperatureCalibration):
+        return f"temperature {calibration.value:.3f}"
+    return "no calibration" if isinstance(calibration, NoCalibration) else calibration.kind
 
 
 def questions_of(splits: Splits, name: str) -> Sequence[Question]:

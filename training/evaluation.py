@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model_store.calibrations import Calibration
 from model_store.posteriors import CandidateSamples
 from model_store.predictor import Answer, answers_from_samples
 from model_store.questions import Question
@@ -34,7 +35,8 @@ class UnlabelledError(ValueError):
 @dataclass(frozen=True, slots=True)
 class ScoredAnswers:
     """Answers as tensors: `probabilities` [B, C], 0 where a question has no such option, the number of `options`,
-    the right `answers`, `confidence` and `correct` [B], `feu` [B] or None."""
+    the right `answers`, `confidence` and `correct` [B]; `feu`, `epistemic` and `error_score` [B], None where there are
+    none."""
 
     probabilities: Tensor
     options: Tensor
@@ -42,6 +44,8 @@ class ScoredAnswers:
     confidence: Tensor
     correct: Tensor
     feu: Tensor | None
+    epistemic: Tensor | None
+    error_score: Tensor | None
 
 
 def right_options(questions: Sequence[Question]) -> Tensor:
@@ -61,20 +65,26 @@ def score_answers(answers: Sequence[Answer], questions: Sequence[Question]) -> S
     width = max(len(answer.probabilities) for answer in answers)
     rows = [[*answer.probabilities, *[0.0] * (width - len(answer.probabilities))] for answer in answers]
     right = right_options(questions)
-    feu = [answer.feu for answer in answers if answer.feu is not None]
     return ScoredAnswers(
         probabilities=torch.tensor(rows, dtype=torch.float64),
         options=torch.tensor([len(answer.probabilities) for answer in answers]),
         answers=right,
         confidence=torch.tensor([answer.confidence for answer in answers], dtype=torch.float64),
         correct=torch.tensor([answer.option for answer in answers]) == right,
-        feu=torch.tensor(feu, dtype=torch.float64) if feu else None,
+        feu=_column([answer.feu for answer in answers]),
+        epistemic=_column([answer.epistemic for answer in answers]),
+        error_score=_column([answer.error_score for answer in answers]),
     )
 
 
-def answers_of(samples: CandidateSamples, questions: Sequence[Question], temperature: float) -> list[Answer]:
+def _column(values: Sequence[float | None]) -> Tensor | None:
+    present = [value for value in values if value is not None]
+    return torch.tensor(present, dtype=torch.float64) if present else None
+
+
+def answers_of(samples: CandidateSamples, questions: Sequence[Question], calibration: Calibration) -> list[Answer]:
     """The answers to questions that were scored before."""
-    return answers_from_samples(samples, [len(question.options) for question in questions], temperature)
+    return answers_from_samples(samples, [len(question.options) for question in questions], calibration)
 
 
 def compute_scores(scored: ScoredAnswers) -> Scores:
@@ -105,6 +115,8 @@ def compute_scores(scored: ScoredAnswers) -> Scores:
         auroc_feu=None if feu is None else auroc(feu, correct),
         ece_feu=None if feu is None else expected_calibration_error(feu, correct, BINS),
         mean_feu=None if feu is None else feu.mean().item(),
+        auroc_epistemic=None if scored.epistemic is None else auroc(-scored.epistemic, correct),
+        auroc_error_score=None if scored.error_score is None else auroc(-scored.error_score, correct),
         area_under_risk_coverage=area_under_risk_coverage(confidence, correct),
     )
 

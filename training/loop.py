@@ -13,18 +13,23 @@ from typing import TextIO
 
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
 from torch.optim import AdamW
 
-from model_store.candidate_model import CandidateModel
-from training.batches import TrainingQuestion, epoch_steps, forwards
+from model_store.candidate_model import CandidateModel, CandidateOutput
+from training.batches import TrainingBatch, TrainingQuestion, epoch_steps, forwards
 from training.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint, save_tensors
-from training.methods import METHODS
+from training.methods.base import Forward, TrainedMethod, Variation
 from training.progress import StepReport, TrainingProgress
 from training.run_config import OptimizerConfig, RunConfig
 
-ADAPTER_FILE = "adapter.safetensors"
+KEPT_FILE = "kept.safetensors"
+VARIATION_PREFIX = "variation."
 LOG_FILE = "steps.jsonl"
+
+
+def snapshot_path(folder: Path, index: int) -> Path:
+    """Where the weights of a snapshot are, counted from 1."""
+    return folder / f"snapshot-{index}.safetensors"
 
 
 class DivergedError(RuntimeError):
@@ -43,30 +48,37 @@ def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float
 class Trainer:
     """One run: a candidate model, its questions, and a folder that holds its log, its resume point and its weights.
 
-    `fit_nll` scores the model after each epoch: the NLL on the fit split in nats per question.
+    `variation` is the method's noise on `model`, if it has some. `fit_nll` scores the model after each epoch: the NLL
+    on the fit split in nats per question.
     """
 
     def __init__(
         self,
         config: RunConfig,
+        method: TrainedMethod,
         model: CandidateModel,
+        variation: Variation | None,
         questions: Sequence[TrainingQuestion],
         fit_nll: Callable[[], float],
         folder: Path,
     ) -> None:
         self._config = config
+        self._method = method
         self._model = model
+        self._variation = variation
         self._questions = questions
         self._fit_nll = fit_nll
         self._folder = folder
-        self._method = METHODS[config.method]
-        self._parameters = model.adapter_tensors()
+        adapter = model.adapter_tensors()
+        varied = {} if variation is None else dict(variation.named_parameters(prefix=VARIATION_PREFIX.rstrip(".")))
+        self.parameters = adapter | varied
         optimizer = config.optimizer
+        groups = [{"params": list(adapter.values()), "peak": optimizer.learning_rate}]
+        if variation is not None:
+            peak = variation.learning_rate or optimizer.learning_rate
+            groups.append({"params": list(varied.values()), "peak": peak, "weight_decay": 0.0})
         self._optimizer = AdamW(
-            list(self._parameters.values()),
-            lr=optimizer.learning_rate,
-            betas=optimizer.betas,
-            weight_decay=optimizer.weight_decay,
+            groups, lr=optimizer.learning_rate, betas=optimizer.betas, weight_decay=optimizer.weight_decay
         )
         epochs = (self._steps_of(epoch) for epoch in range(config.training.epochs))
         self.steps = sum(len(steps) for steps in epochs)
@@ -74,23 +86,22 @@ class Trainer:
     def run(self, console: Console) -> Progress:
         """Train to the end, from the resume point in the folder if there is one.
 
-        The folder's `adapter.safetensors` then holds the weights of the epoch that the configuration keeps.
+        The folder's `kept.safetensors` then holds the weights of the epoch that the configuration keeps.
 
         Raises:
             DivergedError: the loss is no finite number.
         """
         progress = Progress()
         if (self._folder / CHECKPOINT_FILE).is_file():
-            progress = load_checkpoint(self._folder, self._parameters, self._optimizer)
+            progress = load_checkpoint(self._folder, self.parameters, self._optimizer)
             console.print(f"resumed at step {progress.step} of {self.steps}", highlight=False, soft_wrap=True)
         with TrainingProgress(self.steps, progress.step, console) as display, self._log(progress) as log:
             while progress.epoch < self._config.training.epochs:
                 progress = self._run_epoch(progress, display, log)
-        self._model.load_adapter_tensors(load_file(self._folder / ADAPTER_FILE))
         return progress
 
     def _run_epoch(self, progress: Progress, display: TrainingProgress, log: TextIO) -> Progress:
-        self._model.train()
+        self._set_training(True)
         for step in self._steps_of(progress.epoch)[progress.epoch_step :]:
             report = self._run_step(step, progress)
             display.step(report)
@@ -104,34 +115,35 @@ class Trainer:
                     "tokens": progress.tokens + report.tokens,
                 }
             )
+            self._keep_snapshot(report.step)
             if report.step % self._config.training.checkpoint_steps == 0:
-                save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
+                save_checkpoint(self._folder, self.parameters, self._optimizer, progress)
         return self._finish_epoch(progress, display)
 
     def _finish_epoch(self, progress: Progress, display: TrainingProgress) -> Progress:
-        self._model.eval()
+        self._set_training(False)
         nll = self._fit_nll()
         progress = progress.model_copy(
             update={"epoch": progress.epoch + 1, "epoch_step": 0, "fit_nll": (*progress.fit_nll, nll)}
         )
         if self._config.training.keep_epoch == "last" or progress.best_epoch == progress.epoch - 1:
-            save_tensors(self._folder / ADAPTER_FILE, self._parameters)
-        save_checkpoint(self._folder, self._parameters, self._optimizer, progress)
+            save_tensors(self._folder / KEPT_FILE, self.parameters)
+        save_checkpoint(self._folder, self.parameters, self._optimizer, progress)
         display.say(f"epoch {progress.epoch}: NLL on the fit split {nll:.4f}")
         return progress
 
     def _run_step(self, questions: Sequence[TrainingQuestion], progress: Progress) -> StepReport:
         start = time.perf_counter()
         step = progress.step + 1
-        rate = self._config.optimizer.learning_rate * learning_rate_share(self._config.optimizer, step - 1, self.steps)
+        share = learning_rate_share(self._config.optimizer, step - 1, self.steps)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = group["peak"] * share
         losses: Counter[str] = Counter()
         correct, feu, tokens = 0, [], 0
         for batch in forwards(questions, self._config.training.accumulation):
             placed = batch.to(self._model.device)
-            output = self._model(placed.tokens)
-            terms = self._method.losses(output, placed, self._config.adapter, self._config.loss, step)
+            output = self._model(placed.tokens, self._variation)
+            terms = self._method.losses(self._forward(output, placed, step))
             if not torch.isfinite(terms.total):
                 raise DivergedError(f"the loss of step {step} is {terms.total.item()}; a lower learning rate may help")
             terms.total.backward()
@@ -139,19 +151,36 @@ class Trainer:
             correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
             feu += [] if output.feu is None else output.feu.tolist()
             tokens += int(batch.tokens.real.sum())
-        torch.nn.utils.clip_grad_norm_(self._parameters.values(), self._config.optimizer.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._config.optimizer.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
         return StepReport(
             step,
             progress.epoch,
-            rate,
+            self._config.optimizer.learning_rate * share,
             dict(losses),
             correct / len(questions),
             sum(feu) / len(feu) if feu else None,
             tokens,
             time.perf_counter() - start,
         )
+
+    def _forward(self, output: CandidateOutput, batch: TrainingBatch, step: int) -> Forward:
+        config = self._config
+        return Forward(
+            output, batch, config.adapter, config.loss, step, len(self._questions), self._model, self._variation
+        )
+
+    def _set_training(self, training: bool) -> None:
+        self._model.train(training)
+        if self._variation is not None:
+            self._variation.train(training)
+
+    def _keep_snapshot(self, step: int) -> None:
+        count = self._config.training.snapshots
+        for index in range(1, count + 1):
+            if step == math.ceil(index * self.steps / count):
+                save_tensors(snapshot_path(self._folder, index), self.parameters)
 
     def _steps_of(self, epoch: int) -> list[list[TrainingQuestion]]:
         training = self._config.training

@@ -14,6 +14,7 @@ class LossConfig(Frozen):
 
     load_balance: float = Field(default=0.01, ge=0, description="alpha, coefficient of the load balance loss")
     load_balance_form: Literal["argmax", "top_k"] = Field(default="argmax", description="which experts count as chosen")
+    l2: float = Field(default=0.0, ge=0, description="coefficient of the squared norm of B A, for lora")
     calibration: float = Field(default=1.0, ge=0, description="beta, coefficient of the calibration loss")
     calibration_ramp_steps: int = Field(
         default=0, ge=0, description="steps over which beta rises (equation 12); 0 = constant"

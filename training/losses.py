@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -42,6 +42,19 @@ def load_balance_loss(routing: Sequence[Routing], real: Tensor, form: Literal["a
     if form == "argmax":
         return experts * (sent.mean(dim=1) * probabilities.mean(dim=1)).sum(dim=-1).mean()
     return experts * (sent.mean(dim=(0, 1)) * probabilities.mean(dim=(0, 1))).sum()
+
+
+def squared_product_norm(tensors: Mapping[str, Tensor]) -> Tensor:
+    """The sum over all linears of the squared Frobenius norm of B A, a scalar, without forming B A.
+
+    `tensors` are an adapter's by stored name. Source: Balabanov and Linander 2024, whose prior on the weights it is.
+    """
+    norms = [
+        ((A @ A.T) * (tensors[f"{name[:-2]}.B"].T @ tensors[f"{name[:-2]}.B"])).sum()
+        for name, A in tensors.items()
+        if name.endswith(".A")
+    ]
+    return torch.stack(norms).sum()
 
 
 def calibration_weight(beta: float, step: int, ramp_steps: int) -> float:

@@ -7,20 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from safetensors.torch import load_file
 
 from model_store.adapters.config import AdapterConfig
+from model_store.calibrations import NoCalibration
 from model_store.candidate_model import add_adapter
-from model_store.posteriors.config import PointConfig
 from model_store.posteriors.point import PointPosterior
 from model_store.predictor import Predictor
 from model_store.questions import Question
 from model_store.storage.manifest import (
     Manifest,
     ManifestDraft,
-    NoCalibration,
     Provenance,
-    TemperatureCalibration,
 )
 from model_store.storage.manifest import Splits as SplitSizes
 from model_store.storage.registry import Registry
@@ -35,7 +32,7 @@ from training.evaluation import (
     score_answers,
 )
 from training.figures import reliability_diagram
-from training.loop import ADAPTER_FILE
+from training.run_config import CalibrationName
 from training.runs import TrainedRun, load_run, load_run_splits
 
 
@@ -53,14 +50,14 @@ def publish_run(
     registry: Registry,
     console: Console,
     *,
-    calibrated: bool = True,
+    calibration: CalibrationName | None = None,
     promote: bool = False,
     targets: DecisionTargets = DEFAULT_TARGETS,
 ) -> Publication:
     """Score a finished run and store it as the next version of its name.
 
-    The temperature comes from the fit split, the decisions and the references from the guarantee split, the scores from
-    the test split; nothing is fitted on what is reported.
+    `calibration` is the recipe's unless given. It is fitted on the fit split, decisions and references come from
+    the guarantee split, the scores from the test split; nothing is fitted on what is reported.
 
     Raises:
         RunError: the folder holds no finished run, or its data have changed since.
@@ -69,16 +66,15 @@ def publish_run(
     run = load_run(folder)
     splits = load_run_splits(run)
     untrained = _answer_untrained(run, splits.test, console)
-    predictor = Predictor(run.model, PointPosterior(), 1.0)
+    predictor = Predictor(run.model, run.result.posterior.build(run.tensors))
     budget = run.config.training.evaluation_batch_tokens
     fit = sample_split(predictor, splits.fit, budget, console, "fit split")
     guarantee = sample_split(predictor, splits.guarantee, budget, console, "guarantee split")
     test = sample_split(predictor, splits.test, budget, console, "test split")
-    calibration = fit_calibration(fit, splits.fit) if calibrated else NoCalibration()
-    temperature = calibration.value if isinstance(calibration, TemperatureCalibration) else 1.0
-    answers = answers_of(test, splits.test, temperature)
+    fitted = fit_calibration(calibration or run.config.calibration, fit, splits.fit)
+    answers = answers_of(test, splits.test, fitted)
     served = score_answers(answers, splits.test)
-    reference = score_answers(answers_of(guarantee, splits.guarantee, temperature), splits.guarantee)
+    reference = score_answers(answers_of(guarantee, splits.guarantee, fitted), splits.guarantee)
     decisions = fit_decisions(targets, reference, served)
     draft = ManifestDraft(
         name=run.config.name,
@@ -87,20 +83,19 @@ def publish_run(
         base=run.result.base,
         adapter=run.config.adapter,
         scoring=run.config.scoring,
-        posterior=PointConfig(kind="point"),
-        calibration=calibration,
-        scores_before=compute_scores(score_answers(answers_of(test, splits.test, 1.0), splits.test)),
+        posterior=run.result.posterior,
+        calibration=fitted,
+        scores_before=compute_scores(score_answers(answers_of(test, splits.test, NoCalibration()), splits.test)),
         scores_after=compute_scores(served),
         scores_untrained=compute_scores(untrained),
         reference_histograms=reference_histograms(reference),
         reference_curve=reference_curve(reference),
         decisions=decisions,
-        batch_company=measure_batch_company(predictor, splits.test, answers, temperature, run.result.dtype, console),
+        batch_company=measure_batch_company(predictor, splits.test, answers, fitted, run.result.dtype, console),
         provenance=_provenance(run),
     )
     diagram = reliability_diagram(served, f"{run.config.name}, test split")
-    tensors = load_file(folder / ADAPTER_FILE)
-    manifest = registry.publish(draft, tensors, {"reliability.png": diagram}, promote=promote)
+    manifest = registry.publish(draft, run.tensors, {"reliability.png": diagram}, promote=promote)
     return Publication(manifest, untrained, served)
 
 
@@ -108,10 +103,10 @@ def _answer_untrained(run: TrainedRun, questions: Sequence[Question], console: C
     """The base model's own answers: plain LoRA before its first step adds nothing."""
     plain = AdapterConfig(experts=1, top_k=1, rank=1)
     model = add_adapter(run.base, plain, run.config.scoring, adapter="untrained", tuner=run.model.tuner)
-    predictor = Predictor(model, PointPosterior(), 1.0)
+    predictor = Predictor(model, PointPosterior())
     budget = run.config.training.evaluation_batch_tokens
     samples = sample_split(predictor, questions, budget, console, "untrained")
-    return score_answers(answers_of(samples, questions, 1.0), questions)
+    return score_answers(answers_of(samples, questions, NoCalibration()), questions)
 
 
 def _provenance(run: TrainedRun) -> Provenance:

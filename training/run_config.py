@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from model_store.adapters.config import AdapterConfig
 from model_store.base_models import EMBEDDED
@@ -15,6 +19,9 @@ from model_store.scoring.config import ClozeConfig, ScoringConfig
 from training.data.config import DataConfig
 from training.loss_config import LossConfig
 from training.methods import METHODS
+from training.methods.base import Need, TrainedMethod
+
+CalibrationName = Literal["none", "temperature", "platt", "isotonic", "feu_temperature"]
 
 
 class ConfigError(ValueError):
@@ -50,6 +57,7 @@ class TrainingConfig(Frozen):
     seed: int = Field(default=0, ge=0, description="of initialisation, order and dropout")
     keep_epoch: Literal["last", "best"] = Field(default="best", description="best = lowest NLL on the fit split")
     checkpoint_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
+    snapshots: int = Field(default=0, ge=0, description="weights kept at even steps of the run, the last at its end")
     evaluation_batch_tokens: int = Field(
         default=2048, ge=1, description="tokens in an evaluation forward, with padding"
     )
@@ -73,13 +81,50 @@ class RunConfig(Frozen):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
+    options: dict[str, JsonValue] = Field(default={}, description="knobs of the method's own; its file lists them")
+    calibration: CalibrationName = Field(default="temperature", description="what is fitted after training")
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r} is not one of {', '.join(sorted(METHODS))}")
-        METHODS[self.method].check(self.adapter, self.loss)
+        method = METHODS[self.method]
+        self.method_options()
+        if isinstance(method, TrainedMethod):
+            method.check(self.adapter, self.loss)
+        else:
+            method.check(self.adapter, self.loss, self.training.snapshots)
+            self.needed_runs()
         return self
+
+    def method_options(self) -> Frozen:
+        """The method's own knobs, with the defaults of those that are not set.
+
+        Raises:
+            ValueError: a knob is unknown or out of range.
+        """
+        try:
+            return METHODS[self.method].options.model_validate(self.options)
+        except ValidationError as error:
+            complaints = [f"options.{_complaint(item)}" for item in error.errors()]
+            raise ValueError("; ".join(complaints)) from error
+
+    def needed_runs(self) -> Sequence[RunConfig]:
+        """The runs that a method without gradient steps is fitted on; none for one that has them."""
+        method = METHODS[self.method]
+        if isinstance(method, TrainedMethod):
+            return ()
+        return [self._run_of(need) for need in method.needs(self.method_options())]
+
+    def training_digest(self) -> str:
+        """What tells two runs apart whatever they are called and however they are calibrated: 64 hex digits."""
+        record = self.model_dump(mode="json", exclude={"name", "calibration"})
+        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+
+    def _run_of(self, need: Need) -> RunConfig:
+        sections = self.model_dump(exclude={"method", "options"})
+        sections["training"]["seed"] += need.seed_offset
+        return RunConfig.model_validate(sections | {"name": need.method, "method": need.method})
 
 
 def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
@@ -108,11 +153,12 @@ def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
     try:
         return RunConfig.model_validate(record)
     except ValidationError as error:
-        complaints = [
-            f"  {'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']} (got {_shown(item['input'])})"
-            for item in error.errors()
-        ]
+        complaints = [f"  {_complaint(item)}" for item in error.errors()]
         raise ConfigError("\n".join([f"{origin}:", *complaints])) from error
+
+
+def _complaint(item: ErrorDetails) -> str:
+    return f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']} (got {_shown(item['input'])})"
 
 
 def _shown(value: object) -> str:

@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from pydantic import Field
 from rich.console import Console
 from safetensors.torch import load_file
+from torch import Tensor
 
+from model_store.adapters.context import BankCall
 from model_store.base_identity import BaseIdentity, DtypeName
-from model_store.base_models import BaseModel, load_base_model
-from model_store.candidate_model import CandidateModel, add_adapter
+from model_store.base_models import BaseModel
+from model_store.candidate_model import CandidateModel
 from model_store.frozen import Frozen
+from model_store.posteriors import PosteriorConfig, adapter_tensors
 from model_store.posteriors.point import PointPosterior
 from model_store.predictor import score_batch, score_in_batches
-from model_store.questions import Question
-from model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
 from model_store.uncertainty.decomposition import mean_probabilities
 from model_store.uncertainty.proper_scores import negative_log_likelihood
 from training.batches import TrainingQuestion
-from training.checkpoint import CHECKPOINT_FILE
+from training.candidates import load_base_of, new_candidate
+from training.checkpoint import CHECKPOINT_FILE, Progress, save_tensors
 from training.data.loading import load_splits
 from training.data.splits import Splits
 from training.evaluation import right_options
-from training.loop import ADAPTER_FILE, Trainer
-from training.loss_config import LossConfig
+from training.loop import KEPT_FILE, Trainer, snapshot_path
+from training.methods import METHODS
+from training.methods.base import Finished, Fitting, PostHocMethod, TrainedMethod
+from training.preparing import encode_fit, encode_train
 from training.provenance import code_commit
-from training.run_config import ConfigError, RunConfig
+from training.run_config import RunConfig
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
+ADAPTER_FILE = "adapter.safetensors"
+NEEDED_FOLDER = "needed"
 
 
 class RunError(RuntimeError):
@@ -41,7 +46,7 @@ class RunError(RuntimeError):
 
 
 class RunResult(Frozen):
-    """What a finished run found out."""
+    """What a finished run found out; steps, seconds, tokens and parameters include the runs that it was fitted on."""
 
     base: BaseIdentity
     dtype: DtypeName = Field(description="compute dtype of the frozen base")
@@ -53,72 +58,70 @@ class RunResult(Frozen):
     test: int
     steps: int
     seconds: float = Field(description="in training steps")
+    fit_seconds: float = Field(description="in what followed the steps")
     tokens: int = Field(description="real tokens trained on")
     trained_parameters: int
     fit_nll: tuple[float, ...] = Field(description="NLL on the fit split after each epoch, nats per question")
     kept_epoch: int = Field(description="counted from 1")
+    posterior: PosteriorConfig
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """A finished run, ready to answer."""
+    """A finished run, ready to answer: `tensors` are what is stored, the adapter's and its posterior's."""
 
     config: RunConfig
     result: RunResult
     base: BaseModel
     model: CandidateModel
+    tensors: Mapping[str, Tensor]
 
 
-def train_run(config: RunConfig, folder: Path, console: Console, *, resume: bool = False) -> RunResult:
+@dataclass(frozen=True, slots=True)
+class _Workshop:
+    """What the stages of one run share."""
+
+    config: RunConfig
+    folder: Path
+    splits: Splits
+    base: BaseModel
+    model: CandidateModel
+    train: Sequence[TrainingQuestion]
+    fit: Sequence[TrainingQuestion]
+    console: Console
+
+
+def train_run(
+    config: RunConfig,
+    folder: Path,
+    console: Console,
+    *,
+    resume: bool = False,
+    on: Sequence[Path] = (),
+    shared: Path | None = None,
+) -> RunResult:
     """Train as configured and leave config, step log, weights and result in `folder`.
 
+    The runs that a method is fitted on are those in the folders `on`; others are looked up in `shared`, by default in
+    the folder itself, and trained there if they are not finished.
+
     Raises:
-        RunError: the folder holds another run, or this one and `resume` is not set.
+        RunError: the folder holds another run, or this one and `resume` is not set; or a run in `on` is not needed.
         ConfigError, DataError, BaseModelError, DivergedError: as their rooms say.
     """
     _claim(folder, config, resume)
-    splits, messages = load_splits(config.data)
-    for message in messages:
-        console.print(message, highlight=False, soft_wrap=True)
-    base = load_base_of(config)
-    model = new_candidate(config, base)
-    questions = _training_questions(splits.train, model, config, console)
-    encoded_fit = [_encode(model, question) for question in splits.fit]
-    answers = right_options(splits.fit)
-
-    def fit_nll() -> float:
-        samples = score_in_batches(
-            lambda batch: score_batch(model, PointPosterior(), batch),
-            encoded_fit,
-            config.training.evaluation_batch_tokens,
-        )
-        return negative_log_likelihood(mean_probabilities(samples.logits), answers).mean().item()
-
-    trainer = Trainer(config, model, questions, fit_nll, folder)
-    console.print(
-        f"{len(questions)} training questions, {trainer.steps} steps, {_count(model):,} trained parameters, "
-        f"{base.identity.name} in {base.dtype_name} on {model.device}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    progress = trainer.run(console)
-    kept = progress.best_epoch if config.training.keep_epoch == "best" else len(progress.fit_nll) - 1
-    result = RunResult(
-        base=base.identity,
-        dtype=base.dtype_name,
-        code_commit=code_commit(),
-        data_digest=splits.digest,
-        train=len(questions),
-        fit=len(splits.fit),
-        guarantee=len(splits.guarantee),
-        test=len(splits.test),
-        steps=progress.step,
-        seconds=progress.seconds,
-        tokens=progress.tokens,
-        trained_parameters=_count(model),
-        fit_nll=progress.fit_nll,
-        kept_epoch=kept + 1,
-    )
+    if (folder / RESULT_FILE).is_file():
+        return RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+    given = _given_runs(config, on)
+    pool = shared or folder / NEEDED_FOLDER
+    needed = [given.get(need.training_digest()) or _pool_run(need, pool, console) for need in config.needed_runs()]
+    workshop = _open(config, folder, console)
+    method = METHODS[config.method]
+    if isinstance(method, TrainedMethod):
+        result, finished = _train(workshop, method)
+    else:
+        result, finished = _fit(workshop, method, needed)
+    save_tensors(folder / ADAPTER_FILE, finished.tensors)
     (folder / RESULT_FILE).write_text(result.model_dump_json(indent=2))
     return result
 
@@ -129,16 +132,26 @@ def load_run(folder: Path, *, device: str | None = None, dtype: str | None = Non
     Raises:
         RunError: the folder holds no finished run, or the base model is not the one it was trained on.
     """
-    if not (folder / RESULT_FILE).is_file():
-        raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
-    config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
-    result = RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+    config, result = read_run(folder)
     base = load_base_of(config, device=device, dtype=dtype)
     if base.identity.digest != result.base.digest:
         raise RunError(f"{folder} was trained on {result.base.digest}, the base model here is {base.identity.digest}")
     model = new_candidate(config, base)
-    model.load_adapter_tensors(load_file(folder / ADAPTER_FILE))
-    return TrainedRun(config, result, base, model)
+    tensors = load_file(folder / ADAPTER_FILE)
+    model.load_adapter_tensors(adapter_tensors(tensors))
+    return TrainedRun(config, result, base, model, tensors)
+
+
+def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
+    """The records of a finished run.
+
+    Raises:
+        RunError: the folder holds none.
+    """
+    if not (folder / RESULT_FILE).is_file():
+        raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
+    config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
+    return config, RunResult.model_validate_json((folder / RESULT_FILE).read_text())
 
 
 def load_run_splits(run: TrainedRun) -> Splits:
@@ -153,68 +166,127 @@ def load_run_splits(run: TrainedRun) -> Splits:
     return splits
 
 
-def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
-    """The base model of a configuration; device and dtype default to the configuration's."""
-    base = config.base
-    return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
-
-
-def new_candidate(config: RunConfig, base: BaseModel) -> CandidateModel:
-    """An untrained adapter (its output is the base model's), initialised from the run's seed."""
-    torch.manual_seed(config.training.seed)
-    return add_adapter(base, config.adapter, config.scoring)
-
-
 def _claim(folder: Path, config: RunConfig, resume: bool) -> None:
     path = folder / CONFIG_FILE
     if path.is_file():
         if RunConfig.model_validate_json(path.read_text()) != config:
             raise RunError(f"{folder} holds a run with another configuration: choose another folder")
-        if not resume and ((folder / CHECKPOINT_FILE).is_file() or (folder / RESULT_FILE).is_file()):
+        begun = (folder / name for name in (CHECKPOINT_FILE, RESULT_FILE, NEEDED_FOLDER))
+        if not resume and any(place.exists() for place in begun):
             raise RunError(f"{folder} holds this run already: continue it with --resume, or choose another folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
     path.write_text(config.model_dump_json(indent=2))
 
 
-def _training_questions(
-    train: Sequence[Question], model: CandidateModel, config: RunConfig, console: Console
-) -> list[TrainingQuestion]:
-    """Encode the training split; what does not fit the token limit is left out, with a message."""
-    held_out = _held_out(train, config.loss, config.training.seed)
-    right = right_options(train).tolist()
-    encoded: list[TrainingQuestion] = []
-    too_long: list[str] = []
-    for question, answer in zip(train, right, strict=True):
-        try:
-            encoded.append(TrainingQuestion(model.scorer.encode(question), answer, question.id in held_out))
-        except QuestionTooLongError:
-            too_long.append(question.id)
-    if too_long:
-        limit = model.scorer.token_limit
-        console.print(
-            f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}",
-            soft_wrap=True,
-        )
-    if all(question.held_out for question in encoded):
-        raise ConfigError("data: no training question is left")
-    return encoded
+def _given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:
+    """Finished runs by what was trained."""
+    digests = {need.training_digest() for need in config.needed_runs()}
+    given = {read_run(folder)[0].training_digest(): folder for folder in folders}
+    for digest, folder in given.items():
+        if digest not in digests:
+            raise RunError(
+                f"{folder} was not trained as {config.method} needs it: data, base, adapter, seed or steps differ"
+            )
+    return given
 
 
-def _held_out(train: Sequence[Question], loss: LossConfig, seed: int) -> set[str]:
-    """The ids of the questions that only the calibration loss sees."""
-    if loss.indicator == "training":
-        return set()
-    ids = sorted(question.id for question in train)
-    return set(random.Random(f"held out {seed}").sample(ids, max(1, round(len(ids) * loss.held_out_share))))
+def _pool_run(config: RunConfig, pool: Path, console: Console) -> Path:
+    """The folder of a run in the pool, trained to its end if it is not yet."""
+    folder = pool / f"{config.method}-{config.training_digest()[:16]}"
+    console.print(f"needs {config.method} with seed {config.training.seed}: {folder}", highlight=False, soft_wrap=True)
+    train_run(config, folder, console, resume=True)
+    return folder
 
 
-def _encode(model: CandidateModel, question: Question) -> EncodedQuestion:
-    try:
-        return model.scorer.encode(question)
-    except QuestionTooLongError as error:
-        raise ConfigError(f"scoring.max_tokens: question {question.id!r}: {error}") from error
+def _open(config: RunConfig, folder: Path, console: Console) -> _Workshop:
+    splits, messages = load_splits(config.data)
+    for message in messages:
+        console.print(message, highlight=False, soft_wrap=True)
+    base = load_base_of(config)
+    model = new_candidate(config, base)
+    train = encode_train(splits.train, model, config, console)
+    return _Workshop(config, folder, splits, base, model, train, encode_fit(splits.fit, model), console)
 
 
-def _count(model: CandidateModel) -> int:
-    return sum(parameter.numel() for parameter in model.adapter_tensors().values())
+def _train(workshop: _Workshop, method: TrainedMethod) -> tuple[RunResult, Finished]:
+    config, folder, console, model = workshop.config, workshop.folder, workshop.console, workshop.model
+    options = config.method_options()
+    variation = None if method.variation is None else method.variation(model, options)
+    trainer = Trainer(config, method, model, variation, workshop.train, lambda: _fit_nll(workshop, variation), folder)
+    parameters = sum(parameter.numel() for parameter in trainer.parameters.values())
+    console.print(
+        f"{len(workshop.train)} training questions, {trainer.steps} steps, {parameters:,} trained parameters, "
+        f"{workshop.base.identity.name} in {workshop.base.dtype_name} on {model.device}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    progress = trainer.run(console)
+    started = time.perf_counter()
+    finished = method.finish(load_file(folder / KEPT_FILE), options)
+    return _result(workshop, finished, progress, parameters, time.perf_counter() - started), finished
+
+
+def _fit_nll(workshop: _Workshop, through: BankCall | None) -> float:
+    """The NLL on the fit split in nats per question, of the weights or of their mean."""
+    posterior = PointPosterior(through)
+    samples = score_in_batches(
+        lambda batch: score_batch(workshop.model, posterior, batch),
+        [question.encoded for question in workshop.fit],
+        workshop.config.training.evaluation_batch_tokens,
+    )
+    probabilities = mean_probabilities(samples.logits)
+    return negative_log_likelihood(probabilities, right_options(workshop.splits.fit)).mean().item()
+
+
+def _fit(workshop: _Workshop, method: PostHocMethod, needed: Sequence[Path]) -> tuple[RunResult, Finished]:
+    config = workshop.config
+    results = [read_run(folder)[1] for folder in needed]
+    weights = [load_file(folder / ADAPTER_FILE) for folder in needed]
+    workshop.model.load_adapter_tensors(weights[0])
+    workshop.model.eval()
+    fitting = Fitting(
+        model=workshop.model,
+        weights=weights,
+        snapshots=[load_file(snapshot_path(needed[0], index + 1)) for index in range(config.training.snapshots)],
+        train=workshop.train,
+        fit=workshop.fit,
+        batch_tokens=config.training.evaluation_batch_tokens,
+        seed=config.training.seed,
+        console=workshop.console,
+    )
+    started = time.perf_counter()
+    finished = method.fit(fitting, config.method_options())
+    seconds = time.perf_counter() - started
+    total = Progress(
+        step=sum(result.steps for result in results),
+        seconds=sum(result.seconds for result in results),
+        tokens=sum(result.tokens for result in results),
+        fit_nll=results[0].fit_nll,
+    )
+    parameters = sum(result.trained_parameters for result in results)
+    return _result(workshop, finished, total, parameters, seconds), finished
+
+
+def _result(
+    workshop: _Workshop, finished: Finished, progress: Progress, parameters: int, fit_seconds: float
+) -> RunResult:
+    splits, training = workshop.splits, workshop.config.training
+    return RunResult(
+        base=workshop.base.identity,
+        dtype=workshop.base.dtype_name,
+        code_commit=code_commit(),
+        data_digest=splits.digest,
+        train=len(workshop.train),
+        fit=len(splits.fit),
+        guarantee=len(splits.guarantee),
+        test=len(splits.test),
+        steps=progress.step,
+        seconds=progress.seconds,
+        fit_seconds=fit_seconds,
+        tokens=progress.tokens,
+        trained_parameters=parameters,
+        fit_nll=progress.fit_nll,
+        kept_epoch=1 + (progress.best_epoch if training.keep_epoch == "best" else len(progress.fit_nll) - 1),
+        posterior=finished.posterior,
+    )

@@ -1,4 +1,4 @@
-"""The forward context: which adapter a forward runs through, and the routing it leaves behind.
+"""The forward context: which adapter a forward runs through, how, and the routing it leaves behind.
 
 A context belongs to one forward in one thread. Layers write their routing under their own index, so that a layer that
 runs twice (recomputed activations) counts once, and nothing is left in a module after the forward.
@@ -10,17 +10,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from torch import Tensor
 
+from model_store.adapters.expert_bank import ExpertBank
 from model_store.adapters.router import Routing
+
+
+class BankCall(Protocol):
+    """What runs in place of a linear's expert bank as it is stored: other weights, noise, a record of what passes."""
+
+    def __call__(
+        self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
+    ) -> Tensor:
+        """Do what `bank(inputs, base_output, gates)` does, [..., out]; `place` is its stored name."""
+        ...
 
 
 @dataclass(slots=True)
 class ForwardContext:
-    """One forward through one adapter."""
+    """One forward through one adapter; `through` None runs its banks as they are."""
 
     adapter: str
+    through: BankCall | None = None
     routing: dict[int, Routing] = field(default_factory=dict)
 
     def gates(self, layer: int) -> Tensor:
@@ -41,9 +54,9 @@ def current_forward() -> ForwardContext | None:
 
 
 @contextmanager
-def adapter_forward(adapter: str) -> Iterator[ForwardContext]:
+def adapter_forward(adapter: str, through: BankCall | None = None) -> Iterator[ForwardContext]:
     """Run the forwards in the block through the named adapter."""
-    context = ForwardContext(adapter)
+    context = ForwardContext(adapter, through)
     token = _current.set(context)
     try:
         yield context

@@ -34,11 +34,19 @@ class ExpertBank(nn.Module):
 
         `inputs` is [..., in], `base_output` [..., out], `gates` [..., N] or None for one expert of weight 1.
         """
-        low_rank = self._gate(F.linear(self.dropout(inputs), self.A.to(inputs.dtype)), gates)  # [..., N * r]
-        added = torch.addmm(base_output.flatten(0, -2), low_rank.flatten(0, -2), self.B.to(inputs.dtype).T)
+        return self.expand(self.gate(self.project(inputs), gates), base_output)
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """A x, after dropout: [..., in] -> [..., N * r]."""
+        return F.linear(self.dropout(inputs), self.A.to(inputs.dtype))
+
+    def expand(self, low_rank: Tensor, base_output: Tensor) -> Tensor:
+        """Add B z to the base layer's output: [..., N * r] -> [..., out]."""
+        added = torch.addmm(base_output.flatten(0, -2), low_rank.flatten(0, -2), self.B.to(low_rank.dtype).T)
         return added.view_as(base_output)
 
-    def _gate(self, low_rank: Tensor, gates: Tensor | None) -> Tensor:
+    def gate(self, low_rank: Tensor, gates: Tensor | None) -> Tensor:
+        """Weigh the experts' rows of A x [..., N * r] by their gates [..., N] and the scale of B A."""
         if gates is None:
             return low_rank * self.scale
         scaled = (gates * self.scale).to(low_rank.dtype).unsqueeze(-1)  # [..., N, 1]

@@ -19,9 +19,10 @@ class MixtureLayer(nn.Module, BaseTunerLayer):
 
     part: ClassVar[str]  # what the added weights are called in a stored adapter
 
-    def __init__(self, base_layer: nn.Module, layer_index: int) -> None:
+    def __init__(self, base_layer: nn.Module, place: str, layer_index: int) -> None:
         super().__init__()
         self.base_layer = base_layer
+        self.stored_name = f"{place}.{self.part}"
         self.layer_index = layer_index
         self.merged_adapters: list[str] = []
         self._disable_adapters = False
@@ -42,8 +43,8 @@ class AdaptedLinear(MixtureLayer):
     part = "experts"
     adapter_layer_names = ("banks",)
 
-    def __init__(self, base_layer: nn.Linear, layer_index: int) -> None:
-        super().__init__(base_layer, layer_index)
+    def __init__(self, base_layer: nn.Linear, place: str, layer_index: int) -> None:
+        super().__init__(base_layer, place, layer_index)
         self.in_features = base_layer.in_features
         self.out_features = base_layer.out_features
         self.banks = nn.ModuleDict()
@@ -66,7 +67,9 @@ class AdaptedLinear(MixtureLayer):
             return output
         bank = cast(ExpertBank, self.banks[context.adapter])
         gates = context.gates(self.layer_index) if bank.experts > 1 else None
-        return bank(inputs, output, gates)
+        if context.through is None:
+            return bank(inputs, output, gates)
+        return context.through(self.stored_name, bank, inputs, output, gates)
 
 
 class RoutedNorm(MixtureLayer):
@@ -75,8 +78,8 @@ class RoutedNorm(MixtureLayer):
     part = "router"
     adapter_layer_names = ("routers",)
 
-    def __init__(self, base_layer: nn.Module, layer_index: int) -> None:
-        super().__init__(base_layer, layer_index)
+    def __init__(self, base_layer: nn.Module, place: str, layer_index: int) -> None:
+        super().__init__(base_layer, place, layer_index)
         self.routers = nn.ModuleDict()
 
     @property

@@ -50,7 +50,7 @@ class MixtureTuner(BaseTuner):
 
     def remove(self, adapter: str) -> None:
         """Take an adapter's weights out again; the others stay as they are."""
-        layers = [layer for _, layer in self._layers(adapter)]
+        layers = list(self._layers(adapter))
         if not layers:
             raise ValueError(f"no adapter named {adapter!r} is injected")
         for layer in layers:
@@ -59,7 +59,7 @@ class MixtureTuner(BaseTuner):
 
     def freeze(self, adapter: str, dtype: torch.dtype) -> None:
         """Make an adapter ready to answer: no gradients, experts in the compute dtype, routers in fp32 as trained."""
-        for _, layer in self._layers(adapter):
+        for layer in self._layers(adapter):
             if isinstance(layer, AdaptedLinear):
                 layer.adapters[adapter].to(dtype)
             layer.adapters[adapter].requires_grad_(False)
@@ -67,15 +67,15 @@ class MixtureTuner(BaseTuner):
     def adapter_parameters(self, adapter: str) -> dict[str, nn.Parameter]:
         """The weights of one adapter, named by their place and without the adapter's own name."""
         return {
-            f"{place}.{layer.part}.{name}": parameter
-            for place, layer in self._layers(adapter)
+            f"{layer.stored_name}.{name}": parameter
+            for layer in self._layers(adapter)
             for name, parameter in layer.adapters[adapter].named_parameters()
         }
 
-    def _layers(self, adapter: str) -> Iterator[tuple[str, MixtureLayer]]:
-        for place, module in self.model.named_modules():
+    def _layers(self, adapter: str) -> Iterator[MixtureLayer]:
+        for module in self.model.modules():
             if isinstance(module, MixtureLayer) and adapter in module.adapters:
-                yield place, module
+                yield module
 
     def _create_and_replace(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
@@ -92,7 +92,10 @@ class MixtureTuner(BaseTuner):
             if match is None:
                 raise ValueError(f"{current_key} is in no numbered layer, so no router can serve it")
             layer = int(match.group(1))
-            target = AdaptedLinear(target, layer) if isinstance(target, nn.Linear) else RoutedNorm(target, layer)
+            if isinstance(target, nn.Linear):
+                target = AdaptedLinear(target, current_key, layer)
+            else:
+                target = RoutedNorm(target, current_key, layer)
             setattr(parent, target_name, target)
         target.add(adapter_name, peft_config.adapter)
 

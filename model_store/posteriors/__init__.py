@@ -1,14 +1,26 @@
-"""Stored weights -> S sets of candidate logits; one file a posterior."""
+"""Stored weights -> S sets of candidate logits; one file a kind, which holds its configuration and its mathematics.
 
-from model_store.posteriors.config import PosteriorConfig
-from model_store.posteriors.point import PointPosterior
-from model_store.posteriors.samples import CandidateSamples, Posterior
+A kind's configuration stands in the manifest and builds the posterior from the stored tensors.
+"""
 
-__all__ = ["CandidateSamples", "Posterior", "build_posterior"]
+from __future__ import annotations
 
-_KINDS = {"point": PointPosterior}
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from model_store.posteriors.dropout import DropoutConfig
+from model_store.posteriors.ensemble import EnsembleConfig
+from model_store.posteriors.point import PointConfig
+from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, Posterior
+
+__all__ = ["CandidateSamples", "Posterior", "PosteriorConfig", "adapter_tensors"]
+
+PosteriorConfig = Annotated[PointConfig | DropoutConfig | EnsembleConfig, Field(discriminator="kind")]
 
 
-def build_posterior(config: PosteriorConfig) -> Posterior:
-    """The posterior of a configuration."""
-    return _KINDS[config.kind]()
+def adapter_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The adapter's own among stored tensors, without those that its posterior added."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(STORED_PREFIX)}

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from model_store.adapters.context import BankCall
 from model_store.candidate_model import CandidateModel
+from model_store.frozen import Frozen
 from model_store.posteriors.samples import CandidateSamples
 from model_store.scoring.encoding import TokenBatch
 
 
+class PointConfig(Frozen):
+    """One set of weights: a deterministic answer in one pass."""
+
+    kind: Literal["point"] = "point"
+
+    @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return 1
+
+    def build(self, tensors: Mapping[str, Tensor]) -> PointPosterior:  # noqa: ARG002
+        """The posterior; the weights are the model's own."""
+        return PointPosterior()
+
+
 class PointPosterior:
-    """All mass on the stored weights."""
+    """All mass on the model's weights, run `through` something else than its banks where that is given."""
 
     samples = 1
 
+    def __init__(self, through: BankCall | None = None) -> None:
+        self._through = through
+
+    @torch.inference_mode()
     def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
         """The logits of the one set of weights as one sample."""
-        output = model(batch)
+        output = model(batch, self._through)
         return CandidateSamples(output.logits.unsqueeze(0), output.feu)

@@ -10,25 +10,29 @@ from torch import Tensor
 from model_store.candidate_model import CandidateModel
 from model_store.scoring.encoding import TokenBatch
 
+STORED_PREFIX = "posterior."  # of the tensors that a posterior adds to an adapter's own
+
 
 @dataclass(frozen=True, slots=True)
 class CandidateSamples:
-    """`logits` [S, B, C] in fp32, -inf where a question has no such option; `feu` [B] or None without routers."""
+    """`logits` [S, B, C] in fp32, -inf where a question has no such option; `feu` [B] or None without routers;
+    `error_score` [B], high = likely wrong, or None where the posterior has no such score of its own."""
 
     logits: Tensor
     feu: Tensor | None
+    error_score: Tensor | None = None
 
 
 class Posterior(Protocol):
     """A distribution over weights as it answers: always the same S draws, so the same question gets the same answer.
 
-    Draws belong to the posterior, never to a batch. An ensemble repeats the rows of the batch once for each member, a
-    rank mask once for each fixed mask; a Laplace posterior differentiates the candidate logits and draws around them.
+    Draws belong to the posterior, never to a batch. Draws of weights repeat the rows of the batch, once for each; a
+    Laplace posterior differentiates the candidate logits and draws around them.
     """
 
     @property
     def samples(self) -> int:
-        """S, the number of weight draws behind an answer."""
+        """S, the number of draws behind an answer."""
         ...
 
     def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:

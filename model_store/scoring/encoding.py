@@ -142,6 +142,15 @@ class TokenBatch:
             shared_end=self.shared_end.to(device, non_blocking=True),
         )
 
+    def repeat(self, times: int) -> TokenBatch:
+        """The whole batch several times over: row b is also row B + b, 2 B + b and so on."""
+        rows = (self.tokens, self.positions, self.branches, self.is_option)
+        return TokenBatch(
+            *(tensor.repeat(times, 1) for tensor in rows),
+            options=self.options.repeat(times),
+            shared_end=self.shared_end.repeat(times),
+        )
+
 
 def collate(questions: Sequence[EncodedQuestion], *, padding_side: str = "right") -> TokenBatch:
     """Pad questions to the longest of them."""

@@ -19,4 +19,14 @@ def _lift_2(record: Record) -> Record:
     return record | {"format_version": 3, "reference_curve": None}
 
 
-LIFTS: dict[int, Callable[[Record], Record]] = {1: _lift_1, 2: _lift_2}  # from N to N + 1
+def _lift_3(record: Record) -> Record:
+    """Format 3 knew one sample and no error score."""
+    lifted = record | {"format_version": 4}
+    for field in ("scores_before", "scores_after", "scores_untrained"):
+        scores = record.get(field)
+        if isinstance(scores, dict):
+            lifted[field] = scores | {"auroc_epistemic": None, "auroc_error_score": None}
+    return lifted
+
+
+LIFTS: dict[int, Callable[[Record], Record]] = {1: _lift_1, 2: _lift_2, 3: _lift_3}  # from N to N + 1

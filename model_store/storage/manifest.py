@@ -13,14 +13,15 @@ from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationErr
 
 from model_store.adapters.config import AdapterConfig
 from model_store.base_identity import BaseIdentity, DtypeName
+from model_store.calibrations import Calibration
 from model_store.frozen import Frozen
-from model_store.posteriors.config import PosteriorConfig
+from model_store.posteriors import PosteriorConfig
 from model_store.scoring.config import ScoringConfig
 from model_store.storage.errors import InvalidManifestError, NewerFormatError
 from model_store.storage.lifts import LIFTS
 from model_store.uncertainty.conformal import ConformalScore
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.sha256"
 ADAPTER_FILE = "adapter.safetensors"
@@ -66,27 +67,10 @@ class Scores(Frozen):
     auroc_feu: Share | None
     # No upper bound for the two: a sum of fp32 routing masses may lie a rounding error above 1.
     ece_feu: NonNegative | None
+    auroc_epistemic: Share | None = Field(description="of minus the mutual information; None for one sample")
+    auroc_error_score: Share | None = Field(description="of minus the error score; None where there is none")
     mean_feu: NonNegative | None
     area_under_risk_coverage: Share
-
-
-class NoCalibration(Frozen):
-    """Probabilities as the model gives them."""
-
-    kind: Literal["none"] = "none"
-
-
-class TemperatureCalibration(Frozen):
-    """One temperature that divides the logits of every posterior sample."""
-
-    kind: Literal["temperature"] = "temperature"
-    value: FiniteFloat = Field(gt=0)
-    questions: int = Field(ge=1, description="questions it was fitted on")
-    nll_before: NonNegative = Field(description="on the fit split, nats per question")
-    nll_after: NonNegative = Field(description="on the fit split, nats per question")
-
-
-CalibrationRecord = Annotated[NoCalibration | TemperatureCalibration, Field(discriminator="kind")]
 
 
 class ReferenceHistograms(Frozen):
@@ -229,7 +213,7 @@ class _Description(Frozen):
     adapter: AdapterConfig
     scoring: ScoringConfig
     posterior: PosteriorConfig
-    calibration: CalibrationRecord
+    calibration: Calibration
     scores_before: Scores | None = Field(description="test split, before calibration")
     scores_after: Scores = Field(description="test split, as the adapter answers")
     scores_untrained: Scores | None = Field(description="test split, base model without the adapter")

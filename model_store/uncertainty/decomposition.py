@@ -19,34 +19,43 @@ class Decomposition:
     epistemic: Tensor
 
 
+def sample_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
+    """Candidate probabilities of every sample: softmax(logits / temperature), float64 [S, B, C].
+
+    `logits` [S, B, C]; a padded candidate is -inf and gets exactly 0. Raises ValueError on a question without a finite
+    candidate, on NaN or +inf, and on a temperature that is not positive and finite.
+    """
+    check_logits(logits)
+    return Temperature(temperature).divide(logits).softmax(dim=-1)
+
+
 def mean_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
     """Candidate probabilities: the mean over samples of softmax(logits / temperature), float64 [B, C].
 
-    `logits` [S, B, C]; a padded candidate is -inf and gets exactly 0. Probabilities are averaged, not logits.
-    Raises ValueError on a question without a finite candidate, on NaN or +inf, and on a temperature that is not
-    positive and finite.
+    Probabilities are averaged, not logits. Raises as `sample_probabilities` does.
     """
-    return _sample_probabilities(logits, temperature).mean(dim=0)
+    return sample_probabilities(logits, temperature).mean(dim=0)
 
 
-def decompose(logits: Tensor, temperature: float = 1.0) -> Decomposition:
-    """Total, aleatoric and epistemic uncertainty of `logits` [S, B, C], after division by the temperature.
+def decompose(probabilities: Tensor) -> Decomposition:
+    """Total, aleatoric and epistemic uncertainty of sampled probabilities [S, B, C].
 
     Total is the entropy of the mean over samples, aleatoric the mean entropy, epistemic their difference: the mutual
-    information of answer and weights, held at >= 0 against rounding and exactly 0 for one sample. Raises as
-    `mean_probabilities` does. Source: Houlsby et al. 2011; Depeweg et al. 2018.
+    information of answer and weights, held at >= 0 against rounding and exactly 0 for one sample.
+    Source: Houlsby et al. 2011; Depeweg et al. 2018.
     """
-    probabilities = _sample_probabilities(logits, temperature)
-    total = _entropy(probabilities.mean(dim=0))
-    aleatoric = _entropy(probabilities).mean(dim=0)
+    total = entropy(probabilities.mean(dim=0))
+    aleatoric = entropy(probabilities).mean(dim=0)
     return Decomposition(total, aleatoric, (total - aleatoric).clamp(min=0.0))
 
 
-def _entropy(probabilities: Tensor) -> Tensor:
+def entropy(probabilities: Tensor) -> Tensor:
+    """The entropy over the last dimension in nats."""
     return torch.special.entr(probabilities).sum(dim=-1)  # entr(0) = 0
 
 
-def _sample_probabilities(logits: Tensor, temperature: float) -> Tensor:
+def check_logits(logits: Tensor) -> None:
+    """Raise ValueError unless `logits` are [S, B, C], each question with a finite candidate and none NaN or +inf."""
     if logits.ndim != 3 or logits.shape[0] == 0 or logits.shape[2] == 0:
         raise ValueError(f"logits must be [S, B, C] with S, C >= 1, not {list(logits.shape)}")
     # The largest logit is finite exactly if some candidate is real and none is NaN or +inf.
@@ -55,4 +64,3 @@ def _sample_probabilities(logits: Tensor, temperature: float) -> Tensor:
         raise ValueError(
             f"logits contain NaN or +inf, or no real candidate, in the questions {broken.nonzero().flatten().tolist()}"
         )
-    return Temperature(temperature).divide(logits).softmax(dim=-1)

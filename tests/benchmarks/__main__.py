@@ -26,7 +26,8 @@ from tests.benchmarks.small_adapter import publish_small
 from training.batches import TrainingQuestion, forwards
 from training.data import facts
 from training.loss_config import LossConfig
-from training.methods import METHODS
+from training.methods.base import Forward
+from training.methods.uq4ct import UQ4CT
 
 QUESTIONS = 32
 BATCH_TOKENS = 2048
@@ -53,7 +54,7 @@ def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Ques
     training = _training_step(model, questions)
     looped = loop_experts(model)
     console.print(f"R6 training step / per-expert loop: {compare(training, _looped(looped, training), rounds=5)}")
-    predictor = Predictor(model, PointPosterior(), 1.0)
+    predictor = Predictor(model, PointPosterior())
     encoded = [predictor.encode(question) for question in questions]
     batches = [[encoded[i] for i in batch] for batch in batches_by_length(encoded, BATCH_TOKENS)]
 
@@ -98,7 +99,8 @@ def _training_step(model: CandidateModel, questions: list[Question]) -> Callable
 
     def step() -> None:
         for batch in forwards(items, 1):
-            terms = METHODS["uq4ct"].losses(model(batch.tokens), batch, model.config, LossConfig(), 1)
+            output = model(batch.tokens)
+            terms = UQ4CT.losses(Forward(output, batch, model.config, LossConfig(), 1, len(items), model, None))
             terms.total.backward()
         for parameter in parameters:
             parameter.grad = None

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from model_store.base_models import load_base_model
-from model_store.posteriors import CandidateSamples, build_posterior
-from model_store.posteriors.config import PointConfig
+from model_store.calibrations import NoCalibration, TemperatureCalibration
+from model_store.posteriors import CandidateSamples
+from model_store.posteriors.point import PointPosterior
 from model_store.predictor import (
     Predictor,
     WrongBaseError,
@@ -23,7 +24,10 @@ from model_store.questions import Question
 from model_store.scoring.config import ClozeConfig, LetterConfig
 from model_store.scoring.encoding import QuestionTooLongError, collate
 from model_store.storage.errors import StoreError
-from model_store.storage.manifest import NoCalibration
+
+
+def temperature(value):
+    return TemperatureCalibration(value=value, questions=4, nll_before=1, nll_after=1)
 
 
 def _softmax(logits, temperature=1.0):
@@ -37,14 +41,14 @@ def _entropy(probabilities):
 
 @pytest.fixture
 def predictor(tiny_base, make_model):
-    return Predictor(make_model(tiny_base), build_posterior(PointConfig()), temperature=1.7)
+    return Predictor(make_model(tiny_base), PointPosterior(), temperature(1.7))
 
 
 def test_answers_are_the_softmax_at_the_temperature_by_hand(tiny_base, make_model, questions):
     model = make_model(tiny_base)
     with torch.no_grad():
         output = model(collate([model.scorer.encode(question) for question in questions]))
-    predictor = Predictor(model, build_posterior(PointConfig()), temperature=1.7)
+    predictor = Predictor(model, PointPosterior(), temperature(1.7))
     answers = predictor.answer([predictor.encode(question) for question in questions])
     for question, answer, logits, feu in zip(questions, answers, output.logits, output.feu, strict=True):
         by_hand = _softmax(logits[: len(question.options)].tolist(), 1.7)
@@ -59,7 +63,7 @@ def test_answers_are_the_softmax_at_the_temperature_by_hand(tiny_base, make_mode
 
 def test_two_samples_average_probabilities_and_part_the_entropy():
     logits = torch.tensor([[[2.0, 0.0, -math.inf]], [[-1.0, 1.0, -math.inf]]])
-    (answer,) = answers_from_samples(CandidateSamples(logits, None), [2], 2.0)
+    (answer,) = answers_from_samples(CandidateSamples(logits, None), [2], temperature(2.0))
     one, two = _softmax([2.0, 0.0], 2.0), _softmax([-1.0, 1.0], 2.0)
     mean = [(a + b) / 2 for a, b in zip(one, two, strict=True)]
     assert answer.probabilities == pytest.approx(mean)
@@ -72,14 +76,14 @@ def test_two_samples_average_probabilities_and_part_the_entropy():
 
 
 def test_of_equal_options_the_first_is_chosen():
-    (answer,) = answers_from_samples(CandidateSamples(torch.zeros(1, 1, 3), torch.tensor([0.4])), [3], 1.0)
+    (answer,) = answers_from_samples(CandidateSamples(torch.zeros(1, 1, 3), torch.tensor([0.4])), [3], NoCalibration())
     assert answer.option == 0
     assert answer.feu == pytest.approx(0.4)
 
 
 def test_making_a_predictor_readies_the_model(tiny_base, make_model, questions):
     model = make_model(tiny_base, training=True, dropout=0.5)
-    predictor = Predictor(model, build_posterior(PointConfig()), 1.0)
+    predictor = Predictor(model, PointPosterior())
     encoded = [predictor.encode(question) for question in questions]
     assert predictor.answer(encoded) == predictor.answer(encoded)
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -88,7 +92,7 @@ def test_making_a_predictor_readies_the_model(tiny_base, make_model, questions):
 def test_scores_of_a_batch_leave_the_model_in_training(tiny_base, make_model, questions):
     model = make_model(tiny_base, training=True)
     encoded = [model.scorer.encode(question) for question in questions]
-    samples = score_batch(model, build_posterior(PointConfig()), encoded)
+    samples = score_batch(model, PointPosterior(), encoded)
     assert samples.logits.shape == (1, 4, 5)
     assert model.training
     assert model(collate(encoded)).logits.requires_grad
@@ -97,7 +101,7 @@ def test_scores_of_a_batch_leave_the_model_in_training(tiny_base, make_model, qu
 @pytest.mark.parametrize("scoring", [ClozeConfig(reduction="sum"), LetterConfig()], ids=lambda scoring: scoring.kind)
 def test_a_stored_adapter_answers_as_it_did_before(publish_tiny, questions, scoring):
     published = publish_tiny(scoring=scoring)
-    before = Predictor(published.model, build_posterior(PointConfig()), published.manifest.calibration.value)
+    before = Predictor(published.model, PointPosterior(), published.manifest.calibration)
     loaded = load_predictor(published.registry, published.reference, device="cpu", dtype="float32")
     assert loaded.manifest == published.manifest
     assert loaded.token_limit == before.token_limit == 512
@@ -108,7 +112,7 @@ def test_a_stored_adapter_answers_as_it_did_before(publish_tiny, questions, scor
 
 def test_an_uncalibrated_adapter_answers_at_temperature_one(publish_tiny, questions):
     published = publish_tiny(calibration=NoCalibration())
-    before = Predictor(published.model, build_posterior(PointConfig()), 1.0)
+    before = Predictor(published.model, PointPosterior())
     loaded = load_predictor(published.registry, published.reference, device="cpu", dtype="float32")
     encoded = [loaded.encode(question) for question in questions]
     assert loaded.answer(encoded) == before.answer(encoded)
@@ -159,7 +163,7 @@ def test_scores_come_back_in_the_questions_order(tiny_base, make_model, question
     asked = [*questions, *(Question("r", "Which?", tuple(f"{n}" for n in range(count))) for count in (9, 2, 7))]
     encoded = [model.scorer.encode(question) for question in asked]
     done = []
-    posterior = build_posterior(PointConfig())
+    posterior = PointPosterior()
     scored = score_in_batches(lambda batch: score_batch(model, posterior, batch), encoded, batch_tokens, done.append)
     assert sum(done) == len(asked)
     assert scored.logits.shape == (1, 7, 9)
@@ -176,7 +180,7 @@ def test_scores_come_back_in_the_questions_order(tiny_base, make_model, question
 def test_scores_without_routers_have_no_feu(tiny_base, make_model, questions):
     model = make_model(tiny_base, experts=1, top_k=1)
     encoded = [model.scorer.encode(question) for question in questions]
-    posterior = build_posterior(PointConfig())
+    posterior = PointPosterior()
     assert score_in_batches(lambda batch: score_batch(model, posterior, batch), encoded, 50).feu is None
 
 

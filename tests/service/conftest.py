@@ -20,7 +20,8 @@ from prometheus_client import CollectorRegistry
 
 from model_store.adapters.config import AdapterConfig
 from model_store.base_identity import BaseIdentity
-from model_store.posteriors.config import PointConfig
+from model_store.calibrations import TemperatureCalibration
+from model_store.posteriors.point import PointConfig
 from model_store.scoring.config import ClozeConfig
 from model_store.storage.manifest import (
     Abstention,
@@ -34,7 +35,6 @@ from model_store.storage.manifest import (
     ReferenceHistograms,
     Scores,
     Splits,
-    TemperatureCalibration,
     TestedDecisions,
 )
 from model_store.storage.registry import Registry
@@ -64,6 +64,8 @@ SCORES = Scores(
     brier_interval=_ANYWHERE,
     auroc_confidence=0.77,
     auroc_feu=None,
+    auroc_epistemic=None,
+    auroc_error_score=None,
     ece_feu=None,
     mean_feu=None,
     area_under_risk_coverage=0.15,

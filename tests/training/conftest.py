@@ -21,6 +21,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_task(folder, {"train": 64, "calibration": 24, "test": 24, "shift": 8})
 
 
+ROUTED = {"mixlora", "uq4ct"}
 MakeConfig = Callable[..., RunConfig]
 
 
@@ -29,7 +30,7 @@ def make_config(tiny_folder: Path, tiny_data: Path) -> MakeConfig:
     """A run on the tiny base and task; sections are merged over these."""
 
     def make(method: str = "uq4ct", **sections: dict[str, Any]) -> RunConfig:
-        adapter = {"experts": 1, "top_k": 1} if method == "lora" else {"experts": 4, "top_k": 2}
+        adapter = {"experts": 4, "top_k": 2} if method in ROUTED else {"experts": 1, "top_k": 1}
         record: dict[str, dict[str, Any]] = {
             "base": {"name": str(tiny_folder), "device": "cpu", "dtype": "float32"},
             "data": {

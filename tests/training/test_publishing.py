@@ -11,8 +11,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from model_store.calibrations import TemperatureCalibration
 from model_store.predictor import load_predictor
-from model_store.storage.manifest import TemperatureCalibration
 from model_store.storage.registry import Registry
 from model_store.uncertainty.selective import TargetNotMetError
 from training.data.loading import load_splits

@@ -1,8 +1,18 @@
-"""The table of training methods: a new one is a file beside this and a line here."""
+"""The table of methods: a new one is a file beside this and a line here."""
 
 from training.methods.base import Method
-from training.methods.lora import Lora
-from training.methods.mixlora import MixLora
-from training.methods.uq4ct import Uq4ct
+from training.methods.checkpoint_ensemble import CHECKPOINT_ENSEMBLE
+from training.methods.ensemble import ENSEMBLE
+from training.methods.lora import LORA
+from training.methods.mc_dropout import MC_DROPOUT
+from training.methods.mixlora import MIXLORA
+from training.methods.uq4ct import UQ4CT
 
-METHODS: dict[str, Method] = {"lora": Lora(), "mixlora": MixLora(), "uq4ct": Uq4ct()}
+METHODS: dict[str, Method] = {
+    "lora": LORA,
+    "mc_dropout": MC_DROPOUT,
+    "ensemble": ENSEMBLE,
+    "checkpoint_ensemble": CHECKPOINT_ENSEMBLE,
+    "mixlora": MIXLORA,
+    "uq4ct": UQ4CT,
+}

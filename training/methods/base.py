@@ -1,18 +1,48 @@
-"""What a training method is: which adapters it takes, and its loss."""
+"""What a method is: trained by gradient steps, or fitted afterwards on runs of one that is."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
+from rich.console import Console
+from torch import Tensor, nn
 
 from model_store.adapters.config import AdapterConfig
-from model_store.candidate_model import CandidateOutput
-from training.batches import TrainingBatch
+from model_store.adapters.expert_bank import ExpertBank
+from model_store.candidate_model import CandidateModel, CandidateOutput
+from model_store.frozen import Frozen
+from model_store.posteriors import PosteriorConfig
+from model_store.posteriors.point import PointConfig
+from training.batches import TrainingBatch, TrainingQuestion
 from training.loss_config import LossConfig
 from training.losses import cross_entropy
+
+
+class NoOptions(Frozen):
+    """The options of a method that has none of its own."""
+
+
+class Variation(nn.Module, ABC):
+    """Noise in the weights during training, with trained parameters of its own: a bank call.
+
+    In evaluation mode it runs the mean of the weights. Its parameters are stored under `variation.` in a run.
+    """
+
+    learning_rate: float | None = None  # peak of its parameters; None = the optimizer's
+
+    @abstractmethod
+    def forward(
+        self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
+    ) -> Tensor:
+        """Do what a bank call does."""
+
+    @abstractmethod
+    def kl(self) -> Tensor:
+        """The divergence of the weights' distribution from its prior, in nats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +53,98 @@ class LossTerms:
     parts: dict[str, Tensor]
 
 
-class Method(Protocol):
-    """A way of training; stateless, so that a run is fixed by its configuration."""
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """What a loss is made of: one forward of an optimizer step (counted from 1) and the run it belongs to."""
 
-    def check(self, adapter: AdapterConfig, loss: LossConfig) -> None:
-        """Raise ValueError, naming the field, if the method cannot train such an adapter with such a loss."""
-        ...
+    output: CandidateOutput
+    batch: TrainingBatch
+    adapter: AdapterConfig
+    loss: LossConfig
+    step: int
+    train_questions: int
+    model: CandidateModel
+    variation: Variation | None
 
-    def losses(
-        self, output: CandidateOutput, batch: TrainingBatch, adapter: AdapterConfig, loss: LossConfig, step: int
-    ) -> LossTerms:
-        """The loss of one forward in optimizer step `step`, counted from 1."""
-        ...
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What a method leaves: a posterior and the stored tensors, the adapter's own and those of `posterior.`."""
+
+    posterior: PosteriorConfig
+    tensors: dict[str, Tensor]
 
 
-def mean_cross_entropy(output: CandidateOutput, batch: TrainingBatch) -> Tensor:
+def finish_point(tensors: Mapping[str, Tensor], options: Any) -> Finished:  # noqa: ARG001
+    """The trained weights as they are."""
+    return Finished(PointConfig(), dict(tensors))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedMethod:
+    """A method of gradient steps; stateless, so that a run is fixed by its configuration.
+
+    `check` raises ValueError, naming the field, if the method cannot train such an adapter with such a loss;
+    `variation` makes the noise of a model, and `finish` turns the kept tensors into what is stored.
+    """
+
+    check: Callable[[AdapterConfig, LossConfig], None]
+    losses: Callable[[Forward], LossTerms]
+    options: type[Frozen] = NoOptions
+    variation: Callable[[CandidateModel, Any], Variation] | None = None
+    finish: Callable[[Mapping[str, Tensor], Any], Finished] = finish_point
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A run that a method is fitted on: of which method, and how far its seed is from the configuration's."""
+
+    method: str
+    seed_offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """What a method is fitted on: the weights of the runs it needs and the questions of their data.
+
+    `model` has the first run's weights; it may be given others and must be left with its parameters' shapes. `weights`
+    has the kept tensors of each run, `snapshots` those that the first run kept on its way, the last its end.
+    """
+
+    model: CandidateModel
+    weights: Sequence[Mapping[str, Tensor]]
+    snapshots: Sequence[Mapping[str, Tensor]]
+    train: Sequence[TrainingQuestion]
+    fit: Sequence[TrainingQuestion]
+    batch_tokens: int
+    seed: int
+    console: Console
+
+
+@dataclass(frozen=True, slots=True)
+class PostHocMethod:
+    """A method without gradient steps of its own; `needs` says on which runs, by its options.
+
+    `check` raises ValueError, naming the field, if it cannot be fitted on such an adapter, trained with such a loss
+    and this many snapshots.
+    """
+
+    options: type[Frozen]
+    needs: Callable[[Any], Sequence[Need]]
+    fit: Callable[[Fitting, Any], Finished]
+    check: Callable[[AdapterConfig, LossConfig, int], None] = lambda adapter, loss, snapshots: None  # noqa: ARG005
+
+
+Method = TrainedMethod | PostHocMethod
+
+
+def one_lora(options: Any) -> Sequence[Need]:  # noqa: ARG001
+    """The need of one run of plain LoRA."""
+    return (Need("lora"),)
+
+
+def mean_cross_entropy(forward: Forward) -> Tensor:
     """The forward's share of the mean cross entropy over the step's trained questions; held-out ones do not count."""
-    values = cross_entropy(output.logits, batch.answers)
+    batch = forward.batch
+    values = cross_entropy(forward.output.logits, batch.answers)
     return torch.where(batch.held_out, 0.0, values).sum() / batch.step_trained

@@ -1,27 +1,32 @@
-"""Plain LoRA: one expert, no router, cross entropy alone."""
+"""Plain LoRA: one expert, no router, cross entropy and, where asked for, a penalty on B A."""
 
 from __future__ import annotations
 
 from model_store.adapters.config import AdapterConfig
-from model_store.candidate_model import CandidateOutput
-from training.batches import TrainingBatch
 from training.loss_config import LossConfig
-from training.methods.base import LossTerms, mean_cross_entropy
+from training.losses import squared_product_norm
+from training.methods.base import Forward, LossTerms, TrainedMethod, mean_cross_entropy
 
 
-class Lora:
-    """Low-rank adaptation (Hu et al. 2021)."""
+def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
+    """One expert only; there is no router that a loss could reach."""
+    if adapter.routed:
+        raise ValueError(f"adapter.experts is {adapter.experts}: this method has 1 expert (and top_k 1)")
+    if loss.indicator != "training":
+        raise ValueError(
+            f"loss.indicator is {loss.indicator!r}: without routers there is no FEU to hold questions out for"
+        )
 
-    def check(self, adapter: AdapterConfig, loss: LossConfig) -> None:
-        """One expert only; there is no router that a loss could reach."""
-        if adapter.routed:
-            raise ValueError(f"adapter.experts is {adapter.experts}: lora has 1 expert (and top_k 1)")
-        if loss.indicator != "training":
-            raise ValueError(f"loss.indicator is {loss.indicator!r}: lora has no FEU to hold questions out for")
 
-    def losses(
-        self, output: CandidateOutput, batch: TrainingBatch, adapter: AdapterConfig, loss: LossConfig, step: int
-    ) -> LossTerms:
-        """Cross entropy."""
-        value = mean_cross_entropy(output, batch)
-        return LossTerms(value, {"cross_entropy": value.detach()})
+def _losses(forward: Forward) -> LossTerms:
+    """Cross entropy + l2 * the squared norm of B A over all linears."""
+    entropy = mean_cross_entropy(forward)
+    parts = {"cross_entropy": entropy.detach()}
+    if forward.loss.l2 == 0:
+        return LossTerms(entropy, parts)
+    norm = squared_product_norm(forward.model.adapter_tensors()) * forward.batch.step_share
+    return LossTerms(entropy + forward.loss.l2 * norm, parts | {"l2": norm.detach()})
+
+
+# Low-rank adaptation (Hu et al. 2021).
+LORA = TrainedMethod(check=_check, losses=_losses)

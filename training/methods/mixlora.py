@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from model_store.adapters.config import AdapterConfig
-from model_store.candidate_model import CandidateOutput
-from training.batches import TrainingBatch
 from training.loss_config import LossConfig
 from training.losses import load_balance_loss
-from training.methods.base import LossTerms, mean_cross_entropy
+from training.methods.base import Forward, LossTerms, TrainedMethod, mean_cross_entropy
 
 
-class MixLora:
-    """A LoRA mixture of experts (Li et al. 2024) on every linear, one router a layer."""
+def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
+    """Needs a router, and nothing that draws on FEU."""
+    if not adapter.routed:
+        raise ValueError(f"adapter.experts is {adapter.experts}: mixlora needs at least 2")
+    if loss.calibration != 0:
+        raise ValueError(f"loss.calibration is {loss.calibration}: mixlora has 0, uq4ct is the method with more")
+    if loss.indicator != "training":
+        raise ValueError(f"loss.indicator is {loss.indicator!r}: mixlora has no calibration loss to feed")
+    check_no_l2(loss)
 
-    def check(self, adapter: AdapterConfig, loss: LossConfig) -> None:
-        """Needs a router, and nothing that draws on FEU."""
-        if not adapter.routed:
-            raise ValueError(f"adapter.experts is {adapter.experts}: mixlora needs at least 2")
-        if loss.calibration != 0:
-            raise ValueError(f"loss.calibration is {loss.calibration}: mixlora has 0, uq4ct is the method with more")
-        if loss.indicator != "training":
-            raise ValueError(f"loss.indicator is {loss.indicator!r}: mixlora has no calibration loss to feed")
 
-    def losses(
-        self, output: CandidateOutput, batch: TrainingBatch, adapter: AdapterConfig, loss: LossConfig, step: int
-    ) -> LossTerms:
-        """CE + alpha * load balance."""
-        assert output.routing is not None, "check() demands a router"
-        entropy = mean_cross_entropy(output, batch)
-        balance = load_balance_loss(output.routing, batch.tokens.real, loss.load_balance_form, adapter.top_k)
-        balance = balance * batch.step_share
-        total = entropy + loss.load_balance * balance
-        return LossTerms(total, {"cross_entropy": entropy.detach(), "load_balance": balance.detach()})
+def check_no_l2(loss: LossConfig) -> None:
+    """Raise ValueError if a penalty on B A is asked of a method that has none."""
+    if loss.l2 != 0:
+        raise ValueError(f"loss.l2 is {loss.l2}: only lora has it")
+
+
+def mixture_losses(forward: Forward) -> LossTerms:
+    """CE + alpha * load balance; the adapter has routers."""
+    routing = forward.output.routing
+    if routing is None:
+        raise ValueError("a load balance loss needs routers")
+    batch, loss = forward.batch, forward.loss
+    entropy = mean_cross_entropy(forward)
+    balance = load_balance_loss(routing, batch.tokens.real, loss.load_balance_form, forward.adapter.top_k)
+    balance = balance * batch.step_share
+    total = entropy + loss.load_balance * balance
+    return LossTerms(total, {"cross_entropy": entropy.detach(), "load_balance": balance.detach()})
+
+
+# A LoRA mixture of experts (Li et al. 2024).
+MIXLORA = TrainedMethod(check=_check, losses=mixture_losses)

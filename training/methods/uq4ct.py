@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from model_store.adapters.config import AdapterConfig
-from model_store.candidate_model import CandidateOutput
-from training.batches import TrainingBatch
 from training.loss_config import LossConfig
 from training.losses import calibration_loss, calibration_weight
-from training.methods.base import LossTerms
-from training.methods.mixlora import MixLora
+from training.methods.base import Forward, LossTerms, TrainedMethod
+from training.methods.mixlora import check_no_l2, mixture_losses
 
 
-class Uq4ct:
-    """Functional-level uncertainty quantification for calibrated fine-tuning."""
+def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
+    """Needs a router and a positive beta."""
+    if not adapter.routed:
+        raise ValueError(f"adapter.experts is {adapter.experts}: uq4ct needs at least 2")
+    if loss.calibration <= 0:
+        raise ValueError(f"loss.calibration is {loss.calibration}: uq4ct needs more than 0, mixlora has 0")
+    check_no_l2(loss)
 
-    def check(self, adapter: AdapterConfig, loss: LossConfig) -> None:
-        """Needs a router and a positive beta."""
-        if not adapter.routed:
-            raise ValueError(f"adapter.experts is {adapter.experts}: uq4ct needs at least 2")
-        if loss.calibration <= 0:
-            raise ValueError(f"loss.calibration is {loss.calibration}: uq4ct needs more than 0, mixlora has 0")
 
-    def losses(
-        self, output: CandidateOutput, batch: TrainingBatch, adapter: AdapterConfig, loss: LossConfig, step: int
-    ) -> LossTerms:
-        """CE + alpha * load balance + beta * calibration loss.
+def _losses(forward: Forward) -> LossTerms:
+    """CE + alpha * load balance + beta * calibration loss.
 
-        The indicator is that of the trained questions, or of those held out from the cross entropy: the former
-        saturates at 1 once the model has learned its training questions by heart.
-        """
-        assert output.feu is not None, "check() demands a router"
-        mixture = MixLora().losses(output, batch, adapter, loss, step)
-        correct = output.logits.argmax(dim=-1) == batch.answers
-        distance = calibration_loss(output.feu, correct)
-        counted = batch.held_out if loss.indicator == "held_out" else ~batch.held_out
-        questions = batch.step_held_out if loss.indicator == "held_out" else batch.step_trained
-        calibration = distance[counted].sum().float() / max(questions, 1)
-        beta = calibration_weight(loss.calibration, step, loss.calibration_ramp_steps)
-        total = mixture.total + beta * calibration
-        return LossTerms(total, mixture.parts | {"calibration": calibration.detach()})
+    The indicator is that of the trained questions, or of those held out from the cross entropy: the former saturates
+    at 1 once the model has learned its training questions by heart.
+    """
+    mixture = mixture_losses(forward)
+    output, batch, loss = forward.output, forward.batch, forward.loss
+    if output.feu is None:
+        raise ValueError("a calibration loss needs routers")
+    correct = output.logits.argmax(dim=-1) == batch.answers
+    distance = calibration_loss(output.feu, correct)
+    counted = batch.held_out if loss.indicator == "held_out" else ~batch.held_out
+    questions = batch.step_held_out if loss.indicator == "held_out" else batch.step_trained
+    calibration = distance[counted].sum().float() / max(questions, 1)
+    beta = calibration_weight(loss.calibration, forward.step, loss.calibration_ramp_steps)
+    total = mixture.total + beta * calibration
+    return LossTerms(total, mixture.parts | {"calibration": calibration.detach()})
+
+
+# Functional-level uncertainty quantification for calibrated fine-tuning.
+UQ4CT = TrainedMethod(check=_check, losses=_losses)

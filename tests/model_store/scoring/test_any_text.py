@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from model_store.base_models import load_base_model
+from model_store.calibrations import TemperatureCalibration
 from model_store.posteriors import CandidateSamples
 from model_store.predictor import answers_from_samples
 from model_store.questions import LABELS, Question, QuestionError
@@ -83,7 +84,9 @@ def test_any_question_is_answered_or_refused_with_a_reason(models, scoring, text
     with torch.inference_mode():
         output = model(collate([encoded]))
     samples = CandidateSamples(output.logits.unsqueeze(0), output.feu)
-    (answer,) = answers_from_samples(samples, [encoded.options], 1.3)
+    (answer,) = answers_from_samples(
+        samples, [encoded.options], TemperatureCalibration(value=1.3, questions=2, nll_before=0, nll_after=0)
+    )
     assert len(answer.probabilities) == encoded.options == len(options)
     assert sum(answer.probabilities) == pytest.approx(1, abs=1e-6)
     assert all(probability >= 0 for probability in answer.probabilities)

@@ -7,7 +7,8 @@ import pytest
 
 from model_store.adapters.config import AdapterConfig
 from model_store.base_identity import BaseIdentity
-from model_store.posteriors.config import PointConfig
+from model_store.calibrations import TemperatureCalibration
+from model_store.posteriors.point import PointConfig
 from model_store.scoring.config import ClozeConfig
 from model_store.storage.manifest import (
     BatchCompany,
@@ -19,7 +20,6 @@ from model_store.storage.manifest import (
     ReferenceHistograms,
     Scores,
     Splits,
-    TemperatureCalibration,
 )
 
 
@@ -39,6 +39,8 @@ def _scores(**changes: Any) -> Scores:
         "brier_interval": Interval(low=0.3, high=0.52),
         "auroc_confidence": 0.77,
         "auroc_feu": 0.61,
+        "auroc_epistemic": None,
+        "auroc_error_score": 0.7,
         "ece_feu": 0.2,
         "mean_feu": 1.0000001,
         "area_under_risk_coverage": 0.15,

@@ -14,6 +14,16 @@ from pydantic import BaseModel, ValidationError
 
 import model_store
 from model_store.adapters.config import AdapterConfig
+from model_store.calibrations import (
+    FeuTemperatureCalibration,
+    IsotonicCalibration,
+    NoCalibration,
+    PlattCalibration,
+    TemperatureCalibration,
+)
+from model_store.posteriors.dropout import DropoutConfig
+from model_store.posteriors.ensemble import EnsembleConfig
+from model_store.posteriors.point import PointConfig
 from model_store.scoring.config import LetterConfig
 from model_store.storage import manifest as manifest_module
 from model_store.storage.errors import InvalidManifestError, NewerFormatError
@@ -23,13 +33,11 @@ from model_store.storage.manifest import (
     Interval,
     Manifest,
     ManifestDraft,
-    NoCalibration,
     Provenance,
     ReferenceCurve,
     ReferenceHistograms,
     Scores,
     Splits,
-    TemperatureCalibration,
     parse_manifest,
 )
 
@@ -58,16 +66,37 @@ all_scores = st.builds(
     brier_interval=intervals,
     auroc_confidence=st.none() | shares,
     auroc_feu=st.none() | shares,
+    auroc_epistemic=st.none() | shares,
+    auroc_error_score=st.none() | shares,
     ece_feu=st.none() | non_negative,
     mean_feu=st.none() | non_negative,
     area_under_risk_coverage=shares,
 )
-calibrations = st.just(NoCalibration()) | st.builds(
-    TemperatureCalibration,
-    value=st.floats(0, exclude_min=True, allow_infinity=False),
-    questions=st.integers(1, 10_000),
-    nll_before=non_negative,
-    nll_after=non_negative,
+positive = st.floats(0, exclude_min=True, allow_infinity=False)
+fitted = {"questions": st.integers(1, 10_000), "nll_before": non_negative, "nll_after": non_negative}
+calibrations = st.one_of(
+    st.just(NoCalibration()),
+    st.builds(TemperatureCalibration, value=positive, **fitted),
+    st.builds(
+        FeuTemperatureCalibration,
+        level=finite,
+        feu_slope=non_negative,
+        options_slope=finite,
+        feu_center=finite,
+        **fitted,
+    ),
+    st.builds(PlattCalibration, slope=positive, intercept=finite, **fitted),
+    st.builds(IsotonicCalibration, knots=st.just((0.0, 0.4, 1.0)), values=st.just((0.1, 0.1, 0.8)), **fitted),
+)
+posteriors = st.one_of(
+    st.just(PointConfig()),
+    st.builds(
+        DropoutConfig,
+        samples=st.integers(1, 1000),
+        share=st.floats(0, 1, exclude_min=True, exclude_max=True),
+        seed=st.integers(0, 2**40),
+    ),
+    st.builds(EnsembleConfig, samples=st.integers(2, 100)),
 )
 recipes = st.dictionaries(
     st.text(),
@@ -86,9 +115,20 @@ def _values(manifest: Manifest) -> str:
 
 
 @settings(deadline=None, max_examples=60)
-@given(before=st.none() | all_scores, after=all_scores, calibration=calibrations, recipe=recipes)
+@given(
+    before=st.none() | all_scores,
+    after=all_scores,
+    calibration=calibrations,
+    posterior=posteriors,
+    recipe=recipes,
+)
 def test_json_round_trip_is_lossless(
-    make_draft: DraftMaker, before: Scores | None, after: Scores, calibration: Any, recipe: dict[str, Any]
+    make_draft: DraftMaker,
+    before: Scores | None,
+    after: Scores,
+    calibration: Any,
+    posterior: Any,
+    recipe: dict[str, Any],
 ) -> None:
     provenance = Provenance(
         recipe=recipe,
@@ -97,7 +137,13 @@ def test_json_round_trip_is_lossless(
         splits=Splits(train=0, fit=1, guarantee=2, test=3),
         data_digest="sha256:" + "ab" * 32,
     )
-    draft = make_draft(scores_before=before, scores_after=after, calibration=calibration, provenance=provenance)
+    draft = make_draft(
+        scores_before=before,
+        scores_after=after,
+        calibration=calibration,
+        posterior=posterior,
+        provenance=provenance,
+    )
     manifest = Manifest.from_draft(draft, 3, FILES)
     read = parse_manifest(manifest.to_json(), PATH)
     assert read == manifest

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_store.uncertainty.decomposition import decompose, mean_probabilities
+from model_store.uncertainty.decomposition import decompose, mean_probabilities, sample_probabilities
 
 INF = float("inf")
 
@@ -28,7 +28,7 @@ def padded_logits(draw: st.DrawFn, min_samples: int = 1) -> Tensor:
 def test_two_opposed_samples_by_hand() -> None:
     # Samples (3/4, 1/4, pad) and (1/4, 3/4, pad): the mean is (1/2, 1/2, 0).
     logits = torch.tensor([[[3.0, 1.0, 0.0]], [[1.0, 3.0, 0.0]]]).log()
-    parts = decompose(logits)
+    parts = decompose(sample_probabilities(logits))
     aleatoric = -(3 / 4 * math.log(3 / 4) + 1 / 4 * math.log(1 / 4))
     assert mean_probabilities(logits).tolist() == [[pytest.approx(0.5), pytest.approx(0.5), 0.0]]
     assert parts.total.item() == pytest.approx(math.log(2))
@@ -46,7 +46,7 @@ def test_probabilities_are_averaged_not_logits() -> None:
 @given(logits=padded_logits(), temperature=st.floats(0.05, 20))
 def test_split_adds_up_and_pads_stay_at_zero(logits: Tensor, temperature: float) -> None:
     probabilities = mean_probabilities(logits, temperature)
-    parts = decompose(logits, temperature)
+    parts = decompose(sample_probabilities(logits, temperature))
     assert (probabilities[logits[0] == -INF] == 0).all()
     torch.testing.assert_close(probabilities.sum(-1), torch.ones(logits.shape[1], dtype=torch.float64))
     torch.testing.assert_close(parts.total, parts.aleatoric + parts.epistemic, atol=1e-12, rtol=0)
@@ -59,7 +59,7 @@ def test_split_adds_up_and_pads_stay_at_zero(logits: Tensor, temperature: float)
 @settings(deadline=None, max_examples=100)
 @given(logits=padded_logits(), repeats=st.integers(1, 4))
 def test_equal_samples_have_no_epistemic_uncertainty(logits: Tensor, repeats: int) -> None:
-    epistemic = decompose(logits[:1].expand(repeats, -1, -1)).epistemic
+    epistemic = decompose(sample_probabilities(logits[:1].expand(repeats, -1, -1))).epistemic
     assert (epistemic >= 0).all()
     if repeats == 1:
         assert (epistemic == 0).all()
@@ -68,7 +68,7 @@ def test_equal_samples_have_no_epistemic_uncertainty(logits: Tensor, repeats: in
 
 def test_rounding_never_makes_epistemic_uncertainty_negative() -> None:
     logits = torch.randn(1, 1000, 5, generator=torch.Generator().manual_seed(23)).expand(7, -1, -1)
-    parts = decompose(logits)
+    parts = decompose(sample_probabilities(logits))
     assert (parts.total < parts.aleatoric).any()
     assert parts.epistemic.min().item() == 0
 
@@ -80,7 +80,7 @@ def test_order_of_samples_and_candidates_and_extra_pads_play_no_role(logits: Ten
     pads = torch.full((*logits.shape[:2], 2), -INF)
     shuffled = torch.cat([logits, pads], dim=-1)[torch.randperm(logits.shape[0], generator=generator)]
     shuffled = shuffled[..., torch.randperm(shuffled.shape[-1], generator=generator)]
-    ours, theirs = decompose(logits), decompose(shuffled)
+    ours, theirs = decompose(sample_probabilities(logits)), decompose(sample_probabilities(shuffled))
     torch.testing.assert_close(ours.total, theirs.total)
     torch.testing.assert_close(ours.aleatoric, theirs.aleatoric)
 
@@ -96,10 +96,10 @@ def test_a_question_without_usable_logits_is_named(broken: list[float]) -> None:
 @pytest.mark.parametrize("shape", [(3, 2), (0, 3, 2), (2, 3, 0)])
 def test_shape_is_checked(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="S, C >= 1"):
-        decompose(torch.zeros(shape))
+        sample_probabilities(torch.zeros(shape))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, INF, float("nan")])
 def test_temperature_is_checked(temperature: float) -> None:
     with pytest.raises(ValueError, match=f"not {temperature}"):
-        decompose(torch.zeros(1, 1, 2), temperature)
+        sample_probabilities(torch.zeros(1, 1, 2), temperature)

@@ -1,0 +1,95 @@
+"""S sets of weights in one forward: the rows of a batch are repeated, once for each set.
+
+A posterior that samples weights is a function from stored tensors to the sets; what a set means stands in its own file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model_store.adapters.expert_bank import ExpertBank
+from model_store.candidate_model import CandidateModel
+from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples
+from model_store.scoring.encoding import TokenBatch
+
+
+@dataclass(frozen=True, slots=True)
+class BankDraws:
+    """The weights of one expert bank in every set: `A` [S, N * r, in], `B` [S, out, N * r] or, shared, [out, N * r]."""
+
+    A: Tensor
+    B: Tensor
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> BankDraws:
+        """The same weights elsewhere."""
+        return BankDraws(self.A.to(device, dtype), self.B.to(device, dtype))
+
+
+class WeightDraws:
+    """A bank call that runs row s * B + b of a batch through the weights of set s."""
+
+    def __init__(self, banks: Mapping[str, BankDraws]) -> None:
+        self._banks = dict(banks)
+        self.samples = len(next(iter(banks.values())).A)
+
+    def __call__(
+        self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
+    ) -> Tensor:
+        """Map [S * B, T, in] to [S * B, T, out]."""
+        draws = self._placed(place, inputs)
+        low_rank = torch.bmm(self._by_set(inputs), draws.A.mT)  # [S, B * T, N * r]
+        low_rank = bank.gate(low_rank.view(*inputs.shape[:-1], -1), gates)
+        # A broadcast B is no copy.
+        expanded = draws.B.expand(self.samples, -1, -1).mT
+        added = torch.baddbmm(self._by_set(base_output), self._by_set(low_rank), expanded)
+        return added.view_as(base_output)
+
+    def _by_set(self, rows: Tensor) -> Tensor:
+        return rows.reshape(self.samples, -1, rows.shape[-1])
+
+    def _placed(self, place: str, inputs: Tensor) -> BankDraws:
+        """A bank's draws where the inputs are; the first forward moves them there for good."""
+        draws = self._banks[place]
+        if draws.A.device != inputs.device or draws.A.dtype != inputs.dtype:
+            draws = self._banks[place] = draws.to(inputs.device, inputs.dtype)
+        return draws
+
+
+class DrawnPosterior:
+    """A posterior of S sets of weights. `scales` [S] multiplies the logits of each set; None leaves them."""
+
+    def __init__(self, draws: WeightDraws, scales: Tensor | None = None) -> None:
+        self._draws = draws
+        self._scales = scales
+
+    @property
+    def samples(self) -> int:
+        """S."""
+        return self._draws.samples
+
+    @torch.inference_mode()
+    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+        """Score the batch under every set; FEU is the mean over the sets."""
+        output = model(batch.repeat(self.samples), self._draws)
+        logits = output.logits.unflatten(0, (self.samples, -1))
+        if self._scales is not None:
+            logits = logits * self._scales.to(logits).view(-1, 1, 1)
+        feu = None if output.feu is None else output.feu.unflatten(0, (self.samples, -1)).mean(dim=0)
+        return CandidateSamples(logits, feu)
+
+
+def bank_places(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """The places of the expert banks among an adapter's stored tensors."""
+    own = (name for name in sorted(tensors) if not name.startswith(STORED_PREFIX))
+    return (name.removesuffix(".A") for name in own if name.endswith(".experts.A"))
+
+
+def generator(seed: int, place: str) -> torch.Generator:
+    """The source of a place's random numbers: on the CPU, so that they are the same on every device."""
+    digest = hashlib.sha256(f"{seed}/{place}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

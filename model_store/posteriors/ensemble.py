@@ -1,0 +1,51 @@
+"""An ensemble: M adapters that were trained apart, run as one batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from model_store.candidate_model import SCORING_PREFIX
+from model_store.frozen import Frozen
+from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places
+from model_store.posteriors.samples import STORED_PREFIX
+
+SCALE = f"{SCORING_PREFIX}log_scale"
+
+
+class EnsembleConfig(Frozen):
+    """M members; the first is the adapter itself, the others are stored beside it."""
+
+    kind: Literal["ensemble"] = "ensemble"
+    samples: int = Field(ge=2, description="M, the number of members")
+
+    @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return self.samples
+
+    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
+        """The posterior; under cloze scoring every member keeps its own scale."""
+        draws = WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)})
+        if SCALE not in tensors:
+            return DrawnPosterior(draws)
+        return DrawnPosterior(draws, (_members(SCALE, tensors) - tensors[SCALE].float()).exp())
+
+    def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
+        """The members' weights of one bank."""
+        return BankDraws(_members(f"{place}.A", tensors), _members(f"{place}.B", tensors))
+
+
+def stack_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Stored tensors of an ensemble: the first member's, and the others' stacked [M - 1, ...] under a prefix."""
+    first, *others = members
+    stacked = {f"{STORED_PREFIX}{name}": torch.stack([other[name] for other in others]) for name in first}
+    return dict(first) | stacked
+
+
+def _members(name: str, tensors: Mapping[str, Tensor]) -> Tensor:
+    return torch.cat([tensors[name].unsqueeze(0), tensors[f"{STORED_PREFIX}{name}"]]).float()

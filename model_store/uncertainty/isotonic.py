@@ -1,0 +1,78 @@
+"""Isotonic regression of candidate probabilities: the rising map that fits best, without a formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+
+import torch
+from torch import Tensor
+
+from model_store.uncertainty.platt import normalise
+from model_store.uncertainty.proper_scores import check_answers
+
+
+@dataclass(frozen=True, slots=True)
+class Isotonic:
+    """A rising, piecewise linear map through (knots, values), each candidate for itself, then divided by their sum.
+
+    Raises ValueError unless knots rise from 0 to 1 and values do not fall and lie inside (0, 1).
+    """
+
+    knots: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in zip(self.knots, self.knots[1:], strict=False))
+        if not rising or self.knots[:1] != (0.0,) or self.knots[-1:] != (1.0,):
+            raise ValueError(f"knots must rise from 0 to 1, not {list(self.knots)}")
+        if len(self.values) != len(self.knots) or list(self.values) != sorted(self.values):
+            raise ValueError(f"there must be a value for each knot and none below the one before, not {self.values}")
+        if not 0 < self.values[0] <= self.values[-1] < 1:
+            raise ValueError(f"values must lie inside (0, 1), not {self.values[0]} to {self.values[-1]}")
+
+    def apply(self, probabilities: Tensor) -> Tensor:
+        """Calibrated probabilities, float64 [B, C], of `probabilities` [B, C]; 0 (a padded candidate) stays 0."""
+        inputs = probabilities.double()
+        knots, values = torch.tensor(self.knots, dtype=torch.float64), torch.tensor(self.values, dtype=torch.float64)
+        right = torch.searchsorted(knots, inputs.contiguous()).clamp(1, len(knots) - 1)
+        share = (inputs - knots[right - 1]) / (knots[right] - knots[right - 1])
+        mapped = torch.lerp(values[right - 1], values[right], share)
+        return normalise(torch.where(inputs > 0, mapped, 0.0))
+
+
+def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
+    """The map from a candidate's probability to the share of such candidates that are right.
+
+    `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. All n candidates are pooled into
+    blocks of equal share, between whose mean probabilities the map runs straight. Shares are kept 1 / (n + 2) away from
+    0 and 1, since a finite sample proves no certainty. Raises ValueError on an answer that is no candidate.
+    Source: Zadrozny and Elkan 2002; Ayer et al. 1955 (pool adjacent violators).
+    """
+    check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
+    right = torch.nn.functional.one_hot(answers, probabilities.shape[1])
+    real = probabilities > 0
+    inputs, order = probabilities[real].double().sort()
+    blocks = pool_adjacent_violators(inputs.tolist(), right[real].double()[order].tolist())
+    edge = 1 / (len(inputs) + 2)
+    inner = [(knot, min(max(value, edge), 1 - edge)) for knot, value in blocks if 0 < knot < 1]
+    knots, values = zip((0.0, edge), *inner, (1.0, 1 - edge), strict=True)
+    return Isotonic(knots, values)
+
+
+def pool_adjacent_violators(inputs: list[float], targets: list[float]) -> list[tuple[float, float]]:
+    """The blocks of the isotonic least-squares fit of `targets` over rising `inputs`: (mean input, mean target)."""
+    blocks: list[tuple[float, float, int]] = []  # sums of input and target, count
+    for x, equal in groupby(zip(inputs, targets, strict=True), key=itemgetter(0)):
+        values = [y for _, y in equal]
+        block = (x * len(values), sum(values), len(values))
+        while blocks and _mean(blocks[-1]) >= _mean(block):
+            last = blocks.pop()
+            block = (last[0] + block[0], last[1] + block[1], last[2] + block[2])
+        blocks.append(block)
+    return [(inputs_sum / count, targets_sum / count) for inputs_sum, targets_sum, count in blocks]
+
+
+def _mean(block: tuple[float, float, int]) -> float:
+    return block[1] / block[2]

@@ -1,0 +1,39 @@
+"""The search behind calibration maps: the parameters of lowest mean NLL, by L-BFGS in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+_ITERATIONS = 200
+
+
+def minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
+    """The parameters that minimise a smooth `loss`, from `start` [P], both float64.
+
+    Raises ValueError where the search finds no finite loss.
+    """
+    parameters = start.double().clone().requires_grad_()
+    optimizer = torch.optim.LBFGS(
+        [parameters], max_iter=_ITERATIONS, line_search_fn="strong_wolfe", tolerance_grad=1e-9
+    )
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = loss(parameters)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    if not parameters.isfinite().all():
+        raise ValueError(f"the search for the lowest NLL ended at {parameters.tolist()}")
+    return parameters.detach()
+
+
+def mean_nll(probabilities: Tensor, answers: Tensor) -> Tensor:
+    """The mean over questions of minus the log of the right answer's probability: nats, from [B, C] and long [B]."""
+    chosen = probabilities.gather(1, answers[:, None]).squeeze(1)
+    return -chosen.clamp(min=torch.finfo(torch.float64).tiny).log().mean()

@@ -1,0 +1,55 @@
+"""Platt scaling of candidate probabilities: one line on their log-odds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model_store.uncertainty.nll_search import mean_nll, minimise
+from model_store.uncertainty.proper_scores import check_answers
+
+_EDGE = 1e-12  # log-odds beyond this are those of a certainty
+
+
+@dataclass(frozen=True, slots=True)
+class Platt:
+    """p -> sigmoid(slope * logit(p) + intercept), each candidate for itself, then divided by their sum.
+
+    Raises ValueError unless the slope is positive and both are finite, so that the candidates keep their order.
+    """
+
+    slope: float
+    intercept: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.slope < math.inf or not math.isfinite(self.intercept):
+            raise ValueError(f"slope must be positive and both finite, not {self.slope} and {self.intercept}")
+
+    def apply(self, probabilities: Tensor) -> Tensor:
+        """Calibrated probabilities, float64 [B, C], of `probabilities` [B, C]; 0 (a padded candidate) stays 0."""
+        return _apply(probabilities.double(), torch.tensor(self.slope), torch.tensor(self.intercept))
+
+
+def fit_platt(probabilities: Tensor, answers: Tensor) -> Platt:
+    """The line of lowest NLL; `probabilities` [B, C] with 0 at padded candidates, `answers` long [B].
+
+    Raises ValueError on an answer that is no candidate.
+    Source: Platt 1999; one map for all candidates and the division by their sum as in Zadrozny and Elkan 2002.
+    """
+    check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
+    doubles = probabilities.double()
+    found = minimise(lambda theta: mean_nll(_apply(doubles, theta[0].exp(), theta[1]), answers), torch.zeros(2))
+    return Platt(found[0].exp().item(), found[1].item())
+
+
+def _apply(probabilities: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
+    mapped = torch.sigmoid(slope * torch.logit(probabilities, eps=_EDGE) + intercept)
+    return normalise(torch.where(probabilities > 0, mapped, 0.0))
+
+
+def normalise(values: Tensor) -> Tensor:
+    """Non-negative values [B, C] divided by their sum over the candidates."""
+    return values / values.sum(dim=-1, keepdim=True)

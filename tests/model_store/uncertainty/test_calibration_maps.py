@@ -1,0 +1,139 @@
+"""Maps of probabilities against references: they find what made the data, keep the order, and beat doing nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+from torch import Tensor
+
+from model_store.uncertainty.decomposition import mean_probabilities
+from model_store.uncertainty.feu_temperature import FeuTemperature, fit_feu_temperature
+from model_store.uncertainty.isotonic import Isotonic, fit_isotonic, pool_adjacent_violators
+from model_store.uncertainty.platt import Platt, fit_platt
+from model_store.uncertainty.proper_scores import negative_log_likelihood
+from model_store.uncertainty.temperature import fit_temperature
+
+
+def simulate(questions: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Logits of calibrated answers to questions of 2 to 4 options, and answers drawn from them."""
+    source = torch.Generator().manual_seed(seed)
+    logits = 1.5 * torch.randn(questions, 4, generator=source, dtype=torch.float64)
+    options = torch.randint(2, 5, (questions, 1), generator=source)
+    logits = logits.masked_fill(torch.arange(4) >= options, -torch.inf)
+    return logits, torch.multinomial(logits.softmax(-1), 1, generator=source).squeeze(1)
+
+
+def nll(probabilities: Tensor, answers: Tensor) -> float:
+    return negative_log_likelihood(probabilities, answers).mean().item()
+
+
+def test_platt_undoes_an_overconfidence_and_finds_nothing_where_there_is_none() -> None:
+    logits, answers = simulate(20_000)
+    true, sharp = logits.softmax(-1), (2.5 * logits).softmax(-1)
+    fresh, fresh_answers = simulate(20_000, seed=1)
+    found = fit_platt(sharp, answers)
+    repaired = found.apply((2.5 * fresh).softmax(-1))
+    assert nll(repaired, fresh_answers) == pytest.approx(nll(fresh.softmax(-1), fresh_answers), abs=0.003)
+    assert fit_platt(true, answers).slope == pytest.approx(1, abs=0.05)
+
+
+def test_platt_by_hand() -> None:
+    """Slope 2, intercept 0: 0.8 -> 16/17, 0.2 -> 1/17."""
+    mapped = Platt(2.0, 0.0).apply(torch.tensor([[0.8, 0.2, 0.0]]))
+    assert mapped[0].tolist() == pytest.approx([16 / 17, 1 / 17, 0.0])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.booleans()), min_size=2, max_size=40).map(sorted))
+def test_blocks_are_those_of_scikit_learn(rows: list[tuple[float, bool]]) -> None:
+    inputs, targets = [row[0] for row in rows], [float(row[1]) for row in rows]
+    reference = IsotonicRegression().fit(np.array(inputs), np.array(targets)).predict(np.array(inputs))
+    blocks = pool_adjacent_violators(inputs, targets)
+    means = [mean for _, mean in blocks]
+    assert means == sorted(means)
+    assert sorted(set(np.round(reference, 9))) == pytest.approx(sorted(set(np.round(means, 9))), abs=1e-8)
+
+
+def test_isotonic_repairs_and_keeps_the_sum() -> None:
+    logits, answers = simulate(20_000)
+    fresh, fresh_answers = simulate(20_000, seed=1)
+    repaired = fit_isotonic((2.5 * logits).softmax(-1), answers).apply((2.5 * fresh).softmax(-1))
+    assert torch.allclose(repaired.sum(-1), torch.ones(len(repaired), dtype=torch.float64))
+    assert torch.equal(repaired == 0, fresh.isneginf())
+    assert nll(repaired, fresh_answers) < nll((2.5 * fresh).softmax(-1), fresh_answers) - 0.1
+    assert nll(repaired, fresh_answers) == pytest.approx(nll(fresh.softmax(-1), fresh_answers), abs=0.01)
+
+
+def test_isotonic_says_no_certainty_from_few_questions() -> None:
+    """All four right at 0.9, none at 0.1: 8 candidates, so shares of 1/10 and 9/10 at the ends."""
+    probabilities = torch.tensor([[0.9, 0.1]] * 4, dtype=torch.float64)
+    found = fit_isotonic(probabilities, torch.zeros(4, dtype=torch.long))
+    assert found.knots == pytest.approx((0.0, 0.1, 0.9, 1.0))
+    assert found.values == pytest.approx((0.1, 0.1, 0.9, 0.9))
+    assert found.apply(probabilities)[0].tolist() == pytest.approx([0.9, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("knots", "values", "message"),
+    [
+        ((0.0, 0.5, 0.5, 1.0), (0.1, 0.2, 0.3, 0.4), "knots must rise"),
+        ((0.1, 1.0), (0.1, 0.2), "knots must rise"),
+        ((0.0, 1.0), (0.3, 0.2), "none below"),
+        ((0.0, 1.0), (0.0, 0.2), "inside"),
+    ],
+)
+def test_no_isotonic_map_that_falls(knots: tuple[float, ...], values: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Isotonic(knots, values)
+
+
+def test_feu_temperature_finds_the_parameters_that_made_the_data() -> None:
+    """Logits sharpened by T(FEU, options): level 0.4, slope 2, 0.5 per log of the options over 4."""
+    logits, answers = simulate(60_000)
+    feu = torch.rand(len(answers), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    options = logits.isfinite().sum(-1).double()
+    log_temperature = 0.4 - 2 * (feu - feu.mean()) + 0.5 * (options / 4).log()
+    found = fit_feu_temperature((logits * log_temperature.exp()[:, None]).unsqueeze(0), feu, answers)
+    assert found.level == pytest.approx(0.4, abs=0.05)
+    assert found.feu_slope == pytest.approx(2, abs=0.1)
+    assert found.options_slope == pytest.approx(0.5, abs=0.1)
+
+
+def test_feu_that_says_nothing_leaves_one_temperature() -> None:
+    logits, answers = simulate(20_000)
+    feu = torch.rand(len(answers), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    sharp = (2.0 * logits).unsqueeze(0)
+    found = fit_feu_temperature(sharp, feu, answers)
+    assert found.feu_slope < 0.1
+    one = mean_probabilities(sharp, fit_temperature(sharp, answers).value)
+    ours = found.divide(sharp, feu).softmax(-1).mean(0)
+    assert nll(ours, answers) == pytest.approx(nll(one, answers), abs=0.001)
+
+
+def test_feu_that_says_the_opposite_is_not_followed() -> None:
+    """Sure where the model is overconfident: the slope stays at 0 or more."""
+    logits, answers = simulate(20_000)
+    feu = torch.rand(len(answers), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    found = fit_feu_temperature((logits * (2 * (feu - 0.5)).exp()[:, None]).unsqueeze(0), feu, answers)
+    assert 0 <= found.feu_slope < 0.05
+    with pytest.raises(ValueError, match="at least 0, not -1"):
+        FeuTemperature(0.0, -1.0, 0.0, 0.5)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    level=st.floats(-3, 3),
+    slope=st.floats(0, 20),
+    options_slope=st.floats(-3, 3),
+    feu=st.lists(st.floats(0, 1), min_size=5, max_size=5),
+)
+def test_feu_temperature_keeps_the_chosen_option(
+    level: float, slope: float, options_slope: float, feu: list[float]
+) -> None:
+    logits, _ = simulate(5)
+    divided = FeuTemperature(level, slope, options_slope, 0.5).divide(logits.unsqueeze(0), torch.tensor(feu))
+    assert torch.equal(divided[0].argmax(-1), logits.argmax(-1))

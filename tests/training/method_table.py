@@ -1,0 +1,14 @@
+"""What every method is tested with: the sections of a recipe that differ from a tiny run's, for each name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "mc_dropout": {"options": {"samples": 4}},
+    "ensemble": {"options": {"members": 3}, "loss": {"l2": 0.001}},
+    "checkpoint_ensemble": {"training": {"snapshots": 4}, "options": {"first_snapshot": 2}},
+    "mixlora": {},
+    "uq4ct": {},
+}

@@ -1,0 +1,21 @@
+"""The model of a configuration: its base model with an untrained adapter."""
+
+from __future__ import annotations
+
+import torch
+
+from model_store.base_models import BaseModel, load_base_model
+from model_store.candidate_model import CandidateModel, add_adapter
+from training.run_config import RunConfig
+
+
+def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
+    """The base model of a configuration; device and dtype default to the configuration's."""
+    base = config.base
+    return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
+
+
+def new_candidate(config: RunConfig, base: BaseModel) -> CandidateModel:
+    """An untrained adapter (its output is the base model's), initialised from the run's seed."""
+    torch.manual_seed(config.training.seed)
+    return add_adapter(base, config.adapter, config.scoring)

@@ -1,0 +1,35 @@
+"""An ensemble of the weights that one LoRA run had on its way (Chen et al. 2017)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from model_store.adapters.config import AdapterConfig
+from model_store.frozen import Frozen
+from model_store.posteriors.ensemble import EnsembleConfig, stack_members
+from training.loss_config import LossConfig
+from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+
+
+class CheckpointEnsembleOptions(Frozen):
+    """Which of the run's snapshots are members; an answer costs that many passes, training nothing more."""
+
+    first_snapshot: int = Field(default=1, ge=1, description="earliest member, counted from 1; the earlier are unripe")
+
+
+def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:  # noqa: ARG001
+    if snapshots < 2:
+        raise ValueError(f"training.snapshots is {snapshots}: a checkpoint ensemble needs at least 2")
+
+
+def _fit(fitting: Fitting, options: CheckpointEnsembleOptions) -> Finished:
+    members = fitting.snapshots[options.first_snapshot - 1 :]
+    if len(members) < 2:
+        raise ValueError(
+            f"options.first_snapshot is {options.first_snapshot}: of {len(fitting.snapshots)} snapshots it leaves "
+            f"{len(members)}, and an ensemble needs at least 2"
+        )
+    return Finished(EnsembleConfig(samples=len(members)), stack_members(members))
+
+
+CHECKPOINT_ENSEMBLE = PostHocMethod(options=CheckpointEnsembleOptions, needs=one_lora, fit=_fit, check=_check)

@@ -1,0 +1,28 @@
+"""An ensemble of LoRA runs that differ in their seed alone (Balabanov and Linander 2024: with a penalty on B A)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from model_store.frozen import Frozen
+from model_store.posteriors.ensemble import EnsembleConfig, stack_members
+from training.methods.base import Finished, Fitting, Need, PostHocMethod
+
+
+class EnsembleOptions(Frozen):
+    """How many members; training and an answer cost that many times as much."""
+
+    members: int = Field(default=5, ge=2, le=100, description="M, with the seeds from the configuration's upwards")
+
+
+def _needs(options: EnsembleOptions) -> Sequence[Need]:
+    return tuple(Need("lora", seed_offset) for seed_offset in range(options.members))
+
+
+def _fit(fitting: Fitting, options: EnsembleOptions) -> Finished:
+    return Finished(EnsembleConfig(samples=options.members), stack_members(fitting.weights))
+
+
+ENSEMBLE = PostHocMethod(options=EnsembleOptions, needs=_needs, fit=_fit)

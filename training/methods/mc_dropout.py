@@ -1,0 +1,30 @@
+"""Monte-Carlo dropout on a LoRA run that was trained with dropout (Gal and Ghahramani 2016)."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from model_store.adapters.config import AdapterConfig
+from model_store.frozen import Frozen
+from model_store.posteriors.dropout import DropoutConfig
+from training.loss_config import LossConfig
+from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+
+
+class McDropoutOptions(Frozen):
+    """How many masks; the cost of an answer is that many passes."""
+
+    samples: int = Field(default=10, ge=1, le=1000, description="S, masks drawn once and kept")
+
+
+def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:  # noqa: ARG001
+    if adapter.dropout == 0:
+        raise ValueError("adapter.dropout is 0: mc_dropout would draw S times the same answer")
+
+
+def _fit(fitting: Fitting, options: McDropoutOptions) -> Finished:
+    posterior = DropoutConfig(samples=options.samples, share=fitting.model.config.dropout, seed=fitting.seed)
+    return Finished(posterior, dict(fitting.weights[0]))
+
+
+MC_DROPOUT = PostHocMethod(options=McDropoutOptions, needs=one_lora, fit=_fit, check=_check)
