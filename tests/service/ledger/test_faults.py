@@ -257,3 +257,13 @@ def test_a_flush_ends_with_what_it_waits_for() -> None:
     failed = buffer.flush()
     buffer.fail_flushes(LedgerUnavailableError("down"))
     assert isinstance(failed.exception(), LedgerUnavailableError)
+
+
+async def test_a_commit_survives_a_power_cut(database: Database) -> None:
+    """No test can cut the power: what the databases promise for it is what is asked of them."""
+    with database.engine.connect() as connection:
+        if database.is_sqlite:
+            settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")]
+            assert settings == [2, "wal"]  # 2 is FULL: the log is on disk before a commit returns
+        else:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"

@@ -9,10 +9,12 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from service.ledger.database import Database
-from service.ledger.failures import UnknownPredictionError
-from service.ledger.feedback import Feedback
+from service.ledger.failures import PastRetentionError, UnknownPredictionError
+from service.ledger.feedback import Feedback, store_label
+from service.telemetry.metrics import Metrics
 from tests.service.conftest import Replica, Start
 from tests.service.ledger.conftest import count_rows, id_of_age, insert, make_record
 
@@ -151,6 +153,16 @@ async def test_racing_labels_let_one_in(start: Start, url: str, database: Databa
             assert Counter(map(slug, responses))["accepted"] == 1
         assert sums(one, "predictions") + sums(other, "predictions") == 2
         assert count_rows(database) == (2, 2)
+
+
+async def test_a_prediction_deleted_in_the_meantime_gets_no_label(database: Database) -> None:
+    """Retention took it between the lookup and the write: nothing is stored, and nothing counted."""
+    metrics = Metrics(CollectorRegistry())
+    gone = make_record()
+    with pytest.raises(PastRetentionError, match=f"{gone.prediction_id} has just been deleted"):
+        store_label(database, metrics, gone, Feedback(gone.prediction_id, 0, None), now_ms=1)
+    assert count_rows(database) == (0, 0)
+    assert metrics.feedback.labels("accepted")._value.get() == 0
 
 
 async def test_a_batch_takes_each_label_by_itself(start: Start, url: str) -> None:
