@@ -8,15 +8,17 @@ from pydantic import Field, model_validator
 
 from model_store.frozen import Frozen
 
-LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+BLOCK_TARGETS = ("gate_proj", "up_proj", "down_proj")
+LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", *BLOCK_TARGETS)
 
 
 class AdapterConfig(Frozen):
     """A LoRA mixture of experts; one expert without a router is plain LoRA.
 
     `mixing` is `raw` (equation 7: B A weighted by the kept softmax masses) or `renormalised` (by their share
-    of the kept mass). `placement` is `layer` (one router a layer on the output of its input norm, equation 2)
-    or `block` (MixLoRA's experts of the whole feed-forward block).
+    of the kept mass). `placement` is `layer` (every target has all the experts, with one router a layer on the output
+    of its input norm, equation 2) or `block` (MixLoRA: the experts are of the whole feed-forward block, with one router
+    a layer on the block's input and renormalised mixing; targets outside the block have plain LoRA).
     """
 
     experts: int = Field(default=8, ge=1, le=128, description="number of experts of each adapted linear")
@@ -35,12 +37,29 @@ class AdapterConfig(Frozen):
             raise ValueError(f"top_k {self.top_k} is larger than the number of experts {self.experts}")
         if len(set(self.targets)) != len(self.targets):
             raise ValueError(f"targets {list(self.targets)} name a linear twice")
+        if self.placement == "block":
+            self._check_block()
         return self
+
+    def _check_block(self) -> None:
+        if not self.routed:
+            raise ValueError("placement 'block' needs at least 2 experts")
+        if self.mixing != "renormalised":
+            # The weights of a block's experts must add up to 1: each expert is the whole block, base weights included.
+            raise ValueError(f"mixing {self.mixing!r} does not go with placement 'block', which is renormalised")
+        missing = [target for target in BLOCK_TARGETS if target not in self.targets]
+        if missing:
+            raise ValueError(f"placement 'block' adapts the whole feed-forward block: targets lack {missing}")
 
     @property
     def routed(self) -> bool:
         """Whether there is a router: with one expert there is nothing to choose."""
         return self.experts > 1
+
+    @property
+    def plain(self) -> AdapterConfig:
+        """The same with one expert and no router."""
+        return self.model_copy(update={"experts": 1, "top_k": 1, "placement": "layer"})
 
     @property
     def scale(self) -> float:

@@ -36,6 +36,10 @@ class ExpertBank(nn.Module):
         """
         return self.expand(self.gate(self.project(inputs), gates), base_output)
 
+    def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:  # noqa: ARG002
+        """What the experts' output is added to: W x, [..., in] -> [..., out]."""
+        return base_layer(inputs)
+
     def project(self, inputs: Tensor) -> Tensor:
         """A x, after dropout: [..., in] -> [..., N * r]."""
         return F.linear(self.dropout(inputs), self.A.to(inputs.dtype))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from model_store.adapters.config import AdapterConfig
 from model_store.adapters.context import current_forward
 from model_store.adapters.expert_bank import ExpertBank
+from model_store.adapters.expert_block import build_bank
 from model_store.adapters.router import Router
 
 
@@ -45,6 +46,7 @@ class AdaptedLinear(MixtureLayer):
 
     def __init__(self, base_layer: nn.Linear, place: str, layer_index: int) -> None:
         super().__init__(base_layer, place, layer_index)
+        self.linear = place.rpartition(".")[2]
         self.in_features = base_layer.in_features
         self.out_features = base_layer.out_features
         self.banks = nn.ModuleDict()
@@ -56,24 +58,24 @@ class AdaptedLinear(MixtureLayer):
 
     def add(self, adapter: str, config: AdapterConfig) -> None:
         """Add an expert bank; B starts at zero, so the output does not change."""
-        bank = ExpertBank(self.in_features, self.out_features, config)
+        bank = build_bank(self.linear, self.in_features, self.out_features, config)
         self.banks[adapter] = bank.to(device=self.get_base_weight().device)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map [..., in] to [..., out]."""
-        output = self.base_layer(inputs)
+        """Map [..., in] to [..., out]; within a block of experts there is a row for each kept expert."""
         context = current_forward()
         if context is None or context.adapter not in self.banks:
-            return output
+            return self.base_layer(inputs)
         bank = cast(ExpertBank, self.banks[context.adapter])
         gates = context.gates(self.layer_index) if bank.experts > 1 else None
+        output = bank.base_output(self.base_layer, inputs, gates)
         if context.through is None:
             return bank(inputs, output, gates)
         return context.through(self.stored_name, bank, inputs, output, gates)
 
 
 class RoutedNorm(MixtureLayer):
-    """A layer's input norm; its output is what the layer's router reads, once for all linears of the layer."""
+    """A norm whose output a router reads, once for all linears of the layer or of its feed-forward block."""
 
     part = "router"
     adapter_layer_names = ("routers",)

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 from model_store.adapters.config import AdapterConfig
 from model_store.adapters.layers import AdaptedLinear, MixtureLayer, RoutedNorm
 
-ROUTED_NORM = "input_layernorm"
+# The norm that a router reads: the input of the layer, or that of its feed-forward block.
+ROUTED_NORMS = {"layer": "input_layernorm", "block": "post_attention_layernorm"}
 _LAYER_INDEX = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
@@ -31,8 +32,8 @@ class MixtureTuner(BaseTuner):
     """A base model with any number of adapters; every forward runs through the one its context names, or none.
 
     Raises:
-        ValueError: a target matches no linear of the base model, the placement is not one this tuner injects, or the
-            model has an adapter of that name, from whichever tuner.
+        ValueError: a target matches no linear of the base model, or the model has an adapter of that name, from
+            whichever tuner.
     """
 
     prefix = "mixture_"
@@ -103,8 +104,6 @@ class MixtureTuner(BaseTuner):
 def _peft_config(model: nn.Module, adapter: str, config: AdapterConfig) -> MixturePeftConfig:
     if any(isinstance(module, MixtureLayer) and adapter in module.adapters for module in model.modules()):
         raise ValueError(f"an adapter named {adapter!r} is already injected")
-    if config.placement != "layer":
-        raise ValueError(f"placement {config.placement!r} is not one that can be injected; 'layer' is")
     linears = {
         name.removesuffix(".base_layer").rpartition(".")[2]
         for name, module in model.named_modules()
@@ -113,5 +112,5 @@ def _peft_config(model: nn.Module, adapter: str, config: AdapterConfig) -> Mixtu
     missing = sorted(set(config.targets) - linears)
     if missing:
         raise ValueError(f"targets {missing} match no linear of the base model, whose layers have {sorted(linears)}")
-    norms = {ROUTED_NORM} if config.routed else set()
+    norms = {ROUTED_NORMS[config.placement]} if config.routed else set()
     return MixturePeftConfig(target_modules=set(config.targets) | norms, adapter=config)

@@ -16,6 +16,12 @@ from model_store.adapters.config import AdapterConfig
         ({"alpha": 0.0}, "alpha"),
         ({"mixing": "mean"}, "mixing"),
         ({"colour": "red"}, "colour"),
+        ({"placement": "block"}, "mixing 'raw' does not go with placement 'block'"),
+        ({"placement": "block", "mixing": "renormalised", "experts": 1, "top_k": 1}, "at least 2 experts"),
+        (
+            {"placement": "block", "mixing": "renormalised", "targets": ("q_proj", "up_proj")},
+            r"targets lack \['gate_proj', 'down_proj'\]",
+        ),
     ],
 )
 def test_a_wrong_field_is_named(changes, named):
