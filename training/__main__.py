@@ -1,4 +1,4 @@
-"""Commands of training: fetch, questions, train, evaluate, compare, publish, demo."""
+"""Commands of training: fetch, questions, train, evaluate, compare, publish, adopt, export, demo."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from model_store.storage.errors import StoreError
 from model_store.storage.registry import Registry, default_store_dir
 from model_store.uncertainty.conformal import ConformalScore
 from model_store.uncertainty.selective import TargetNotMetError
+from training.adopting import adopt, export
 from training.data.jsonl import write_jsonl
 from training.data.loading import load_splits
 from training.data.source import DataError
@@ -24,10 +25,11 @@ from training.decisions import decision_targets
 from training.demo import DemoError, run_demo
 from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate, questions_of
 from training.evaluation import paired_differences
+from training.formats.foreign import FormatError
 from training.loop import DivergedError
 from training.predictions import PredictionsError, read_pair
 from training.publishing import publish_run
-from training.run_config import CalibrationName, ConfigError, load_run_config
+from training.run_config import CalibrationName, ConfigError, load_run_config, read_recipe
 from training.runs import RESULT_FILE, RunError, train_run
 from training.tables import decision_table, difference_table, score_table
 
@@ -38,6 +40,7 @@ EXPECTED = (
     DataError,
     DemoError,
     DivergedError,
+    FormatError,
     PredictionsError,
     QuestionTooLongError,
     RunError,
@@ -183,6 +186,34 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))
     console.print(decision_table(manifest.decisions))
     console.print(f"published {manifest.reference}", highlight=False, soft_wrap=True)
+
+
+@app.command("adopt")
+def adopt_command(
+    checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint of PEFT's LoRA or of MixLoRA")],
+    recipe: Annotated[str, typer.Option(help="whose data, base and scoring go with it; a file or a shipped recipe")],
+    output: Annotated[Path, typer.Option(help="folder of the run")],
+    overrides: SetOption = [],  # noqa: B006
+) -> None:
+    """Make a finished run of an adapter that was trained elsewhere; publish it as any other."""
+    path = recipe_path(recipe)
+    result = adopt(checkpoint, read_recipe(path, tuple(overrides)), str(path), output, console)
+    console.print(
+        f"{output}: {result.trained_parameters:,} parameters on {result.base.name}, nothing trained here",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command("export")
+def export_command(
+    run: Annotated[Path, typer.Argument(help="folder of a finished run of plain LoRA")],
+    output: Annotated[Path, typer.Argument(help="folder to write adapter_config.json and its tensors into")],
+) -> None:
+    """Write plain LoRA as a checkpoint that PEFT opens."""
+    left_out = export(run, output)
+    note = f"; without {', '.join(left_out)}, for which the layout has no place" if left_out else ""
+    console.print(f"{output}{note}", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -51,7 +51,7 @@ class OptimizerConfig(Frozen):
 class TrainingConfig(Frozen):
     """How long and in what portions."""
 
-    epochs: int = Field(default=3, ge=1, le=1000, description="passes over the training questions")
+    epochs: int = Field(default=3, ge=0, le=1000, description="passes over the training questions; 0: adopted")
     batch_questions: int = Field(default=16, ge=1, description="questions in an optimizer step")
     accumulation: int = Field(default=1, ge=1, description="forwards in an optimizer step; divides batch_questions")
     seed: int = Field(default=0, ge=0, description="of initialisation, order and dropout")
@@ -69,8 +69,16 @@ class TrainingConfig(Frozen):
         return self
 
 
+class AdoptedConfig(Frozen):
+    """The checkpoint that weights not trained here come from; `adopt` writes it, no recipe has it."""
+
+    format: Literal["peft", "mixlora"]
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="of the file of its tensors")
+    base: str | None = Field(description="what it calls its base model")
+
+
 class RunConfig(Frozen):
-    """One training run."""
+    """One training run, or an adapter adopted from elsewhere, which no epoch was trained here."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run and of the published adapter")
     method: str = Field(description="one of the methods table")
@@ -83,9 +91,12 @@ class RunConfig(Frozen):
     training: TrainingConfig = TrainingConfig()
     options: dict[str, JsonValue] = Field(default={}, description="knobs of the method's own; its file lists them")
     calibration: CalibrationName = Field(default="temperature", description="what is fitted after training")
+    adopted: AdoptedConfig | None = Field(default=None, description="where weights not trained here come from")
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
+        if (self.training.epochs == 0) != (self.adopted is not None):
+            raise ValueError(f"training.epochs is {self.training.epochs}: an adopted run has 0, any other at least 1")
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r} is not one of {', '.join(sorted(METHODS))}")
         method = METHODS[self.method]
@@ -133,6 +144,15 @@ def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises:
         ConfigError: the file is no YAML mapping, an override has no `=`, or a field is unknown or out of range.
     """
+    return parse_run_config(read_recipe(path, overrides), str(path))
+
+
+def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A recipe's record with the overrides applied, not validated yet.
+
+    Raises:
+        ConfigError: the file is no YAML mapping, or an override has no `=`.
+    """
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
@@ -141,7 +161,7 @@ def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
         raise ConfigError(f"{path}: a recipe is a mapping of fields, not {type(record).__name__}")
     for override in overrides:
         _override(record, override)
-    return parse_run_config(record, str(path))
+    return record
 
 
 def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:

@@ -62,7 +62,7 @@ class RunResult(Frozen):
     tokens: int = Field(description="real tokens trained on")
     trained_parameters: int
     fit_nll: tuple[float, ...] = Field(description="NLL on the fit split after each epoch, nats per question")
-    kept_epoch: int = Field(description="counted from 1")
+    kept_epoch: int = Field(description="counted from 1; 0 where none was trained here")
     posterior: PosteriorConfig
 
 
@@ -106,9 +106,13 @@ def train_run(
     the folder itself, and trained there if they are not finished.
 
     Raises:
-        RunError: the folder holds another run, or this one and `resume` is not set; or a run in `on` is not needed.
+        RunError: the folder holds another run, or this one and `resume` is not set; a run in `on` is not needed; or
+            the weights are adopted ones and not there.
         ConfigError, DataError, BaseModelError, DivergedError: as their rooms say.
     """
+    method = METHODS[config.method]
+    if config.adopted is not None and isinstance(method, TrainedMethod) and not (folder / RESULT_FILE).is_file():
+        raise RunError("an adopted run is made by `adopt`, not trained")
     _claim(folder, config, resume)
     if (folder / RESULT_FILE).is_file():
         return RunResult.model_validate_json((folder / RESULT_FILE).read_text())
@@ -116,7 +120,6 @@ def train_run(
     pool = shared or folder / NEEDED_FOLDER
     needed = [given.get(need.training_digest()) or _pool_run(need, pool, console) for need in config.needed_runs()]
     workshop = _open(config, folder, console)
-    method = METHODS[config.method]
     if isinstance(method, TrainedMethod):
         result, finished = _train(workshop, method)
     else:
@@ -271,7 +274,8 @@ def _fit(workshop: _Workshop, method: PostHocMethod, needed: Sequence[Path]) -> 
 def _result(
     workshop: _Workshop, finished: Finished, progress: Progress, parameters: int, fit_seconds: float
 ) -> RunResult:
-    splits, training = workshop.splits, workshop.config.training
+    splits, nlls = workshop.splits, progress.fit_nll
+    best = workshop.config.training.keep_epoch == "best" and nlls
     return RunResult(
         base=workshop.base.identity,
         dtype=workshop.base.dtype_name,
@@ -286,7 +290,7 @@ def _result(
         fit_seconds=fit_seconds,
         tokens=progress.tokens,
         trained_parameters=parameters,
-        fit_nll=progress.fit_nll,
-        kept_epoch=1 + (progress.best_epoch if training.keep_epoch == "best" else len(progress.fit_nll) - 1),
+        fit_nll=nlls,
+        kept_epoch=progress.best_epoch + 1 if best else len(nlls),
         posterior=finished.posterior,
     )

@@ -1,0 +1,28 @@
+"""Adapters in the layouts of other programs, told apart by their configuration, as ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from training.formats.foreign import CONFIG_FILE, Checkpoint, ForeignAdapter, FormatError, read_checkpoint
+from training.formats.mixlora import from_mixlora
+from training.formats.peft_lora import from_peft
+
+FORMATS: dict[str, Callable[[Checkpoint], ForeignAdapter]] = {"LORA": from_peft, "MIXLORA": from_mixlora}
+
+
+def read_adapter(folder: Path) -> ForeignAdapter:
+    """Read a checkpoint of PEFT's LoRA, or of MixLoRA.
+
+    Raises:
+        FormatError: it is neither, is incomplete, or asks for what our adapters cannot do.
+    """
+    checkpoint = read_checkpoint(folder)
+    kind = checkpoint.config.get("peft_type")
+    if kind not in FORMATS:
+        raise FormatError(f"{folder / CONFIG_FILE}: peft_type {kind!r} is not one of {', '.join(FORMATS)}")
+    try:
+        return FORMATS[kind](checkpoint)
+    except FormatError as error:
+        raise FormatError(f"{folder}: {error}") from error

@@ -1,0 +1,134 @@
+"""MixLoRA's checkpoints, as the `mixlora` package reads them and MoE-PEFT writes them.
+
+Layout, each name after `mixlora.layers.I.`: `mlp.moe_gate.weight` [N, d] is the layer's router;
+`self_attn.NAME.lora_A.weight` [r, in] and `lora_B` [out, r] are plain LoRA on attention;
+`mlp.NAME.experts.E.lora_A.weight` and `lora_B` are expert E of a linear of the feed-forward block.
+Source: TUDB-Labs/MixLoRA `mixlora/model.py`, `mixlora/config.py`; TUDB-Labs/MoE-PEFT `moe_peft/model.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
+from model_store.adapters.tuner import ROUTED_NORMS
+from training.formats.foreign import (
+    Checkpoint,
+    ForeignAdapter,
+    FormatError,
+    adapter_config,
+    effective_alpha,
+    refuse_others,
+    required,
+    take,
+)
+
+TASKS = (None, "CAUSAL_LM", "QUESTION_ANS")
+# What the experts may have of their own; here they share it with attention.
+SHARED = ("r", "lora_alpha", "lora_dropout", "use_rslora")
+HONOURED = (
+    *SHARED,
+    "act_fn",
+    "expert_lora",
+    "num_experts",
+    "peft_type",
+    "routing_strategy",
+    "target_modules",
+    "task_type",
+    "top_k",
+)
+# Only training or bookkeeping reads these; noise on the router's input (`jitter_noise`) is not among them.
+WITHOUT_EFFECT = (
+    "base_model_name_or_path",
+    "entropy_eps",
+    "entropy_index",
+    "entropy_type",
+    "lora_init",
+    "name",
+    "peft_version",
+    "router_aux_loss_coef",
+    "router_dyn_loss_coef",
+    "router_init_range",
+    "router_loss",
+    "task_name",
+)
+_GATE = re.compile(r"mixlora\.layers\.(\d+)\.mlp\.moe_gate\.weight")
+
+
+def from_mixlora(checkpoint: Checkpoint) -> ForeignAdapter:
+    """A feed-forward block of experts from a checkpoint of MixLoRA.
+
+    Raises:
+        FormatError: a field asks for what our adapters cannot do, or tensors and fields differ.
+    """
+    config = checkpoint.config
+    _check(config)
+    adapter = adapter_config(
+        experts=required(config, "num_experts"),
+        top_k=config.get("top_k", 2),
+        rank=required(config, "r"),
+        alpha=effective_alpha(config),
+        dropout=config.get("lora_dropout", 0.0),
+        mixing="renormalised",
+        placement="block",
+        targets=_targets(required(config, "target_modules")),
+    )
+    foreign = dict(checkpoint.tensors)
+    layers = sorted(int(match[1]) for match in map(_GATE.fullmatch, foreign) if match)
+    tensors: dict[str, Tensor] = {}
+    for layer in layers:
+        tensors |= _layer(foreign, layer, adapter)
+    if foreign:
+        raise FormatError(f"the tensor {min(foreign)} is no part of the layout")
+    base, activation = config.get("base_model_name_or_path"), config.get("act_fn")
+    return ForeignAdapter("mixlora", adapter, tensors, checkpoint.digest, base, activation)
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    refuse_others(config, HONOURED + WITHOUT_EFFECT)
+    strategy = required(config, "routing_strategy")
+    if strategy != "mixlora":
+        raise FormatError(f"routing_strategy is {strategy!r}; only the top-k routing of 'mixlora' is known")
+    if config.get("task_type") not in TASKS:
+        raise FormatError(f"task_type is {config['task_type']!r}: only adapters of causal language models answer here")
+    experts = config.get("expert_lora") or {}
+    refuse_others(experts, SHARED + WITHOUT_EFFECT + ("peft_type", "task_type"), "expert_lora.")
+    for field in SHARED:
+        if field in experts and experts[field] != config.get(field, False):
+            raise FormatError(
+                f"expert_lora.{field} is {experts[field]!r}, {field} is {config.get(field)!r}: "
+                "experts and attention share it here"
+            )
+
+
+def _targets(targets: object) -> tuple[str, ...]:
+    """The adapted linears from a list of names, or from a record of which are switched on."""
+    if isinstance(targets, dict):
+        targets = [name for name, switched_on in targets.items() if switched_on]
+    if not isinstance(targets, list):
+        raise FormatError(f"target_modules is {targets!r}, neither a list nor a record")
+    unknown = sorted(set(targets).difference(LINEAR_TARGETS))
+    if unknown:
+        raise FormatError(f"target_modules names {unknown}; known are {list(LINEAR_TARGETS)}")
+    return tuple(target for target in LINEAR_TARGETS if target in targets)
+
+
+def _layer(foreign: dict[str, Tensor], layer: int, adapter: AdapterConfig) -> dict[str, Tensor]:
+    """Take one layer's tensors out and give them our names; the experts of a linear are put side by side."""
+    theirs, ours = f"mixlora.layers.{layer}", f"model.layers.{layer}"
+    gate = take(foreign, f"{theirs}.mlp.moe_gate.weight", (adapter.experts, None))
+    stored = {f"{ours}.{ROUTED_NORMS['block']}.router.weight": gate}
+    for target in adapter.targets:
+        room = "mlp" if target in BLOCK_TARGETS else "self_attn"
+        place = f"{room}.{target}"
+        experts = [f".experts.{n}" for n in range(adapter.experts)] if room == "mlp" else [""]
+        rows = [take(foreign, f"{theirs}.{place}{n}.lora_A.weight", (adapter.rank, None)) for n in experts]
+        columns = [take(foreign, f"{theirs}.{place}{n}.lora_B.weight", (None, adapter.rank)) for n in experts]
+        stored[f"{ours}.{place}.experts.A"] = torch.cat(rows)
+        stored[f"{ours}.{place}.experts.B"] = torch.cat(columns, dim=1)
+    return stored
