@@ -11,15 +11,30 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model_store.adapters.config import AdapterConfig
+from model_store.candidate_model import add_adapter
+from model_store.scoring.config import ClozeConfig
 from model_store.storage.registry import Registry
 from tests.docker.commands import check_command
 from tests.readme.blocks import README
 from tests.readme.conftest import STORE
-from tests.readme.examples import COMPARE, EVALUATE, PUBLISH, PUBLISH_WITH_TARGET, RESUME, TRAIN, TRAIN_SHIPPED
+from tests.readme.examples import (
+    ADOPT,
+    COMPARE,
+    EVALUATE,
+    PUBLISH,
+    PUBLISH_WITH_TARGET,
+    RESUME,
+    TO_PEFT,
+    TRAIN,
+    TRAIN_SHIPPED,
+)
 from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
 from training.__main__ import recipe_path
+from training.candidates import load_base_of
 from training.data.jsonl import read_jsonl
+from training.formats.peft_lora import write_peft
 from training.run_config import load_run_config
 
 EVALUATION = Path("runs/my/evaluation")
@@ -52,7 +67,7 @@ def _easy_questions(split: str, count: int) -> Iterator[str]:
         yield json.dumps(record | {"answer": options.index("red")}) + "\n"
 
 
-@pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET])
+@pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET, ADOPT, TO_PEFT])
 def test_the_arguments_are_taken(command: str) -> None:
     check_command(shlex.split(command, comments=True))
 
@@ -75,6 +90,19 @@ def test_a_recipe_of_your_own_becomes_the_production_version(own_recipe: Termina
     abstention = registry.load("my@2").manifest.decisions.abstention
     assert abstention is not None
     assert (abstention.target, abstention.value) == ("risk", 0.1)
+
+
+def test_a_checkpoint_comes_in_and_goes_out_again(own_recipe: Terminal) -> None:
+    config = AdapterConfig(experts=1, top_k=1, rank=2, targets=("q_proj",))
+    base = load_base_of(load_run_config(own_recipe.folder / "my.yaml"))
+    weights = add_adapter(base, config, ClozeConfig()).adapter_tensors()
+    experts = {name: weight for name, weight in weights.items() if ".experts." in name}
+    write_peft(own_recipe.folder / "checkpoint", config, experts, "base", None)
+    assert "nothing trained here" in own_recipe.run(ADOPT)
+    assert "without scoring.log_scale" in own_recipe.run(TO_PEFT)
+    tensors = "adapter_model.safetensors"
+    files = [own_recipe.folder / side / tensors for side in ("checkpoint", "for-peft")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_the_shipped_recipe_and_its_change_are_taken() -> None:
