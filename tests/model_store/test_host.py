@@ -15,6 +15,7 @@ SHAPES = [
     {"seed": 2, "scoring": LetterConfig()},
     {"seed": 3, "adapter": {"experts": 1, "top_k": 1, "targets": ("q_proj",)}},
     {"seed": 4, "scoring": ClozeConfig(reduction="sum"), "adapter": {"experts": 2, "top_k": 1, "rank": 3}},
+    {"seed": 5, "adapter": {"placement": "block", "mixing": "renormalised"}},
 ]
 
 
