@@ -53,8 +53,9 @@ def save_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimi
         state = optimizer.state[parameter]
         tensors |= {f"optimizer/{moment}/{name}": state[moment] for moment in _MOMENTS}
     tensors["random/cpu"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["random/cuda"] = torch.cuda.get_rng_state()
+    device = _device_of(parameters)
+    if device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
     save_tensors(folder / CHECKPOINT_FILE, tensors, {"progress": progress.model_dump_json()})
 
 
@@ -69,6 +70,12 @@ def load_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimi
                 moment: value if moment == "step" else value.to(parameter.device) for moment, value in moments.items()
             }
         torch.set_rng_state(file.get_tensor("random/cpu"))
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state(file.get_tensor("random/cuda"))
+        device = _device_of(parameters)
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(file.get_tensor("random/cuda"), device)
         return Progress.model_validate_json(file.metadata()["progress"])
+
+
+def _device_of(parameters: Mapping[str, nn.Parameter]) -> torch.device:
+    """Where the run computes, and so where its noise is drawn."""
+    return next(iter(parameters.values())).device

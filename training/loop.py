@@ -23,7 +23,6 @@ from training.progress import StepReport, TrainingProgress
 from training.run_config import OptimizerConfig, RunConfig
 
 KEPT_FILE = "kept.safetensors"
-VARIATION_PREFIX = "variation."
 LOG_FILE = "steps.jsonl"
 
 
@@ -70,7 +69,7 @@ class Trainer:
         self._fit_nll = fit_nll
         self._folder = folder
         adapter = model.adapter_tensors()
-        varied = {} if variation is None else dict(variation.named_parameters(prefix=VARIATION_PREFIX.rstrip(".")))
+        varied = {} if variation is None else variation.tensors()
         self.parameters = adapter | varied
         optimizer = config.optimizer
         groups = [{"params": list(adapter.values()), "peak": optimizer.learning_rate}]
@@ -151,7 +150,8 @@ class Trainer:
             correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
             feu += [] if output.feu is None else output.feu.tolist()
             tokens += int(batch.tokens.real.sum())
-        torch.nn.utils.clip_grad_norm_(self.parameters.values(), self._config.optimizer.clip_norm)
+        for group in self._optimizer.param_groups:  # each its own, or the divergence of a variation sets all norms
+            torch.nn.utils.clip_grad_norm_(group["params"], self._config.optimizer.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
         return StepReport(

@@ -45,7 +45,7 @@ class OptimizerConfig(Frozen):
     betas: tuple[float, float] = (0.9, 0.999)
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="share of all steps in linear warm-up")
     decay: Literal["none", "linear", "cosine"] = Field(default="linear", description="after the warm-up, down to 0")
-    clip_norm: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    clip_norm: float = Field(default=1.0, gt=0, description="largest gradient norm; a variation has its own")
 
 
 class TrainingConfig(Frozen):
@@ -54,7 +54,7 @@ class TrainingConfig(Frozen):
     epochs: int = Field(default=3, ge=0, le=1000, description="passes over the training questions; 0: adopted")
     batch_questions: int = Field(default=16, ge=1, description="questions in an optimizer step")
     accumulation: int = Field(default=1, ge=1, description="forwards in an optimizer step; divides batch_questions")
-    seed: int = Field(default=0, ge=0, description="of initialisation, order and dropout")
+    seed: int = Field(default=0, ge=0, description="of initialisation, order, dropout and draws")
     keep_epoch: Literal["last", "best"] = Field(default="best", description="best = lowest NLL on the fit split")
     checkpoint_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
     snapshots: int = Field(default=0, ge=0, description="weights kept at even steps of the run, the last at its end")

@@ -215,7 +215,7 @@ def _open(config: RunConfig, folder: Path, console: Console) -> _Workshop:
 def _train(workshop: _Workshop, method: TrainedMethod) -> tuple[RunResult, Finished]:
     config, folder, console, model = workshop.config, workshop.folder, workshop.console, workshop.model
     options = config.method_options()
-    variation = None if method.variation is None else method.variation(model, options)
+    variation = None if method.variation is None else method.variation(model, options).to(model.device)
     trainer = Trainer(config, method, model, variation, workshop.train, lambda: _fit_nll(workshop, variation), folder)
     parameters = sum(parameter.numel() for parameter in trainer.parameters.values())
     console.print(
@@ -226,7 +226,7 @@ def _train(workshop: _Workshop, method: TrainedMethod) -> tuple[RunResult, Finis
     )
     progress = trainer.run(console)
     started = time.perf_counter()
-    finished = method.finish(load_file(folder / KEPT_FILE), options)
+    finished = method.finish(load_file(folder / KEPT_FILE), options, config.training.seed)
     return _result(workshop, finished, progress, parameters, time.perf_counter() - started), finished
 
 

@@ -14,11 +14,15 @@ from torch import Tensor
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
 from model_store.posteriors.point import PointConfig
+from model_store.posteriors.rank_mask import RankMaskConfig
 from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, Posterior
+from model_store.posteriors.weight_gaussian import GaussianConfig
 
 __all__ = ["CandidateSamples", "Posterior", "PosteriorConfig", "adapter_tensors"]
 
-PosteriorConfig = Annotated[PointConfig | DropoutConfig | EnsembleConfig, Field(discriminator="kind")]
+PosteriorConfig = Annotated[
+    PointConfig | DropoutConfig | EnsembleConfig | RankMaskConfig | GaussianConfig, Field(discriminator="kind")
+]
 
 
 def adapter_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

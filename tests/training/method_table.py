@@ -11,4 +11,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "checkpoint_ensemble": {"training": {"snapshots": 4}, "options": {"first_snapshot": 2}},
     "mixlora": {},
     "uq4ct": {},
+    "sparse_lora": {"options": {"samples": 4}},
+    "blob": {"options": {"samples": 4}},
+    "tfb": {"options": {"samples": 4}},
 }

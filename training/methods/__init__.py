@@ -1,11 +1,14 @@
 """The table of methods: a new one is a file beside this and a line here."""
 
 from training.methods.base import Method
+from training.methods.blob import BLOB
 from training.methods.checkpoint_ensemble import CHECKPOINT_ENSEMBLE
 from training.methods.ensemble import ENSEMBLE
 from training.methods.lora import LORA
 from training.methods.mc_dropout import MC_DROPOUT
 from training.methods.mixlora import MIXLORA
+from training.methods.sparse_lora import SPARSE_LORA
+from training.methods.tfb import TFB
 from training.methods.uq4ct import UQ4CT
 
 METHODS: dict[str, Method] = {
@@ -15,4 +18,7 @@ METHODS: dict[str, Method] = {
     "checkpoint_ensemble": CHECKPOINT_ENSEMBLE,
     "mixlora": MIXLORA,
     "uq4ct": UQ4CT,
+    "sparse_lora": SPARSE_LORA,
+    "blob": BLOB,
+    "tfb": TFB,
 }

@@ -21,24 +21,46 @@ from training.batches import TrainingBatch, TrainingQuestion
 from training.loss_config import LossConfig
 from training.losses import cross_entropy
 
+VARIATION_PREFIX = "variation."  # of a variation's parameters among a run's tensors
+
 
 class NoOptions(Frozen):
     """The options of a method that has none of its own."""
 
 
 class Variation(nn.Module, ABC):
-    """Noise in the weights during training, with trained parameters of its own: a bank call.
+    """Noise in the weights during training, with one trained parameter for each bank: a bank call.
 
-    In evaluation mode it runs the mean of the weights. Its parameters are stored under `variation.` in a run.
+    `values` are the parameters' starts by the place of their bank; a run stores them as `variation.{place}.{name}`.
+    `learning_rate` is the peak of theirs (None = the optimizer's), `kl_weight` the coefficient of the divergence. In
+    evaluation mode the mean of the weights runs. Noise comes from torch's own source on the device of the inputs, whose
+    state a run's resume point holds.
     """
 
-    learning_rate: float | None = None  # peak of its parameters; None = the optimizer's
+    def __init__(
+        self, name: str, values: Mapping[str, Tensor], *, learning_rate: float | None = None, kl_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.kl_weight = kl_weight
+        self._name = name
+        # Places have dots, which names in a module must not have.
+        self._keys = {place: place.replace(".", "/") for place in values}
+        self._placed = nn.ParameterDict({key: nn.Parameter(values[place]) for place, key in self._keys.items()})
+
+    def at(self, place: str) -> nn.Parameter:
+        """The parameter of a bank."""
+        return self._placed[self._keys[place]]
+
+    def tensors(self) -> dict[str, nn.Parameter]:
+        """Every parameter by the name under which it is stored."""
+        return {f"{VARIATION_PREFIX}{place}.{self._name}": self.at(place) for place in self._keys}
 
     @abstractmethod
     def forward(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """Do what a bank call does."""
+        """Do what a bank call does, for inputs [B, T, in]."""
 
     @abstractmethod
     def kl(self) -> Tensor:
@@ -75,7 +97,7 @@ class Finished:
     tensors: dict[str, Tensor]
 
 
-def finish_point(tensors: Mapping[str, Tensor], options: Any) -> Finished:  # noqa: ARG001
+def finish_point(tensors: Mapping[str, Tensor], options: Any, seed: int) -> Finished:  # noqa: ARG001
     """The trained weights as they are."""
     return Finished(PointConfig(), dict(tensors))
 
@@ -85,14 +107,15 @@ class TrainedMethod:
     """A method of gradient steps; stateless, so that a run is fixed by its configuration.
 
     `check` raises ValueError, naming the field, if the method cannot train such an adapter with such a loss;
-    `variation` makes the noise of a model, and `finish` turns the kept tensors into what is stored.
+    `variation` makes the noise of a model, and `finish` turns the kept tensors, those of the variation among them, into
+    what is stored; the seed of the run is that of the posterior's draws.
     """
 
     check: Callable[[AdapterConfig, LossConfig], None]
     losses: Callable[[Forward], LossTerms]
     options: type[Frozen] = NoOptions
     variation: Callable[[CandidateModel, Any], Variation] | None = None
-    finish: Callable[[Mapping[str, Tensor], Any], Finished] = finish_point
+    finish: Callable[[Mapping[str, Tensor], Any, int], Finished] = finish_point
 
 
 @dataclass(frozen=True, slots=True)

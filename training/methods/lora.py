@@ -8,8 +8,8 @@ from training.losses import squared_product_norm
 from training.methods.base import Forward, LossTerms, TrainedMethod, mean_cross_entropy
 
 
-def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
-    """One expert only; there is no router that a loss could reach."""
+def check_plain(adapter: AdapterConfig, loss: LossConfig) -> None:
+    """Raise ValueError if there is more than one expert, or a loss that only a router could feel."""
     if adapter.routed:
         raise ValueError(f"adapter.experts is {adapter.experts}: this method has 1 expert (and top_k 1)")
     if loss.indicator != "training":
@@ -29,4 +29,4 @@ def _losses(forward: Forward) -> LossTerms:
 
 
 # Low-rank adaptation (Hu et al. 2021).
-LORA = TrainedMethod(check=_check, losses=_losses)
+LORA = TrainedMethod(check=check_plain, losses=_losses)

@@ -13,6 +13,8 @@ from model_store.posteriors import adapter_tensors
 from model_store.posteriors.draws import BankDraws, bank_places, generator
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import SCALE, EnsembleConfig, stack_members
+from model_store.posteriors.rank_mask import RankMaskConfig, gate_name
+from model_store.posteriors.weight_gaussian import GaussianConfig, std_name
 from model_store.scoring.config import ClozeConfig, LetterConfig
 from model_store.scoring.encoding import collate
 
@@ -39,7 +41,26 @@ def ensemble(tensors: Tensors) -> tuple[EnsembleConfig, Tensors]:
     return EnsembleConfig(samples=3), stack_members(members(tensors, 3))
 
 
-KINDS: list[Callable[[Tensors], tuple[Any, Tensors]]] = [dropout, ensemble]
+def rank_mask(tensors: Tensors) -> tuple[RankMaskConfig, Tensors]:
+    source = torch.Generator().manual_seed(6)
+    gates = {
+        gate_name(place): torch.rand(len(tensors[f"{place}.A"]), generator=source) for place in bank_places(tensors)
+    }
+    return RankMaskConfig(samples=3, seed=12), tensors | gates
+
+
+def weight_gaussian(tensors: Tensors) -> tuple[GaussianConfig, Tensors]:
+    stds = {std_name(place): 0.1 * torch.rand_like(tensors[f"{place}.A"]) for place in bank_places(tensors)}
+    return GaussianConfig(samples=3, seed=13), tensors | stds
+
+
+def rank_gaussian(tensors: Tensors) -> tuple[GaussianConfig, Tensors]:
+    """One standard deviation for each row of A."""
+    stds = {std_name(place): 0.1 * torch.rand(len(tensors[f"{place}.A"]), 1) for place in bank_places(tensors)}
+    return GaussianConfig(samples=3, seed=14), tensors | stds
+
+
+KINDS: list[Callable[[Tensors], tuple[Any, Tensors]]] = [dropout, ensemble, rank_mask, weight_gaussian, rank_gaussian]
 
 
 def weights_of(draws: Mapping[str, BankDraws], index: int) -> Tensors:
@@ -97,6 +118,26 @@ def test_dropout_masks_keep_the_mean_and_the_share() -> None:
     assert (drawn.A == 0).double().mean().item() == pytest.approx(0.25, abs=0.005)
     assert torch.equal(drawn.A[:, 0], drawn.A[:, 1])  # a mask is of inputs, so both rows of A have it
     assert not torch.equal(drawn.A[0], drawn.A[1])
+
+
+def test_rank_masks_are_rows_of_zeros_as_often_as_their_probability_says() -> None:
+    probability = torch.linspace(0, 1, 5)
+    tensors = {"x.experts.A": torch.ones(5, 3), "x.experts.B": torch.ones(2, 5), gate_name("x.experts"): probability}
+    drawn = RankMaskConfig(samples=4000, seed=3).draw("x.experts", tensors)
+    assert drawn.A.unique().tolist() == [0, 1]  # kept rows are not scaled
+    assert torch.equal(drawn.A[..., 0], drawn.A[..., 2])
+    torch.testing.assert_close(drawn.A[..., 0].mean(dim=0), probability, atol=0.03, rtol=0)
+    assert not drawn.A[:, 0].any()  # probability 0
+    assert drawn.A[:, 4].all()  # probability 1
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_gaussian_draws_have_the_stored_mean_and_deviation(columns: int) -> None:
+    mean, std = torch.linspace(-1, 1, 12).view(3, 4), torch.linspace(0, 2, 3 * columns).view(3, columns)
+    tensors = {"x.experts.A": mean, "x.experts.B": torch.ones(2, 3), std_name("x.experts"): std}
+    drawn = GaussianConfig(samples=20_000, seed=3).draw("x.experts", tensors)
+    torch.testing.assert_close(drawn.A.mean(dim=0), mean, atol=0.06, rtol=0)  # 4 standard errors
+    torch.testing.assert_close(drawn.A.std(dim=0), std.expand(3, 4), atol=0.06, rtol=0)
 
 
 def test_numbers_depend_on_seed_and_place_alone() -> None:

@@ -24,6 +24,8 @@ from model_store.calibrations import (
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
 from model_store.posteriors.point import PointConfig
+from model_store.posteriors.rank_mask import RankMaskConfig
+from model_store.posteriors.weight_gaussian import GaussianConfig
 from model_store.scoring.config import LetterConfig
 from model_store.storage import manifest as manifest_module
 from model_store.storage.errors import InvalidManifestError, NewerFormatError
@@ -97,6 +99,8 @@ posteriors = st.one_of(
         seed=st.integers(0, 2**40),
     ),
     st.builds(EnsembleConfig, samples=st.integers(2, 100)),
+    st.builds(RankMaskConfig, samples=st.integers(1, 1000), seed=st.integers(0, 2**40)),
+    st.builds(GaussianConfig, samples=st.integers(1, 1000), seed=st.integers(0, 2**40)),
 )
 recipes = st.dictionaries(
     st.text(),

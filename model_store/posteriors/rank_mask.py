@@ -1,0 +1,42 @@
+"""Masks on the ranks of an update: rank j of B A is kept with a probability of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from model_store.frozen import Frozen
+from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
+from model_store.posteriors.samples import STORED_PREFIX
+
+
+class RankMaskConfig(Frozen):
+    """S masks of every bank; their probabilities are stored beside the adapter."""
+
+    kind: Literal["rank_mask"] = "rank_mask"
+    samples: int = Field(ge=1, description="S, the number of masks")
+    seed: int = Field(ge=0, description="of the masks")
+
+    @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return self.samples
+
+    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
+        """The posterior."""
+        return DrawnPosterior(WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)}))
+
+    def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
+        """A with the rows of the ranks that are off set to zero; the others are not scaled: B diag(z) A."""
+        probability = tensors[gate_name(place)].float()
+        kept = torch.rand(self.samples, len(probability), generator=generator(self.seed, place)) < probability
+        return BankDraws(tensors[f"{place}.A"].float() * kept.unsqueeze(-1), tensors[f"{place}.B"].float())
+
+
+def gate_name(place: str) -> str:
+    """Where a bank's probabilities [N * r] are stored."""
+    return f"{STORED_PREFIX}{place}.gate_probability"

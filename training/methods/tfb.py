@@ -1,0 +1,139 @@
+"""TFB: training-free Bayesianization, a LoRA run with as much noise on A as its answers bear (Shi et al. 2024)."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Mapping
+
+import torch
+from pydantic import Field
+from rich.progress import Progress
+from torch import Tensor
+
+from model_store.frozen import Frozen
+from model_store.posteriors import Posterior
+from model_store.posteriors.draws import bank_places
+from model_store.posteriors.point import PointPosterior
+from model_store.posteriors.weight_gaussian import GaussianConfig, std_name
+from model_store.predictor import score_batch, score_in_batches
+from model_store.uncertainty.decomposition import mean_probabilities
+from model_store.uncertainty.proper_scores import negative_log_likelihood
+from training.batches import TrainingQuestion
+from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+
+SMALLEST_SINGULAR = 1e-3  # of a bank's B, as a share of its largest: below it the noise of a rank grows no further
+
+
+class TfbOptions(Frozen):
+    """How much noise is borne, and how it is searched for; an answer costs `samples` passes.
+
+    The search costs (steps * samples + 1) passes over the anchor questions.
+    """
+
+    tolerance: float = Field(default=0.003, gt=0, description="relative rise of the NLL over the lowest one found")
+    steps: int = Field(default=10, ge=1, le=100, description="sizes of noise that are tried")
+    samples: int = Field(default=10, ge=1, le=1000, description="S, weights drawn once and kept, in the search as well")
+    anchor_questions: int = Field(default=200, ge=1, description="of the fit split, on which the NLL is taken")
+
+
+def rotate(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The same adapter with B' = U diag(d) and A' = V^T A of B = U diag(d) V^T, and each bank's d [r] by its place."""
+    rotated, singular = dict(tensors), {}
+    for place in bank_places(tensors):
+        u, d, vt = torch.linalg.svd(tensors[f"{place}.B"].double(), full_matrices=False)
+        rotated[f"{place}.A"] = (vt @ tensors[f"{place}.A"].double()).float()
+        rotated[f"{place}.B"] = (u * d).float()
+        singular[place] = d.float()
+    return rotated, singular
+
+
+def unit_stds(singular: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The stored stds [r, 1] for sigma_q = 1: 1 / d_i, so that every direction of B has noise of size sigma_q.
+
+    Where d_i is under a thousandth of the largest one, that thousandth takes its place: the noise in such a direction
+    is then smaller than sigma_q, and A stays of a size that half precision holds. A B of zeros gets no noise.
+    """
+    stds = {}
+    for place, d in singular.items():
+        bounded = d.clamp(min=SMALLEST_SINGULAR * d.max())
+        stds[std_name(place)] = torch.where(bounded > 0, 1 / bounded, 0.0).unsqueeze(-1)
+    return stds
+
+
+def update_size(tensors: Mapping[str, Tensor], singular: Mapping[str, Tensor]) -> float:
+    """The sigma_q whose noise in B A is as large as B A itself, in root mean square over all banks."""
+    squares, numbers = 0.0, 0
+    for place, d in singular.items():
+        weight = tensors[f"{place}.A"]
+        squares += (d.unsqueeze(-1) * weight).square().sum().item()  # U has orthonormal columns
+        numbers += weight.numel()
+    return math.sqrt(squares / numbers)
+
+
+def largest_borne(nll: Callable[[float], float], start: float, steps: int, tolerance: float) -> float:
+    """The largest sigma_q tried, or 0, whose NLL is at most 1 + `tolerance` times the lowest NLL found.
+
+    The lowest, which may be that of sigma_q = 0, and not always that one: the NLL of an overconfident adapter falls
+    with the noise before it rises, and would come back to its start only where the answers are spoilt. From `start` it
+    doubles until one is not borne, then halves the interval between the two.
+    """
+    tried = {0.0: nll(0.0)}
+    value = start
+    while len(tried) <= steps and value not in tried:
+        tried[value] = nll(value)
+        borne, refused = _bracket(tried, tolerance)
+        value = 2 * borne if math.isinf(refused) else (borne + refused) / 2
+    return _bracket(tried, tolerance)[0]
+
+
+def _bracket(tried: Mapping[float, float], tolerance: float) -> tuple[float, float]:
+    """The largest value that is borne and the next one above it that was tried, inf where there is none."""
+    limit = (1 + tolerance) * min(tried.values())
+    borne = max(value for value, nll in tried.items() if nll <= limit)
+    return borne, min((value for value in tried if value > borne), default=math.inf)
+
+
+def _fit(fitting: Fitting, options: TfbOptions) -> Finished:
+    config = GaussianConfig(samples=options.samples, seed=fitting.seed)
+    tensors, singular = rotate(fitting.weights[0])
+    units = unit_stds(singular)
+    anchor = _anchor(fitting, options.anchor_questions)
+
+    def noisy(sigma: float) -> dict[str, Tensor]:
+        return tensors | {name: sigma * unit for name, unit in units.items()}
+
+    def nll(sigma: float) -> float:
+        posterior = config.build(noisy(sigma)) if sigma > 0 else PointPosterior()
+        found = _nll(fitting, posterior, anchor, f"noise {sigma:.4g}")
+        message = f"noise of {sigma:.4g}: NLL {found:.4f} on {len(anchor)} questions of the fit split"
+        fitting.console.print(message, highlight=False, soft_wrap=True)
+        return found
+
+    sigma = largest_borne(nll, update_size(tensors, singular), options.steps, options.tolerance)
+    fitting.console.print(f"keeps noise of {sigma:.4g}", highlight=False, soft_wrap=True)
+    return Finished(config, noisy(sigma))
+
+
+def _anchor(fitting: Fitting, count: int) -> list[TrainingQuestion]:
+    """Questions of the fit split, drawn by the run's seed where there are more than asked for."""
+    draw = random.Random(f"anchor {fitting.seed}")
+    return draw.sample(list(fitting.fit), min(count, len(fitting.fit)))
+
+
+def _nll(fitting: Fitting, posterior: Posterior, anchor: list[TrainingQuestion], title: str) -> float:
+    """The mean NLL of the questions' right answers in nats, with a progress bar."""
+    encoded = [question.encoded for question in anchor]
+    with Progress(console=fitting.console, disable=not fitting.console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=len(encoded))
+        samples = score_in_batches(
+            lambda batch: score_batch(fitting.model, posterior, batch),
+            encoded,
+            fitting.batch_tokens,
+            lambda count: bar.advance(task, count),
+        )
+    answers = torch.tensor([question.answer for question in anchor])
+    return negative_log_likelihood(mean_probabilities(samples.logits), answers).mean().item()
+
+
+TFB = PostHocMethod(options=TfbOptions, needs=one_lora, fit=_fit)

@@ -1,0 +1,52 @@
+"""What the methods share that train a distribution of weights: plain LoRA, and the evidence lower bound as the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from model_store.adapters.config import AdapterConfig
+from model_store.candidate_model import CandidateModel
+from model_store.posteriors.draws import bank_places
+from training.loss_config import LossConfig
+from training.methods.base import VARIATION_PREFIX, Forward, LossTerms, mean_cross_entropy
+from training.methods.lora import check_plain
+from training.methods.mixlora import check_no_l2
+
+
+def check_variational(adapter: AdapterConfig, loss: LossConfig) -> None:
+    """One expert, and no penalty on B A: the divergence from the prior is the penalty."""
+    check_plain(adapter, loss)
+    check_no_l2(loss)
+
+
+def evidence_losses(forward: Forward) -> LossTerms:
+    """CE under the noise + kl_weight * KL / N: the negative evidence lower bound of a question, N questions in all.
+
+    Both are a forward's share of the step's mean, so that the forwards of a step count the divergence once.
+    """
+    variation = forward.variation
+    if variation is None:
+        raise ValueError("an evidence lower bound needs a variation")
+    entropy = mean_cross_entropy(forward)
+    divergence = variation.kl() / forward.train_questions * forward.batch.step_share
+    total = entropy + variation.kl_weight * divergence
+    return LossTerms(total, {"cross_entropy": entropy.detach(), "kl": divergence.detach()})
+
+
+def bank_weights(model: CandidateModel) -> dict[str, Tensor]:
+    """A of every bank [r, in] by its place: the parameters themselves."""
+    tensors = model.adapter_tensors()
+    return {place: tensors[f"{place}.A"] for place in bank_places(tensors)}
+
+
+def part_variation(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """A run's tensors as the adapter's own, by name, and the variation's `name`, by place."""
+    own = {key: tensor for key, tensor in tensors.items() if not key.startswith(VARIATION_PREFIX)}
+    varied = {
+        key.removeprefix(VARIATION_PREFIX).removesuffix(f".{name}"): tensor
+        for key, tensor in tensors.items()
+        if key.startswith(VARIATION_PREFIX)
+    }
+    return own, varied
