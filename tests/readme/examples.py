@@ -15,6 +15,9 @@ MAKE_WITH_INDEX, INSTALL, INSTALL_BASE, COMPOSE_UP, COMPOSE_KEY, COMPOSE_POSTGRE
 (_own,) = blocks("Training your own")
 TRAIN_SHIPPED, TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET = commands(_own)
 
+(_methods,) = blocks("Methods")
+TRAIN_LORA, TRAIN_ON, PUBLISH_ISOTONIC = commands(_methods)
+
 SERVE, CHECK, KEYS, PROMOTE = spans("Serving")
 
 (_keys,) = blocks("Keys")
