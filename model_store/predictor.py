@@ -105,6 +105,12 @@ class Predictor:
         """The longest question with its options, in tokens."""
         return self._model.scorer.token_limit
 
+    @property
+    def memory_bytes(self) -> int:
+        """What the adapter and its posterior take beside the base model, in bytes."""
+        own = sum(parameter.nbytes for parameter in self._model.adapter_tensors().values())
+        return own + self._posterior.memory_bytes
+
     def encode(self, question: Question) -> EncodedQuestion:
         """Tokenise a question; safe to call from several threads.
 
@@ -136,9 +142,14 @@ class PublishedPredictor:
         return self.predictor.token_limit
 
     @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return self.manifest.posterior.passes
+
+    @property
     def memory_bytes(self) -> int:
-        """What the adapter takes beside its base model, in bytes."""
-        return sum(parameter.nbytes for parameter in self.predictor.model.adapter_tensors().values())
+        """What the adapter and its posterior take beside the base model, in bytes."""
+        return self.predictor.memory_bytes
 
     def encode(self, question: Question) -> EncodedQuestion:
         """Tokenise a question; see `Predictor.encode`."""

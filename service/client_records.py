@@ -30,11 +30,15 @@ class LabelProbability(Record):
 
 
 class Uncertainty(Record):
-    """Entropies in nats; the two parts are None where one pass cannot tell them apart."""
+    """Entropies in nats, the two parts None where one pass cannot tell them apart.
+
+    `error_score` is the method's own, high = likely wrong; None where it has none.
+    """
 
     total: float
     aleatoric: float | None
     epistemic: float | None
+    error_score: float | None
 
 
 class Prediction(Record):
@@ -84,7 +88,10 @@ class Base(Record):
 
 
 class ModelCard(Record):
-    """A registered adapter; scores, calibration and decisions have the fields of its manifest."""
+    """A registered adapter; posterior, scores, calibration and decisions have the fields of its manifest.
+
+    An answer is averaged over `samples` sets of logits, and costs `passes` rows of a forward.
+    """
 
     name: str
     version: int
@@ -95,6 +102,9 @@ class ModelCard(Record):
     method: str
     digest: str
     base: Base
+    posterior: dict[str, Any]
+    samples: int
+    passes: int
     scores: dict[str, Any]
     scores_before: dict[str, Any] | None
     scores_untrained: dict[str, Any] | None

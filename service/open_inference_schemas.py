@@ -16,6 +16,7 @@ OutputName = Literal[
     "confidence",
     "probabilities",
     "feu",
+    "error_score",
     "abstain",
     "threshold",
     "prediction_set",

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from model_store.storage.manifest import Manifest
 from service.errors import TOO_LARGE, ProblemError, invalid_fields
 from service.open_inference_schemas import (
     InferInput,
@@ -41,6 +42,12 @@ _OUTPUTS = (
         "one row for each question, as wide as the most options of this request; rows of fewer options end in zeros",
     ),
     ("feu", "FP64", [-1], "functional uncertainty: share of routing mass that was kept, high = the routers are sure"),
+    (
+        "error_score",
+        "FP64",
+        [-1],
+        "high = likely wrong: of adue a probability of error, of mahalanobis a distance from what was trained on",
+    ),
     ("abstain", "BOOL", [-1], "do not act on this answer"),
     (
         "threshold",
@@ -64,9 +71,15 @@ def describe_inputs() -> list[TensorMetadata]:
     return [_describe(*row) for row in _INPUTS]
 
 
-def describe_outputs(*, has_routers: bool, has_sets: bool) -> list[TensorMetadata]:
-    """The tensors that a model gives; `feu` is one of them where it has routers, the sets where they were fitted."""
-    absent = {*(() if has_routers else ("feu",)), *(() if has_sets else ("prediction_set", "coverage"))}
+def describe_outputs(manifest: Manifest) -> list[TensorMetadata]:
+    """The tensors that a model gives: FEU where it has routers, an error score and sets where it has those."""
+    absent: set[str] = set()
+    if not manifest.adapter.routed:
+        absent.add("feu")
+    if not manifest.posterior.has_error_score:
+        absent.add("error_score")
+    if manifest.decisions.sets is None:
+        absent |= {"prediction_set", "coverage"}
     return [_describe(*row) for row in _OUTPUTS if row[0] not in absent]
 
 
@@ -171,6 +184,7 @@ def _columns(answers: Sequence[PredictResponse]) -> dict[str, list[Any]]:
         "confidence": [answer.confidence for answer in answers],
         "probabilities": [value for answer in answers for value in _padded(answer, width)],
         "feu": [answer.feu for answer in answers],
+        "error_score": [answer.uncertainty.error_score for answer in answers],
         "abstain": [answer.abstain for answer in answers],
         "threshold": [answer.threshold for answer in answers],
         "prediction_set": [_write_set(answer) for answer in answers],

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from model_store.base_identity import BaseIdentity
 from model_store.calibrations import Calibration
 from model_store.decisions import AbstainReason
+from model_store.posteriors import PosteriorConfig
 from model_store.questions import MAX_OPTIONS, MIN_OPTIONS
 from model_store.storage.manifest import (
     Abstention,
@@ -129,11 +130,14 @@ class LabelProbability(Body):
 
 
 class Uncertainty(Body):
-    """Entropies in nats; the two parts are null where one pass cannot tell them apart."""
+    """Entropies in nats, the two parts null where one pass cannot tell them apart, and a score of the method's own."""
 
     total: Nats = Field(description="entropy of the mean of the samples")
     aleatoric: Nats | None = Field(description="mean of the entropies of the samples")
     epistemic: Nats | None = Field(description="mutual information of option and sample")
+    error_score: float | None = Field(
+        description="high = likely wrong: of adue a probability of error, of mahalanobis a distance; null for others"
+    )
 
 
 class PredictResponse(Body):
@@ -245,6 +249,9 @@ class ModelCard(Body):
     method: str
     digest: str = Field(description="of the adapter's weights")
     base: Base
+    posterior: PosteriorConfig = Field(description="what an answer is averaged over")
+    samples: int = Field(ge=1, description="sets of logits behind an answer")
+    passes: int = Field(ge=1, description="rows of a forward that a question takes, which is what it costs")
     scores: Scores = Field(description="on the test split, as it answers")
     scores_before: Scores | None = Field(description="on the test split, before calibration")
     scores_untrained: Scores | None = Field(description="on the test split, base model without the adapter")
@@ -268,6 +275,9 @@ class ModelCard(Body):
             method=manifest.method,
             digest=manifest.adapter_digest,
             base=Base.from_identity(manifest.base),
+            posterior=manifest.posterior,
+            samples=manifest.posterior.samples,
+            passes=manifest.posterior.passes,
             scores=manifest.scores_after,
             scores_before=manifest.scores_before,
             scores_untrained=manifest.scores_untrained,

@@ -62,10 +62,15 @@ class Settings(BaseSettings):
         default=512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
     )
     max_queue_tokens: int = Field(
-        default=32768, ge=1, description="tokens of the questions admitted and not yet answered; above it: 429"
+        default=32768,
+        ge=1,
+        description="tokens of the questions admitted and not yet answered, once for each pass; above it: 429",
     )
     max_batch_tokens: int = Field(
-        default=2048, ge=1, description="tokens of one forward, padding included (rows times the longest row)"
+        default=2048,
+        ge=1,
+        description="tokens of one forward, padding and passes included (rows times the longest row); a question that "
+        "fits in one pass is answered alone where its passes do not fit",
     )
     max_client_batch_size: int = Field(default=64, ge=1, description="questions of one /predict/batch; above it: 413")
     request_timeout_seconds: float = Field(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 from service.settings import Settings
-from tests.readme.blocks import README, ROOT
+from tests.readme.blocks import README, ROOT, sections
 from tests.readme.examples import MAP
 from training.__main__ import recipe_path
+from training.methods import METHODS
+from training.run_config import CalibrationName, load_run_config
+
+METHOD_ROWS = dict(re.findall(r"^\| `(\w+)` \|.*\| `(\w+)` \|$", sections()["Methods"], flags=re.MULTILINE))
 
 
 def test_the_map_names_every_source_file() -> None:
@@ -30,4 +35,16 @@ def test_the_table_of_settings_is_the_settings_class() -> None:
 def test_every_recipe_of_the_readme_ships_and_the_other_way_round() -> None:
     start, end = README.index("| recipe |"), README.index("Base models:")
     named = set(re.findall(r"`([a-z0-9_]+)`", README[start:end])) - {"DATA_DIR"}
+    named |= {recipe for method, recipe in METHOD_ROWS.items() if method in METHODS}
     assert named == {path.stem for path in recipe_path("quickstart").parent.glob("*.yaml")}
+
+
+def test_the_table_of_methods_has_each_with_a_recipe_of_its_own() -> None:
+    assert set(METHODS) <= set(METHOD_ROWS)
+    for method in METHODS:
+        assert load_run_config(recipe_path(METHOD_ROWS[method])).method == method
+
+
+def test_the_table_of_calibrations_is_what_a_recipe_may_say() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \|$", sections()["Methods"], flags=re.MULTILINE)
+    assert rows == list(get_args(CalibrationName))

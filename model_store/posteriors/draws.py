@@ -25,6 +25,11 @@ class BankDraws:
     A: Tensor
     B: Tensor
 
+    @property
+    def memory_bytes(self) -> int:
+        """What both take."""
+        return self.A.nbytes + self.B.nbytes
+
     def to(self, device: torch.device, dtype: torch.dtype) -> BankDraws:
         """The same weights elsewhere."""
         return BankDraws(self.A.to(device, dtype), self.B.to(device, dtype))
@@ -36,6 +41,11 @@ class WeightDraws:
     def __init__(self, banks: Mapping[str, BankDraws]) -> None:
         self._banks = dict(banks)
         self.samples = len(next(iter(banks.values())).A)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What all sets take; the first forward may change it, since it moves them to the model's dtype."""
+        return sum(draws.memory_bytes for draws in self._banks.values())
 
     def __call__(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
@@ -71,6 +81,11 @@ class DrawnPosterior:
     def samples(self) -> int:
         """S."""
         return self._draws.samples
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the sets of weights take."""
+        return self._draws.memory_bytes + (0 if self._scales is None else self._scales.nbytes)
 
     @torch.inference_mode()
     def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.frozen import Frozen
 from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
+from model_store.posteriors.samples import PosteriorRecord
 
 
-class DropoutConfig(Frozen):
+class DropoutConfig(PosteriorRecord):
     """S masks on the input of every adapted linear, each held for all tokens of a sequence."""
 
     kind: Literal["dropout"] = "dropout"

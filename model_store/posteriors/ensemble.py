@@ -10,14 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from model_store.candidate_model import SCORING_PREFIX
-from model_store.frozen import Frozen
 from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places
-from model_store.posteriors.samples import STORED_PREFIX
+from model_store.posteriors.samples import STORED_PREFIX, PosteriorRecord
 
 SCALE = f"{SCORING_PREFIX}log_scale"
 
 
-class EnsembleConfig(Frozen):
+class EnsembleConfig(PosteriorRecord):
     """M members; the first is the adapter itself, the others are stored beside it."""
 
     kind: Literal["ensemble"] = "ensemble"

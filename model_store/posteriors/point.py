@@ -10,15 +10,19 @@ from torch import Tensor
 
 from model_store.adapters.context import BankCall
 from model_store.candidate_model import CandidateModel
-from model_store.frozen import Frozen
-from model_store.posteriors.samples import CandidateSamples
+from model_store.posteriors.samples import CandidateSamples, PosteriorRecord
 from model_store.scoring.encoding import TokenBatch
 
 
-class PointConfig(Frozen):
+class PointConfig(PosteriorRecord):
     """One set of weights: a deterministic answer in one pass."""
 
     kind: Literal["point"] = "point"
+
+    @property
+    def samples(self) -> int:
+        """S, the number of draws behind an answer."""
+        return 1
 
     @property
     def passes(self) -> int:
@@ -34,6 +38,7 @@ class PointPosterior:
     """All mass on the model's weights, run `through` something else than its banks where that is given."""
 
     samples = 1
+    memory_bytes = 0
 
     def __init__(self, through: BankCall | None = None) -> None:
         self._through = through

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor
 
 from model_store.candidate_model import CandidateModel
+from model_store.frozen import Frozen
 from model_store.scoring.encoding import TokenBatch
 
 STORED_PREFIX = "posterior."  # of the tensors that a posterior adds to an adapter's own
+
+
+class PosteriorRecord(Frozen):
+    """Abstract: a posterior as the manifest states it; every kind has `samples`, S, and `passes`, rows a question."""
+
+    has_error_score: ClassVar[bool] = False  # whether its answers carry one
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,11 @@ class Posterior(Protocol):
     @property
     def samples(self) -> int:
         """S, the number of draws behind an answer."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it holds beside the adapter's own tensors, in bytes."""
         ...
 
     def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:

@@ -57,8 +57,8 @@ class Limits:
     """The bounds of an engine."""
 
     questions: int  # admitted and not yet answered
-    tokens: int  # of the admitted questions
-    batch_tokens: int  # of one forward, padding included
+    tokens: int  # of the admitted questions, once for each pass
+    batch_tokens: int  # of one forward, passes and padding included; of one question, its own
     adapter_bytes: int  # of all loaded adapters
     seconds: float  # from admission to answer
 
@@ -88,7 +88,7 @@ class Engine:
         self._changes = Changes()
         self._loaded = LoadedAdapters(default)
         self._waiting = WaitingWork(metrics)
-        self._worker = Worker(self._waiting, limits.batch_tokens, rate, metrics)
+        self._worker = Worker(self._waiting, limits.batch_tokens, limits.tokens, rate, metrics)
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenizer")
         self._tasks: list[asyncio.Task[None]] = []
         self._load_error: Exception | None = None
@@ -275,7 +275,7 @@ class Engine:
                 if isinstance(encoded, Exception):
                     order.settle(item.index, encoded)
                     continue
-                tokens, options = encoded.length, len(item.question.options)
+                tokens, options = encoded.length * item.adapter.predictor.passes, len(item.question.options)
                 tickets.append(Ticket(order, item.index, item.adapter, encoded, tokens, options, since, deadline))
             reservation.add_tokens(sum(ticket.tokens for ticket in tickets))
             self._waiting.put(tickets)

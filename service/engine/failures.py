@@ -13,10 +13,10 @@ class QueueFullError(RuntimeError):
 
 
 class RequestTooLargeError(ValueError):
-    """A request with more tokens than the engine ever admits."""
+    """A request with more tokens, in all passes of its questions, than the engine ever admits."""
 
     def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the request has {tokens} tokens, {limit} is the most that is admitted")
+        super().__init__(f"the request takes {tokens} tokens, {limit} is the most that is admitted")
         self.tokens = tokens
         self.limit = limit
 
@@ -42,7 +42,7 @@ class WorkerDiedError(RuntimeError):
 
 
 class BudgetTooSmallError(ValueError):
-    """MAX_BATCH_TOKENS cannot hold a question that the adapter allows."""
+    """MAX_BATCH_TOKENS or MAX_QUEUE_TOKENS cannot hold a question that the adapter allows."""
 
 
 class NoRoomError(RuntimeError):

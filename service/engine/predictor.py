@@ -38,18 +38,25 @@ class Answer(Protocol):
     def aleatoric(self) -> float | None: ...
     @property
     def epistemic(self) -> float | None: ...
+    @property
+    def error_score(self) -> float | None: ...
 
 
 E = TypeVar("E", bound=Encoded)
 
 
 class Predictor(Protocol[E]):
-    """A loaded adapter. `encode` is called from several threads, `answer` from one."""
+    """A loaded adapter, to which a question is `passes` rows of a forward.
+
+    `encode` is called from several threads, `answer` from one.
+    """
 
     @property
     def manifest(self) -> Manifest: ...
     @property
     def token_limit(self) -> int: ...
+    @property
+    def passes(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
     def encode(self, question: Question) -> E: ...
@@ -88,7 +95,7 @@ def check_answer(answer: Answer, options: int) -> None:
 
     Raises:
         UnusableAnswerError: the probabilities are not a distribution over `options` options, or the option,
-            the confidence, FEU or an entropy is out of its range.
+            the confidence, FEU, an entropy or the error score is out of its range.
     """
     p = answer.probabilities
     if len(p) != options or not 0 <= answer.option < options:
@@ -102,3 +109,5 @@ def check_answer(answer: Answer, options: int) -> None:
     entropies = (answer.total, answer.aleatoric, answer.epistemic)
     if any(value is not None and not 0.0 <= value < math.inf for value in entropies):
         raise UnusableAnswerError(f"entropies {entropies} are not finite and at least 0")
+    if answer.error_score is not None and not math.isfinite(answer.error_score):
+        raise UnusableAnswerError(f"error score {answer.error_score} is not finite")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+from model_store.storage.checkpoint import StoredAdapter
 from model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
 from model_store.storage.registry import Registry
 from service.engine.failures import (
@@ -19,7 +20,7 @@ from service.engine.failures import (
     UnknownModelError,
 )
 from service.engine.loaded import LoadedAdapter, LoadedAdapters
-from service.engine.predictor import Host
+from service.engine.predictor import Host, Predictor
 from service.engine.worker import Worker
 from service.telemetry.metrics import Metrics
 
@@ -186,14 +187,23 @@ class Swaps:
             async with self._changing:  # one at a time: what is read and what has room are counted once
                 stored = await self._read(self._store.load, exact)
                 await self._make_room(exact, stored.memory_bytes)
-                predictor = await self._worker.call(partial(self._worker.put_on, self._host, stored))
-                adapter = LoadedAdapter(predictor)
+                adapter = LoadedAdapter(await self._put_on(self._host, stored))
                 self._loaded.put(adapter)
         except Exception as error:
             raise LoadFailedError(exact, error) from error
         self._metrics.announce_model(adapter.manifest)
-        logger.info("adapter loaded", extra={"model": exact, "bytes": predictor.memory_bytes})
+        logger.info("adapter loaded", extra={"model": exact, "bytes": adapter.predictor.memory_bytes})
         return adapter
+
+    async def _put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
+        """Put an adapter on the base model; with the weights that its posterior draws it may need more room."""
+        predictor = await self._worker.call(partial(self._worker.put_on, host, stored))
+        try:
+            await self._make_room(stored.manifest.reference, predictor.memory_bytes)
+        except NoRoomError:
+            await self._worker.call(partial(host.remove, predictor))
+            raise
+        return predictor
 
     async def _make_room(self, exact: str, needed: int) -> None:
         """Free adapters that have no work, least recently used first, until one more fits.

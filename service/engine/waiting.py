@@ -26,7 +26,7 @@ class Ticket:
     index: int  # in the order
     adapter: LoadedAdapter
     encoded: Encoded
-    tokens: int  # of `encoded`
+    tokens: int  # of `encoded`, once for each pass of its adapter
     options: int
     since: float  # monotonic seconds
     deadline: float  # monotonic seconds

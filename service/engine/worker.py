@@ -23,7 +23,7 @@ from service.engine.waiting import Job, Ticket, WaitingWork
 from service.telemetry.metrics import Metrics
 
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
-_ROWS_TO_MEASURE = 16
+_QUESTIONS_TO_MEASURE = 16
 _CRASHES_UNTIL_THE_END = 3  # in a row, without an answer in between
 
 T = TypeVar("T")
@@ -34,9 +34,12 @@ logger = logging.getLogger(__name__)
 class Worker:
     """One thread, the only one that touches the model. `start`, `call` and `join` are for the event loop's thread."""
 
-    def __init__(self, waiting: WaitingWork, budget: int, rate: ServiceRate, metrics: Metrics) -> None:
+    def __init__(
+        self, waiting: WaitingWork, budget: int, queue_tokens: int, rate: ServiceRate, metrics: Metrics
+    ) -> None:
         self._waiting = waiting
         self._budget = TokenBudget(budget)
+        self._queue_tokens = queue_tokens
         self._rate = rate
         self._cost = ForwardCost()
         self._metrics = metrics
@@ -70,21 +73,31 @@ class Worker:
         """Put an adapter on the base model and warm it up; for `call`.
 
         Raises:
-            BudgetTooSmallError: the adapter allows questions that no batch could hold.
+            BudgetTooSmallError: the adapter allows questions that could never be admitted.
             Exception: whatever the host raised, or the warm-up. The adapter is off the base model again then.
         """
         predictor = host.add(stored)
         try:
-            if predictor.token_limit > self._budget.configured:
-                raise BudgetTooSmallError(
-                    f"MAX_BATCH_TOKENS {self._budget.configured} is below the {predictor.token_limit} tokens that a "
-                    f"question of {predictor.manifest.reference} may have"
-                )
+            self._check_limits(predictor)
             self._warm_up(predictor)
         except Exception:
             host.remove(predictor)
             raise
         return predictor
+
+    def _check_limits(self, predictor: Predictor[Any]) -> None:
+        """Every question that the adapter allows can be answered: alone, it may take more passes than a batch holds."""
+        reference, tokens, passes = predictor.manifest.reference, predictor.token_limit, predictor.passes
+        if tokens > self._budget.configured:
+            raise BudgetTooSmallError(
+                f"MAX_BATCH_TOKENS {self._budget.configured} is below the {tokens} tokens that a question of "
+                f"{reference} may have"
+            )
+        if tokens * passes > self._queue_tokens:
+            raise BudgetTooSmallError(
+                f"MAX_QUEUE_TOKENS {self._queue_tokens} is below the {tokens * passes} tokens that a question of "
+                f"{reference} may take, {tokens} in each of {passes} passes"
+            )
 
     def _warm_up(self, predictor: Predictor[Any]) -> None:
         """Two forwards: the first pays for lazy set-up, the second tells what one costs if that is not known yet."""
@@ -94,21 +107,22 @@ class Worker:
         (answer,) = predictor.answer([encoded])
         check_answer(answer, len(WARM_UP.options))
         if not self._rate.known:
-            self._observe([encoded.length], time.monotonic() - started)
-            self._measure_rows(predictor, encoded)
+            self._observe([encoded.length * predictor.passes], time.monotonic() - started)
+            self._measure_batch(predictor, encoded)
 
-    def _measure_rows(self, predictor: Predictor[Any], encoded: Encoded) -> None:
-        """What a forward of several rows costs; that they are too many for memory is no failure."""
-        rows = max(1, min(_ROWS_TO_MEASURE, self._budget.configured // encoded.length))
+    def _measure_batch(self, predictor: Predictor[Any], encoded: Encoded) -> None:
+        """What a forward of several questions costs; that they are too many for memory is no failure."""
+        tokens = encoded.length * predictor.passes
+        questions = max(1, min(_QUESTIONS_TO_MEASURE, self._budget.configured // tokens))
         started = time.monotonic()
         try:
-            predictor.answer([encoded] * rows)
+            predictor.answer([encoded] * questions)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            self._budget.lower(rows * encoded.length)
+            self._budget.lower(questions * tokens)
         else:
-            self._observe([encoded.length] * rows, time.monotonic() - started)
+            self._observe([tokens] * questions, time.monotonic() - started)
 
     def _observe(self, lengths: Sequence[int], seconds: float) -> None:
         self._rate.observe(len(lengths), sum(lengths), seconds)

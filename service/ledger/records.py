@@ -36,6 +36,7 @@ class PredictionRecord:
     total: float
     aleatoric: float | None
     epistemic: float | None
+    error_score: float | None
     bin: int
     abstain: bool
     abstain_reason: AbstainReason | None

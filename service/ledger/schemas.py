@@ -145,8 +145,13 @@ def show_probabilities(probabilities: tuple[float, ...]) -> list[LabelProbabilit
 
 
 def show_uncertainty(record: PredictionRecord) -> Uncertainty:
-    """The entropies of a record."""
-    return Uncertainty(total=record.total, aleatoric=record.aleatoric, epistemic=record.epistemic)
+    """The entropies and the error score of a record."""
+    return Uncertainty(
+        total=record.total,
+        aleatoric=record.aleatoric,
+        epistemic=record.epistemic,
+        error_score=record.error_score,
+    )
 
 
 def show_time(milliseconds: int) -> datetime.datetime:

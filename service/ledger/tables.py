@@ -42,6 +42,7 @@ predictions = Table(
     Column("total", Double, nullable=False, comment="nats"),
     Column("aleatoric", Double, comment="nats"),
     Column("epistemic", Double, comment="nats"),
+    Column("error_score", Double, comment="of the method's own, high = likely wrong"),
     Column("bin", SmallInteger, nullable=False),
     Column("abstain", Boolean, nullable=False),
     Column("abstain_reason", String(32)),

@@ -73,12 +73,13 @@ function bars(answer, options) {
 
 /** @param {Answer} answer @returns {[string, string, (string|null)?][]} */
 function numbers(answer) {
-  const { total, aleatoric, epistemic } = answer.uncertainty;
+  const { total, aleatoric, epistemic, error_score: error } = answer.uncertainty;
   const set = answer.prediction_set;
   const parts =
     aleatoric === null || epistemic === null
       ? "Entropy of the probabilities. One pass cannot tell doubt in the data from doubt in the model."
       : `Of it ${decimal(aleatoric)} in the data (aleatoric) and ${decimal(epistemic)} in the model (epistemic).`;
+  const meaning = `A score of ${answer.method}'s own. High: the answer is likely wrong.`;
   const held = answer.coverage === null ? null : percent(answer.coverage);
   return [
     ["Confidence", decimal(answer.confidence), "Probability of the chosen option."],
@@ -89,6 +90,7 @@ function numbers(answer) {
       set === null ? "The model was published without sets." : `Holds the right option with probability ${held}.`,
     ],
     ["Uncertainty", `${decimal(total)} nats`, parts],
+    .../** @type {[string, string, string][]} */ (error === null ? [] : [["Error score", decimal(error), meaning]]),
     ["Answered by", `${answer.model}, ${answer.method}`, `Prediction ${answer.prediction_id}`],
   ];
 }

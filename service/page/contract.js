@@ -14,7 +14,7 @@
  * @property {number} confidence
  * @property {{label: string, probability: number}[]} probabilities
  * @property {number|null} feu
- * @property {{total: number, aleatoric: number|null, epistemic: number|null}} uncertainty
+ * @property {{total: number, aleatoric: number|null, epistemic: number|null, error_score: number|null}} uncertainty
  * @property {boolean} abstain
  * @property {"below_threshold"|"set_too_large"|null} abstain_reason
  * @property {number|null} threshold
@@ -47,6 +47,7 @@
  * @property {boolean} default
  * @property {string} method
  * @property {{name: string}} base
+ * @property {number} passes
  * @property {Scores} scores
  */
 

@@ -2,7 +2,7 @@
 // The registered models: what this replica does with them, and how they scored on their test split.
 
 import { byId, facts, make } from "./dom.js";
-import { between, counted, decimal, percent } from "./numbers.js";
+import { between, counted, decimal, percent, whole } from "./numbers.js";
 
 /** @typedef {import("./contract.js").DamagedModel} DamagedModel */
 /** @typedef {import("./contract.js").Model} Model */
@@ -18,6 +18,7 @@ export function showModels({ models, damaged }) {
 /** @param {Model} model */
 function card(model) {
   const { scores } = model;
+  const times = model.passes === 1 ? "once" : `${whole(model.passes)} times`;
   const floor = `Perfectly calibrated: ${decimal(scores.ece_noise_floor)} (95th percentile ${decimal(scores.ece_noise_floor_p95)}).`;
   return make(
     "article",
@@ -25,7 +26,7 @@ function card(model) {
     make("h3", {}, `${model.name}@${model.version}`),
     make("ul", { class: "states" }, ...states(model).map((state) => make("li", {}, state))),
     facts([
-      ["Method", model.method, `On ${model.base.name}.`],
+      ["Method", model.method, `On ${model.base.name}. A question goes through it ${times}.`],
       ["Accuracy", percent(scores.accuracy), `95 % interval ${between(scores.accuracy_interval, percent)}.`],
       ["Calibration error", decimal(scores.ece), `95 % interval ${between(scores.ece_interval)}. ${floor}`],
       ["Log loss", `${decimal(scores.nll)} nats`, `95 % interval ${between(scores.nll_interval)}.`],

@@ -188,7 +188,7 @@ async def _metadata(context: Context, name: str, reference: str) -> ModelMetadat
         versions=versions,
         platform=PLATFORM,
         inputs=describe_inputs(),
-        outputs=describe_outputs(has_routers=manifest.adapter.routed, has_sets=manifest.decisions.sets is not None),
+        outputs=describe_outputs(manifest),
         parameters=describe_parameters(),
     )
 

@@ -227,7 +227,12 @@ async def _respond(context: Context, asked: Asked, outcome: Served | Exception) 
             for label, probability in zip(LABELS, answer.probabilities, strict=False)
         ],
         feu=answer.feu,
-        uncertainty=Uncertainty(total=answer.total, aleatoric=answer.aleatoric, epistemic=answer.epistemic),
+        uncertainty=Uncertainty(
+            total=answer.total,
+            aleatoric=answer.aleatoric,
+            epistemic=answer.epistemic,
+            error_score=answer.error_score,
+        ),
         abstain=decision.abstain,
         abstain_reason=decision.reason,
         threshold=decision.threshold,

@@ -97,6 +97,7 @@ def _record(context: Context, asked: Asked, manifest: Manifest, response: Predic
         total=response.uncertainty.total,
         aleatoric=response.uncertainty.aleatoric,
         epistemic=response.uncertainty.epistemic,
+        error_score=response.uncertainty.error_score,
         bin=bin_of(response.confidence),
         abstain=response.abstain,
         abstain_reason=response.abstain_reason,

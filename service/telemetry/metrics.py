@@ -131,7 +131,7 @@ class Metrics:
             return Gauge(f"uq4ct_queue_{name}", description, registry=self.registry)
 
         self.queue_depth = gauge("depth", "Questions waiting for a forward")
-        self.queue_tokens = gauge("tokens", "Tokens waiting for a forward")
+        self.queue_tokens = gauge("tokens", "Tokens waiting for a forward, once for each pass")
         self.queue_limit = gauge("limit", "Questions that are admitted at most, those in a forward included")
         self.queue_tokens_limit = gauge("tokens_limit", "Tokens that are admitted at most, those in a forward included")
 
@@ -151,7 +151,10 @@ class Metrics:
             "uq4ct_batch_size", "Questions of a forward", buckets=_COUNTS, registry=self.registry
         )
         self.batch_tokens = Histogram(
-            "uq4ct_batch_tokens", "Tokens of a forward, padding included", buckets=_TOKENS, registry=self.registry
+            "uq4ct_batch_tokens",
+            "Tokens of a forward, padding and passes included",
+            buckets=_TOKENS,
+            registry=self.registry,
         )
         self.batch_padding_ratio = Histogram(
             "uq4ct_batch_padding_ratio",

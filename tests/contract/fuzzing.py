@@ -18,7 +18,7 @@ from model_store.questions import Question, QuestionError
 
 # A body or a batch that is too large, and a full queue or a rate limit, are no fault of the data.
 _VALID_DATA_MAY_GET = ["2xx", "401", "403", "404", "409", "410", "413", "429"]
-_NOT_OF_EVERY_MODEL = ("feu", "threshold", "prediction_set", "coverage")  # outputs
+_NOT_OF_EVERY_MODEL = ("feu", "error_score", "threshold", "prediction_set", "coverage")  # outputs
 _TOO_LONG = "urn:uq4ct:problem:question-too-long"
 
 

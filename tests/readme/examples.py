@@ -17,6 +17,8 @@ TRAIN_SHIPPED, TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET = 
 
 (_elsewhere,) = blocks("Adapters from elsewhere")
 ADOPT, TO_PEFT = commands(_elsewhere)
+(_methods,) = blocks("Methods")
+TRAIN_LORA, TRAIN_ON, PUBLISH_ISOTONIC = commands(_methods)
 
 SERVE, CHECK, KEYS, PROMOTE = spans("Serving")
 

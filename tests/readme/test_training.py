@@ -23,10 +23,13 @@ from tests.readme.examples import (
     COMPARE,
     EVALUATE,
     PUBLISH,
+    PUBLISH_ISOTONIC,
     PUBLISH_WITH_TARGET,
     RESUME,
     TO_PEFT,
     TRAIN,
+    TRAIN_LORA,
+    TRAIN_ON,
     TRAIN_SHIPPED,
 )
 from tests.readme.terminal import Terminal
@@ -68,6 +71,20 @@ def _easy_questions(split: str, count: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET, ADOPT, TO_PEFT])
+@pytest.mark.parametrize(
+    "command",
+    [
+        TRAIN,
+        RESUME,
+        EVALUATE,
+        COMPARE,
+        PUBLISH,
+        PUBLISH_WITH_TARGET,
+        TRAIN_LORA,
+        TRAIN_ON,
+        PUBLISH_ISOTONIC,
+    ],
+)
 def test_the_arguments_are_taken(command: str) -> None:
     check_command(shlex.split(command, comments=True))
 
@@ -123,13 +140,37 @@ def test_the_example_of_a_question_is_read_as_one(tmp_path: Path) -> None:
     assert (question.text, question.options, question.answer) == ("Which?", ("this", "that"), 0)
 
 
-@pytest.mark.slow
-def test_the_shipped_recipe_trains_on_the_embedded_base(terminal: Terminal) -> None:
+@pytest.fixture
+def data_dir(terminal: Terminal) -> str:
+    """A `DATA_DIR` with a few questions under the names of ARC."""
     data = terminal.folder / "data"
     for name in ("arc_easy", "arc_challenge"):
         (data / name).mkdir(parents=True)
     write_tiny_task(data / "arc_easy", {"train": 16, "validation": 8, "test": 8})
     write_tiny_task(data / "arc_challenge", {"shift": 8})
     (data / "arc_challenge/shift.jsonl").rename(data / "arc_challenge/test.jsonl")
-    short = f"{shlex.join(shlex.split(TRAIN_SHIPPED, comments=True))} --set training.epochs=1"
-    assert "kept epoch 1" in terminal.run(short, DATA_DIR=str(data))
+    return str(data)
+
+
+def _shortened(command: str) -> str:
+    return f"{shlex.join(shlex.split(command, comments=True))} --set training.epochs=1"
+
+
+@pytest.mark.slow
+def test_the_shipped_recipe_trains_on_the_embedded_base(terminal: Terminal, data_dir: str) -> None:
+    assert "kept epoch 1" in terminal.run(_shortened(TRAIN_SHIPPED), DATA_DIR=data_dir)
+
+
+@pytest.mark.slow
+def test_a_method_is_fitted_on_the_run_of_another(terminal: Terminal, data_dir: str) -> None:
+    assert "kept epoch 1" in terminal.run(_shortened(TRAIN_LORA), DATA_DIR=data_dir)
+    said = terminal.run(_shortened(TRAIN_ON), DATA_DIR=data_dir)
+    assert "kept epoch 1" in said
+    assert "needs lora" not in said
+    assert "published mc-dropout-smollm2@1" in terminal.run(PUBLISH_ISOTONIC, DATA_DIR=data_dir)
+    manifest = Registry(terminal.folder / STORE).load("mc-dropout-smollm2").manifest
+    assert (manifest.calibration.kind, manifest.posterior.kind, manifest.posterior.passes) == (
+        "isotonic",
+        "dropout",
+        10,
+    )

@@ -28,6 +28,7 @@ class FakeAnswer:
     total: float
     aleatoric: float | None
     epistemic: float | None
+    error_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class FakePredictor:
     def __init__(self, manifest: Manifest, token_limit: int = TOKEN_LIMIT, seconds: float = 0.0) -> None:
         self.manifest = manifest
         self.token_limit = token_limit
+        self.passes = manifest.posterior.passes
         self.memory_bytes = 8  # as the tensors that the tests' store holds
         self.seconds = seconds
         self.batches: list[list[Question]] = []

@@ -29,7 +29,7 @@ PREDICTION: dict[str, Any] = {
     "confidence": 0.75,
     "probabilities": [{"label": "A", "probability": 0.25}, {"label": "B", "probability": 0.75}],
     "feu": None,
-    "uncertainty": {"total": 0.5, "aleatoric": None, "epistemic": None},
+    "uncertainty": {"total": 0.5, "aleatoric": None, "epistemic": None, "error_score": None},
     "abstain": False,
     "abstain_reason": None,
     "threshold": None,

@@ -52,6 +52,22 @@ def test_everything_is_answered_once_and_the_oldest_never_waits(lengths: list[in
     assert sorted(answered) == list(range(len(lengths)))
 
 
+@given(st.lists(st.integers(1, BUDGET), min_size=1, max_size=30), st.integers(1, 50), OVERHEADS)
+def test_questions_of_several_passes_fit_the_budget_or_go_alone(
+    lengths: list[int], passes: int, overhead: float
+) -> None:
+    batch = select_batch([length * passes for length in lengths], BUDGET, overhead)
+    rows = [lengths[index] for index in batch for _ in range(passes)]
+    assert 0 in batch
+    assert padded(rows) <= BUDGET or batch == [0]
+
+
+@given(st.lists(st.integers(1, BUDGET), min_size=1, max_size=30), st.integers(1, 50), OVERHEADS)
+def test_passes_are_a_smaller_budget_of_a_dearer_forward(lengths: list[int], passes: int, overhead: float) -> None:
+    many = select_batch([length * passes for length in lengths], BUDGET * passes, overhead * passes)
+    assert many == select_batch(lengths, BUDGET, overhead)
+
+
 def test_where_a_forward_costs_much_everything_that_fits_goes_along() -> None:
     assert select_batch([3, 1, 2], 9, overhead=100) == [1, 2, 0]
 

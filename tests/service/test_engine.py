@@ -49,6 +49,32 @@ async def test_what_waits_goes_together_and_within_the_budget(run: Run, predicto
     assert len(batches) < 10  # 39 questions of 3..11 tokens are at least 5 batches of 64 tokens, one by one 39
 
 
+async def test_rows_of_all_passes_are_within_the_budget_and_what_cannot_be_goes_alone(
+    run: Run, predictor: FakePredictor
+) -> None:
+    predictor.passes = passes = 6
+    async with run() as engine:
+        first = await hold_forward(engine, predictor)
+        others = [started(engine, question(index, 3 + index % 12)) for index in range(1, 40)]
+        await until(lambda: sample(engine, "queue_depth") == 39)
+        assert sample(engine, "queue_tokens") == passes * sum(3 + index % 12 for index in range(1, 40))
+        engine._worker._cost = ForwardCost()
+        for tokens in (10, 20):
+            engine._worker._cost.observe(tokens, seconds=1.0)  # as on a device that is far from full
+        predictor.forward_may_start.set()
+        answers = await asyncio.gather(first, *others)
+        assert sample(engine, "batch_tokens_sum") == sum(
+            passes * len(batch) * max(map(words_of, batch)) for batch in predictor.batches if batch[0].id != "warm-up"
+        )
+    assert all(isinstance(answer, Served) for (answer,) in answers)
+    served = [batch for batch in predictor.batches if batch[0].id != "warm-up"]
+    batches = [[words_of(one) for one in batch] for batch in served]
+    together = [batch for batch in batches if len(batch) > 1]
+    assert all(passes * len(batch) * max(batch) <= TOKEN_LIMIT for batch in together)
+    assert together
+    assert {max(batch) for batch in batches if len(batch) == 1} >= {11, 12, 13, 14}  # 6 rows of 11 are over 64
+
+
 async def test_what_would_fill_a_batch_is_not_overtaken_by_younger_ones(run: Run, predictor: FakePredictor) -> None:
     async with run() as engine:
         first = await hold_forward(engine, predictor)
@@ -144,6 +170,8 @@ async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(run: Run
         {"total": math.inf},
         {"feu": 1.1},
         {"epistemic": -0.1},
+        {"error_score": math.nan},
+        {"error_score": -math.inf},
     ],
 )
 async def test_numbers_that_are_no_answer_never_leave(
@@ -153,13 +181,27 @@ async def test_numbers_that_are_no_answer_never_leave(
         predictor.spoil = spoilt
         (answer,) = await engine.submit([question(1)])
         assert isinstance(answer, ForwardFailedError)
-        predictor.spoil = {"feu": 1.0000004}  # a rounding error of fp32 masses
+        predictor.spoil = {"feu": 1.0000004, "error_score": -12.5}  # a rounding error of fp32 masses; any number
         assert isinstance((await engine.submit([question(1)]))[0], Served)
 
 
 async def test_a_budget_below_the_token_limit_is_named(run: Run, predictor: FakePredictor) -> None:
     with pytest.raises(BudgetTooSmallError, match=r"MAX_BATCH_TOKENS 63 is below the 64 tokens .* toy@1"):
         async with run(batch_tokens=TOKEN_LIMIT - 1):
+            pass
+
+
+async def test_passes_count_against_the_queue_and_not_against_the_length_of_a_question(
+    run: Run, predictor: FakePredictor
+) -> None:
+    predictor.passes = 5
+    async with run(tokens=5 * TOKEN_LIMIT) as engine:  # a batch holds a fifth of that
+        (answer,) = await engine.submit([question(1, TOKEN_LIMIT)])
+        assert isinstance(answer, Served)
+        (refused,) = await engine.submit([question(1, TOKEN_LIMIT + 1)])
+        assert isinstance(refused, QuestionTooLongError)
+    with pytest.raises(BudgetTooSmallError, match=r"MAX_QUEUE_TOKENS 319 is below the 320 .* toy@1 .* 64 in .* 5 pass"):
+        async with run(tokens=5 * TOKEN_LIMIT - 1):
             pass
 
 

@@ -6,12 +6,14 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+import torch
 
 from model_store.base_identity import BaseIdentity
+from model_store.posteriors.dropout import DropoutConfig
 from model_store.predictor import WrongBaseError
 from model_store.storage.registry import Registry
 from service.schemas import Base
-from tests.service.conftest import SCORES, Replica, Start
+from tests.service.conftest import SCORES, Replica, Start, draft
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.test_problems import problem
 
@@ -45,6 +47,17 @@ async def test_one_version_with_its_scores(start: Start) -> None:
     assert card["calibration"]["value"] == 1.3
     assert card["reference_histograms"]["confidence"] == [2, 6, 12]
     assert card["batch_company"]["dtype"] == "float32"
+    assert (card["posterior"], card["samples"], card["passes"]) == ({"kind": "point"}, 1, 1)
+
+
+async def test_what_a_sampled_answer_costs_is_told(start: Start, own_adapters: Registry) -> None:
+    posterior = DropoutConfig(samples=12, share=0.25, seed=3)
+    sampled = draft("sampled").model_copy(update={"posterior": posterior, "method": "mc_dropout"})
+    own_adapters.publish(sampled, {"w": torch.ones(2)}, {}, promote=True)
+    async with start(adapters=own_adapters) as replica:
+        card = (await replica.client.get("/models/sampled")).json()
+    assert card["posterior"] == {"kind": "dropout", "samples": 12, "share": 0.25, "seed": 3}
+    assert (card["samples"], card["passes"]) == (12, 12)
 
 
 @pytest.mark.parametrize(

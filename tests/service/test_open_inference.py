@@ -165,6 +165,27 @@ async def test_feu_is_no_output_of_a_model_without_routers(start: Start, predict
         assert refused(await replica.client.post(INFER, json=body), 422).startswith("outputs.1.name: ")
 
 
+async def test_an_error_score_is_an_output_of_a_model_that_has_one(
+    start: Start, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [name for name in DTYPES if name != "prediction_id"]
+    body = {"inputs": tensors(*QUESTIONS), "outputs": [{"name": "error_score"}]}
+    async with start() as replica:
+        assert refused(await replica.client.post(INFER, json=body), 422).startswith("outputs.0.name: ")
+        described = (await replica.client.get("/v2/models/toy")).json()["outputs"]
+        assert "error_score" not in [one["name"] for one in described]
+        predictor.spoil = {"error_score": 0.25}
+        monkeypatch.setattr(type(predictor.manifest.posterior), "has_error_score", True)
+        (output,) = (await replica.client.post(INFER, json=body)).json()["outputs"]
+        described = (await replica.client.get("/v2/models/toy")).json()["outputs"]
+        everything = (await replica.client.post(INFER, json={"inputs": body["inputs"]})).json()["outputs"]
+    assert output == {"name": "error_score", "datatype": "FP64", "shape": [3], "data": [0.25] * 3}
+    assert [one["name"] for one in described] == [one["name"] for one in everything]
+    assert [one["name"] for one in described if one["name"] != "prediction_id"] == [
+        *names[: names.index("feu") + 1], "error_score", *names[names.index("feu") + 1 :]
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("headers", "extra"),
     [

@@ -33,7 +33,7 @@ async def test_an_answer_says_everything_of_the_contract(start: Start) -> None:
             for label, probability in zip("ABC", expected.probabilities, strict=True)
         ],
         "feu": expected.feu,
-        "uncertainty": {"total": expected.total, "aleatoric": None, "epistemic": None},
+        "uncertainty": {"total": expected.total, "aleatoric": None, "epistemic": None, "error_score": None},
         "abstain": expected.confidence < 0.6,
         "abstain_reason": "below_threshold" if expected.confidence < 0.6 else None,
         "threshold": 0.6,
@@ -45,6 +45,14 @@ async def test_an_answer_says_everything_of_the_contract(start: Start) -> None:
         "coverage": 0.5,
     }
     assert math.fsum(item["probability"] for item in answer["probabilities"]) == pytest.approx(1, abs=1e-12)
+
+
+async def test_an_error_score_is_shown_as_the_method_gave_it(start: Start, predictor: FakePredictor) -> None:
+    predictor.spoil = {"aleatoric": 0.25, "epistemic": 0.125, "error_score": 41.75}
+    async with start() as replica:
+        uncertainty = (await replica.ask()).json()["uncertainty"]
+    assert uncertainty["error_score"] == 41.75
+    assert (uncertainty["aleatoric"], uncertainty["epistemic"]) == (0.25, 0.125)
 
 
 async def test_a_request_brings_its_own_threshold_and_coverage(start: Start) -> None:

@@ -287,6 +287,21 @@ async def test_no_room_ever_or_for_too_long_is_said(run: Run, host: FakeHost, ad
         assert await answering(engine, "other") == "other@1"
 
 
+async def test_weights_that_a_posterior_draws_need_room_too(run: Run, host: FakeHost, adapters: Registry) -> None:
+    two = host.given["toy@2"] = FakePredictor(adapters.manifest("toy@2"))
+    two.memory_bytes = 20  # of which 8 are stored
+    async with run(adapter_bytes=28) as engine:
+        assert await answering(engine, "other") == "other@1"
+        assert await answering(engine, "toy@2") == "toy@2"
+        assert sorted(in_memory(engine)) == sorted(host.present) == ["toy@1", "toy@2"]  # for it the other one went
+    two.memory_bytes = 21
+    async with run(adapter_bytes=28) as engine:
+        (outcome,) = await engine.submit([question(1, reference="toy@2")])
+        assert isinstance(outcome, LoadFailedError)
+        assert str(outcome.cause) == "toy@2 needs 21 bytes beside 8, the limit is 28"
+        assert sorted(in_memory(engine)) == sorted(host.present) == ["toy@1"]
+
+
 async def test_an_alias_that_somebody_else_changed_is_followed(run: Run, adapters: Registry, host: FakeHost) -> None:
     async with run(poll=0.02) as engine:
         adapters.promote("toy", 2)

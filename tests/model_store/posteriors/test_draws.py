@@ -13,8 +13,10 @@ from model_store.posteriors import adapter_tensors
 from model_store.posteriors.draws import BankDraws, bank_places, generator
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import SCALE, EnsembleConfig, stack_members
+from model_store.posteriors.point import PointPosterior
 from model_store.posteriors.rank_mask import RankMaskConfig, gate_name
 from model_store.posteriors.weight_gaussian import GaussianConfig, std_name
+from model_store.predictor import Predictor
 from model_store.scoring.config import ClozeConfig, LetterConfig
 from model_store.scoring.encoding import collate
 
@@ -94,6 +96,31 @@ def test_a_sample_is_a_forward_with_its_weights(
             torch.testing.assert_close(samples.logits[index], model(batch).logits, atol=2e-5, rtol=1e-5)
     spread = samples.logits[0] - samples.logits[1]
     assert spread[batch.candidate_mask].abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory_is_that_of_all_sets_of_weights(kind: Any, tiny_base: Any, make_model: Any, questions: Any) -> None:
+    model = make_model(tiny_base, experts=1, top_k=1)
+    config, tensors = kind(point_tensors(model))
+    posterior = config.build(tensors)
+    drawn = [config.draw(place, tensors) for place in bank_places(tensors)]
+    sizes = [t.nelement() * t.element_size() for draws in drawn for t in (draws.A, draws.B)]
+    scales = 4 * config.samples if kind is ensemble else 0  # cloze scoring has one for each member
+    assert posterior.memory_bytes == sum(sizes) + scales
+    predictor = Predictor(model, posterior)
+    own = sum(4 * tensor.nelement() for tensor in adapter_tensors(tensors).values())
+    assert predictor.memory_bytes == own + posterior.memory_bytes
+    assert Predictor(model, PointPosterior()).memory_bytes == own
+    predictor.answer([predictor.encode(question) for question in questions])
+    assert predictor.memory_bytes == own + posterior.memory_bytes
+
+
+def test_memory_of_one_bank_by_hand() -> None:
+    """S x A and, for members of their own B, S x B; four bytes a number."""
+    tensors = {"x.experts.A": torch.ones(2, 5), "x.experts.B": torch.ones(3, 2)}
+    assert DropoutConfig(samples=7, share=0.5, seed=0).build(tensors).memory_bytes == 4 * (7 * 10 + 6)
+    stacked = stack_members([tensors] * 6)
+    assert EnsembleConfig(samples=6).build(stacked).memory_bytes == 4 * 6 * (10 + 6)
 
 
 def test_members_stay_what_they_were() -> None:

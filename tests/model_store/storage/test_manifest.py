@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
@@ -13,14 +14,17 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 import model_store
+from model_store import calibrations as calibrations_module
 from model_store.adapters.config import AdapterConfig
 from model_store.calibrations import (
+    Calibration,
     FeuTemperatureCalibration,
     IsotonicCalibration,
     NoCalibration,
     PlattCalibration,
     TemperatureCalibration,
 )
+from model_store.posteriors import PosteriorConfig
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
 from model_store.posteriors.point import PointConfig
@@ -308,14 +312,42 @@ def test_created_at_is_utc_to_the_microsecond(make_draft: DraftMaker) -> None:
         Manifest(**dict(make_draft()), format_version=1, version=1, created_at=elsewhere, files=FILES)
 
 
+SPECIFICATION = (Path(model_store.__file__).parent / "README.md").read_text()
+
+
+def records_of(module: ModuleType) -> list[type[BaseModel]]:
+    """The records that a module defines."""
+    found = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, BaseModel)]
+    return [record for record in found if record.__module__ == module.__name__]
+
+
+def kinds_of(union: Any) -> list[type[BaseModel]]:
+    """The records of a union that is told apart by `kind`."""
+    return list(get_args(get_args(union)[0]))
+
+
 def test_the_format_specification_describes_every_field() -> None:
-    documented = (Path(model_store.__file__).parent / "README.md").read_text()
-    records = [
-        record
-        for record in vars(manifest_module).values()
-        if isinstance(record, type) and issubclass(record, BaseModel) and record.__module__ == manifest_module.__name__
-    ]
+    records = records_of(manifest_module)
     assert len(records) >= 10
-    for record in records:
+    for record in [*records, *records_of(calibrations_module), *kinds_of(PosteriorConfig)]:
         for field in record.model_fields:
-            assert f"`{field}`" in documented, f"{record.__name__}.{field} is not in the format specification"
+            assert f"`{field}`" in SPECIFICATION, f"{record.__name__}.{field} is not in the format specification"
+
+
+@pytest.mark.parametrize(("title", "union"), [("posterior", PosteriorConfig), ("calibration", Calibration)])
+def test_the_format_specification_has_a_part_for_every_kind(title: str, union: Any) -> None:
+    """Its rows are those from the kind's name to the next one's, and name the fields; shared rows stand at the end."""
+    section = SPECIFICATION.partition(f"\n**`{title}`**")[2].partition("\n**")[0]
+    _, *parts = re.split(r"^\| (?=`|all)", section, flags=re.MULTILINE)
+    rows = {part.partition(" |")[0].strip("`"): part for part in parts}
+    shared = rows.pop("all but `none", "")
+    assert set(rows) == {record.model_fields["kind"].default for record in kinds_of(union)}
+    for record in kinds_of(union):
+        kind = record.model_fields["kind"].default
+        for field in set(record.model_fields) - {"kind"}:
+            assert f"`{field}`" in rows[kind] + shared, f"{title} of kind {kind}: {field}"
+
+
+def test_the_format_specification_is_of_the_present_format() -> None:
+    assert f"**format {FORMAT_VERSION}**" in SPECIFICATION
+    assert all(f"- Format {number} added" in SPECIFICATION for number in range(2, FORMAT_VERSION + 1))

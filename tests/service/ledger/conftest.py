@@ -39,6 +39,7 @@ RECORD = PredictionRecord(
     total=0.61,
     aleatoric=None,
     epistemic=None,
+    error_score=None,
     bin=10,
     abstain=False,
     abstain_reason=None,

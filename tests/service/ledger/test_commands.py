@@ -24,7 +24,7 @@ def run(url: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_migrate(new_url: Callable[[], str]) -> None:
     code, output, _ = run(new_url(), "migrate")
-    assert (code, output) == (0, "schema 0002\n")
+    assert (code, output) == (0, "schema 0003\n")
 
 
 def test_prune(url: str, database: Database) -> None:
@@ -35,7 +35,10 @@ def test_prune(url: str, database: Database) -> None:
 
 
 def test_export(url: str, database: Database, tmp_path: Path) -> None:
-    records = [make_record(prediction_id=id_of_age(days), confidence=days / 3e3) for days in range(1, 1203)]
+    records = [
+        make_record(prediction_id=id_of_age(days), confidence=days / 3e3, error_score=None if days % 2 else days / 7)
+        for days in range(1, 1203)
+    ]
     insert(database, *records)
     insert_label(database, records[0], 1)
     code, output, _ = run(url, "export")

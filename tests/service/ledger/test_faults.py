@@ -263,7 +263,9 @@ async def test_a_commit_survives_a_power_cut(database: Database) -> None:
     """No test can cut the power: what the databases promise for it is what is asked of them."""
     with database.engine.connect() as connection:
         if database.is_sqlite:
-            settings = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")]
+            settings = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("synchronous", "journal_mode")
+            ]
             assert settings == [2, "wal"]  # 2 is FULL: the log is on disk before a commit returns
         else:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"

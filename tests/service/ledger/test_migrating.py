@@ -14,9 +14,10 @@ from sqlalchemy import inspect, text
 
 from service.ledger.database import Database
 from service.ledger.failures import LedgerError
-from service.ledger.migrating import migrate
-from service.ledger.tables import METADATA
-from tests.service.ledger.conftest import PostgresServer
+from service.ledger.migrating import _upgrade, migrate
+from service.ledger.queries import find_prediction
+from service.ledger.tables import METADATA, predictions
+from tests.service.ledger.conftest import PostgresServer, insert, make_record
 
 ROOT = Path(__file__).parents[3]
 REPLICAS = 3
@@ -43,7 +44,7 @@ def test_replicas_that_start_at_once_take_turns(tmp_path: Path, postgres: Postgr
                 replica.stdin.write("" if url == "up" else f"{url}\n")
                 replica.stdin.flush()
             said = [replica.stdout.readline() for replica in replicas if replica.stdout is not None]
-            assert said == ["up\n" if url == "up" else "0002\n"] * REPLICAS
+            assert said == ["up\n" if url == "up" else "0003\n"] * REPLICAS
     finally:
         outputs = [replica.communicate() for replica in replicas]
     assert [replica.returncode for replica in replicas] == [0] * REPLICAS, outputs
@@ -51,7 +52,7 @@ def test_replicas_that_start_at_once_take_turns(tmp_path: Path, postgres: Postgr
 
 def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> None:
     url = new_url()
-    assert migrate(url) == migrate(url) == "0002"
+    assert migrate(url) == migrate(url) == "0003"
     database = Database(url)
     with database.transaction() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
@@ -61,6 +62,21 @@ def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> N
             assert modes == ["wal", 2]  # 2 = FULL
     database.close()
     assert indexes == {"predictions_of_tenant", "predictions_by_idempotency_key"}
+
+
+def test_what_an_older_schema_holds_stays_and_has_no_error_score(new_url: Callable[[], str]) -> None:
+    url = new_url()
+    database, old, new = Database(url), make_record(), make_record(error_score=2.5)
+    database.make_room()
+    _upgrade(database, "0002")
+    row = {name: value for name, value in old.to_row().items() if name != "error_score"}
+    with database.transaction() as connection:
+        connection.execute(predictions.insert().values(row))
+    assert migrate(url) == "0003"
+    insert(database, new)
+    found = [find_prediction(database, one.prediction_id) for one in (old, new)]
+    database.close()
+    assert [None if stored is None else stored.record for stored in found] == [old, new]
 
 
 def test_a_newer_schema_is_refused(new_url: Callable[[], str]) -> None:

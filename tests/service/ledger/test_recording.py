@@ -31,6 +31,7 @@ async def test_a_record_comes_back_as_it_was(database: Database) -> None:
         probabilities=(1 / 3, 2 / 3, 5e-324),
         aleatoric=1e-17,
         epistemic=0.0,
+        error_score=1e-300,
         abstain=True,
         abstain_reason="below_threshold",
         threshold=0.7,
@@ -51,9 +52,10 @@ async def test_a_record_comes_back_as_it_was(database: Database) -> None:
 
 @pytest.mark.parametrize("store_questions", [True, False])
 async def test_an_answer_is_stored_as_it_was_served(
-    start: Start, url: str, database: Database, store_questions: bool
+    start: Start, predictor: FakePredictor, url: str, database: Database, store_questions: bool
 ) -> None:
     options = ("🜚 gold", "ltr \u202e rtl", "C) none")
+    predictor.spoil = {"aleatoric": 0.5, "epistemic": 0.25, "error_score": 1 / 3}
     async with start(database_url=url, store_questions=store_questions, tasks=("triage", "tutoring")) as replica:
         fields: dict[str, Any] = {"context": "A passage.", "tags": ["one", "two"]}
         answers = [
@@ -68,6 +70,7 @@ async def test_an_answer_is_stored_as_it_was_served(
     view, answer = views[0], answers[0]
     for field in ("prediction_id", "model", "method", "confidence", "probabilities", "feu", "uncertainty"):
         assert view[field] == answer[field]
+    assert view["uncertainty"]["error_score"] == 1 / 3
     assert view["option"] == {"index": answer["option"]["index"], "label": answer["option"]["label"]}
     assert view["tags"] == ["one", "two"]
     texts = {"text": "Which metal?", "options": list(options), "context": "A passage."}

@@ -11,7 +11,7 @@ from model_store.questions import Question
 from model_store.storage.manifest import ConformalSets
 from model_store.storage.registry import Registry
 from tests.service.conftest import DECISIONS, draft
-from tests.service.fake_predictor import TOKEN_LIMIT, answer_to
+from tests.service.fake_predictor import TOKEN_LIMIT, FakePredictor, answer_to
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
 
@@ -67,6 +67,18 @@ def test_abstention_says_why(serve: Serve, page: Page, threshold: str) -> None:
         assert words.startswith("Abstains.") is (threshold == "1")
         assert f"{ANSWER.confidence:.3f}" in words
         assert f"threshold {'' if threshold == '1' else 'is '}{float(threshold):.3f}" in words
+
+
+def test_an_error_score_is_explained_where_there_is_one(serve: Serve, page: Page, predictor: FakePredictor) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        assert "Error score" not in page.run(FACTS)
+        predictor.spoil = {"error_score": 12.0625}
+        page.one("#question-send").click()
+        page.until_text("#answer", "Error score")
+        assert page.run(FACTS)["Error score"] == "12.063"
+        assert "High: the answer is likely wrong." in page.text("#answer")
 
 
 def test_a_set_that_is_too_large_is_a_reason_of_its_own(serve: Serve, page: Page, own_adapters: Registry) -> None:
