@@ -99,34 +99,39 @@ def _risk_coverage(
 
 
 def _entropy(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
-    highest = max(run.entropy.max().item() for runs in first.values() for run in runs)
     return Chart(
         name,
         "Entropy of right and wrong answers",
-        tuple(
-            Panel(label, histogram_panel(*_pooled(runs, "entropy"), max(highest, 1e-3), "entropy in nats"))
-            for label, runs in first.items()
-        ),
+        _histograms({label: [run.entropy for run in runs] for label, runs in first.items()}, first, "entropy in nats"),
         "Entropy is the whole uncertainty of an answer, 0 = sure, log(number of options) = no idea. Each histogram "
         "adds up to 1; dashed lines are means. Good: right answers at the left, wrong ones at the right.",
     )
 
 
 def _mutual_information(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
-    sampled = {label: runs for label, runs in first.items() if all(run.mutual_information is not None for run in runs)}
-    pooled = {label: _pooled(runs, "mutual_information") for label, runs in sampled.items()}
-    highest = max([values.max().item() for values, _ in pooled.values()] + [1e-3])
+    sampled = {
+        label: [run.scored.epistemic for run in runs if run.scored.epistemic is not None]
+        for label, runs in first.items()
+    }
+    values = {label: found for label, found in sampled.items() if found}
     return Chart(
         name,
         "Mutual information of right and wrong answers",
-        tuple(
-            Panel(label, histogram_panel(*pair, highest, "mutual information in nats"))
-            for label, pair in pooled.items()
-        ),
+        _histograms(values, first, "mutual information in nats"),
         "Mutual information is how far the samples of a method (members, masks, draws of weights) disagree, 0 = not at "
         "all: the part of the uncertainty that more training data could remove. Methods of a single pass have none. "
         "Each histogram adds up to 1; dashed lines are means. Good: wrong answers further right than right ones.",
     )
+
+
+def _histograms(
+    values: Mapping[str, Sequence[torch.Tensor]], first: Mapping[str, tuple[SplitRun, ...]], axis: str
+) -> tuple[Panel, ...]:
+    """A panel a label, all on one scale so that they can be compared."""
+    pooled = {label: torch.cat(list(found)) for label, found in values.items()}
+    highest = max([found.max().item() for found in pooled.values()] + [1e-3])
+    correct = {label: torch.cat([run.scored.correct for run in first[label]]) for label in pooled}
+    return tuple(Panel(label, histogram_panel(found, correct[label], highest, axis)) for label, found in pooled.items())
 
 
 def _feu(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
@@ -139,9 +144,3 @@ def _feu(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
         "FEU, equally many in each point; bars are 95 % intervals. Good: points that rise from left to right, so that "
         "FEU tells right from wrong, and lie near the diagonal, so that its value is an accuracy.",
     )
-
-
-def _pooled(runs: Sequence[SplitRun], kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    values = [run.entropy if kind == "entropy" else run.mutual_information for run in runs]
-    correct = torch.cat([run.scored.correct for run in runs])
-    return torch.cat([value for value in values if value is not None]), correct

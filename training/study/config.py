@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from model_store.frozen import Frozen
-from training.run_config import ConfigError, RunConfig, parse_run_config
+from training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config
 
-CalibrationName = Literal["none", "temperature", "platt", "isotonic", "feu_temperature"]
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,29}$")]
 Section = dict[str, Any]
 
@@ -164,7 +163,7 @@ def _cell(config: StudyConfig, key: CellKey, path: Path) -> Cell:
     record: dict[str, Any] = {"data": where.data}
     for level in (config, where, how):
         record = merge_sections(record, dict(_stated_sections(level)))
-    own = {"training": {"seed": key.seed}, "method": how.method, "name": f"{key.data_set}.{key.label}"}
+    own = {"training": {"seed": key.seed}, "method": how.method, "name": how.method}
     record = merge_sections(record, own)
     if how.options:
         record["options"] = how.options
@@ -173,8 +172,7 @@ def _cell(config: StudyConfig, key: CellKey, path: Path) -> Cell:
 
 
 def _digest(run: RunConfig, calibrations: tuple[str, ...]) -> str:
-    stated = [run.model_dump(mode="json", exclude={"name"}), list(calibrations)]
-    return sha256(json.dumps(stated, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps([run.training_digest(), *calibrations]).encode()).hexdigest()
 
 
 def _stated_sections(level: _Sections) -> Iterator[tuple[str, Section]]:

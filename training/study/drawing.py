@@ -62,8 +62,8 @@ def _draw(panel: Panel, axes: Axes) -> None:
     axes.tick_params(colors=INK, labelsize=8)
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set(color=INK, fontsize=9)
-    legend = axes.get_legend()
-    if legend is not None:
-        legend.set_frame_on(False)
-        for text in legend.get_texts():
-            text.set(color=INK, fontsize=8)
+    names = axes.get_legend_handles_labels()
+    if names[0]:  # below the picture, where it hides nothing
+        axes.legend(
+            *names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, labelcolor=INK, frameon=False
+        )

@@ -37,11 +37,10 @@ def reliability_panel(variants: Mapping[str, Sequence[SplitRun]]) -> Draw:
                 spread = 1.96 * np.sqrt(confidence * (1 - confidence) / count)
                 low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
                 axes.fill_between(confidence, low, high, color=MUTED, alpha=0.25, linewidth=0)
-                axes.bar(confidence, 0.3 * count / count.sum(), width=0.03, color=BLUE, alpha=0.3)
+                axes.bar(confidence, 0.2 * count / count.max(), width=0.04, color=BLUE, alpha=0.3)
             axes.plot(confidence, accuracy, "o-", color=COLOURS[index], markersize=4, linewidth=1.5, label=name)
         axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
         axes.set(xticks=TICKS, yticks=TICKS)
-        axes.legend(loc="upper left")
 
     return draw
 
@@ -55,7 +54,6 @@ def risk_coverage_panel(runs: Sequence[SplitRun], baseline: Sequence[SplitRun] |
         axes.plot(*_risk_curve(runs), color=BLUE, linewidth=1.8, label="this method")
         axes.set(xlabel="share answered", ylabel="error rate among them", xlim=(0, 1), ylim=(0, highest))
         axes.set_xticks(TICKS)
-        axes.legend(loc="upper left")
 
     return draw
 
@@ -74,7 +72,6 @@ def histogram_panel(values: Tensor, correct: Tensor, highest: float, xlabel: str
             axes.stairs(shares, edges, color=colour, linewidth=1.5, label=f"{name} ({len(chosen)})")
             axes.axvline(chosen.mean(), color=colour, linewidth=1.2, linestyle="--")
         axes.set(xlabel=xlabel, ylabel="share of these answers", xlim=(0, highest), ylim=(0, None))
-        axes.legend(loc="upper right")
 
     return draw
 
@@ -94,7 +91,6 @@ def feu_panel(runs: Sequence[SplitRun]) -> Draw:
         axes.errorbar(middle, accuracy, yerr=(accuracy - low, high - accuracy), fmt="o", color=BLUE, markersize=4)
         axes.set(xlabel="FEU (high = routers are sure)", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
         axes.set(xticks=TICKS, yticks=TICKS)
-        axes.legend(loc="upper left")
 
     return draw
 
@@ -122,8 +118,8 @@ def measure_panel(
             axes.errorbar(mean, rows, xerr=bars, fmt="o", color=colour, markersize=4, label=calibration)
         axes.set(xlabel=x, yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6))
         axes.set_yticklabels(labels)
+        axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.6)
-        axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.2), ncols=2, title=None)
 
     return draw
 

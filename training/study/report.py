@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from model_store.storage.manifest import Scores
 from training.study.charts import split_charts
 from training.study.document import Block, Document, Heading, Paragraph, TableBlock, Terms
+from training.study.markdown import write_markdown
+from training.study.page import write_page
 from training.study.results import Results, SplitResults, SplitRun, Variant, common_seeds
 from training.study.rows import FinishedRow
 from training.study.statistics import (
@@ -22,6 +24,7 @@ from training.study.statistics import (
     spread_over_seeds,
 )
 
+HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 NOTHING = "–"
 DECIMALS = 3
 
@@ -45,6 +48,14 @@ TERMS = {
 }
 
 
+def write_report(results: Results) -> None:
+    """Write the report as a page and as Markdown with its figures, into the study's folder."""
+    results.folder.mkdir(parents=True, exist_ok=True)
+    document = build_report(results)
+    write_page(document, results.folder / HTML_FILE)
+    write_markdown(document, results.folder / MARKDOWN_FILE)
+
+
 def build_report(results: Results) -> Document:
     """The whole report of what has been finished so far."""
     document: Document = [Heading(1, f"Study {results.study.config.name}"), *_introduction(results)]
@@ -62,12 +73,12 @@ def _introduction(results: Results) -> Document:
     config = results.study.config
     rows = results.finished.values()
     commits = sorted({row.code_commit or "unknown" for row in rows})
-    seeds = f"{len(config.seeds)} seeds ({', '.join(map(str, config.seeds))})" if len(config.seeds) > 1 else "One seed"
+    seeds = ", ".join(map(str, config.seeds))
     blocks: Document = [
         Paragraph(
-            f"{len(rows)} of {len(results.study.cells)} rows are finished: {len(config.methods)} methods, "
-            f"{len(config.data_sets)} data sets. {seeds}. Base model in {', '.join(sorted({r.dtype for r in rows}))}; "
-            f"code at commit {', '.join(commits)}."
+            f"{len(rows)} of {len(results.study.cells)} rows are finished. Methods: {', '.join(config.methods)}. "
+            f"Data sets: {', '.join(config.data_sets)}. Seeds: {seeds}. "
+            f"Base model in {', '.join(sorted({row.dtype for row in rows}))}; code at commit {', '.join(commits)}."
         ),
         Paragraph(
             "Where there are several seeds, numbers are mean ± standard deviation over seeds. Brackets hold 95 % "
@@ -165,7 +176,7 @@ def _difference_table(split: SplitResults, baseline: Variant) -> Block:
     cells = zip(map(str, compared), *columns, strict=True)
     return TableBlock(
         f"Differences to {baseline}, on the same questions",
-        ("method", *(f"{metric.upper() if metric in ('ece', 'nll') else metric} and p" for metric in METRICS)),
+        ("method", "accuracy", "ECE", "NLL", "Brier"),
         tuple(cells),
         f"Each method minus {baseline}; below 0 is better for ECE, NLL and Brier, above 0 for accuracy. Brackets: "
         f"{LEVEL:.0%} paired bootstrap interval. p: how often a difference of at least this size appears when the two "

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model_store.predictor import Answer
 from model_store.storage.manifest import Scores
 from training.evaluation import ScoredAnswers, score_answers
 from training.predictions import read_predictions
@@ -30,16 +29,12 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class SplitRun:
-    """One seed of a variant on one split: stored scores, answers [Q], entropies [Q] in nats.
-
-    `mutual_information` is None where one pass cannot tell the kinds of uncertainty apart.
-    """
+    """One seed of a variant on one split: stored scores, answers and their whole entropy [Q] in nats."""
 
     seed: int
     scores: Scores
     scored: ScoredAnswers
     entropy: Tensor
-    mutual_information: Tensor | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +113,5 @@ def common_seeds(
 
 def _read_run(seed: int, scores: Scores, path: Path) -> SplitRun:
     questions, answers = read_predictions(path)
-    return SplitRun(
-        seed,
-        scores,
-        score_answers(answers, questions),
-        torch.tensor([answer.total for answer in answers], dtype=torch.float64),
-        _mutual_information(answers),
-    )
-
-
-def _mutual_information(answers: Sequence[Answer]) -> Tensor | None:
-    values = [answer.epistemic for answer in answers if answer.epistemic is not None]
-    return torch.tensor(values, dtype=torch.float64) if len(values) == len(answers) else None
+    entropy = torch.tensor([answer.total for answer in answers], dtype=torch.float64)
+    return SplitRun(seed, scores, score_answers(answers, questions), entropy)

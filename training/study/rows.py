@@ -12,7 +12,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 from model_store.base_identity import DtypeName
 from model_store.frozen import Frozen
 from model_store.storage.manifest import Scores
-from training.study.config import CalibrationName, Cell, CellKey
+from training.run_config import CalibrationName
+from training.study.config import Cell, CellKey
 
 ROWS_FILE = "rows.jsonl"
 

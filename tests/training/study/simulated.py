@@ -34,4 +34,6 @@ def simulate_answers(
         confidence=confidence,
         correct=option == answers,
         feu=None,
+        epistemic=None,
+        error_score=None,
     )
