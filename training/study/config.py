@@ -142,8 +142,10 @@ def merge_sections(general: Mapping[str, Any], special: Mapping[str, Any]) -> di
     merged = dict(general)
     for key, value in special.items():
         below = merged.get(key)
-        nested = isinstance(value, Mapping) and isinstance(below, Mapping)
-        merged[key] = merge_sections(below, value) if nested else value
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge_sections(below, value)
+        else:
+            merged[key] = value
     return merged
 
 

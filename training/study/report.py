@@ -98,12 +98,10 @@ def _introduction(results: Results) -> Document:
 def _split_blocks(split: SplitResults, results: Results) -> Document:
     config = results.study.config
     baseline = Variant(config.baseline, config.baseline_calibration)
-    spreads = {
-        metric: {
-            variant: spread_over_seeds([run.scored for run in runs], metric) for variant, runs in split.variants.items()
-        }
-        for metric in METRICS
-    }
+    spreads: dict[MetricName, dict[Variant, Spread]] = {metric: {} for metric in METRICS}
+    for metric, by_variant in spreads.items():
+        for variant, runs in split.variants.items():
+            by_variant[variant] = spread_over_seeds([run.scored for run in runs], metric)
     questions = next(iter(split.variants.values()))[0].scores.questions
     blocks: Document = [
         Heading(3, split.title),
@@ -144,8 +142,8 @@ def _ranking_table(split: SplitResults) -> Block:
     scores: dict[str, Callable[[Scores], float | None]] = {
         "AUROC of confidence": lambda s: s.auroc_confidence,
         "of FEU": lambda s: s.auroc_feu,
-        # X        "of mutual information": lambda s: s.auroc_epistemic,
-        # X        "of the error score": lambda s: s.auroc_error_score,
+        "of mutual information": lambda s: s.auroc_epistemic,
+        "of the error score": lambda s: s.auroc_error_score,
         "ECE of FEU": lambda s: s.ece_feu,
         "AURC": lambda s: s.area_under_risk_coverage,
     }

@@ -154,8 +154,8 @@ def _fit_calibrations(
     names: Sequence[CalibrationName], samples: CandidateSamples, questions: Sequence[Question]
 ) -> dict[CalibrationName, Calibration]:
     """Those that apply: a temperature by FEU needs routers."""
-    applying = [name for name in names if name != "feu_temperature" or samples.feu is not None]
-    return {name: fit_calibration(name, samples, questions) for name in applying}
+    routed = samples.feu is not None
+    return {name: fit_calibration(name, samples, questions) for name in names if name != "feu_temperature" or routed}
 
 
 def _reported(splits: Splits) -> dict[str, Sequence[Question]]:

@@ -18,6 +18,7 @@ from model_store.storage.manifest import Scores
 from tests.training.study.simulated import OPTIONS, simulate_answers
 from training.evaluation import compute_scores, score_answers
 from training.predictions import write_predictions
+from training.run_config import CalibrationName
 from training.study.config import Cell, Study, load_study
 from training.study.results import Results, read_results
 from training.study.rows import FailedRow, FinishedRow, RowFile, SplitScores
@@ -73,9 +74,10 @@ def _place(cell: Cell) -> dict[str, Any]:
 
 def _finish(cell: Cell, folder: Path) -> FinishedRow:
     scored = []
+    tempered: dict[CalibrationName, float] = {"none": 1.0, "temperature": 0.6}
     for place, split in enumerate(("test", "history")):
-        for calibration, tempered in (("none", 1.0), ("temperature", 0.6)):
-            sharpness = SHARPNESS[cell.key.label] * tempered + place
+        for calibration, factor in tempered.items():
+            sharpness = SHARPNESS[cell.key.label] * factor + place
             file = f"predictions/{cell.key.label}-{cell.key.seed}/{split}-{calibration}.jsonl"
             scores = _write(folder / file, cell, 10 * cell.key.seed + place, sharpness)
             scored.append(SplitScores(split=split, calibration=calibration, scores=scores, predictions=file))
