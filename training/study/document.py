@@ -32,7 +32,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
-    """A table of text cells; the first column names the rows. `caption` says what is shown and what good looks like."""
+    """A table of text cells, the first of a row its name; a cell may have lines. `caption` says what good is."""
 
     title: str
     columns: tuple[str, ...]

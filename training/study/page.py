@@ -28,8 +28,9 @@ figure { margin: 1.5rem 0; }
 figcaption { margin-top: .5rem; color: var(--ink); opacity: .85; font-size: .93rem; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .4rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .7rem; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
-td.long { white-space: normal; min-width: 16rem; }
+th, td { padding: .35rem .7rem; text-align: left; white-space: pre; vertical-align: top;
+  border-bottom: 1px solid var(--line); }
+td.long { white-space: pre-wrap; min-width: 16rem; }
 tr:last-child td { border-bottom: 0; }
 th { background: var(--card); }
 tr > :first-child { position: sticky; left: 0; background: var(--card); font-weight: 600; max-width: 40vw;

@@ -38,7 +38,16 @@ def reliability_panel(variants: Mapping[str, Sequence[SplitRun]]) -> Draw:
                 low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
                 axes.fill_between(confidence, low, high, color=MUTED, alpha=0.25, linewidth=0)
                 axes.bar(confidence, 0.2 * count / count.max(), width=0.04, color=BLUE, alpha=0.3)
-            axes.plot(confidence, accuracy, "o-", color=COLOURS[index], markersize=4, linewidth=1.5, label=name)
+            colour = COLOURS[index]
+            axes.plot(confidence, accuracy, color=colour, linewidth=1, alpha=0.6)
+            axes.scatter(
+                confidence,
+                accuracy,
+                4 + 45 * count / count.max(),
+                color=colour,
+                label=calibration_title(name),
+                clip_on=False,
+            )
         axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
         axes.set(xticks=TICKS, yticks=TICKS)
 
@@ -115,13 +124,20 @@ def measure_panel(
             high = np.array([max(spread.interval.high, spread.mean) for _, spread in places])
             rows = np.array([row for row, _ in places]) + shift * (2 * index - 1)
             bars = (mean - low, high - mean)
-            axes.errorbar(mean, rows, xerr=bars, fmt="o", color=colour, markersize=4, label=calibration)
+            axes.errorbar(
+                mean, rows, xerr=bars, fmt="o", color=colour, markersize=4, label=calibration_title(calibration)
+            )
         axes.set(xlabel=x, yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6))
         axes.set_yticklabels(labels)
         axes.locator_params(axis="x", nbins=4)
         axes.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.6)
 
     return draw
+
+
+def calibration_title(name: str) -> str:
+    """What a legend calls a calibration."""
+    return "uncalibrated" if name == "none" else name
 
 
 def pooled_feu(runs: Sequence[SplitRun]) -> tuple[Tensor, Tensor]:

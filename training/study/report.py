@@ -141,9 +141,9 @@ def _calibration_table(split: SplitResults, spreads: dict[MetricName, dict[Varia
 def _ranking_table(split: SplitResults) -> Block:
     scores: dict[str, Callable[[Scores], float | None]] = {
         "AUROC of confidence": lambda s: s.auroc_confidence,
-        "of FEU": lambda s: s.auroc_feu,
-        "of mutual information": lambda s: s.auroc_epistemic,
-        "of the error score": lambda s: s.auroc_error_score,
+        "AUROC of FEU": lambda s: s.auroc_feu,
+        "AUROC of mutual information": lambda s: s.auroc_epistemic,
+        "AUROC of the error score": lambda s: s.auroc_error_score,
         "ECE of FEU": lambda s: s.ece_feu,
         "AURC": lambda s: s.area_under_risk_coverage,
     }
@@ -232,14 +232,14 @@ def _cost_row(
 
 def _spread(spread: Spread) -> str:
     deviation = "" if spread.deviation is None else f" ± {spread.deviation:.3f}"
-    return f"{spread.mean:.3f}{deviation} [{spread.interval.low:.3f}, {spread.interval.high:.3f}]"
+    return f"{spread.mean:.3f}{deviation}\n[{spread.interval.low:.3f}, {spread.interval.high:.3f}]"
 
 
 def _difference(difference: Difference, adjusted: float) -> str:
     star = "*" if adjusted < 1 - LEVEL else ""
     low, high = difference.interval.low, difference.interval.high
     p = f"p = {adjusted:.3f}" if adjusted >= 0.001 else "p < 0.001"
-    return f"{difference.value:+.3f} [{low:+.3f}, {high:+.3f}], {p}{star}"
+    return f"{difference.value:+.3f}\n[{low:+.3f}, {high:+.3f}]\n{p}{star}"
 
 
 def _mean(runs: Sequence[SplitRun], read: Callable[[Scores], float]) -> float:
