@@ -1,4 +1,4 @@
-"""Commands of training: fetch, questions, train, evaluate, compare, study, study-report, publish, adopt, export, demo."""
+"""Commands of training: fetch, questions, train, evaluate, compare, study, publish, adopt, export, demo."""
 
 from __future__ import annotations
 

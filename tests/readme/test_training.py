@@ -25,6 +25,9 @@ from tests.readme.examples import (
     PUBLISH,
     PUBLISH_WITH_TARGET,
     RESUME,
+    STUDY,
+    STUDY_OF_TWO,
+    STUDY_REPORT,
     TO_PEFT,
     TRAIN,
     TRAIN_SHIPPED,
@@ -67,7 +70,22 @@ def _easy_questions(split: str, count: int) -> Iterator[str]:
         yield json.dumps(record | {"answer": options.index("red")}) + "\n"
 
 
-@pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET, ADOPT, TO_PEFT])
+@pytest.mark.parametrize(
+    "command",
+    [
+        TRAIN,
+        RESUME,
+        EVALUATE,
+        COMPARE,
+        PUBLISH,
+        PUBLISH_WITH_TARGET,
+        ADOPT,
+        TO_PEFT,
+        STUDY,
+        STUDY_OF_TWO,
+        STUDY_REPORT,
+    ],
+)
 def test_the_arguments_are_taken(command: str) -> None:
     check_command(shlex.split(command, comments=True))
 

@@ -9,11 +9,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from model_store.frozen import Frozen
-from training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config
+from training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config, read_recipe
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,29}$")]
 Section = dict[str, Any]
@@ -150,11 +149,9 @@ def merge_sections(general: Mapping[str, Any], special: Mapping[str, Any]) -> di
 
 
 def _parse(path: Path) -> StudyConfig:
+    record = read_recipe(path)
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
         return StudyConfig.model_validate(record)
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     except ValidationError as error:
         complaints = [f"  {'.'.join(map(str, item['loc'])) or 'study'}: {item['msg']}" for item in error.errors()]
         raise ConfigError("\n".join([f"{path}:", *complaints])) from error
