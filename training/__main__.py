@@ -1,4 +1,4 @@
-"""Commands of training: fetch, questions, train, evaluate, compare, publish, adopt, export, demo."""
+"""Commands of training: fetch, questions, train, evaluate, compare, study, publish, adopt, export, demo."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ from training.predictions import PredictionsError, read_pair
 from training.publishing import publish_run
 from training.run_config import CalibrationName, ConfigError, load_run_config, read_recipe
 from training.runs import RESULT_FILE, RunError, train_run
+from training.study.config import load_study
+from training.study.report import HTML_FILE, write_report
+from training.study.results import read_results
+from training.study.rows import RowsError
+from training.study.running import StudyError, run_study
 from training.tables import decision_table, difference_table, score_table
 
 # What a user can cause and mend: shown as one message, without a traceback.
@@ -43,8 +48,10 @@ EXPECTED = (
     FormatError,
     PredictionsError,
     QuestionTooLongError,
+    RowsError,
     RunError,
     StoreError,
+    StudyError,
     TargetNotMetError,
 )
 
@@ -62,6 +69,8 @@ SetOption = Annotated[
 ]
 StoreOption = Annotated[Path | None, typer.Option(help="model store; default: MODEL_STORE_DIR")]
 OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; default: runs/<name>")]
+StudyRecipeOption = Annotated[str, typer.Option("--recipe", help="a YAML file, or the name of a shipped study_ recipe")]
+StudyOutputOption = Annotated[Path | None, typer.Option(help="folder of the study; default: runs/<its name>")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
 DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, auto; default: the recipe's")]
 
@@ -226,6 +235,34 @@ def demo(
     """Train a recipe, publish it, serve it, ask it three questions, and show scores before and after."""
     config = load_run_config(recipe_path(recipe), tuple(overrides))
     run_demo(config, output or Path("runs") / config.name, store or default_store_dir(), console)
+
+
+@app.command()
+def study(
+    recipe: StudyRecipeOption,
+    output: StudyOutputOption = None,
+    only: Annotated[list[str], typer.Option(help="label of a method; only these run")] = [],  # noqa: B006
+) -> None:
+    """Run a study, or go on with it: methods x data sets x seeds, one row each, then the report.
+
+    Finished rows are never run again; failed ones are. Exit code 1 if a row failed.
+    """
+    plan = load_study(recipe_path(recipe))
+    folder = output or Path("runs") / plan.config.name
+    failed = run_study(plan, folder, console, tuple(only))
+    write_report(read_results(plan, folder))
+    console.print(f"report: {folder / HTML_FILE}", highlight=False, soft_wrap=True)
+    if failed:
+        raise StudyError(f"{len(failed)} rows failed: {'; '.join(f'{row.key} ({row.message})' for row in failed)}")
+
+
+@app.command("study-report")
+def study_report(recipe: StudyRecipeOption, output: StudyOutputOption = None) -> None:
+    """Write the report of what a study has finished so far."""
+    plan = load_study(recipe_path(recipe))
+    folder = output or Path("runs") / plan.config.name
+    write_report(read_results(plan, folder))
+    console.print(f"report: {folder / HTML_FILE}", highlight=False, soft_wrap=True)
 
 
 def recipe_path(recipe: str) -> Path:

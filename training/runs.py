@@ -118,7 +118,7 @@ def train_run(
         return RunResult.model_validate_json((folder / RESULT_FILE).read_text())
     given = _given_runs(config, on)
     pool = shared or folder / NEEDED_FOLDER
-    needed = [given.get(need.training_digest()) or _pool_run(need, pool, console) for need in config.needed_runs()]
+    needed = [given.get(need.training_digest()) or train_in_pool(need, pool, console) for need in config.needed_runs()]
     workshop = _open(config, folder, console)
     if isinstance(method, TrainedMethod):
         result, finished = _train(workshop, method)
@@ -127,6 +127,21 @@ def train_run(
     save_tensors(folder / ADAPTER_FILE, finished.tensors)
     (folder / RESULT_FILE).write_text(result.model_dump_json(indent=2))
     return result
+
+
+def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:
+    """The folder of a run in a pool of runs, trained to its end if it is not yet; what it needs is in the pool too.
+
+    A finished run is not continued, so its resume point, three times the size of its weights, is not kept.
+
+    Raises:
+        ConfigError, DataError, BaseModelError, DivergedError: as their rooms say.
+    """
+    folder = pool / f"{config.method}-{config.training_digest()[:16]}"
+    console.print(f"{config.method} with seed {config.training.seed}: {folder}", highlight=False, soft_wrap=True)
+    train_run(config.model_copy(update={"name": config.method}), folder, console, resume=True, shared=pool)
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return folder
 
 
 def load_run(folder: Path, *, device: str | None = None, dtype: str | None = None) -> TrainedRun:
@@ -192,14 +207,6 @@ def _given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:
                 f"{folder} was not trained as {config.method} needs it: data, base, adapter, seed or steps differ"
             )
     return given
-
-
-def _pool_run(config: RunConfig, pool: Path, console: Console) -> Path:
-    """The folder of a run in the pool, trained to its end if it is not yet."""
-    folder = pool / f"{config.method}-{config.training_digest()[:16]}"
-    console.print(f"needs {config.method} with seed {config.training.seed}: {folder}", highlight=False, soft_wrap=True)
-    train_run(config, folder, console, resume=True)
-    return folder
 
 
 def _open(config: RunConfig, folder: Path, console: Console) -> _Workshop:

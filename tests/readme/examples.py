@@ -15,6 +15,9 @@ MAKE_WITH_INDEX, INSTALL, INSTALL_BASE, COMPOSE_UP, COMPOSE_KEY, COMPOSE_POSTGRE
 (_own,) = blocks("Training your own")
 TRAIN_SHIPPED, TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET = commands(_own)
 
+(_studies,) = blocks("Studies")
+STUDY, STUDY_OF_TWO, STUDY_REPORT = commands(_studies)
+
 (_elsewhere,) = blocks("Adapters from elsewhere")
 ADOPT, TO_PEFT = commands(_elsewhere)
 (_methods,) = blocks("Methods")

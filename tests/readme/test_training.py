@@ -26,6 +26,9 @@ from tests.readme.examples import (
     PUBLISH_ISOTONIC,
     PUBLISH_WITH_TARGET,
     RESUME,
+    STUDY,
+    STUDY_OF_TWO,
+    STUDY_REPORT,
     TO_PEFT,
     TRAIN,
     TRAIN_LORA,
@@ -70,7 +73,6 @@ def _easy_questions(split: str, count: int) -> Iterator[str]:
         yield json.dumps(record | {"answer": options.index("red")}) + "\n"
 
 
-@pytest.mark.parametrize("command", [TRAIN, RESUME, EVALUATE, COMPARE, PUBLISH, PUBLISH_WITH_TARGET, ADOPT, TO_PEFT])
 @pytest.mark.parametrize(
     "command",
     [
@@ -83,6 +85,11 @@ def _easy_questions(split: str, count: int) -> Iterator[str]:
         TRAIN_LORA,
         TRAIN_ON,
         PUBLISH_ISOTONIC,
+        ADOPT,
+        TO_PEFT,
+        STUDY,
+        STUDY_OF_TWO,
+        STUDY_REPORT,
     ],
 )
 def test_the_arguments_are_taken(command: str) -> None:

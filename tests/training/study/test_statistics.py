@@ -1,0 +1,104 @@
+"""Statistics of a study against hand calculations, single-run code, and what must hold under the null."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.training.study.simulated import simulate_answers
+from training.evaluation import STATISTICS, paired_differences
+from training.study.statistics import (
+    METRICS,
+    MetricName,
+    holm,
+    mean_and_deviation,
+    paired_difference,
+    spread_over_seeds,
+)
+
+
+def test_holm_by_hand() -> None:
+    """Sorted 0.01, 0.02, 0.03, 0.04, times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04, and never falling: the last is 0.06."""
+    assert holm([0.02, 0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.06, 0.04, 0.06])
+    assert holm([0.9, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(min_value=1e-4, max_value=1), min_size=1, max_size=12))
+def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for p, found in zip(p_values, adjusted, strict=True):
+        assert p <= found <= min(1.0, p * len(p_values)) + 1e-12
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    assert [adjusted[index] for index in order] == sorted(adjusted)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_one_seed_is_the_comparison_of_two_runs(metric: MetricName) -> None:
+    """The same value, and the same bootstrap draws, as `python -m training compare`."""
+    ours, theirs = simulate_answers(60, seed=1, sharpness=2.0), simulate_answers(60, seed=2)
+    value, interval = paired_differences(ours, theirs)[metric]
+    found = paired_difference([ours], [theirs], metric)
+    assert found.value == pytest.approx(value, abs=1e-12)
+    assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_measure_of_several_seeds_is_their_mean(metric: MetricName) -> None:
+    runs = [simulate_answers(40, seed=seed) for seed in range(3)]
+    each = [STATISTICS[metric](run)(torch.arange(40)) for run in runs]
+    spread = spread_over_seeds(runs, metric)
+    assert (spread.mean, spread.deviation) == pytest.approx(mean_and_deviation(each))
+    assert spread_over_seeds(runs[:1], metric).deviation is None
+    other = simulate_answers(40, seed=9)
+    found = paired_difference(runs, [other] * 3, metric)
+    assert found.value == pytest.approx(spread.mean - STATISTICS[metric](other)(torch.arange(40)))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_model_differs_in_nothing_from_itself(metric: MetricName) -> None:
+    run = simulate_answers(30, seed=0)
+    found = paired_difference([run], [run], metric)
+    assert (found.value, found.p) == (0.0, 1.0)
+    assert (found.interval.low, found.interval.high) == (0.0, 0.0)
+
+
+def test_the_p_of_three_questions_by_hand() -> None:
+    """Three equal gains in accuracy: of the 8 swaps only the two that move all or none reach it: p = 2 / 8."""
+    right, wrong = simulate_answers(3, seed=0, correct=True), simulate_answers(3, seed=0, correct=False)
+    assert paired_difference([right], [wrong], "accuracy").p == pytest.approx(2 / 8, abs=0.015)
+
+
+def test_a_plain_difference_is_found() -> None:
+    good, bad = simulate_answers(300, seed=1), simulate_answers(300, seed=1, sharpness=4.0)
+    for metric in ("ece", "nll"):
+        found = paired_difference([bad], [good], metric)
+        assert found.value > 0
+        assert found.p < 0.001
+
+
+@pytest.mark.parametrize("metric", ["nll", "ece"])
+def test_p_values_are_uniform_under_the_null(metric: MetricName) -> None:
+    """Two models that differ by chance alone: as Kolmogorov-Smirnov has it."""
+    p_values = (
+        torch.tensor(
+            [
+                paired_difference([simulate_answers(60, seed=2 * i)], [simulate_answers(60, seed=2 * i + 1)], metric).p
+                for i in range(120)
+            ]
+        )
+        .sort()
+        .values
+    )
+    expected = (torch.arange(120) + 0.5) / 120
+    assert (p_values - expected).abs().max() < 1.63 / 120**0.5  # the 99 % point
+
+
+def test_what_cannot_be_paired_is_refused() -> None:
+    one, other = simulate_answers(8, seed=0), simulate_answers(9, seed=0)
+    with pytest.raises(ValueError, match="same questions"):
+        paired_difference([one], [other], "nll")
+    with pytest.raises(ValueError, match="1 runs cannot be paired with 2"):
+        paired_difference([one], [one, one], "nll")

@@ -1,0 +1,181 @@
+"""A study as written down: data sets x methods x seeds, and the run that each of its cells means."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import Field, ValidationError, model_validator
+
+from model_store.frozen import Frozen
+from training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config, read_recipe
+
+Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,29}$")]
+Section = dict[str, Any]
+
+
+class _Sections(Frozen):
+    """Sections of a run's recipe; each is merged field by field over the more general one and validated as a whole."""
+
+    base: Section = Field(default_factory=dict)
+    scoring: Section = Field(default_factory=dict)
+    adapter: Section = Field(default_factory=dict)
+    loss: Section = Field(default_factory=dict)
+    optimizer: Section = Field(default_factory=dict)
+    training: Section = Field(default_factory=dict)
+
+
+class DataSetConfig(_Sections):
+    """One data set with its shift sets, and what every method does differently on it."""
+
+    data: Section = Field(description="the data section of a run's recipe")
+    methods: tuple[Label, ...] | None = Field(
+        default=None, min_length=1, description="labels that run here; null = all"
+    )
+
+
+class MethodConfig(_Sections):
+    """One way to train and answer: a method of the table, and its own settings."""
+
+    method: str = Field(description="one of the methods table")
+    options: Section = Field(default_factory=dict, description="the method's own options")
+
+
+class StudyConfig(_Sections):
+    """Every knob of a study; common sections give way to those of a data set, and these to those of a method."""
+
+    name: Label
+    data_sets: dict[Label, DataSetConfig] = Field(min_length=1)
+    methods: dict[Label, MethodConfig] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of initialisation, order and dropout")
+    calibrations: tuple[CalibrationName, ...] = Field(
+        default=("none", "temperature"),
+        min_length=1,
+        description="every method is scored under each that applies to it",
+    )
+    baseline: Label = Field(description="label that the others are compared with")
+    baseline_calibration: CalibrationName = Field(default="none", description="under which the baseline is compared")
+
+    @model_validator(mode="after")
+    def _check(self) -> StudyConfig:
+        for field, values in (("seeds", self.seeds), ("calibrations", self.calibrations)):
+            if len(set(values)) != len(values):
+                raise ValueError(f"{field} {list(values)} name one twice")
+        if self.baseline not in self.methods:
+            raise ValueError(f"baseline {self.baseline!r} is not one of the methods {', '.join(self.methods)}")
+        if self.baseline_calibration not in self.calibrations:
+            raise ValueError(f"baseline_calibration {self.baseline_calibration!r} is not one of the calibrations")
+        for name, data_set in self.data_sets.items():
+            unknown = [label for label in data_set.methods or () if label not in self.methods]
+            if unknown:
+                raise ValueError(f"data_sets.{name}.methods: {unknown[0]!r} is not one of the methods")
+        return self
+
+
+class CellKey(NamedTuple):
+    """Where a cell stands in its study."""
+
+    data_set: str
+    label: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.label} on {self.data_set}, seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One row of a study to be: a method on a data set with a seed.
+
+    `digest` is of all that decides the row: every knob of the run, and the calibrations it is scored under.
+    """
+
+    key: CellKey
+    config: RunConfig
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A valid study: its configuration and its cells, in the order in which they run."""
+
+    config: StudyConfig
+    cells: tuple[Cell, ...]
+
+
+def load_study(path: Path) -> Study:
+    """Read a study recipe and bind each of its cells to a run.
+
+    Raises:
+        ConfigError: the file is no YAML mapping, or a field of it or of a cell's run is unknown or out of range; the
+            message names file, data set, label and field.
+    """
+    config = _parse(path)
+    keys = [
+        CellKey(name, label, seed)
+        for name, data_set in config.data_sets.items()
+        for seed in config.seeds
+        for label in data_set.methods or config.methods
+    ]
+    return Study(config, tuple(_cell(config, key, path) for key in keys))
+
+
+def select_cells(study: Study, only: tuple[str, ...]) -> tuple[Cell, ...]:
+    """The cells of the given labels; all if none are given.
+
+    Raises:
+        ConfigError: the study has no such label.
+    """
+    unknown = [label for label in only if label not in study.config.methods]
+    if unknown:
+        raise ConfigError(f"the study has no method {unknown[0]!r}, only {', '.join(study.config.methods)}")
+    return tuple(cell for cell in study.cells if not only or cell.key.label in only)
+
+
+def merge_sections(general: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
+    """`general` with the fields of `special` over it, mappings inside merged in the same way."""
+    merged = dict(general)
+    for key, value in special.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            merged[key] = merge_sections(below, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _parse(path: Path) -> StudyConfig:
+    record = read_recipe(path)
+    try:
+        return StudyConfig.model_validate(record)
+    except ValidationError as error:
+        complaints = [f"  {'.'.join(map(str, item['loc'])) or 'study'}: {item['msg']}" for item in error.errors()]
+        raise ConfigError("\n".join([f"{path}:", *complaints])) from error
+
+
+def _cell(config: StudyConfig, key: CellKey, path: Path) -> Cell:
+    where, how = config.data_sets[key.data_set], config.methods[key.label]
+    record: dict[str, Any] = {"data": where.data}
+    for level in (config, where, how):
+        record = merge_sections(record, dict(_stated_sections(level)))
+    own = {"training": {"seed": key.seed}, "method": how.method, "name": how.method}
+    record = merge_sections(record, own)
+    if how.options:
+        record["options"] = how.options
+    run = parse_run_config(record, f"{path}: {key.label} on {key.data_set}")
+    return Cell(key, run, _digest(run, config.calibrations))
+
+
+def _digest(run: RunConfig, calibrations: tuple[str, ...]) -> str:
+    return sha256(json.dumps([run.training_digest(), *calibrations]).encode()).hexdigest()
+
+
+def _stated_sections(level: _Sections) -> Iterator[tuple[str, Section]]:
+    for name in _Sections.model_fields:
+        section = getattr(level, name)
+        if section:
+            yield name, section

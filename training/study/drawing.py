@@ -1,0 +1,69 @@
+"""Charts as pictures: one SVG a panel for a page, one PNG a chart for a text."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from html import escape
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from training.study.document import Chart, Panel
+
+INK, MUTED, BLUE, ORANGE = "#1b1f24", "#8a94a3", "#3a7fc1", "#d9772f"
+PANEL_INCHES = (3.4, 3.1)  # a phone's width at a font of 9 points that stays readable there
+PNG_COLUMNS = 3
+# The page sets these colours, by light and dark mode; matplotlib writes them as they stand here.
+_VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)"}
+
+
+def panel_svg(chart: Chart, panel: Panel) -> str:
+    """An `<svg>` element whose ink follows the page's colours; the same panel gives the same text."""
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{chart.name} {panel.title}"}):
+        figure = Figure(figsize=PANEL_INCHES, layout="constrained")
+        figure.patch.set_visible(False)
+        _draw(panel, figure.subplots())
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    text = file.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    name = escape(f"{chart.title}: {panel.title}", quote=True)
+    return re.sub(r' width="[^"]*" height="[^"]*"', f' role="img" aria-label="{name}"', text, count=1)
+
+
+def chart_png(chart: Chart) -> bytes:
+    """All panels of a chart beside and below each other, on white."""
+    columns = min(PNG_COLUMNS, len(chart.panels))
+    rows = math.ceil(len(chart.panels) / columns)
+    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
+    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).flat
+    for axes, panel in zip(grid, chart.panels, strict=False):
+        _draw(panel, axes)
+    for axes in list(grid)[len(chart.panels) :]:
+        axes.set_axis_off()
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()
+
+
+def _draw(panel: Panel, axes: Axes) -> None:
+    axes.patch.set_visible(False)
+    panel.draw(axes)
+    axes.set_title(panel.title, fontsize=10, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=8)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=INK, fontsize=9)
+    names = axes.get_legend_handles_labels()
+    if names[0]:  # below the picture, where it hides nothing
+        axes.legend(
+            *names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, labelcolor=INK, frameon=False
+        )

@@ -1,0 +1,43 @@
+"""A report as Markdown, its charts as PNG files beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
+from training.study.drawing import chart_png
+
+FIGURES = "figures"
+
+
+def write_markdown(document: Document, path: Path) -> None:
+    """Write the text to `path`, and a picture for each chart into `figures` beside it."""
+    (path.parent / FIGURES).mkdir(parents=True, exist_ok=True)
+    parts = [_render(block, path.parent) for block in document]
+    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _render(block: Block, folder: Path) -> str:
+    match block:
+        case Heading():
+            return f"{'#' * block.level} {block.text}"
+        case Paragraph():
+            return block.text
+        case Terms():
+            return "\n".join(f"- **{term}**: {meaning}" for term, meaning in block.entries.items())
+        case TableBlock():
+            return _table(block)
+        case Chart():
+            file = Path(FIGURES) / f"{block.name}.png"
+            (folder / file).write_bytes(chart_png(block))
+            return f"**{block.title}**\n\n![{block.title}]({file.as_posix()})\n\n{block.caption}"
+
+
+def _table(block: TableBlock) -> str:
+    head = _row(block.columns)
+    rule = "|" + "---|" * len(block.columns)
+    return "\n".join([f"**{block.title}**", "", head, rule, *map(_row, block.rows), "", block.caption])
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"

@@ -1,0 +1,178 @@
+"""What is drawn into one panel: a method's answers on one split, all seeds together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from model_store.uncertainty.calibration_error import reliability_bins
+from model_store.uncertainty.ranking import risk_coverage
+from training.evaluation import BINS, ScoredAnswers
+from training.study.drawing import BLUE, MUTED, ORANGE
+from training.study.results import SplitRun, Variant
+from training.study.statistics import Spread
+
+HISTOGRAM_BINS = 20
+FEU_BINS = 8
+FEU_BIN_ANSWERS = 10  # fewer say nothing about an accuracy
+CURVE_POINTS = 200
+TICKS = (0, 0.25, 0.5, 0.75, 1)
+COLOURS = (BLUE, ORANGE)
+
+Draw = Callable[[Axes], None]
+
+
+def reliability_panel(variants: Mapping[str, Sequence[SplitRun]]) -> Draw:
+    """Accuracy against confidence in equal bins, a line for each calibration, over what chance allows the first."""
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
+        for index, (name, runs) in enumerate(variants.items()):
+            confidence, accuracy, count = _reliability(runs)
+            if index == 0:
+                spread = 1.96 * np.sqrt(confidence * (1 - confidence) / count)
+                low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
+                axes.fill_between(confidence, low, high, color=MUTED, alpha=0.25, linewidth=0)
+                axes.bar(confidence, 0.2 * count / count.max(), width=0.04, color=BLUE, alpha=0.3)
+            colour = COLOURS[index]
+            axes.plot(confidence, accuracy, color=colour, linewidth=1, alpha=0.6)
+            axes.scatter(
+                confidence,
+                accuracy,
+                4 + 45 * count / count.max(),
+                color=colour,
+                label=calibration_title(name),
+                clip_on=False,
+            )
+        axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(xticks=TICKS, yticks=TICKS)
+
+    return draw
+
+
+def risk_coverage_panel(runs: Sequence[SplitRun], baseline: Sequence[SplitRun] | None, highest: float) -> Draw:
+    """Error rate among the most confident answers, against how many of them are answered; mean over seeds."""
+
+    def draw(axes: Axes) -> None:
+        if baseline:
+            axes.plot(*_risk_curve(baseline), color=MUTED, linewidth=1.5, linestyle="--", label="baseline")
+        axes.plot(*_risk_curve(runs), color=BLUE, linewidth=1.8, label="this method")
+        axes.set(xlabel="share answered", ylabel="error rate among them", xlim=(0, 1), ylim=(0, highest))
+        axes.set_xticks(TICKS)
+
+    return draw
+
+
+def histogram_panel(values: Tensor, correct: Tensor, highest: float, xlabel: str) -> Draw:
+    """How a kind of uncertainty [n] is spread over right and over wrong answers, with the mean of each."""
+
+    def draw(axes: Axes) -> None:
+        edges = np.linspace(0, highest, HISTOGRAM_BINS + 1)
+        for group, name, colour, alpha in ((correct, "right", BLUE, 0.45), (~correct, "wrong", ORANGE, 0.0)):
+            chosen = values[group].numpy().clip(0, highest)
+            if not len(chosen):
+                continue
+            shares = np.histogram(chosen, edges)[0] / len(chosen)
+            axes.stairs(shares, edges, fill=True, color=colour, alpha=alpha)
+            axes.stairs(shares, edges, color=colour, linewidth=1.5, label=f"{name} ({len(chosen)})")
+            axes.axvline(chosen.mean(), color=colour, linewidth=1.2, linestyle="--")
+        axes.set(xlabel=xlabel, ylabel="share of these answers", xlim=(0, highest), ylim=(0, None))
+
+    return draw
+
+
+def feu_panel(runs: Sequence[SplitRun]) -> Draw:
+    """Accuracy against mean FEU in bins of equally many answers, with 95 % intervals (Wilson 1927)."""
+
+    def draw(axes: Axes) -> None:
+        feu, correct = pooled_feu(runs)
+        order = feu.argsort()
+        groups = min(FEU_BINS, max(1, len(feu) // FEU_BIN_ANSWERS))
+        parts = [part for part in torch.tensor_split(order, groups) if len(part)]
+        middle = np.array([feu[part].mean().item() for part in parts])
+        accuracy = np.array([correct[part].double().mean().item() for part in parts])
+        low, high = _wilson(accuracy, np.array([len(part) for part in parts]))
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, label="FEU = share right")
+        axes.errorbar(middle, accuracy, yerr=(accuracy - low, high - accuracy), fmt="o", color=BLUE, markersize=4)
+        axes.set(xlabel="FEU (high = routers are sure)", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+        axes.set(xticks=TICKS, yticks=TICKS)
+
+    return draw
+
+
+def measure_panel(
+    spreads: Mapping[Variant, Spread], labels: Sequence[str], calibrations: Sequence[str], x: str
+) -> Draw:
+    """One measure of all methods: the mean over seeds and its interval, a colour for each calibration."""
+
+    def draw(axes: Axes) -> None:
+        shift = 0.18 if len(calibrations) > 1 else 0.0
+        for index, (calibration, colour) in enumerate(zip(calibrations, COLOURS, strict=False)):
+            places = [
+                (row, spreads[Variant(label, calibration)])
+                for row, label in enumerate(labels)
+                if Variant(label, calibration) in spreads
+            ]
+            if not places:
+                continue
+            mean = np.array([spread.mean for _, spread in places])
+            low = np.array([min(spread.interval.low, spread.mean) for _, spread in places])
+            high = np.array([max(spread.interval.high, spread.mean) for _, spread in places])
+            rows = np.array([row for row, _ in places]) + shift * (2 * index - 1)
+            bars = (mean - low, high - mean)
+            axes.errorbar(
+                mean, rows, xerr=bars, fmt="o", color=colour, markersize=4, label=calibration_title(calibration)
+            )
+        axes.set(xlabel=x, yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6))
+        axes.set_yticklabels(labels)
+        axes.locator_params(axis="x", nbins=4)
+        axes.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.6)
+
+    return draw
+
+
+def calibration_title(name: str) -> str:
+    """What a legend calls a calibration."""
+    return "uncalibrated" if name == "none" else name
+
+
+def pooled_feu(runs: Sequence[SplitRun]) -> tuple[Tensor, Tensor]:
+    """FEU and correctness of all seeds; empty where the method has no routers."""
+    pairs = [(run.scored.feu, run.scored.correct) for run in runs if run.scored.feu is not None]
+    if not pairs:
+        return torch.empty(0), torch.empty(0, dtype=torch.bool)
+    return torch.cat([feu for feu, _ in pairs]), torch.cat([correct for _, correct in pairs])
+
+
+def highest_risk(runs: Sequence[SplitRun]) -> float:
+    """The top of a risk-coverage curve beyond its first, jumpy twentieth."""
+    coverage, risk = _risk_curve(runs)
+    return float(risk[coverage >= 0.05].max())
+
+
+def _reliability(runs: Sequence[SplitRun]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    scored: list[ScoredAnswers] = [run.scored for run in runs]
+    confidence = torch.cat([one.confidence for one in scored])
+    bins = reliability_bins(confidence, torch.cat([one.correct for one in scored]), BINS)
+    filled = (bins.count > 0).numpy()
+    count = bins.count.numpy()[filled]
+    return bins.confidence_sum.numpy()[filled] / count, bins.correct_sum.numpy()[filled] / count, count
+
+
+def _risk_curve(runs: Sequence[SplitRun]) -> tuple[np.ndarray, np.ndarray]:
+    curves = [risk_coverage(run.scored.confidence, run.scored.correct) for run in runs]
+    risk = torch.stack([risk for _, risk in curves]).mean(dim=0)
+    chosen = torch.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).long()
+    return curves[0][0][chosen].numpy(), risk[chosen].numpy()
+
+
+def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    z = 1.96
+    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    # At shares of 0 and 1 rounding may put the share itself outside.
+    return np.minimum(centre - half, share), np.maximum(centre + half, share)

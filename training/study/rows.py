@@ -1,0 +1,112 @@
+"""The rows of a study on disk: one JSON line a finished or failed cell, appended so that kill -9 costs one at most."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from model_store.base_identity import DtypeName
+from model_store.frozen import Frozen
+from model_store.storage.manifest import Scores
+from training.run_config import CalibrationName
+from training.study.config import Cell, CellKey
+
+ROWS_FILE = "rows.jsonl"
+
+
+class RowsError(ValueError):
+    """A file of rows that cannot be read; the message names file and line."""
+
+
+class SplitScores(Frozen):
+    """One split under one calibration."""
+
+    split: str = Field(description="test, or the name of a shift set")
+    calibration: CalibrationName
+    scores: Scores
+    predictions: str = Field(description="file of the answers, relative to the study's folder")
+
+
+class _CellRow(Frozen):
+    data_set: str
+    label: str
+    method: str
+    seed: int
+    digest: str = Field(description="of the cell's run and the calibrations: what the row is an answer to")
+    code_commit: str | None
+
+    @property
+    def key(self) -> CellKey:
+        """Where the row stands in its study."""
+        return CellKey(self.data_set, self.label, self.seed)
+
+
+class FinishedRow(_CellRow):
+    """What a cell found out."""
+
+    status: Literal["finished"] = "finished"
+    dtype: DtypeName = Field(description="compute dtype of the frozen base")
+    train_seconds: float = Field(ge=0, description="in training steps and fits, those of shared runs included")
+    trained_parameters: int = Field(ge=0, description="of all runs that the method needs")
+    passes: int = Field(ge=1, description="forwards of one question for one answer")
+    scoring_seconds: float = Field(ge=0, description="for one question, as scored in batches")
+    scored: tuple[SplitScores, ...] = Field(min_length=1)
+
+
+class FailedRow(_CellRow):
+    """Why a cell has no scores; it is tried again when the study is run again."""
+
+    status: Literal["failed"] = "failed"
+    message: str
+
+
+Row = Annotated[FinishedRow | FailedRow, Field(discriminator="status")]
+_ROW: TypeAdapter[FinishedRow | FailedRow] = TypeAdapter(Row)
+
+
+class RowFile:
+    """The rows of a study's folder, in the order in which they came about."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ROWS_FILE
+
+    def read(self) -> list[FinishedRow | FailedRow]:
+        """Every whole line; a last one without its end was being written when the process died, and does not count.
+
+        Raises:
+            RowsError: a whole line is no row.
+        """
+        if not self._path.is_file():
+            return []
+        *lines, _torn = self._path.read_bytes().split(b"\n")
+        return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
+
+    def append(self, row: FinishedRow | FailedRow) -> None:
+        """Add a row in one write, flushed to the disk; a torn line before it is cut off."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab+") as file:
+            file.truncate(self._whole_bytes())
+            file.write(row.model_dump_json().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _whole_bytes(self) -> int:
+        return self._path.read_bytes().rfind(b"\n") + 1
+
+    def _parse(self, number: int, line: bytes) -> FinishedRow | FailedRow:
+        try:
+            return _ROW.validate_json(line)
+        except ValidationError as error:
+            raise RowsError(f"{self._path}:{number}: {error}") from error
+
+
+def latest_rows(
+    rows: Iterable[FinishedRow | FailedRow], cells: Iterable[Cell]
+) -> dict[CellKey, FinishedRow | FailedRow]:
+    """The last row of each cell, if its digest is the cell's: rows of an older configuration are ignored."""
+    by_digest = {(row.key, row.digest): row for row in rows}
+    return {cell.key: by_digest[cell.key, cell.digest] for cell in cells if (cell.key, cell.digest) in by_digest}
