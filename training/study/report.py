@@ -77,8 +77,7 @@ def _introduction(results: Results) -> Document:
     blocks: Document = [
         Paragraph(
             f"{len(rows)} of {len(results.study.cells)} rows are finished. Methods: {', '.join(config.methods)}. "
-            f"Data sets: {', '.join(config.data_sets)}. Seeds: {seeds}. "
-            f"Base model in {', '.join(sorted({row.dtype for row in rows}))}; code at commit {', '.join(commits)}."
+            f"Data sets: {', '.join(config.data_sets)}. Seeds: {seeds}."
         ),
         Paragraph(
             "Where there are several seeds, numbers are mean ± standard deviation over seeds. Brackets hold 95 % "
@@ -87,6 +86,9 @@ def _introduction(results: Results) -> Document:
         ),
         Terms(TERMS),
     ]
+    if rows:
+        dtypes = ", ".join(sorted({row.dtype for row in rows}))
+        blocks.insert(1, Paragraph(f"Base model in {dtypes}; code at commit {', '.join(commits)}."))
     if results.failed:
         rows_failed = tuple((str(key), row.message) for key, row in results.failed.items())
         blocks.append(TableBlock("Failed rows", ("row", "message"), rows_failed, "They have no part in any table."))
