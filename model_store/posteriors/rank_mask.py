@@ -9,12 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.frozen import Frozen
 from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
-from model_store.posteriors.samples import STORED_PREFIX
+from model_store.posteriors.samples import STORED_PREFIX, PosteriorRecord
 
 
-class RankMaskConfig(Frozen):
+class RankMaskConfig(PosteriorRecord):
     """S masks of every bank; their probabilities are stored beside the adapter."""
 
     kind: Literal["rank_mask"] = "rank_mask"

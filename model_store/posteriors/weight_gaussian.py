@@ -9,12 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.frozen import Frozen
 from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
-from model_store.posteriors.samples import STORED_PREFIX
+from model_store.posteriors.samples import STORED_PREFIX, PosteriorRecord
 
 
-class GaussianConfig(Frozen):
+class GaussianConfig(PosteriorRecord):
     """S draws of every A; the standard deviations are stored beside the adapter."""
 
     kind: Literal["gaussian"] = "gaussian"

@@ -153,7 +153,7 @@ def data_dir(terminal: Terminal) -> str:
     data = terminal.folder / "data"
     for name in ("arc_easy", "arc_challenge"):
         (data / name).mkdir(parents=True)
-    write_tiny_task(data / "arc_easy", {"train": 16, "validation": 8, "test": 8})
+    write_tiny_task(data / "arc_easy", {"train": 16, "validation": 40, "test": 8})
     write_tiny_task(data / "arc_challenge", {"shift": 8})
     (data / "arc_challenge/shift.jsonl").rename(data / "arc_challenge/test.jsonl")
     return str(data)
