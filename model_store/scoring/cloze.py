@@ -74,6 +74,13 @@ class ClozeScorer(nn.Module):
             sums = sums / torch.bincount(slot, minlength=mask.numel()).clamp(min=1)
         return (sums.view_as(mask) * self.log_scale.exp()).masked_fill(~mask, -torch.inf)
 
+    def answer_positions(self, batch: TokenBatch) -> Tensor:
+        """Which tokens' final hidden states the candidates are read from, those before option tokens: bool [B, T]."""
+        row, column = (batch.branches > 0).nonzero(as_tuple=True)
+        positions = torch.zeros_like(batch.is_option)
+        positions[row, _predecessors(batch, row, column)] = True
+        return positions
+
 
 def _predecessors(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
     """The column of the token before each option token: in its own branch, or the end of the shared branch."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -150,6 +150,11 @@ class TokenBatch:
             options=self.options.repeat(times),
             shared_end=self.shared_end.repeat(times),
         )
+
+    def portions(self, rows: int) -> Iterator[TokenBatch]:
+        """The batch in parts of at most so many rows, as wide in tokens as the whole."""
+        fields = (self.tokens, self.positions, self.branches, self.is_option, self.options, self.shared_end)
+        return (TokenBatch(*parts) for parts in zip(*(field.split(rows) for field in fields), strict=True))
 
 
 def collate(questions: Sequence[EncodedQuestion], *, padding_side: str = "right") -> TokenBatch:

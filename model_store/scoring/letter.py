@@ -60,6 +60,11 @@ class LetterScorer(nn.Module):
             logits = logits + head.bias[letters].to(dtype)
         return logits.masked_fill(~mask, -torch.inf)
 
+    def answer_positions(self, batch: TokenBatch) -> Tensor:
+        """Which tokens' final hidden states the candidates are read from, the last of each row: bool [B, T]."""
+        columns = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
+        return columns == batch.shared_end.unsqueeze(1)
+
 
 def _letter_ids(encoder: TextEncoder) -> Tensor:
     tokens = encoder.continuations(SUFFIX, [f" {label}" for label in LABELS])

@@ -4,6 +4,7 @@ from training.methods.base import Method
 from training.methods.blob import BLOB
 from training.methods.checkpoint_ensemble import CHECKPOINT_ENSEMBLE
 from training.methods.ensemble import ENSEMBLE
+from training.methods.laplace import LAPLACE
 from training.methods.lora import LORA
 from training.methods.mc_dropout import MC_DROPOUT
 from training.methods.mixlora import MIXLORA
@@ -16,6 +17,7 @@ METHODS: dict[str, Method] = {
     "mc_dropout": MC_DROPOUT,
     "ensemble": ENSEMBLE,
     "checkpoint_ensemble": CHECKPOINT_ENSEMBLE,
+    "laplace": LAPLACE,
     "mixlora": MIXLORA,
     "uq4ct": UQ4CT,
     "sparse_lora": SPARSE_LORA,

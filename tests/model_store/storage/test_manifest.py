@@ -27,6 +27,7 @@ from model_store.calibrations import (
 from model_store.posteriors import PosteriorConfig
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
+from model_store.posteriors.laplace import LaplaceConfig
 from model_store.posteriors.point import PointConfig
 from model_store.posteriors.rank_mask import RankMaskConfig
 from model_store.posteriors.weight_gaussian import GaussianConfig
@@ -105,6 +106,13 @@ posteriors = st.one_of(
     st.builds(EnsembleConfig, samples=st.integers(2, 100)),
     st.builds(RankMaskConfig, samples=st.integers(1, 1000), seed=st.integers(0, 2**40)),
     st.builds(GaussianConfig, samples=st.integers(1, 1000), seed=st.integers(0, 2**40)),
+    st.builds(
+        LaplaceConfig,
+        samples=st.integers(1, 1000).map(lambda pairs: 2 * pairs),
+        prior_precision=positive,
+        options=st.integers(2, 26),
+        seed=st.integers(0, 2**40),
+    ),
 )
 recipes = st.dictionaries(
     st.text(),

@@ -1,0 +1,156 @@
+"""Laplace-LoRA: a Gaussian around the trained weights, its predictive linearised in them (Yang et al. 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, FiniteFloat
+from torch import Tensor
+
+from model_store.candidate_model import CandidateModel
+from model_store.posteriors.draws import bank_places, generator
+from model_store.posteriors.kronecker import KroneckerFactors, stored_factors
+from model_store.posteriors.samples import CandidateSamples, PosteriorRecord
+from model_store.posteriors.taps import BankTaps, weight_jacobians
+from model_store.questions import MAX_OPTIONS
+from model_store.scoring.encoding import TokenBatch
+
+JACOBIAN_VALUES = 2**28  # bounds the memory of Jacobians: 1 GiB in fp32
+JITTER = 1e-6  # share of the mean variance that is added to each, so that the covariance has a root
+
+
+class LaplaceConfig(PosteriorRecord):
+    """S draws of the candidate logits from N(f, J P^-1 J'), f those of the trained weights, J their exact Jacobian.
+
+    P is the prior precision plus the curvature of the training questions, Kronecker-factored for each weight.
+    """
+
+    kind: Literal["laplace"] = "laplace"
+    samples: int = Field(ge=2, multiple_of=2, description="S, draws in pairs of opposite noise; they cost no passes")
+    prior_precision: FiniteFloat = Field(gt=0, description="of every weight of A and B, around 0")
+    options: int = Field(ge=2, description="C, the most options of a question it was fitted on")
+    seed: int = Field(ge=0, description="of the noise")
+
+    @property
+    def passes(self) -> int:
+        """One forward and a backward for each of C candidates; a backward to frozen weights costs about a forward.
+
+        A question with fewer options than C costs less.
+        """
+        return 1 + self.options
+
+    def build(self, tensors: Mapping[str, Tensor]) -> LaplacePosterior:
+        """The posterior."""
+        names = [f"{place}.{weight}" for place in bank_places(tensors) for weight in ("A", "B")]
+        factors = {name: stored_factors(name, tensors) for name in names}
+        return LaplacePosterior(factors, self.prior_precision, antithetic_noise(self.samples, self.seed))
+
+
+class LaplacePosterior:
+    """The linearised predictive; `noise` [S, most options] is the same for every question."""
+
+    def __init__(self, factors: Mapping[str, KroneckerFactors], prior_precision: float, noise: Tensor) -> None:
+        self._factors = dict(factors)
+        self._prior_precision = prior_precision
+        self._noise = noise
+
+    @property
+    def samples(self) -> int:
+        """S."""
+        return len(self._noise)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the factors and the noise take."""
+        return self._noise.nbytes + sum(factors.memory_bytes for factors in self._factors.values())
+
+    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+        """Score the batch and draw around its logits."""
+        self._place(model.device)
+        predictive = linearise(model, batch, self._factors, [self._prior_precision])
+        samples = draw_logits(predictive.logits, predictive.covariances[0], self._noise)
+        return CandidateSamples(samples, predictive.feu)
+
+    def _place(self, device: torch.device) -> None:
+        """Have the factors where the model is; the first batch moves them there for good."""
+        basis = next(iter(self._factors.values())).input_basis
+        if basis.device != device:
+            self._factors = {name: one.to(device, basis.dtype) for name, one in self._factors.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Predictive:
+    """`logits` [B, C] of the trained weights, -inf where a question has no such option; their `covariances`, float64
+    [G, B, C, C] for each of G prior precisions, 0 there; `feu` [B] or None without routers."""
+
+    logits: Tensor
+    covariances: Tensor
+    feu: Tensor | None
+
+
+def linearise(
+    model: CandidateModel,
+    batch: TokenBatch,
+    factors: Mapping[str, KroneckerFactors],
+    precisions: Sequence[float],
+) -> Predictive:
+    """The Gaussian of the candidate logits, by C backward passes; `factors` are by the stored names of the weights.
+
+    The scale of cloze scoring is part of the logits, but no parameter of the posterior.
+    """
+    width = int(batch.options.max())
+    parameters = sum(len(one.input_basis) * len(one.output_basis) for one in factors.values())
+    rows = max(1, JACOBIAN_VALUES // (parameters * width))
+    parts = [_linearise(model, portion, factors, precisions) for portion in batch.portions(rows)]
+    missing = [width - part.logits.shape[1] for part in parts]
+    return Predictive(
+        torch.cat([F.pad(part.logits, (0, m), value=-torch.inf) for part, m in zip(parts, missing, strict=True)]),
+        torch.cat([F.pad(part.covariances, (0, m, 0, m)) for part, m in zip(parts, missing, strict=True)], dim=1),
+        None if parts[0].feu is None else torch.cat([part.feu for part in parts if part.feu is not None]),
+    )
+
+
+def _linearise(
+    model: CandidateModel,
+    batch: TokenBatch,
+    factors: Mapping[str, KroneckerFactors],
+    precisions: Sequence[float],
+) -> Predictive:
+    with torch.inference_mode(False), torch.enable_grad():
+        through = BankTaps()
+        output = model(batch, through)
+        jacobians = weight_jacobians(output.logits, through.taps)
+    logits = output.logits.detach()
+    covariances = torch.zeros(
+        len(precisions), *logits.shape, logits.shape[1], dtype=torch.float64, device=logits.device
+    )
+    with torch.no_grad():
+        for name, jacobian in jacobians.items():
+            placed = factors[name].to(jacobian.device, jacobian.dtype)
+            covariances += placed.covariance(jacobian, precisions)
+    return Predictive(logits, covariances, None if output.feu is None else output.feu.detach())
+
+
+def antithetic_noise(samples: int, seed: int) -> Tensor:
+    """Standard normal noise for as many options as a question may have: float64 [S, options], the second half = minus
+    the first, so that the mean of the draws is the trained weights' logits."""
+    half = torch.randn(samples // 2, MAX_OPTIONS, dtype=torch.float64, generator=generator(seed, "laplace"))
+    return torch.cat([half, -half])
+
+
+def draw_logits(logits: Tensor, covariance: Tensor, noise: Tensor) -> Tensor:
+    """Draws [S, B, C] of N(logits, covariance), `logits` [B, C] with -inf where a question has no such option.
+
+    The Cholesky root of a question's own candidates does not depend on those that are missing, which stand last.
+    """
+    real = logits.isfinite()
+    variances = covariance.diagonal(dim1=1, dim2=2)
+    mean = (variances * real).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True)
+    added = torch.where(real, (JITTER * mean).clamp(min=torch.finfo(torch.float64).tiny), 1.0)
+    root = torch.linalg.cholesky(covariance + added.diag_embed())
+    drawn = torch.einsum("sc,bdc->sbd", noise[:, : logits.shape[1]].to(root), root)
+    return (logits + drawn).to(logits.dtype)

@@ -1,0 +1,70 @@
+"""What passes through the weights of the expert banks in a forward, and the gradients that come back there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from model_store.adapters.expert_bank import ExpertBank
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """One weight W [out, in] of an expert bank in a forward: its `inputs` [B, ..., in], and `outputs` [B, ..., out],
+    which are W x plus what does not depend on W. Between stand the tokens and, within a block, the kept experts."""
+
+    inputs: Tensor
+    outputs: Tensor
+
+
+class BankTaps:
+    """A bank call that runs the banks as they are and taps their weights, by stored name: `{place}.A`, `{place}.B`.
+
+    Gradients reach every tap, whether or not the weights are frozen; dropout is that of the bank's mode.
+    """
+
+    def __init__(self) -> None:
+        self.taps: dict[str, Tap] = {}
+
+    def __call__(
+        self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
+    ) -> Tensor:
+        """Do what the bank does."""
+        low_rank = bank.project(inputs)
+        if not low_rank.requires_grad:
+            low_rank.requires_grad_()  # frozen weights before the first bank: the graph starts here
+        gated = bank.gate(low_rank, gates)
+        output = bank.expand(gated, base_output)
+        self.taps[f"{place}.A"] = Tap(inputs.detach(), low_rank)
+        self.taps[f"{place}.B"] = Tap(gated.detach(), output)
+        return output
+
+
+def output_gradients(values: Tensor, taps: Mapping[str, Tap]) -> Iterator[dict[str, Tensor]]:
+    """For each column c of `values` [B, C]: the gradient of values[b, c] at the outputs of every weight, [B, ..., out].
+
+    Rows of a batch do not interact, so that one backward pass of a column's sum has the gradients of all its rows.
+    """
+    outputs = [tap.outputs for tap in taps.values()]
+    columns = values.shape[1]
+    for column in range(columns):
+        gradients = torch.autograd.grad(values[:, column].sum(), outputs, retain_graph=column + 1 < columns)
+        yield dict(zip(taps, gradients, strict=True))
+
+
+def weight_jacobians(values: Tensor, taps: Mapping[str, Tap]) -> dict[str, Tensor]:
+    """The derivative of every value [B, C] by every weight, [B, C, out, in] each, in fp32 or better."""
+    columns = [
+        {name: _weight_gradient(gradient, taps[name].inputs) for name, gradient in gradients.items()}
+        for gradients in output_gradients(values, taps)
+    ]
+    return {name: torch.stack([column[name] for column in columns], dim=1) for name in taps}
+
+
+def _weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
+    """The sum over tokens of gradient x input: [B, out, in]."""
+    dtype = torch.promote_types(inputs.dtype, torch.float32)
+    return gradient.to(dtype).flatten(1, -2).mT @ inputs.to(dtype).flatten(1, -2)
