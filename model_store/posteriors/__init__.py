@@ -11,8 +11,10 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
+from model_store.posteriors.adue import AdueConfig
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
+from model_store.posteriors.mahalanobis import MahalanobisConfig
 from model_store.posteriors.point import PointConfig
 from model_store.posteriors.rank_mask import RankMaskConfig
 from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, Posterior
@@ -21,7 +23,14 @@ from model_store.posteriors.weight_gaussian import GaussianConfig
 __all__ = ["CandidateSamples", "Posterior", "PosteriorConfig", "adapter_tensors"]
 
 PosteriorConfig = Annotated[
-    PointConfig | DropoutConfig | EnsembleConfig | RankMaskConfig | GaussianConfig, Field(discriminator="kind")
+    PointConfig
+    | DropoutConfig
+    | EnsembleConfig
+    | RankMaskConfig
+    | GaussianConfig
+    | MahalanobisConfig
+    | AdueConfig,
+    Field(discriminator="kind"),
 ]
 
 

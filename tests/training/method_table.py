@@ -9,6 +9,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mc_dropout": {"options": {"samples": 4}},
     "ensemble": {"options": {"members": 3}, "loss": {"l2": 0.001}},
     "checkpoint_ensemble": {"training": {"snapshots": 4}, "options": {"first_snapshot": 2}},
+    "mahalanobis": {},
+    "adue": {"options": {"epochs": 10}},
     "mixlora": {},
     "uq4ct": {},
     "sparse_lora": {"options": {"samples": 4}},
