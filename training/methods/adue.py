@@ -16,8 +16,10 @@ from model_store.frozen import Frozen
 from model_store.posteriors.adue import HEAD, AdueConfig, head_unsureness
 from model_store.uncertainty.binary_platt import fit_binary_platt
 from model_store.uncertainty.ranking import auroc
-from training.features import ScoredQuestions, read_features
 from training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
+from training.methods.features import ScoredQuestions, read_features
+
+WARMUP_SHARE = 0.3  # of the one cycle
 
 
 class AdueOptions(Frozen):
@@ -28,7 +30,9 @@ class AdueOptions(Frozen):
     anchor: float = Field(default=0.1, ge=0, description="beta, L2-SP: pull towards the run's own head")
     learning_rate: float = Field(default=4e-4, gt=0, description="peak of one cycle of Adam")
     epochs: int = Field(default=50, ge=1, le=1000, description="at most")
-    patience: int = Field(default=5, ge=1, description="epochs without a better ranking of errors before it ends")
+    patience: int = Field(
+        default=5, ge=1, description="epochs without a better ranking before it ends, once past the peak"
+    )
     # The source has 256, which on a split of some hundred questions is one step an epoch.
     batch_questions: int = Field(default=32, ge=1, description="as many right as wrong answers on average")
     head_share: float = Field(
@@ -85,16 +89,17 @@ def train_head(
     head = start.clone().requires_grad_()
     steps = -(-len(trained.answers) // options.batch_questions)
     optimizer = Adam([head], lr=options.learning_rate)
-    schedule = OneCycleLR(optimizer, options.learning_rate, total_steps=options.epochs * steps)
+    schedule = OneCycleLR(optimizer, options.learning_rate, total_steps=options.epochs * steps, pct_start=WARMUP_SHARE)
     best, best_score, waited = start, _ranking(start, held_out, options), 0
-    for _ in range(options.epochs):
+    for epoch in range(options.epochs):
         for rows in _balanced(trained.wrong, steps, options.batch_questions, generator):
             optimizer.zero_grad()
             head_loss(head, trained.rows(rows), options).backward()
             optimizer.step()
             schedule.step()
         score = _ranking(head, held_out, options)
-        waited = 0 if score > best_score else waited + 1
+        # A few hundred questions make so few steps an epoch that the rising rate moves no rank at first.
+        waited = 0 if score > best_score or epoch < WARMUP_SHARE * options.epochs else waited + 1
         if score > best_score:
             best, best_score = head.detach().clone(), score
         if waited == options.patience:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from model_store.posteriors.mahalanobis import MEANS, WHITENING, MahalanobisConfig, fit_class_gaussians
-from training.features import ScoredQuestions, read_features
 from training.methods.base import Finished, Fitting, FittingError, NoOptions, PostHocMethod, one_lora
+from training.methods.features import ScoredQuestions, read_features
 
 
 def _fit(fitting: Fitting, options: NoOptions) -> Finished:  # noqa: ARG001

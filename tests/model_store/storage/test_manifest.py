@@ -25,8 +25,10 @@ from model_store.calibrations import (
     TemperatureCalibration,
 )
 from model_store.posteriors import PosteriorConfig
+from model_store.posteriors.adue import AdueConfig
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
+from model_store.posteriors.mahalanobis import MahalanobisConfig
 from model_store.posteriors.point import PointConfig
 from model_store.posteriors.rank_mask import RankMaskConfig
 from model_store.posteriors.weight_gaussian import GaussianConfig
@@ -105,6 +107,8 @@ posteriors = st.one_of(
     st.builds(EnsembleConfig, samples=st.integers(2, 100)),
     st.builds(RankMaskConfig, samples=st.integers(1, 1000), seed=st.integers(0, 2**40)),
     st.builds(GaussianConfig, samples=st.integers(1, 1000), seed=st.integers(0, 2**40)),
+    st.builds(MahalanobisConfig, shrinkage=shares),
+    st.builds(AdueConfig, sharpness=positive, slope=non_negative, intercept=finite),
 )
 recipes = st.dictionaries(
     st.text(),
