@@ -23,13 +23,7 @@ from model_store.posteriors.weight_gaussian import GaussianConfig
 __all__ = ["CandidateSamples", "Posterior", "PosteriorConfig", "adapter_tensors"]
 
 PosteriorConfig = Annotated[
-    PointConfig
-    | DropoutConfig
-    | EnsembleConfig
-    | RankMaskConfig
-    | GaussianConfig
-    | MahalanobisConfig
-    | AdueConfig,
+    PointConfig | DropoutConfig | EnsembleConfig | RankMaskConfig | GaussianConfig | MahalanobisConfig | AdueConfig,
     Field(discriminator="kind"),
 ]
 
