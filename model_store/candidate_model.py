@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from model_store.adapters.config import AdapterConfig
-from model_store.adapters.context import BankCall, adapter_forward
+from model_store.adapters.context import BankCall, ForwardContext, adapter_forward
 from model_store.adapters.router import Routing
 from model_store.adapters.tuner import MixtureTuner
 from model_store.base_models import BaseModel
@@ -79,15 +79,26 @@ class CandidateModel(nn.Module):
 
     def forward(self, batch: TokenBatch, through: BankCall | None = None) -> CandidateOutput:
         """Score the candidates of a batch on this model's device; `through` stands in for the expert banks."""
-        base = self.tuner.model
+        return self._score(batch, *self._decode(batch, through))
+
+    def forward_with_features(self, batch: TokenBatch) -> tuple[CandidateOutput, Tensor]:
+        """The same forward with what the scoring reads of each candidate: features [B, C, d] in fp32."""
+        hidden, context = self._decode(batch, None)
+        return self._score(batch, hidden, context), self.scorer.features(hidden, batch)
+
+    def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, ForwardContext]:
+        """The final hidden states [B, T, d] and what the routers left on the way."""
         with adapter_forward(self.adapter, through) as context:
-            hidden = base.get_decoder()(
+            output = self.tuner.model.get_decoder()(
                 input_ids=batch.tokens,
                 position_ids=batch.positions,
                 attention_mask=batch.attention_mask(),
                 use_cache=False,
-            ).last_hidden_state
-        logits = self.scorer(hidden, batch, base.get_output_embeddings())
+            )
+        return output.last_hidden_state, context
+
+    def _score(self, batch: TokenBatch, hidden: Tensor, context: ForwardContext) -> CandidateOutput:
+        logits = self.scorer(hidden, batch, self.tuner.model.get_output_embeddings())
         if not context.routing:
             return CandidateOutput(logits, None, None)
         routing = tuple(context.routing[layer] for layer in sorted(context.routing))

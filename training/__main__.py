@@ -27,6 +27,7 @@ from training.evaluating import candidate_of_run, candidate_of_store, candidate_
 from training.evaluation import paired_differences
 from training.formats.foreign import FormatError
 from training.loop import DivergedError
+from training.methods.base import FittingError
 from training.predictions import PredictionsError, read_pair
 from training.publishing import publish_run
 from training.run_config import CalibrationName, ConfigError, load_run_config, read_recipe
@@ -45,6 +46,7 @@ EXPECTED = (
     DataError,
     DemoError,
     DivergedError,
+    FittingError,
     FormatError,
     PredictionsError,
     QuestionTooLongError,

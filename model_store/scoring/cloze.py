@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ HEAD_ROWS_AT_ONCE = 1024  # bounds the memory of vocabulary logits, which exist 
 
 class ClozeScorer(nn.Module):
     """Scores options by the mean (or sum) of their tokens' log-likelihoods times a learned scale that starts at 1."""
+
+    features_per_option: ClassVar[bool] = True
 
     def __init__(self, config: ClozeConfig, encoder: TextEncoder, window: int) -> None:
         super().__init__()
@@ -66,8 +70,7 @@ class ClozeScorer(nn.Module):
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
         """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
         mask = batch.candidate_mask
-        row, column = (batch.branches > 0).nonzero(as_tuple=True)  # every option token
-        slot = row * mask.shape[1] + batch.branches[row, column] - 1
+        row, column, slot = _option_tokens(batch)
         likelihoods = _log_likelihoods(hidden, head, row, _predecessors(batch, row, column), batch.tokens[row, column])
         sums = likelihoods.new_zeros(mask.numel()).index_add(0, slot, likelihoods)
         if self._reduction == "mean":
@@ -80,6 +83,21 @@ class ClozeScorer(nn.Module):
         positions = torch.zeros_like(batch.is_option)
         positions[row, _predecessors(batch, row, column)] = True
         return positions
+
+    def features(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        """The mean final hidden state of each option's own tokens: fp32 [B, C, d], 0 at absent candidates."""
+        mask = batch.candidate_mask
+        row, column, slot = _option_tokens(batch)
+        states = hidden[row, column].to(torch.promote_types(hidden.dtype, torch.float32))
+        sums = states.new_zeros(mask.numel(), states.shape[1]).index_add(0, slot, states)
+        means = sums / torch.bincount(slot, minlength=mask.numel()).clamp(min=1).unsqueeze(1)
+        return means.view(*mask.shape, -1)
+
+
+def _option_tokens(batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
+    """Row and column of every option token, and the slot b * C + c of its candidate: [R] each."""
+    row, column = (batch.branches > 0).nonzero(as_tuple=True)
+    return row, column, row * batch.candidate_mask.shape[1] + batch.branches[row, column] - 1
 
 
 def _predecessors(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,8 @@ class LetterScorer(nn.Module):
     Raises:
         ValueError: with the prompt's own suffix, a letter is not one token or two letters share one.
     """
+
+    features_per_option: ClassVar[bool] = False
 
     def __init__(self, config: LetterConfig, encoder: TextEncoder, window: int) -> None:
         super().__init__()
@@ -52,7 +56,7 @@ class LetterScorer(nn.Module):
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
         """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
         mask = batch.candidate_mask
-        last = hidden[torch.arange(len(hidden), device=hidden.device), batch.shared_end]
+        last = _last_shared(hidden, batch)
         letters = self.letter_ids[: mask.shape[1]]
         dtype = torch.promote_types(hidden.dtype, torch.float32)
         logits = last.to(dtype) @ head.weight[letters].to(dtype).T
@@ -64,6 +68,16 @@ class LetterScorer(nn.Module):
         """Which tokens' final hidden states the candidates are read from, the last of each row: bool [B, T]."""
         columns = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
         return columns == batch.shared_end.unsqueeze(1)
+
+    def features(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
+        """The final hidden state at the last token, the same for all candidates: fp32 [B, C, d], expanded, no copy."""
+        last = _last_shared(hidden, batch)
+        last = last.to(torch.promote_types(hidden.dtype, torch.float32))
+        return last.unsqueeze(1).expand(-1, batch.candidate_mask.shape[1], -1)
+
+
+def _last_shared(hidden: Tensor, batch: TokenBatch) -> Tensor:
+    return hidden[torch.arange(len(hidden), device=hidden.device), batch.shared_end]
 
 
 def _letter_ids(encoder: TextEncoder) -> Tensor:

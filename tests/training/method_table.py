@@ -10,6 +10,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ensemble": {"options": {"members": 3}, "loss": {"l2": 0.001}},
     "checkpoint_ensemble": {"training": {"snapshots": 4}, "options": {"first_snapshot": 2}},
     "laplace": {"options": {"samples": 200, "prior_precision": 100}},
+    "mahalanobis": {},
+    "adue": {"options": {"epochs": 10}},
     "mixlora": {},
     "uq4ct": {},
     "sparse_lora": {"options": {"samples": 4}},

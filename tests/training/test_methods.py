@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -133,10 +134,30 @@ class TestMethod:
         predictor, questions = predictor_of(folder_of(method))
         run, read = (samples_of(p, questions, 500) for p in (predictor, stored.predictor))
         assert torch.equal(run.logits, read.logits)
+        assert (run.error_score is None) == (read.error_score is None)
+        if run.error_score is not None and read.error_score is not None:
+            assert torch.equal(run.error_score, read.error_score)
         manifest = stored.manifest
         assert manifest.method == method
         assert parse_manifest(manifest.to_json(), Path("manifest.json")) == manifest
         assert manifest.decisions.sets is not None
+
+
+@pytest.mark.parametrize("method", ["mahalanobis", "adue"])
+def test_an_error_score_comes_with_the_answers_of_the_lora_run(
+    method: str, folder_of: FolderOf, published: Callable[[str], PublishedPredictor]
+) -> None:
+    """Option, confidence and probabilities stay those of the run; the score is the same from the store."""
+    predictor, questions = predictor_of(folder_of(method))
+    plain, _ = predictor_of(folder_of("lora"))
+    stored = published(method)
+    encoded = [predictor.encode(question) for question in questions]
+    scores = [answer.error_score for answer in stored.answer(encoded)]
+    answers = predictor.answer(encoded)
+    assert [answer.error_score for answer in answers] == scores
+    assert all(score is not None and score >= 0 for score in scores)
+    assert [replace(answer, error_score=None) for answer in answers] == plain.answer(encoded)
+    assert stored.manifest.scores_after.auroc_error_score is not None
 
 
 def test_a_running_service_answers_with_every_method(

@@ -24,6 +24,10 @@ from training.losses import cross_entropy
 VARIATION_PREFIX = "variation."  # of a variation's parameters among a run's tensors
 
 
+class FittingError(ValueError):
+    """A method that cannot be fitted on the questions at hand; the message says what they lack."""
+
+
 class NoOptions(Frozen):
     """The options of a method that has none of its own."""
 

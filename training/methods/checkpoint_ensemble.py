@@ -8,7 +8,7 @@ from model_store.adapters.config import AdapterConfig
 from model_store.frozen import Frozen
 from model_store.posteriors.ensemble import EnsembleConfig, stack_members
 from training.loss_config import LossConfig
-from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+from training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
 
 
 class CheckpointEnsembleOptions(Frozen):
@@ -25,7 +25,7 @@ def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:  #
 def _fit(fitting: Fitting, options: CheckpointEnsembleOptions) -> Finished:
     members = fitting.snapshots[options.first_snapshot - 1 :]
     if len(members) < 2:
-        raise ValueError(
+        raise FittingError(
             f"options.first_snapshot is {options.first_snapshot}: of {len(fitting.snapshots)} snapshots it leaves "
             f"{len(members)}, and an ensemble needs at least 2"
         )

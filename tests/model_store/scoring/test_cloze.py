@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from model_store.adapters.context import adapter_forward
 from model_store.questions import Question
 from model_store.scoring import build_scorer, cloze
 from model_store.scoring.config import ClozeConfig
@@ -107,3 +108,23 @@ def test_the_limit_counts_all_options_and_nothing_is_cut(tiny_tokenizer, questio
 
 def test_the_models_window_bounds_the_limit(tiny_base, make_model):
     assert make_model(tiny_base, ClozeConfig(max_tokens=100_000)).scorer.token_limit == tiny_base.window == 1024
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_feature_is_the_mean_state_of_the_options_own_tokens(tiny_base, make_model, questions, side):
+    """Against each option in a sequence of its own, by the decoder's own output."""
+    model = make_model(tiny_base)
+    batch = collate([model.scorer.encode(question) for question in questions], padding_side=side)
+    with torch.no_grad():
+        output, features = model.forward_with_features(batch)
+        assert torch.equal(output.logits, model(batch).logits)
+    encoder = TextEncoder(tiny_base.tokenizer)
+    for question, row in zip(questions, features, strict=True):
+        context = f"{question.context}\n" if question.context else ""
+        prefix = encoder.encode(f"{context}Question: {question.text}\nAnswer:").ids
+        for option, ours in zip(question.options, row, strict=False):
+            whole = encoder.encode(f"{context}Question: {question.text}\nAnswer: {option}").ids
+            with torch.no_grad(), adapter_forward(model.adapter):
+                states = tiny_base.model.get_decoder()(torch.tensor([whole]), use_cache=False).last_hidden_state[0]
+            torch.testing.assert_close(ours, states[len(prefix) :].mean(dim=0), rtol=0, atol=2e-5)
+        assert (row[len(question.options) :] == 0).all()

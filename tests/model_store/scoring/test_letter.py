@@ -106,3 +106,18 @@ def test_letters_must_be_one_token_each_and_distinct(tiny_tokenizer):
     tokenizer.normalizer = normalizers.Replace("B", "C")
     with pytest.raises(ValueError, match="two letters share one token"):
         build_scorer(LetterConfig(), PreTrainedTokenizerFast(tokenizer_object=tokenizer), 512)
+
+
+def test_every_letter_has_the_last_hidden_state_as_its_feature(tiny_base, make_model, questions):
+    """Not copied for each option; the logits are the head's on it."""
+    model = make_model(tiny_base, LetterConfig())
+    batch = collate([model.scorer.encode(question) for question in questions])
+    with torch.no_grad():
+        output, features = model.forward_with_features(batch)
+        alone, _ = model.forward_with_features(collate([model.scorer.encode(questions[1])]))
+    assert features.shape == (4, 5, 32)
+    assert features.stride(1) == 0
+    rows = tiny_base.model.lm_head.weight[model.scorer.letter_ids[:5]]
+    expected = (features * rows).sum(dim=-1).masked_fill(~batch.candidate_mask, -torch.inf)
+    torch.testing.assert_close(output.logits, expected)
+    torch.testing.assert_close(output.logits[1, :2], alone.logits[0], rtol=0, atol=1e-5)

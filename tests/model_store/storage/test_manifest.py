@@ -25,9 +25,11 @@ from model_store.calibrations import (
     TemperatureCalibration,
 )
 from model_store.posteriors import PosteriorConfig
+from model_store.posteriors.adue import AdueConfig
 from model_store.posteriors.dropout import DropoutConfig
 from model_store.posteriors.ensemble import EnsembleConfig
 from model_store.posteriors.laplace import LaplaceConfig
+from model_store.posteriors.mahalanobis import MahalanobisConfig
 from model_store.posteriors.point import PointConfig
 from model_store.posteriors.rank_mask import RankMaskConfig
 from model_store.posteriors.weight_gaussian import GaussianConfig
@@ -113,6 +115,8 @@ posteriors = st.one_of(
         options=st.integers(2, 26),
         seed=st.integers(0, 2**40),
     ),
+    st.builds(MahalanobisConfig, shrinkage=shares),
+    st.builds(AdueConfig, sharpness=positive, slope=non_negative, intercept=finite),
 )
 recipes = st.dictionaries(
     st.text(),

@@ -1,0 +1,36 @@
+"""The point posterior with an error score beside it, made of the same forward's logits and features."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from model_store.candidate_model import CandidateModel
+from model_store.posteriors.samples import CandidateSamples
+from model_store.scoring.encoding import TokenBatch
+
+
+class ErrorScore(nn.Module, ABC):
+    """How likely an answer is wrong; its tensors are buffers or parameters."""
+
+    @abstractmethod
+    def forward(self, logits: Tensor, features: Tensor, options: Tensor) -> Tensor:
+        """[B], high = likely wrong, of `logits` [B, C], -inf where absent, `features` [B, C, d] and `options` [B]."""
+
+
+class ScoredPosterior:
+    """One set of weights, whose answers stay as they are, and an error score."""
+
+    samples = 1
+
+    def __init__(self, score: ErrorScore) -> None:
+        self._score = score.requires_grad_(False)
+
+    @torch.inference_mode()
+    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+        """The logits of the one set of weights as one sample; the first forward moves the score's tensors for good."""
+        output, features = model.forward_with_features(batch)
+        score = self._score.to(output.logits.device)
+        return CandidateSamples(output.logits.unsqueeze(0), output.feu, score(output.logits, features, batch.options))

@@ -1,0 +1,57 @@
+"""Questions as a finished run sees them: the logits and features of their candidates, for what is fitted on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from model_store.predictor import batches_by_length
+from model_store.scoring.encoding import collate
+from training.batches import TrainingQuestion
+from training.methods.base import Fitting
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredQuestions:
+    """`logits` [n, C], -inf where a question has no such option, `features` [n, C, d] in fp32, `options` and right
+    `answers` [n], on the CPU."""
+
+    logits: Tensor
+    features: Tensor
+    options: Tensor
+    answers: Tensor
+
+    @property
+    def wrong(self) -> Tensor:
+        """Where the most probable option is not the right one: bool [n]."""
+        return self.logits.argmax(dim=-1) != self.answers
+
+    def rows(self, index: Tensor) -> ScoredQuestions:
+        """Some of the questions."""
+        return ScoredQuestions(self.logits[index], self.features[index], self.options[index], self.answers[index])
+
+
+@torch.no_grad()
+def read_features(fitting: Fitting, questions: Sequence[TrainingQuestion], title: str) -> ScoredQuestions:
+    """Run questions through the model as it will serve, which freezes it."""
+    model = fitting.model
+    model.freeze()
+    encoded = [question.encoded for question in questions]
+    options = torch.tensor([question.options for question in encoded])
+    width = model.tuner.model.get_output_embeddings().in_features
+    logits = torch.full((len(encoded), int(options.max())), -torch.inf)
+    features = torch.zeros(*logits.shape, width)
+    with Progress(console=fitting.console, disable=not fitting.console.is_terminal, transient=True) as bar:
+        task = bar.add_task(title, total=len(encoded))
+        for batch in batches_by_length(encoded, fitting.batch_tokens):
+            tokens = collate([encoded[index] for index in batch]).to(model.device)
+            output, read = model.forward_with_features(tokens)
+            count = output.logits.shape[1]
+            logits[batch, :count] = output.logits.cpu()
+            features[batch, :count] = read.cpu()
+            bar.advance(task, len(batch))
+    return ScoredQuestions(logits, features, options, torch.tensor([question.answer for question in questions]))
