@@ -13,7 +13,7 @@ from model_store.scoring.encoding import TokenBatch
 
 
 class ErrorScore(nn.Module, ABC):
-    """How likely an answer is wrong; its tensors are buffers or parameters."""
+    """How likely an answer is wrong; its tensors are buffers."""
 
     @abstractmethod
     def forward(self, logits: Tensor, features: Tensor, options: Tensor) -> Tensor:
@@ -26,7 +26,12 @@ class ScoredPosterior:
     samples = 1
 
     def __init__(self, score: ErrorScore) -> None:
-        self._score = score.requires_grad_(False)
+        self._score = score
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the score's tensors take."""
+        return sum(buffer.nbytes for buffer in self._score.buffers())
 
     @torch.inference_mode()
     def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:

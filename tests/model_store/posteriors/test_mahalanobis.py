@@ -6,7 +6,14 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from model_store.posteriors.mahalanobis import MahalanobisScore, fit_class_gaussians, ledoit_wolf
+from model_store.posteriors.mahalanobis import (
+    MEANS,
+    WHITENING,
+    MahalanobisConfig,
+    MahalanobisScore,
+    fit_class_gaussians,
+    ledoit_wolf,
+)
 
 
 def simulated(rows: int, width: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -62,6 +69,11 @@ def test_the_distance_within_one_class_is_chi_squared() -> None:
     score = MahalanobisScore(found.means, found.whitening)
     distances = score(torch.zeros(2000, 1), features.unsqueeze(1), torch.ones(2000, dtype=torch.long))
     assert distances.mean().item() == pytest.approx(6, rel=0.05)
+
+
+def test_it_is_built_from_what_is_stored_and_says_what_it_takes() -> None:
+    stored = {MEANS: torch.zeros(3, 5), WHITENING: torch.eye(5), "scoring.log_scale": torch.zeros(())}
+    assert MahalanobisConfig(shrinkage=0.1).build(stored).memory_bytes == 4 * (15 + 25)
 
 
 def test_features_that_do_not_vary_are_refused() -> None:
