@@ -90,7 +90,7 @@ class Base(Record):
 class ModelCard(Record):
     """A registered adapter; posterior, scores, calibration and decisions have the fields of its manifest.
 
-    An answer is averaged over `samples` sets of logits, and costs `passes` rows of a forward.
+    An answer is averaged over `samples` sets of logits; it costs as much as `passes` rows of a forward.
     """
 
     name: str

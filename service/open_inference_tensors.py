@@ -46,7 +46,7 @@ _OUTPUTS = (
         "error_score",
         "FP64",
         [-1],
-        "high = likely wrong: of adue a probability of error, of mahalanobis a distance from what was trained on",
+        "high = likely wrong: of adue a probability of error, of mahalanobis a squared distance from the training data",
     ),
     ("abstain", "BOOL", [-1], "do not act on this answer"),
     (

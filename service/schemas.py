@@ -136,7 +136,8 @@ class Uncertainty(Body):
     aleatoric: Nats | None = Field(description="mean of the entropies of the samples")
     epistemic: Nats | None = Field(description="mutual information of option and sample")
     error_score: float | None = Field(
-        description="high = likely wrong: of adue a probability of error, of mahalanobis a distance; null for others"
+        description="high = likely wrong: of adue a probability of error, of mahalanobis a squared distance; "
+        "null for others"
     )
 
 
@@ -251,7 +252,7 @@ class ModelCard(Body):
     base: Base
     posterior: PosteriorConfig = Field(description="what an answer is averaged over")
     samples: int = Field(ge=1, description="sets of logits behind an answer")
-    passes: int = Field(ge=1, description="rows of a forward that a question takes, which is what it costs")
+    passes: int = Field(ge=1, description="what a question costs: rows of a forward, and backward passes counted alike")
     scores: Scores = Field(description="on the test split, as it answers")
     scores_before: Scores | None = Field(description="on the test split, before calibration")
     scores_untrained: Scores | None = Field(description="on the test split, base model without the adapter")

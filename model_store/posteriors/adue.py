@@ -9,16 +9,15 @@ import torch.nn.functional as F
 from pydantic import Field, FiniteFloat
 from torch import Tensor
 
-from model_store.frozen import Frozen
 from model_store.posteriors.samples import STORED_PREFIX
-from model_store.posteriors.scored import ErrorScore, ScoredPosterior
+from model_store.posteriors.scored import ErrorScore, ScoredPosterior, ScoredRecord
 from model_store.uncertainty.binary_platt import BinaryPlatt
 from model_store.uncertainty.smooth_maximum import unsureness
 
 HEAD = f"{STORED_PREFIX}head"
 
 
-class AdueConfig(Frozen):
+class AdueConfig(ScoredRecord):
     """The point posterior; its error score is a calibrated probability that the answer is wrong.
 
     Stored is `posterior.head`, what was added to the head: [C, d], a row for each letter, or [d] for all options.
@@ -29,11 +28,6 @@ class AdueConfig(Frozen):
     sharpness: FiniteFloat = Field(gt=0, description="lambda of the smooth maximum")
     slope: FiniteFloat = Field(ge=0, description="on the log-odds of the head's own score")
     intercept: FiniteFloat
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return 1
 
     def build(self, tensors: Mapping[str, Tensor]) -> ScoredPosterior:
         """The posterior."""

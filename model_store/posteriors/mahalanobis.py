@@ -10,15 +10,14 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.frozen import Frozen
 from model_store.posteriors.samples import STORED_PREFIX
-from model_store.posteriors.scored import ErrorScore, ScoredPosterior
+from model_store.posteriors.scored import ErrorScore, ScoredPosterior, ScoredRecord
 
 MEANS = f"{STORED_PREFIX}means"
 WHITENING = f"{STORED_PREFIX}whitening"
 
 
-class MahalanobisConfig(Frozen):
+class MahalanobisConfig(ScoredRecord):
     """The point posterior; its error score is a squared distance from 0 upwards, which is no probability.
 
     Stored are `posterior.means` [K, d] of the classes and `posterior.whitening` [d, d].
@@ -29,11 +28,6 @@ class MahalanobisConfig(Frozen):
         default="squared_distance", description="its meaning: it ranks, and no threshold of it is a probability"
     )
     shrinkage: float = Field(ge=0, le=1, description="the share of the identity in the stored covariance")
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return 1
 
     def build(self, tensors: Mapping[str, Tensor]) -> ScoredPosterior:
         """The posterior."""

@@ -15,7 +15,10 @@ STORED_PREFIX = "posterior."  # of the tensors that a posterior adds to an adapt
 
 
 class PosteriorRecord(Frozen):
-    """Abstract: a posterior as the manifest states it; every kind has `samples`, S, and `passes`, rows a question."""
+    """Abstract: a posterior as the manifest states it.
+
+    Every kind has `samples`, S, and `passes`: what a question costs, in rows of a forward; backward passes count alike.
+    """
 
     has_error_score: ClassVar[bool] = False  # whether its answers carry one
 

@@ -138,6 +138,8 @@ class TestMethod:
         if run.error_score is not None and read.error_score is not None:
             assert torch.equal(run.error_score, read.error_score)
         manifest = stored.manifest
+        assert manifest.posterior.samples == len(read.logits)
+        assert manifest.posterior.has_error_score is (read.error_score is not None)
         assert manifest.method == method
         assert parse_manifest(manifest.to_json(), Path("manifest.json")) == manifest
         assert manifest.decisions.sets is not None
@@ -179,6 +181,7 @@ def test_a_running_service_answers_with_every_method(
             assert found["feu"] == pytest.approx(expected.feu, abs=1e-6)
             assert found["uncertainty"]["total"] == pytest.approx(expected.total, abs=1e-6)
             assert found["uncertainty"]["epistemic"] == pytest.approx(expected.epistemic, abs=1e-6)
+            assert found["uncertainty"]["error_score"] == pytest.approx(expected.error_score, abs=1e-3)
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if isinstance(method, TrainedMethod)])
