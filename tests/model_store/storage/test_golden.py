@@ -149,3 +149,32 @@ def test_the_curve_of_format_3_is_read() -> None:
     kept = {"reference_curve", "created_at", "files"}
     assert third.manifest.model_dump(exclude=kept) == second.manifest.model_dump(exclude=kept)
     assert third.manifest.adapter_digest == second.manifest.adapter_digest
+
+
+def test_what_format_4_added_is_read() -> None:
+    registry = Registry(GOLDEN / "format_4")
+    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
+    fourth, third = registry.load("tiny@1"), Registry(GOLDEN / "format_3").load("tiny@1")
+    assert fourth.manifest.posterior.model_dump() == {"kind": "dropout", "samples": 3, "share": 0.25, "seed": 7}
+    assert fourth.manifest.calibration.model_dump() == {
+        "kind": "feu_temperature",
+        "questions": 50,
+        "nll_before": 0.875,
+        "nll_after": 0.8125,
+        "level": 0.125,
+        "feu_slope": 1.5,
+        "options_slope": -0.25,
+        "feu_center": 0.625,
+    }
+    scores = fourth.manifest.scores_after
+    assert (scores.auroc_epistemic, scores.auroc_error_score) == (0.5625, 0.6875)
+    assert fourth.tensors["posterior.layers.0.q_proj.std"].tolist() == [[0.5], [0.25]]
+    # All the rest is the store of format 3, written again.
+    kept = {"posterior", "calibration", "scores_after", "created_at", "files"}
+    assert fourth.manifest.model_dump(exclude=kept) == third.manifest.model_dump(exclude=kept)
+    assert fourth.manifest.scores_after.nll == third.manifest.scores_after.nll
+
+
+def test_formats_before_4_had_no_score_of_errors() -> None:
+    scores = Registry(GOLDEN / "format_3").load("tiny@1").manifest.scores_after
+    assert (scores.auroc_epistemic, scores.auroc_error_score) == (None, None)
