@@ -59,7 +59,9 @@ class TrainingConfig(Frozen):
     checkpoint_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
     snapshots: int = Field(default=0, ge=0, description="weights kept at even steps of the run, the last at its end")
     evaluation_batch_tokens: int = Field(
-        default=2048, ge=1, description="tokens in an evaluation forward, with padding"
+        default=2048,
+        ge=1,
+        description="tokens in an evaluation forward, with padding; a sampled method runs S times as many",
     )
 
     @model_validator(mode="after")
