@@ -39,7 +39,7 @@ class LaplaceConfig(PosteriorRecord):
     def passes(self) -> int:
         """One forward and a backward for each of C candidates; a backward to frozen weights costs about a forward.
 
-        A question with fewer options than C costs less.
+        A question with fewer options costs less; products of Jacobians, not counted here, add about one pass more.
         """
         return 1 + self.options
 

@@ -151,6 +151,13 @@ def test_a_batch_in_portions_has_the_same_draws(
     torch.testing.assert_close(portions.feu, whole.feu, rtol=0, atol=1e-6)
 
 
+def test_its_memory_is_that_of_factors_and_noise(tiny_base: Any, make_model: Any) -> None:
+    """Factors in fp32 as they are stored; noise for 26 options in float64."""
+    tensors = laplace_tensors(make_model(tiny_base, experts=1, top_k=1))
+    stored = sum(tensor.nbytes for name, tensor in tensors.items() if name.startswith("posterior."))
+    assert config(samples=40).build(tensors).memory_bytes == stored + 40 * 26 * 8
+
+
 def test_the_cost_is_a_forward_and_a_backward_for_each_candidate(
     tiny_base: Any, make_model: Any, questions: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
