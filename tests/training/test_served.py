@@ -61,7 +61,7 @@ def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("train", "no_such_recipe"), "recipe 'no_such_recipe' is neither a file nor one of arc_easy_smollm2"),
+        (("train", "no_such_recipe"), "recipe 'no_such_recipe' is neither a file nor one of adue_smollm2"),
         (("train", "arc_easy_smollm2"), "DATA_DIR"),
         (("publish", "nowhere"), "nowhere holds no finished run"),
         (("train", "quickstart", "--set", "training.epochs=0"), "training.epochs"),
