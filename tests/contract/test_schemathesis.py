@@ -25,6 +25,7 @@ def check(findings: Findings) -> None:
     assert not any(status >= 500 for _, status in findings.responses)
 
 
+@pytest.mark.slow
 def test_a_few_cases_with_the_fake_predictor(fake_service: str, keys: KeyHolder) -> None:
     phases = {"stateful": {"max-steps": 4, "generation": {"max-examples": 2}}}
     findings = fuzz(fake_service, keys.key("k"), examples=5, phases=phases, deterministic=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.readme.examples import QUESTIONS, REPLAY, REPORT
 from tests.readme.terminal import Terminal
 
 
+@pytest.mark.slow
 def test_a_replayed_week_is_in_the_report(open_service: tuple[Terminal, str]) -> None:
     terminal, address = open_service
     assert "questions in week.jsonl" in terminal.run(QUESTIONS)

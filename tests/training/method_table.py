@@ -9,7 +9,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mc_dropout": {"options": {"samples": 4}},
     "ensemble": {"options": {"members": 3}, "loss": {"l2": 0.001}},
     "checkpoint_ensemble": {"training": {"snapshots": 4}, "options": {"first_snapshot": 2}},
-    # A narrow prior: draws multiply the rounding of a batch by their spread, which marglik makes wide on so few questions.
+    # Draws multiply the rounding of a batch by their spread, which marglik makes wide on so few questions.
     "laplace": {"options": {"samples": 200, "prior_precision": 1000}},
     "mahalanobis": {},
     "adue": {"options": {"epochs": 10}},

@@ -25,6 +25,7 @@ def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
     """In fp32, to 1e-6: probabilities, FEU and entropies of every test question."""
     store = tmp_path / "store"

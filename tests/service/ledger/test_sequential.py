@@ -87,6 +87,7 @@ def test_the_mean_over_all_outcomes_of_calibrated_answers_is_exactly_1(test: Seq
     assert mean == pytest.approx(1.0, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_calibrated_streams_rarely_alarm() -> None:
     """Of 200 at 5 %, 10 are to be expected at the most; the chance is that of either side."""
     bar, alarms = log_bar("overconfident", ALPHA), 0
@@ -108,6 +109,7 @@ def test_a_shift_of_10_points_is_noticed_within_1000_labels(test: SequentialTest
     assert all(first_alarm(started(other), draw_labels(seed, lambda _: shift), 1000) is None for seed in range(20))
 
 
+@pytest.mark.slow
 def test_a_shift_after_a_long_calibrated_time_is_noticed_as_well() -> None:
     calm = 10_000
     alarms = [

@@ -102,6 +102,7 @@ class _Checker(HTMLParser):
         self.names += [value or "" for name, value in attrs if name == "id"]
 
 
+@pytest.mark.slow
 def test_the_page_needs_nothing_else(make_results: MakeResults, tmp_path: Path) -> None:
     write_page(build_report(make_results(seeds=[0])), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
@@ -121,6 +122,7 @@ def test_the_same_panel_gives_the_same_text(make_results: MakeResults) -> None:
         assert panel_svg(chart, chart.panels[0]) == panel_svg(chart, chart.panels[0])
 
 
+@pytest.mark.slow
 def test_the_text_has_its_pictures(make_results: MakeResults, tmp_path: Path) -> None:
     write_markdown(build_report(make_results(seeds=[0])), tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
