@@ -117,21 +117,30 @@ def _mutual_information(name: str, first: Mapping[str, tuple[SplitRun, ...]]) ->
     return Chart(
         name,
         "Mutual information of right and wrong answers",
-        _histograms(values, first, "mutual information in nats"),
+        _histograms(values, first, "mutual information in nats", own_scales=True),
         "Mutual information is how far the samples of a method (members, masks, draws of weights) disagree, 0 = not at "
         "all: the part of the uncertainty that more training data could remove. Methods of a single pass have none. "
-        "Each histogram adds up to 1; dashed lines are means. Good: wrong answers further right than right ones.",
+        "Each histogram adds up to 1 and has a scale of its own, since methods differ by factors of a thousand; dashed "
+        "lines are means. Good: wrong answers further right than right ones.",
     )
 
 
 def _histograms(
-    values: Mapping[str, Sequence[torch.Tensor]], first: Mapping[str, tuple[SplitRun, ...]], axis: str
+    values: Mapping[str, Sequence[torch.Tensor]],
+    first: Mapping[str, tuple[SplitRun, ...]],
+    axis: str,
+    *,
+    own_scales: bool = False,
 ) -> tuple[Panel, ...]:
-    """A panel a label, all on one scale so that they can be compared."""
+    """A panel a label, all on one scale so that they can be compared, or each on its own."""
     pooled = {label: torch.cat(list(found)) for label, found in values.items()}
-    highest = max([found.max().item() for found in pooled.values()] + [1e-3])
+    highest = {label: max(found.max().item(), 1e-6) for label, found in pooled.items()}
+    if not own_scales:
+        highest = dict.fromkeys(highest, max(highest.values(), default=0))
     correct = {label: torch.cat([run.scored.correct for run in first[label]]) for label in pooled}
-    return tuple(Panel(label, histogram_panel(found, correct[label], highest, axis)) for label, found in pooled.items())
+    return tuple(
+        Panel(label, histogram_panel(found, correct[label], highest[label], axis)) for label, found in pooled.items()
+    )
 
 
 def _feu(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:

@@ -43,10 +43,10 @@ def chart_png(chart: Chart) -> bytes:
     rows = math.ceil(len(chart.panels) / columns)
     size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
     figure = Figure(figsize=size, dpi=110, layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False).flat
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, chart.panels, strict=False):
         _draw(panel, axes)
-    for axes in list(grid)[len(chart.panels) :]:
+    for axes in grid[len(chart.panels) :]:
         axes.set_axis_off()
     file = io.BytesIO()
     figure.savefig(file, format="png")

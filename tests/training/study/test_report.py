@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.image import imread
 
-from training.study.document import Chart, TableBlock
-from training.study.drawing import panel_svg
+from training.study.document import Chart, Panel, TableBlock
+from training.study.drawing import chart_png, panel_svg
 from training.study.markdown import write_markdown
 from training.study.page import write_page
 from training.study.report import build_report
@@ -120,6 +122,15 @@ def test_the_same_panel_gives_the_same_text(make_results: MakeResults) -> None:
     charts = [block for block in build_report(make_results(seeds=[0])) if isinstance(block, Chart)]
     for chart in charts[:2]:
         assert panel_svg(chart, chart.panels[0]) == panel_svg(chart, chart.panels[0])
+
+
+def test_a_place_without_a_panel_is_white() -> None:
+    """Four panels in two rows of three: the last two places stay empty, axes and all."""
+    panels = tuple(Panel(str(number), lambda axes: axes.plot([0, 1], [0, 1])) for number in range(4))
+    image = imread(io.BytesIO(chart_png(Chart("name", "title", panels, "caption"))))
+    height, width = image.shape[0], image.shape[1]
+    assert image[height // 2 + 10 :, width // 3 + 10 :].min() == 1
+    assert image[height // 2 + 10 :, : width // 3].min() < 1
 
 
 @pytest.mark.slow
