@@ -28,6 +28,12 @@ def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
     return Terminal(check_out(tmp_path), in_process=request.param)
 
 
+@pytest.fixture
+def shell(tmp_path: Path) -> Terminal:
+    """The same by `sh` alone, for what takes so long on the embedded base that once is enough."""
+    return Terminal(check_out(tmp_path), in_process=False)
+
+
 @pytest.fixture(scope="session")
 def tiny_store(
     tmp_path_factory: pytest.TempPathFactory,

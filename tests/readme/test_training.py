@@ -164,18 +164,18 @@ def _shortened(command: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_shipped_recipe_trains_on_the_embedded_base(terminal: Terminal, data_dir: str) -> None:
-    assert "kept epoch 1" in terminal.run(_shortened(TRAIN_SHIPPED), DATA_DIR=data_dir)
+def test_the_shipped_recipe_trains_on_the_embedded_base(shell: Terminal, data_dir: str) -> None:
+    assert "kept epoch 1" in shell.run(_shortened(TRAIN_SHIPPED), DATA_DIR=data_dir)
 
 
 @pytest.mark.slow
-def test_a_method_is_fitted_on_the_run_of_another(terminal: Terminal, data_dir: str) -> None:
-    assert "kept epoch 1" in terminal.run(_shortened(TRAIN_LORA), DATA_DIR=data_dir)
-    said = terminal.run(_shortened(TRAIN_ON), DATA_DIR=data_dir)
+def test_a_method_is_fitted_on_the_run_of_another(shell: Terminal, data_dir: str) -> None:
+    assert "kept epoch 1" in shell.run(_shortened(TRAIN_LORA), DATA_DIR=data_dir)
+    said = shell.run(_shortened(TRAIN_ON), DATA_DIR=data_dir)
     assert "kept epoch 1" in said
     assert "needs lora" not in said
-    assert "published mc-dropout-smollm2@1" in terminal.run(PUBLISH_ISOTONIC, DATA_DIR=data_dir)
-    manifest = Registry(terminal.folder / STORE).load("mc-dropout-smollm2").manifest
+    assert "published mc-dropout-smollm2@1" in shell.run(PUBLISH_ISOTONIC, DATA_DIR=data_dir)
+    manifest = Registry(shell.folder / STORE).load("mc-dropout-smollm2").manifest
     assert (manifest.calibration.kind, manifest.posterior.kind, manifest.posterior.passes) == (
         "isotonic",
         "dropout",
