@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.image import imread
 
 from training.study.document import Chart, Panel, TableBlock
@@ -126,7 +127,11 @@ def test_the_same_panel_gives_the_same_text(make_results: MakeResults) -> None:
 
 def test_a_place_without_a_panel_is_white() -> None:
     """Four panels in two rows of three: the last two places stay empty, axes and all."""
-    panels = tuple(Panel(str(number), lambda axes: axes.plot([0, 1], [0, 1])) for number in range(4))
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1])
+
+    panels = tuple(Panel(str(number), draw) for number in range(4))
     image = imread(io.BytesIO(chart_png(Chart("name", "title", panels, "caption"))))
     height, width = image.shape[0], image.shape[1]
     assert image[height // 2 + 10 :, width // 3 + 10 :].min() == 1
