@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 
 from model_store.storage.registry import Registry
 from service.app import create_app
 from service.ledger.buffer import Buffer
 from service.ledger.database import Database
 from service.ledger.failures import LedgerError, LedgerUnavailableError
+from service.ledger.tables import predictions
 from service.serving import serve
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
@@ -269,3 +271,13 @@ async def test_a_commit_survives_a_power_cut(database: Database) -> None:
             assert settings == [2, "wal"]  # 2 is FULL: the log is on disk before a commit returns
         else:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on"
+
+
+async def test_an_error_of_the_database_says_no_value(database: Database) -> None:
+    """Questions, tags and hashes are parameters; errors go into logs."""
+    secret = make_record(task="said-in-confidence").to_row()
+    with database.engine.begin() as connection:
+        connection.execute(predictions.insert(), secret)
+    with pytest.raises(IntegrityError) as caught, database.engine.begin() as connection:
+        connection.execute(predictions.insert(), secret)
+    assert "said-in-confidence" not in str(caught.value)
