@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from service.schemas import PredictResponse
 from tests.readme.curl import WITH_KEY, count_labels, send
 from tests.readme.examples import (
@@ -19,6 +21,7 @@ from tests.readme.examples import (
 from tests.readme.terminal import Terminal
 
 
+@pytest.mark.slow
 def test_keys_open_the_service_and_revoked_ones_do_not(stocked: Terminal) -> None:
     key = stocked.run(NEW_KEY).strip()
     with stocked.serve(SERVE_WITH_KEYS) as address:

@@ -98,6 +98,7 @@ async def readiness(client: httpx.AsyncClient) -> int:
         return 0
 
 
+@pytest.mark.slow
 async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Path) -> None:
     port = free_port()
     log = tmp_path / "log"

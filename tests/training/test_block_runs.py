@@ -18,6 +18,7 @@ from training.runs import train_run
 BLOCK = {"placement": "block", "mixing": "renormalised"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mixlora", "uq4ct"])
 def test_a_block_is_trained_published_and_answered(
     method: str, tmp_path: Path, make_config: MakeConfig, quiet: Console

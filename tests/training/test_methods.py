@@ -162,6 +162,7 @@ def test_an_error_score_comes_with_the_answers_of_the_lora_run(
     assert stored.manifest.scores_after.auroc_error_score is not None
 
 
+@pytest.mark.slow
 def test_a_running_service_answers_with_every_method(
     published: Callable[[str], PublishedPredictor], registry: Registry
 ) -> None:

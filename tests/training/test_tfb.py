@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.console import Console
 from torch import Tensor
@@ -67,6 +67,7 @@ class TestRotation:
         torch.testing.assert_close(torch.linalg.svdvals(spread), torch.ones(3), atol=1e-5, rtol=0)
 
     @given(singular_values)
+    @example([0.0, 1.175494351e-38])
     def test_noise_is_bounded_where_a_direction_carries_nothing(self, singular: list[float]) -> None:
         (std,) = unit_stds({PLACE: torch.tensor(singular)}).values()
         assert std.shape == (len(singular), 1)

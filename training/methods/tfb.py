@@ -52,12 +52,13 @@ def unit_stds(singular: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The stored stds [r, 1] for sigma_q = 1: 1 / d_i, so that every direction of B has noise of size sigma_q.
 
     Where d_i is under a thousandth of the largest one, that thousandth takes its place: the noise in such a direction
-    is then smaller than sigma_q, and A stays of a size that half precision holds. A B of zeros gets no noise.
+    is then smaller than sigma_q, and A stays of a size that half precision holds. A B of zeros gets no noise, nor does
+    a direction so small that its inverse is no number.
     """
     stds = {}
     for place, d in singular.items():
-        bounded = d.clamp(min=SMALLEST_SINGULAR * d.max())
-        stds[std_name(place)] = torch.where(bounded > 0, 1 / bounded, 0.0).unsqueeze(-1)
+        inverse = 1 / d.clamp(min=SMALLEST_SINGULAR * d.max())
+        stds[std_name(place)] = torch.where(inverse.isfinite(), inverse, 0.0).unsqueeze(-1)
     return stds
 
 

@@ -107,6 +107,7 @@ async def test_locked(start: Start, impatient_url: str, database: Database) -> N
         assert replica.sample("ledger_unlogged_total") == 3
 
 
+@pytest.mark.slow
 async def test_postgres_goes_down_and_comes_back(start: Start, postgres: PostgresServer) -> None:
     url = postgres.empty_ledger()
     settings: dict[str, Any] = {"ledger_required": False, "ledger_buffer": ROOM, "ledger_flush_seconds": 0.05}
@@ -147,6 +148,7 @@ async def test_full(start: Start, empty_ledger: Path, tmp_path: Path) -> None:
         database.close()
 
 
+@pytest.mark.slow
 async def test_unwritable_to_the_end(start: Start, empty_ledger: Path) -> None:
     """What could not be written when the replica ends is counted, and the end does not wait for ever."""
     url = f"sqlite:///file:{empty_ledger}?mode=ro&uri=true&timeout=0.2"

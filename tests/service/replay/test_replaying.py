@@ -30,6 +30,7 @@ QUESTIONS = tuple(
 TOO_LONG = Question("long", "word " * 100, ("this", "that"), answer=0)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 async def test_the_ledger_holds_the_week_as_it_was_planned(
     adapters: Registry, host: FakeHost, empty_ledger: Path, tmp_path: Path
@@ -79,6 +80,7 @@ def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path
             read_answered(file)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "week.jsonl"
     file.write_text(json.dumps(QUESTIONS[0].to_record()))

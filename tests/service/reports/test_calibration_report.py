@@ -127,6 +127,7 @@ class Page(html.parser.HTMLParser):
         self.words.append(data)
 
 
+@pytest.mark.slow
 def test_the_page_and_the_json_hold_the_numbers_of_the_ledger(ledger: Database, store: Path, tmp_path: Path) -> None:
     ask_and_label(ledger, 600, days=5, version=3)
     ask_and_label(ledger, 40, days=2, model="other", version=1)

@@ -76,6 +76,7 @@ def test_there_are_enough_distinct_questions_of_enough_subjects(quiz: facts.Fact
     assert min(per_subject.values()) >= 100
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_quiz_and_another_seed_another(quiz: facts.FactsQuiz) -> None:
     assert facts.build(seed=0) == quiz
     other = facts.build(seed=1)

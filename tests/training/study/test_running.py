@@ -77,6 +77,7 @@ def finished_rows(folder: Path) -> dict[str, FinishedRow]:
     return {row.label: row for row in RowFile(folder).read() if isinstance(row, FinishedRow)}
 
 
+@pytest.mark.slow
 def test_every_cell_has_a_row_with_every_split_and_calibration(finished_study: tuple[Study, Path]) -> None:
     rows = finished_rows(finished_study[1])
     assert list(rows) == list(METHODS)
@@ -121,6 +122,7 @@ def test_the_report_of_a_real_study(finished_study: tuple[Study, Path]) -> None:
     assert tables.count("Differences to lora + temperature, on the same questions") == 2
 
 
+@pytest.mark.slow
 def test_a_failure_is_a_row_and_ends_nothing(
     write_tiny_study: Callable[..., Path], tmp_path: Path, quiet: Console
 ) -> None:
