@@ -23,7 +23,7 @@ from training.methods import METHODS
 from training.methods.base import PostHocMethod
 from training.provenance import code_commit
 from training.run_config import ConfigError, RunConfig, parse_run_config
-from training.runs import ADAPTER_FILE, CONFIG_FILE, RESULT_FILE, RunError, RunResult, read_run, train_run
+from training.runs import ADAPTER_FILE, CONFIG_FILE, RESULT_FILE, RunError, RunResult, read_run, train_run, write_record
 
 METHOD_OF = {"peft": "lora", "mixlora": "mixlora"}
 
@@ -101,9 +101,9 @@ def _write_run(config: RunConfig, foreign: ForeignAdapter, output: Path) -> RunR
         posterior=PointConfig(),
     )
     output.mkdir(parents=True, exist_ok=True)
-    (output / CONFIG_FILE).write_text(config.model_dump_json(indent=2))
+    write_record(output / CONFIG_FILE, config)
     save_tensors(output / ADAPTER_FILE, model.adapter_tensors())
-    (output / RESULT_FILE).write_text(result.model_dump_json(indent=2))
+    write_record(output / RESULT_FILE, result)
     return result
 
 

@@ -20,6 +20,7 @@ from model_store.frozen import Frozen
 from model_store.posteriors import PosteriorConfig, adapter_tensors
 from model_store.posteriors.point import PointPosterior
 from model_store.predictor import score_batch, score_in_batches
+from model_store.storage.durable_files import replace_file
 from model_store.uncertainty.decomposition import mean_probabilities
 from model_store.uncertainty.proper_scores import negative_log_likelihood
 from training.batches import TrainingQuestion
@@ -125,7 +126,7 @@ def train_run(
     else:
         result, finished = _fit(workshop, method, needed)
     save_tensors(folder / ADAPTER_FILE, finished.tensors)
-    (folder / RESULT_FILE).write_text(result.model_dump_json(indent=2))
+    write_record(folder / RESULT_FILE, result)
     return result
 
 
@@ -172,6 +173,11 @@ def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
     return config, RunResult.model_validate_json((folder / RESULT_FILE).read_text())
 
 
+def write_record(path: Path, record: Frozen) -> None:
+    """Write a run's record whole or not at all: that it is there says that its stage is done."""
+    replace_file(path, record.model_dump_json(indent=2).encode())
+
+
 def load_run_splits(run: TrainedRun) -> Splits:
     """The splits of a run.
 
@@ -194,7 +200,7 @@ def _claim(folder: Path, config: RunConfig, resume: bool) -> None:
             raise RunError(f"{folder} holds this run already: continue it with --resume, or choose another folder")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(config.model_dump_json(indent=2))
+    write_record(path, config)
 
 
 def _given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:

@@ -6,15 +6,17 @@ A posterior that samples weights is a function from stored tensors to the sets; 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from model_store.adapters.expert_bank import ExpertBank
 from model_store.candidate_model import CandidateModel
-from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples
+from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, PosteriorRecord
 from model_store.scoring.encoding import TokenBatch
 
 
@@ -96,6 +98,30 @@ class DrawnPosterior:
             logits = logits * self._scales.to(logits).view(-1, 1, 1)
         feu = None if output.feu is None else output.feu.unflatten(0, (self.samples, -1)).mean(dim=0)
         return CandidateSamples(logits, feu)
+
+
+class DrawnRecord(PosteriorRecord, ABC):
+    """Abstract: a posterior that is S sets of weights, and how a set is drawn."""
+
+    samples: int = Field(ge=1, description="S, the number of sets")
+
+    @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return self.samples
+
+    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
+        """The posterior of an adapter's stored tensors."""
+        draws = WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)})
+        return DrawnPosterior(draws, self.scales(tensors))
+
+    @abstractmethod
+    def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
+        """The weights of one bank in every set."""
+
+    def scales(self, tensors: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG002
+        """What the logits of each set [S] are multiplied by; None leaves them."""
+        return None
 
 
 def bank_places(tensors: Mapping[str, Tensor]) -> Iterator[str]:

@@ -9,26 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
-from model_store.posteriors.samples import PosteriorRecord
+from model_store.posteriors.draws import BankDraws, DrawnRecord, generator
 
 
-class DropoutConfig(PosteriorRecord):
+class DropoutConfig(DrawnRecord):
     """S masks on the input of every adapted linear, each held for all tokens of a sequence."""
 
     kind: Literal["dropout"] = "dropout"
     samples: int = Field(ge=1, description="S, the number of masks")
     share: float = Field(gt=0, lt=1, description="of the inputs that are set to zero")
     seed: int = Field(ge=0, description="of the masks")
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return self.samples
-
-    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
-        """The posterior."""
-        return DrawnPosterior(WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)}))
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
         """A with columns set to zero and the others scaled so that the mean stays: A (m * x) = (A m) x.

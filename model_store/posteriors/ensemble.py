@@ -10,29 +10,21 @@ from pydantic import Field
 from torch import Tensor
 
 from model_store.candidate_model import SCORING_PREFIX
-from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places
-from model_store.posteriors.samples import STORED_PREFIX, PosteriorRecord
+from model_store.posteriors.draws import BankDraws, DrawnRecord
+from model_store.posteriors.samples import STORED_PREFIX
 
 SCALE = f"{SCORING_PREFIX}log_scale"
 
 
-class EnsembleConfig(PosteriorRecord):
+class EnsembleConfig(DrawnRecord):
     """M members; the first is the adapter itself, the others are stored beside it."""
 
     kind: Literal["ensemble"] = "ensemble"
     samples: int = Field(ge=2, description="M, the number of members")
 
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return self.samples
-
-    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
-        """The posterior; under cloze scoring every member keeps its own scale."""
-        draws = WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)})
-        if SCALE not in tensors:
-            return DrawnPosterior(draws)
-        return DrawnPosterior(draws, (_members(SCALE, tensors) - tensors[SCALE].float()).exp())
+    def scales(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
+        """Under cloze scoring every member keeps its own scale, here over the first one's."""
+        return (_members(SCALE, tensors) - tensors[SCALE].float()).exp() if SCALE in tensors else None
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
         """The members' weights of one bank."""

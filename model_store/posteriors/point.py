@@ -10,24 +10,14 @@ from torch import Tensor
 
 from model_store.adapters.context import BankCall
 from model_store.candidate_model import CandidateModel
-from model_store.posteriors.samples import CandidateSamples, PosteriorRecord
+from model_store.posteriors.samples import CandidateSamples, SinglePassRecord
 from model_store.scoring.encoding import TokenBatch
 
 
-class PointConfig(PosteriorRecord):
+class PointConfig(SinglePassRecord):
     """One set of weights: a deterministic answer in one pass."""
 
     kind: Literal["point"] = "point"
-
-    @property
-    def samples(self) -> int:
-        """S, the number of draws behind an answer."""
-        return 1
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return 1
 
     def build(self, tensors: Mapping[str, Tensor]) -> PointPosterior:  # noqa: ARG002
         """The posterior; the weights are the model's own."""

@@ -9,25 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
-from model_store.posteriors.samples import STORED_PREFIX, PosteriorRecord
+from model_store.posteriors.draws import BankDraws, DrawnRecord, generator
+from model_store.posteriors.samples import STORED_PREFIX
 
 
-class RankMaskConfig(PosteriorRecord):
+class RankMaskConfig(DrawnRecord):
     """S masks of every bank; their probabilities are stored beside the adapter."""
 
     kind: Literal["rank_mask"] = "rank_mask"
     samples: int = Field(ge=1, description="S, the number of masks")
     seed: int = Field(ge=0, description="of the masks")
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return self.samples
-
-    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
-        """The posterior."""
-        return DrawnPosterior(WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)}))
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
         """A with the rows of the ranks that are off set to zero; the others are not scaled: B diag(z) A."""

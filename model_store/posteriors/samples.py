@@ -23,6 +23,20 @@ class PosteriorRecord(Frozen):
     has_error_score: ClassVar[bool] = False  # whether its answers carry one
 
 
+class SinglePassRecord(PosteriorRecord):
+    """Abstract: one set of weights, in one pass."""
+
+    @property
+    def samples(self) -> int:
+        """S, the number of draws behind an answer."""
+        return 1
+
+    @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return 1
+
+
 @dataclass(frozen=True, slots=True)
 class CandidateSamples:
     """`logits` [S, B, C] in fp32, -inf where a question has no such option; `feu` [B] or None without routers;

@@ -9,24 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from model_store.candidate_model import CandidateModel
-from model_store.posteriors.samples import CandidateSamples, PosteriorRecord
+from model_store.posteriors.samples import CandidateSamples, SinglePassRecord
 from model_store.scoring.encoding import TokenBatch
 
 
-class ScoredRecord(PosteriorRecord):
+class ScoredRecord(SinglePassRecord):
     """Abstract: one set of weights and an error score, in one pass."""
 
     has_error_score: ClassVar[bool] = True
-
-    @property
-    def samples(self) -> int:
-        """S, the number of draws behind an answer."""
-        return 1
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return 1
 
 
 class ErrorScore(nn.Module, ABC):

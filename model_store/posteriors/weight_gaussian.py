@@ -9,25 +9,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.draws import BankDraws, DrawnPosterior, WeightDraws, bank_places, generator
-from model_store.posteriors.samples import STORED_PREFIX, PosteriorRecord
+from model_store.posteriors.draws import BankDraws, DrawnRecord, generator
+from model_store.posteriors.samples import STORED_PREFIX
 
 
-class GaussianConfig(PosteriorRecord):
+class GaussianConfig(DrawnRecord):
     """S draws of every A; the standard deviations are stored beside the adapter."""
 
     kind: Literal["gaussian"] = "gaussian"
     samples: int = Field(ge=1, description="S, the number of draws")
     seed: int = Field(ge=0, description="of the draws")
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return self.samples
-
-    def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
-        """The posterior."""
-        return DrawnPosterior(WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)}))
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
         """A + std * epsilon_s, with one std a weight [N * r, in] or one a rank [N * r, 1]."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.nll_search import mean_nll, minimise
-from model_store.uncertainty.proper_scores import check_answers
+from model_store.uncertainty.nll_search import minimise
+from model_store.uncertainty.proper_scores import check_answers, negative_log_likelihood
 from model_store.uncertainty.temperature import TEMPERATURE_RANGE
 
 _PENALTY = 1e-4  # of the squared slopes: where a split says nothing about one, it stays at 0
@@ -63,8 +63,8 @@ def fit_feu_temperature(logits: Tensor, feu: Tensor, answers: Tensor) -> FeuTemp
 
     def loss(theta: Tensor) -> Tensor:
         values = parameters(theta)
-        nll = mean_nll(_divide(doubles, centered, values).softmax(dim=-1).mean(dim=0), answers)
-        return nll + _PENALTY * values[1:].square().sum()
+        probabilities = _divide(doubles, centered, values).softmax(dim=-1).mean(dim=0)
+        return negative_log_likelihood(probabilities, answers).mean() + _PENALTY * values[1:].square().sum()
 
     found = parameters(minimise(loss, torch.tensor([0.0, _START, 0.0])))
     level, feu_slope, options_slope = found.tolist()

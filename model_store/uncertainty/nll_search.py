@@ -31,9 +31,3 @@ def minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
     if not parameters.isfinite().all():
         raise ValueError(f"the search for the lowest NLL ended at {parameters.tolist()}")
     return parameters.detach()
-
-
-def mean_nll(probabilities: Tensor, answers: Tensor) -> Tensor:
-    """The mean over questions of minus the log of the right answer's probability: nats, from [B, C] and long [B]."""
-    chosen = probabilities.gather(1, answers[:, None]).squeeze(1)
-    return -chosen.clamp(min=torch.finfo(torch.float64).tiny).log().mean()

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.nll_search import mean_nll, minimise
-from model_store.uncertainty.proper_scores import check_answers
+from model_store.uncertainty.nll_search import minimise
+from model_store.uncertainty.proper_scores import negative_log_likelihood
 
 _EDGE = 1e-12  # log-odds beyond this are those of a certainty
 
@@ -39,9 +39,12 @@ def fit_platt(probabilities: Tensor, answers: Tensor) -> Platt:
     Raises ValueError on an answer that is no candidate.
     Source: Platt 1999; one map for all candidates and the division by their sum as in Zadrozny and Elkan 2002.
     """
-    check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
     doubles = probabilities.double()
-    found = minimise(lambda theta: mean_nll(_apply(doubles, theta[0].exp(), theta[1]), answers), torch.zeros(2))
+
+    def loss(theta: Tensor) -> Tensor:
+        return negative_log_likelihood(_apply(doubles, theta[0].exp(), theta[1]), answers).mean()
+
+    found = minimise(loss, torch.zeros(2))
     return Platt(found[0].exp().item(), found[1].item())
 
 

@@ -56,6 +56,22 @@ def uq4ct_losses(model: CandidateModel, batch: TrainingBatch, config: RunConfig)
     return method.losses(Forward(output, batch, config.adapter, config.loss, 1, 8, model, None))
 
 
+def check_resumed(
+    config: RunConfig, step: int, whole: Path, folder: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut a run at a step and go on with it: weights and losses are those of the whole run, to the bit."""
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(InterruptedRunError):
+            train_run(config, folder, quiet)
+    torch.manual_seed(12345)  # whatever ran in between must not matter
+    train_run(config, folder, quiet, resume=True)
+    ours, theirs = load_file(folder / KEPT_FILE), load_file(whole / KEPT_FILE)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert losses_of(folder) == losses_of(whole)
+
+
 @pytest.mark.parametrize("step", [2, 5, 8, 9, 16])
 def test_a_resumed_run_is_bit_identical(
     step: int,
@@ -66,17 +82,7 @@ def test_a_resumed_run_is_bit_identical(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Cut before and after checkpoints, at an epoch's end and at its start; dropout is on."""
-    folder = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, step)
-        with pytest.raises(InterruptedRunError):
-            train_run(make_config(), folder, quiet)
-    torch.manual_seed(12345)  # whatever ran in between must not matter
-    train_run(make_config(), folder, quiet, resume=True)
-    resumed, whole = load_file(folder / KEPT_FILE), load_file(finished_run / KEPT_FILE)
-    assert resumed.keys() == whole.keys()
-    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
-    assert losses_of(folder) == losses_of(finished_run)
+    check_resumed(make_config(), step, finished_run, tmp_path / "run", quiet, monkeypatch)
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(

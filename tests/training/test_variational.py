@@ -21,7 +21,7 @@ from model_store.adapters.expert_bank import ExpertBank
 from model_store.base_models import load_base_model
 from model_store.posteriors.point import PointConfig
 from tests.training.conftest import MakeConfig
-from tests.training.test_runs import InterruptedRunError, interrupt_at, losses_of
+from tests.training.test_runs import check_resumed
 from training.batches import TrainingQuestion, forwards
 from training.candidates import new_candidate
 from training.data.loading import load_splits
@@ -212,17 +212,7 @@ class TestRuns:
         quiet: Console,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        folder = tmp_path / "run"
-        with monkeypatch.context() as patch:
-            interrupt_at(patch, step)
-            with pytest.raises(InterruptedRunError):
-                train_run(make_config(method), folder, quiet)
-        torch.manual_seed(12345)
-        train_run(make_config(method), folder, quiet, resume=True)
-        resumed, whole = load_file(folder / KEPT_FILE), load_file(whole_runs[method] / KEPT_FILE)
-        assert resumed.keys() == whole.keys()
-        assert all(torch.equal(resumed[name], whole[name]) for name in whole)
-        assert losses_of(folder) == losses_of(whole_runs[method])
+        check_resumed(make_config(method), step, whole_runs[method], tmp_path / "run", quiet, monkeypatch)
 
     def test_the_variation_is_trained_and_only_its_outcome_is_stored(
         self, method: str, whole_runs: Mapping[str, Path]

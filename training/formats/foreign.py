@@ -99,6 +99,16 @@ def refuse_others(config: Mapping[str, Any], known: Collection[str], prefix: str
             raise FormatError(f"{prefix}{field} is {value!r}, which our adapters cannot do")
 
 
+def check_task(config: Mapping[str, Any], others: Collection[str] = ()) -> None:
+    """Refuse an adapter of anything but a causal language model; `others` are further names for one.
+
+    Raises:
+        FormatError: names the task.
+    """
+    if config.get("task_type") not in (None, "CAUSAL_LM", *others):
+        raise FormatError(f"task_type is {config['task_type']!r}: only adapters of causal language models answer here")
+
+
 def required(config: Mapping[str, Any], field: str) -> Any:
     """The value of a field that must be there."""
     if field not in config:

@@ -22,13 +22,13 @@ from training.formats.foreign import (
     ForeignAdapter,
     FormatError,
     adapter_config,
+    check_task,
     effective_alpha,
     refuse_others,
     required,
     take,
 )
 
-TASKS = (None, "CAUSAL_LM", "QUESTION_ANS")
 # What the experts may have of their own; here they share it with attention.
 SHARED = ("r", "lora_alpha", "lora_dropout", "use_rslora")
 HONOURED = (
@@ -94,8 +94,7 @@ def _check(config: Mapping[str, Any]) -> None:
     strategy = required(config, "routing_strategy")
     if strategy != "mixlora":
         raise FormatError(f"routing_strategy is {strategy!r}; only the top-k routing of 'mixlora' is known")
-    if config.get("task_type") not in TASKS:
-        raise FormatError(f"task_type is {config['task_type']!r}: only adapters of causal language models answer here")
+    check_task(config, ("QUESTION_ANS",))
     experts = config.get("expert_lora") or {}
     refuse_others(experts, SHARED + WITHOUT_EFFECT + ("peft_type", "task_type"), "expert_lora.")
     for field in SHARED:

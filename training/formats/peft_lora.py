@@ -17,6 +17,7 @@ from training.formats.foreign import (
     ForeignAdapter,
     FormatError,
     adapter_config,
+    check_task,
     effective_alpha,
     number,
     refuse_others,
@@ -58,8 +59,7 @@ def from_peft(checkpoint: Checkpoint) -> ForeignAdapter:
     """
     config = checkpoint.config
     refuse_others(config, HONOURED + WITHOUT_EFFECT)
-    if config.get("task_type") not in (None, TaskType.CAUSAL_LM):
-        raise FormatError(f"task_type is {config['task_type']!r}: only adapters of causal language models answer here")
+    check_task(config)
     if config.get("init_lora_weights", True) not in INITIALISATIONS:
         raise FormatError(f"init_lora_weights is {config['init_lora_weights']!r}, which changes the base model")
     rank = int(number(config, "r"))

@@ -101,7 +101,7 @@ class Finished:
     tensors: dict[str, Tensor]
 
 
-def finish_point(tensors: Mapping[str, Tensor], options: Any, seed: int) -> Finished:  # noqa: ARG001
+def finish_point(tensors: Mapping[str, Tensor], options: Any, seed: int) -> Finished:
     """The trained weights as they are."""
     return Finished(PointConfig(), dict(tensors))
 
@@ -148,6 +148,10 @@ class Fitting:
     console: Console
 
 
+def any_run(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:
+    """The check of a method that can be fitted on whatever the methods it needs can train."""
+
+
 @dataclass(frozen=True, slots=True)
 class PostHocMethod:
     """A method without gradient steps of its own; `needs` says on which runs, by its options.
@@ -159,13 +163,13 @@ class PostHocMethod:
     options: type[Frozen]
     needs: Callable[[Any], Sequence[Need]]
     fit: Callable[[Fitting, Any], Finished]
-    check: Callable[[AdapterConfig, LossConfig, int], None] = lambda adapter, loss, snapshots: None  # noqa: ARG005
+    check: Callable[[AdapterConfig, LossConfig, int], None] = any_run
 
 
 Method = TrainedMethod | PostHocMethod
 
 
-def one_lora(options: Any) -> Sequence[Need]:  # noqa: ARG001
+def one_lora(options: Any) -> Sequence[Need]:
     """The need of one run of plain LoRA."""
     return (Need("lora"),)
 

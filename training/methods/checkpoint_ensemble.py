@@ -17,7 +17,7 @@ class CheckpointEnsembleOptions(Frozen):
     first_snapshot: int = Field(default=1, ge=1, description="earliest member, counted from 1; the earlier are unripe")
 
 
-def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:  # noqa: ARG001
+def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:
     if snapshots < 2:
         raise ValueError(f"training.snapshots is {snapshots}: a checkpoint ensemble needs at least 2")
 

@@ -10,7 +10,7 @@ from training.methods.base import Finished, Fitting, FittingError, NoOptions, Po
 from training.methods.features import ScoredQuestions, read_features
 
 
-def _fit(fitting: Fitting, options: NoOptions) -> Finished:  # noqa: ARG001
+def _fit(fitting: Fitting, options: NoOptions) -> Finished:
     read = read_features(fitting, fitting.train, "training features")
     try:
         found = fit_class_gaussians(*_classes(read, fitting.model.scorer.features_per_option))

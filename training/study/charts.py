@@ -66,7 +66,7 @@ def _overview(name: str, by_label: Mapping[str, Mapping[str, object]], spreads: 
         "All methods at a glance",
         tuple(panels),
         "One row a method; the dot is the mean over seeds, the bar its 95 % bootstrap interval over questions; colours "
-        "are calibrations. Intervals that overlap do not mean that "
+        "are calibrations, the first two of the study. Intervals that overlap do not mean that "
         "two methods are alike: the paired table compares them question by question. The ECE of even a perfect model "
         "is above 0: its noise floor is in the table.",
     )
@@ -77,7 +77,8 @@ def _reliability(name: str, by_label: Mapping[str, Mapping[str, tuple[SplitRun, 
         name,
         "Is the confidence true?",
         tuple(Panel(label, reliability_panel(variants)) for label, variants in by_label.items()),
-        "Answers are grouped by their confidence (15 equal bins, all seeds together). Good: points on the diagonal, so "
+        "Answers are grouped by their confidence (15 equal bins, all seeds together), under the first two "
+        "calibrations of the study. Good: points on the diagonal, so "
         "that of the answers given with confidence 0.7, 70 % are right. Points below it: overconfident. The grey band "
         "is where 95 % of the points of a perfectly calibrated model would fall by chance; large points and "
         "tall bars at the bottom stand for many answers.",
