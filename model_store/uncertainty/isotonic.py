@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,17 +63,36 @@ def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
 
 
 def pool_adjacent_violators(inputs: list[float], targets: list[float]) -> list[tuple[float, float]]:
-    """The blocks of the isotonic least-squares fit of `targets` over rising `inputs`: (mean input, mean target)."""
-    blocks: list[tuple[float, float, int]] = []  # sums of input and target, count
+    """The blocks of the isotonic least-squares fit of `targets` over rising `inputs`: (mean input, mean target).
+
+    Mean inputs rise strictly, however near two inputs are.
+    """
+    blocks: list[_Block] = []
     for x, equal in groupby(zip(inputs, targets, strict=True), key=itemgetter(0)):
         values = [y for _, y in equal]
-        block = (x * len(values), sum(values), len(values))
-        while blocks and _mean(blocks[-1]) >= _mean(block):
-            last = blocks.pop()
-            block = (last[0] + block[0], last[1] + block[1], last[2] + block[2])
+        block = _Block(x, x, x * len(values), sum(values), len(values))
+        while blocks and blocks[-1].target >= block.target:
+            block = blocks.pop().joined(block)
         blocks.append(block)
-    return [(inputs_sum / count, targets_sum / count) for inputs_sum, targets_sum, count in blocks]
+    return [(block.input, block.target) for block in blocks]
 
 
-def _mean(block: tuple[float, float, int]) -> float:
-    return block[1] / block[2]
+class _Block(NamedTuple):
+    lowest: float
+    highest: float
+    inputs_sum: float
+    targets_sum: float
+    count: int
+
+    @property
+    def input(self) -> float:
+        """The mean; rounding may carry it outside the inputs it is of, and so past the next block's."""
+        return min(max(self.inputs_sum / self.count, self.lowest), self.highest)
+
+    @property
+    def target(self) -> float:
+        return self.targets_sum / self.count
+
+    def joined(self, above: _Block) -> _Block:
+        sums = self.inputs_sum + above.inputs_sum, self.targets_sum + above.targets_sum
+        return _Block(self.lowest, above.highest, *sums, self.count + above.count)

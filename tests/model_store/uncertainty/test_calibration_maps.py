@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -48,14 +50,24 @@ def test_platt_by_hand() -> None:
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.lists(st.tuples(st.floats(0.01, 0.99), st.booleans()), min_size=2, max_size=40).map(sorted))
-def test_blocks_are_those_of_scikit_learn(rows: list[tuple[float, bool]]) -> None:
-    inputs, targets = [row[0] for row in rows], [float(row[1]) for row in rows]
+@given(st.lists(st.tuples(st.integers(1, 99), st.booleans()), min_size=2, max_size=40).map(sorted))
+def test_blocks_are_those_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
+    """In hundredths, since between inputs one rounding apart scikit-learn's interpolation divides by nothing."""
+    inputs, targets = [row[0] / 100 for row in rows], [float(row[1]) for row in rows]
     reference = IsotonicRegression().fit(np.array(inputs), np.array(targets)).predict(np.array(inputs))
     blocks = pool_adjacent_violators(inputs, targets)
     means = [mean for _, mean in blocks]
     assert means == sorted(means)
     assert sorted(set(np.round(reference, 9))) == pytest.approx(sorted(set(np.round(means, 9))), abs=1e-8)
+
+
+@settings(deadline=None)
+@given(st.floats(0.5, 0.999), st.integers(1, 200), st.integers(1, 200))
+def test_blocks_of_neighbouring_inputs_stay_apart(low: float, wrong: int, right: int) -> None:
+    """Of inputs that differ by one rounding the mean, rounded too, may be the neighbour."""
+    high = math.nextafter(low, 1)
+    blocks = pool_adjacent_violators([low] * wrong + [high] * right, [0.0] * wrong + [1.0] * right)
+    assert blocks == [(low, 0.0), (high, 1.0)]
 
 
 def test_isotonic_repairs_and_keeps_the_sum() -> None:
