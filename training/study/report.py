@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+
 from model_store.storage.manifest import Scores
+from training.evaluation import ScoredAnswers
 from training.study.charts import split_charts
 from training.study.document import Block, Document, Heading, Paragraph, TableBlock, Terms
 from training.study.markdown import write_markdown
@@ -18,6 +21,7 @@ from training.study.statistics import (
     Difference,
     MetricName,
     Spread,
+    auroc_gain,
     holm,
     mean_and_deviation,
     paired_difference,
@@ -27,6 +31,13 @@ from training.study.statistics import (
 HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 NOTHING = "–"
 DECIMALS = 3
+
+# Where a run's scores hold the AUROC, and of which of the answers' numbers it is; more = more likely right.
+_RANKING_SCORES: dict[str, tuple[Callable[[Scores], float | None], Callable[[ScoredAnswers], Tensor | None]]] = {
+    "FEU": (lambda scores: scores.auroc_feu, lambda scored: scored.feu),
+    "mutual information": (lambda scores: scores.auroc_epistemic, lambda scored: _turned(scored.epistemic)),
+    "the error score": (lambda scores: scores.auroc_error_score, lambda scored: _turned(scored.error_score)),
+}
 
 TERMS = {
     "accuracy": "share of the questions answered right",
@@ -141,24 +152,36 @@ def _calibration_table(split: SplitResults, spreads: dict[MetricName, dict[Varia
 
 
 def _ranking_table(split: SplitResults) -> Block:
-    scores: dict[str, Callable[[Scores], float | None]] = {
-        "AUROC of confidence": lambda s: s.auroc_confidence,
-        "AUROC of FEU": lambda s: s.auroc_feu,
-        "AUROC of mutual information": lambda s: s.auroc_epistemic,
-        "AUROC of the error score": lambda s: s.auroc_error_score,
-        "ECE of FEU": lambda s: s.ece_feu,
-        "AURC": lambda s: s.area_under_risk_coverage,
-    }
+    def row(variant: Variant, runs: Sequence[SplitRun]) -> tuple[str, ...]:
+        scored = [run.scored for run in runs]
+        return (
+            str(variant),
+            _over_seeds(runs, lambda scores: scores.auroc_confidence),
+            *(_over_seeds(runs, read) + _gain(scored, score) for read, score in _RANKING_SCORES.values()),
+            _over_seeds(runs, lambda scores: scores.ece_feu),
+            _over_seeds(runs, lambda scores: scores.area_under_risk_coverage),
+        )
+
     return TableBlock(
         "Telling right answers from wrong ones",
-        ("method", *scores),
-        tuple(
-            (str(variant), *(_over_seeds(runs, read) for read in scores.values()))
-            for variant, runs in split.variants.items()
-        ),
+        ("method", "AUROC of confidence", *(f"AUROC of {name}" for name in _RANKING_SCORES), "ECE of FEU", "AURC"),
+        tuple(row(variant, runs) for variant, runs in split.variants.items()),
         "Good: an AUROC far above 0.5, a low AURC. A dash stands where a method has no such score. Mutual information "
-        "and the error score are turned round, so that here too more is better.",
+        "and the error score are turned round, so that here too more is better. Below each: how much better than the "
+        f"same answers' confidence, with its {LEVEL:.0%} paired bootstrap interval.",
     )
+
+
+def _gain(scored: Sequence[ScoredAnswers], score: Callable[[ScoredAnswers], Tensor | None]) -> str:
+    columns = [score(run) for run in scored]
+    present = [column for column in columns if column is not None]
+    if len(present) < len(columns):
+        return ""
+    found = auroc_gain(scored, present)
+    if found is None:
+        return ""
+    value, interval = found
+    return f"\n{value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def _difference_table(split: SplitResults, baseline: Variant) -> Block:
@@ -230,6 +253,10 @@ def _cost_row(
         f"{rows[0].trained_parameters:,}",
         f"{1000 * scoring:.0f}",
     )
+
+
+def _turned(score: Tensor | None) -> Tensor | None:
+    return None if score is None else -score
 
 
 def _spread(spread: Spread) -> str:

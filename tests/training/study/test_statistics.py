@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model_store.storage.manifest import Interval
+from model_store.uncertainty.ranking import auroc
 from tests.training.study.simulated import simulate_answers
 from training.evaluation import STATISTICS, paired_differences
 from training.study.statistics import (
     METRICS,
     MetricName,
+    auroc_gain,
     holm,
     mean_and_deviation,
     paired_difference,
@@ -43,6 +48,37 @@ def test_one_seed_is_the_comparison_of_two_runs(metric: MetricName) -> None:
     found = paired_difference([ours], [theirs], metric)
     assert found.value == pytest.approx(value, abs=1e-12)
     assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_a_gain_in_auroc_is_that_of_resampled_rows() -> None:
+    """Two seeds, scores with ties; every draw as rows that are really repeated, those without an error left out."""
+    runs = [simulate_answers(12, seed=seed, sharpness=3.0) for seed in (1, 2)]
+    scores = [
+        torch.round(2 * run.confidence + torch.rand(12, generator=torch.Generator().manual_seed(3))) for run in runs
+    ]
+
+    def gain(rows: torch.Tensor) -> float:
+        differences = []
+        for run, score in zip(runs, scores, strict=True):
+            ours, theirs = auroc(score[rows], run.correct[rows]), auroc(run.confidence[rows], run.correct[rows])
+            differences.append(float("nan") if ours is None or theirs is None else ours - theirs)
+        return sum(differences) / len(differences)
+
+    source = torch.Generator().manual_seed(0)
+    drawn = torch.tensor([gain(torch.randint(12, (12,), generator=source)) for _ in range(1000)], dtype=torch.float64)
+    assert 0 < drawn.isnan().sum() < 500
+    found = auroc_gain(runs, scores)
+    assert found is not None
+    value, interval = found
+    assert value == pytest.approx(gain(torch.arange(12)))
+    kept = drawn[~drawn.isnan()]
+    assert (interval.low, interval.high) == pytest.approx((kept.quantile(0.025).item(), kept.quantile(0.975).item()))
+
+
+def test_confidence_gains_nothing_over_itself_and_without_an_error_there_is_no_gain() -> None:
+    run = simulate_answers(40, seed=1)
+    assert auroc_gain([run], [run.confidence]) == (0, Interval(low=0, high=0))
+    assert auroc_gain([replace(run, correct=torch.ones(40, dtype=torch.bool))], [run.confidence]) is None
 
 
 @pytest.mark.parametrize("metric", METRICS)
