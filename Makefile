@@ -36,8 +36,10 @@ lint: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
+# Two processes with one thread each: more threads than cores would wait for each other.
+test: export OMP_NUM_THREADS := 1
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-all: lint
 	$(BIN)/python -m pytest -m "not gpu"

@@ -94,7 +94,10 @@ def test_compose_has_the_services_and_the_key_that_the_readme_names() -> None:
     assert SERVICES["postgres"]["profiles"] == ["postgres"]
 
 
-@pytest.mark.parametrize(("command", "arguments"), [(MAKE_TEST, []), (MAKE_TEST_ALL, ["-m", "not gpu"])])
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [(MAKE_TEST, ["--numprocesses", "2", "--dist", "loadfile"]), (MAKE_TEST_ALL, ["-m", "not gpu"])],
+)
 def test_make_test_runs_the_checks_and_this_suite(checkout: Terminal, command: str, arguments: list[str]) -> None:
     *checks, tests = recipe(checkout, command)
     assert tests == [".venv/bin/python", "-m", "pytest", *arguments]
