@@ -146,6 +146,8 @@ def evaluate_command(  # noqa: PLR0913, PLR0917  (each is an option of the comma
     elif (folder / RESULT_FILE).is_file():
         candidate = candidate_of_run(folder, device=device, dtype=dtype)
         place = output or folder / "evaluation"
+    elif folder.is_dir() or len(folder.parts) > 1:
+        raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
     else:
         candidate = candidate_of_store(Registry(store or default_store_dir()), target, device=device, dtype=dtype)
         place = output or Path("runs") / candidate.title

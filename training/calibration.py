@@ -54,13 +54,16 @@ def fit_calibration(name: CalibrationName, samples: CandidateSamples, questions:
     """The map of that name of lowest NLL on the fit split.
 
     Raises:
-        ConfigError: the adapter has not what the map is made of.
+        ConfigError: the adapter has not what the map is made of, or the fit split fixes no such map.
     """
     if name == "none":
         return NoCalibration()
     if name == "feu_temperature" and samples.feu is None:
         raise ConfigError("calibration: feu_temperature needs routers, and the adapter has none")
-    draft = _FITS[name](samples, right_options(questions))
+    try:
+        draft = _FITS[name](samples, right_options(questions))
+    except ValueError as error:
+        raise ConfigError(f"calibration: no {name} from {len(questions)} fit questions: {error}") from error
     nll = _nll(draft, samples, questions)
     return draft.model_copy(update={"nll_before": _nll(NoCalibration(), samples, questions), "nll_after": nll})
 

@@ -6,7 +6,7 @@ import torch
 
 from model_store.base_models import BaseModel, load_base_model
 from model_store.candidate_model import CandidateModel, add_adapter
-from training.run_config import RunConfig
+from training.run_config import ConfigError, RunConfig
 
 
 def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
@@ -16,6 +16,13 @@ def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | N
 
 
 def new_candidate(config: RunConfig, base: BaseModel) -> CandidateModel:
-    """An untrained adapter (its output is the base model's), initialised from the run's seed."""
+    """An untrained adapter (its output is the base model's), initialised from the run's seed.
+
+    Raises:
+        ConfigError: the base model has no layer of a target, or no token of its own for a letter.
+    """
     torch.manual_seed(config.training.seed)
-    return add_adapter(base, config.adapter, config.scoring)
+    try:
+        return add_adapter(base, config.adapter, config.scoring)
+    except ValueError as error:
+        raise ConfigError(f"adapter, scoring: not for the base model {base.identity.name}: {error}") from error

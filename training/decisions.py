@@ -33,10 +33,16 @@ def decision_targets(target_risk: float | None, target_coverage: float | None, *
     """The targets of a publication, of which at most one is one of abstention.
 
     Raises:
-        ConfigError: both are given, or a value is out of range.
+        ConfigError: both are given, one together with a largest set, or a value is out of range.
     """
     if target_risk is not None and target_coverage is not None:
         raise ConfigError(f"target risk {target_risk} and target coverage {target_coverage}: only one can be asked for")
+    asked = target_coverage if target_risk is None else target_risk
+    if asked is not None and others.get("max_set_size") is not None:
+        raise ConfigError(
+            f"max_set_size {others['max_set_size']} and a target of {asked}: the target is tested on answers that "
+            "abstain for their confidence alone, so only one of the two can be asked for"
+        )
     chosen: dict[str, object] = {}
     if target_risk is not None:
         chosen = {"target": "risk", "value": target_risk}

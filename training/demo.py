@@ -65,9 +65,9 @@ def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> 
     publication = publish_run(folder, Registry(store), console, promote=True)
     console.print(f"published {publication.manifest.reference}", highlight=False, soft_wrap=True)
     console.rule("3. serve and ask")
-    with _service(store, publication.manifest.reference) as address:
+    with _service(store, publication.manifest.reference) as client:
         for title, question in QUESTIONS.items():
-            reply = httpx.post(f"{address}/predict", json=question, timeout=60)
+            reply = client.post("/predict", json=question, timeout=60)
             reply.raise_for_status()
             console.print(f"[bold]{title}:[/bold] {question['question']}", highlight=False, soft_wrap=True)
             console.print_json(json.dumps(reply.json()))
@@ -93,7 +93,7 @@ def _show(publication: Publication, console: Console) -> None:
 
 
 @contextmanager
-def _service(store: Path, reference: str) -> Iterator[str]:
+def _service(store: Path, reference: str) -> Iterator[httpx.Client]:
     """The service as a user starts it, in a process of its own, until the block ends."""
     port = _free_port()
     environment = os.environ | {
@@ -104,10 +104,11 @@ def _service(store: Path, reference: str) -> Iterator[str]:
         "SHUTDOWN_GRACE_SECONDS": "0",
     }
     process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
-    address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_ready(process, address)
-        yield address
+        # No proxy of the environment stands between a machine and itself.
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            _wait_until_ready(process, client)
+            yield client
     finally:
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=STOP_SECONDS)
@@ -115,13 +116,13 @@ def _service(store: Path, reference: str) -> Iterator[str]:
         raise DemoError(f"the service ended with exit code {code}")
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], address: str) -> None:
+def _wait_until_ready(process: subprocess.Popen[bytes], client: httpx.Client) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise DemoError(f"the service ended with exit code {process.returncode} before it was ready")
         try:
-            if httpx.get(f"{address}/health/ready", timeout=5).status_code == 200:
+            if client.get("/health/ready", timeout=5).status_code == 200:
                 return
         except httpx.TransportError:
             pass  # not listening yet

@@ -22,7 +22,7 @@ from training.evaluation import answers_of, compute_scores, score_answers
 from training.figures import reliability_diagram
 from training.predictions import write_predictions
 from training.run_config import ConfigError, RunConfig, parse_run_config
-from training.runs import load_run, load_run_splits
+from training.runs import load_run, load_run_splits, load_same_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +44,12 @@ def candidate_of_run(folder: Path, *, device: str | None, dtype: str | None) -> 
 
 
 def candidate_of_store(registry: Registry, reference: str, *, device: str | None, dtype: str | None) -> Candidate:
-    """A stored adapter with its stored calibration."""
+    """A stored adapter with its stored calibration; RunError if its data have changed since it was trained."""
     stored = registry.load(reference)
     config = parse_run_config(dict(stored.manifest.provenance.recipe), f"recipe of {stored.manifest.reference}")
     base = load_base_of(config, device=device, dtype=dtype)
     predictor = predictor_on_base(stored, base).predictor
-    splits, _ = load_splits(config.data)
+    splits = load_same_splits(config, stored.manifest.provenance.data_digest)
     return Candidate(stored.manifest.reference, predictor, config, splits, stored.manifest.calibration)
 
 

@@ -20,7 +20,7 @@ from training.batches import TrainingBatch, TrainingQuestion, epoch_steps, forwa
 from training.checkpoint import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint, save_tensors
 from training.methods.base import Forward, TrainedMethod, Variation
 from training.progress import StepReport, TrainingProgress
-from training.run_config import OptimizerConfig, RunConfig
+from training.run_config import ConfigError, OptimizerConfig, RunConfig
 
 KEPT_FILE = "kept.safetensors"
 LOG_FILE = "steps.jsonl"
@@ -81,6 +81,8 @@ class Trainer:
         )
         epochs = (self._steps_of(epoch) for epoch in range(config.training.epochs))
         self.steps = sum(len(steps) for steps in epochs)
+        if config.training.snapshots > self.steps:
+            raise ConfigError(f"training.snapshots is {config.training.snapshots}: the run has {self.steps} steps only")
 
     def run(self, console: Console) -> Progress:
         """Train to the end, from the resume point in the folder if there is one.

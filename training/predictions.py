@@ -30,10 +30,14 @@ def read_predictions(path: Path) -> tuple[list[Question], list[Answer]]:
     """Read what `write_predictions` wrote.
 
     Raises:
-        PredictionsError: a line is no such record; the message names file and line.
+        PredictionsError: the file cannot be read, or a line is no such record; the message names file and line.
     """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PredictionsError(f"{path}: cannot be read: {error}") from error
     questions, answers = [], []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
         try:
             record = json.loads(line)
             questions.append(Question.from_record(record["question"]))

@@ -11,6 +11,7 @@ from model_store.candidate_model import CandidateModel
 from model_store.questions import Question
 from model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
 from training.batches import TrainingQuestion
+from training.data.splits import Splits
 from training.evaluation import right_options
 from training.loss_config import LossConfig
 from training.run_config import ConfigError, RunConfig
@@ -52,6 +53,17 @@ def encode_fit(fit: Sequence[Question], model: CandidateModel) -> list[TrainingQ
     """
     right = right_options(fit).tolist()
     return [TrainingQuestion(_encode(model, question), answer) for question, answer in zip(fit, right, strict=True)]
+
+
+def check_lengths(splits: Splits, model: CandidateModel) -> None:
+    """See before hours of training that what is asked after them can be asked: nothing of it may be left out.
+
+    Raises:
+        ConfigError: a question of a split other than train and fit is longer than the token limit.
+    """
+    for questions in (splits.guarantee, splits.test, *splits.shift.values()):
+        for question in questions:
+            _encode(model, question)
 
 
 def _encode(model: CandidateModel, question: Question) -> EncodedQuestion:

@@ -102,11 +102,11 @@ class RunConfig(Frozen):
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r} is not one of {', '.join(sorted(METHODS))}")
         method = METHODS[self.method]
-        self.method_options()
+        options = self.method_options()
         if isinstance(method, TrainedMethod):
             method.check(self.adapter, self.loss)
         else:
-            method.check(self.adapter, self.loss, self.training.snapshots)
+            method.check(self.adapter, self.loss, self.training.snapshots, options)
             self.needed_runs()
         return self
 
@@ -131,8 +131,11 @@ class RunConfig(Frozen):
 
     def training_digest(self) -> str:
         """What tells two runs apart whatever they are called and however they are calibrated: 64 hex digits."""
-        record = self.model_dump(mode="json", exclude={"name", "calibration"})
-        return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.training_record(), sort_keys=True).encode()).hexdigest()
+
+    def training_record(self) -> dict[str, Any]:
+        """Everything that decides the weights."""
+        return self.model_dump(mode="json", exclude={"name", "calibration"})
 
     def _run_of(self, need: Need) -> RunConfig:
         sections = self.model_dump(exclude={"method", "options"})
@@ -153,7 +156,7 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """A recipe's record with the overrides applied, not validated yet.
 
     Raises:
-        ConfigError: the file is no YAML mapping, or an override has no `=`.
+        ConfigError: the file is no YAML mapping, or an override has no `=` or no YAML value.
     """
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -197,4 +200,7 @@ def _override(record: dict[str, Any], override: str) -> None:
         if not isinstance(inner, dict):
             raise ConfigError(f"override {override!r}: {section!r} is not a section")
         record = inner
-    record[field] = yaml.safe_load(value)
+    try:
+        record[field] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"override {override!r}: the value cannot be read as YAML: {error}") from error

@@ -32,7 +32,7 @@ from training.evaluation import right_options
 from training.loop import KEPT_FILE, Trainer, snapshot_path
 from training.methods import METHODS
 from training.methods.base import Finished, Fitting, PostHocMethod, TrainedMethod
-from training.preparing import encode_fit, encode_train
+from training.preparing import check_lengths, encode_fit, encode_train
 from training.provenance import code_commit
 from training.run_config import RunConfig
 
@@ -184,9 +184,18 @@ def load_run_splits(run: TrainedRun) -> Splits:
     Raises:
         RunError: the data are not those that it was trained on.
     """
-    splits, _ = load_splits(run.config.data)
-    if splits.digest != run.result.data_digest:
-        raise RunError(f"the data have changed since the run: {splits.digest} now, {run.result.data_digest} then")
+    return load_same_splits(run.config, run.result.data_digest)
+
+
+def load_same_splits(config: RunConfig, digest: str) -> Splits:
+    """The splits of a configuration, with the digest that they had when it was trained.
+
+    Raises:
+        RunError: the data are not those that it was trained on.
+    """
+    splits, _ = load_splits(config.data)
+    if splits.digest != digest:
+        raise RunError(f"the data have changed since the run: {splits.digest} now, {digest} then")
     return splits
 
 
@@ -209,10 +218,28 @@ def _given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:
     given = {read_run(folder)[0].training_digest(): folder for folder in folders}
     for digest, folder in given.items():
         if digest not in digests:
-            raise RunError(
-                f"{folder} was not trained as {config.method} needs it: data, base, adapter, seed or steps differ"
-            )
+            why = _differences(read_run(folder)[0], config.needed_runs())
+            raise RunError(f"{folder} was not trained as {config.method} needs it: {why}")
     return given
+
+
+def _differences(given: RunConfig, needed: Sequence[RunConfig]) -> str:
+    """Where a run is not the one of `needed` that it is nearest to, field by field."""
+    ours = _fields(given)
+
+    def unlike(need: RunConfig) -> list[str]:
+        theirs = _fields(need)
+        names = (name for name in ours | theirs if ours.get(name) != theirs.get(name))
+        return [f"{name} is {ours.get(name)!r}, not {theirs.get(name)!r}" for name in names]
+
+    return "; ".join(min(map(unlike, needed), key=len, default=["it is fitted on no other run"]))
+
+
+def _fields(config: RunConfig) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in config.training_record().items():
+        flat |= {f"{name}.{field}": item for field, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def _open(config: RunConfig, folder: Path, console: Console) -> _Workshop:
@@ -221,6 +248,7 @@ def _open(config: RunConfig, folder: Path, console: Console) -> _Workshop:
         console.print(message, highlight=False, soft_wrap=True)
     base = load_base_of(config)
     model = new_candidate(config, base)
+    check_lengths(splits, model)
     train = encode_train(splits.train, model, config, console)
     return _Workshop(config, folder, splits, base, model, train, encode_fit(splits.fit, model), console)
 
@@ -257,7 +285,7 @@ def _fit_nll(workshop: _Workshop, through: BankCall | None) -> float:
 
 def _fit(workshop: _Workshop, method: PostHocMethod, needed: Sequence[Path]) -> tuple[RunResult, Finished]:
     config = workshop.config
-    results = [read_run(folder)[1] for folder in needed]
+    results = [_result_on_same(folder, workshop) for folder in needed]
     weights = [load_file(folder / ADAPTER_FILE) for folder in needed]
     workshop.model.load_adapter_tensors(weights[0])
     workshop.model.eval()
@@ -282,6 +310,18 @@ def _fit(workshop: _Workshop, method: PostHocMethod, needed: Sequence[Path]) -> 
     )
     parameters = sum(result.trained_parameters for result in results)
     return _result(workshop, finished, total, parameters, seconds), finished
+
+
+def _result_on_same(folder: Path, workshop: _Workshop) -> RunResult:
+    """The record of a needed run, trained on the very questions and base model that the method is fitted on."""
+    result = read_run(folder)[1]
+    for what, theirs, ours in (
+        ("data", result.data_digest, workshop.splits.digest),
+        ("base model", result.base.digest, workshop.base.identity.digest),
+    ):
+        if theirs != ours:
+            raise RunError(f"{folder} was trained with another {what}: {theirs} then, {ours} now; train it again")
+    return result
 
 
 def _result(

@@ -57,8 +57,9 @@ def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
     inputs, order = probabilities[real].double().sort()
     blocks = pool_adjacent_violators(inputs.tolist(), right[real].double()[order].tolist())
     edge = 1 / (len(inputs) + 2)
-    inner = [(knot, min(max(value, edge), 1 - edge)) for knot, value in blocks if 0 < knot < 1]
-    knots, values = zip((0.0, edge), *inner, (1.0, 1 - edge), strict=True)
+    inner = [(knot, min(max(value, edge), 1 - edge)) for knot, value in blocks]
+    certain = [] if inner[-1][0] == 1 else [(1.0, 1 - edge)]
+    knots, values = zip((0.0, edge), *inner, *certain, strict=True)
     return Isotonic(knots, values)
 
 
@@ -82,17 +83,17 @@ class _Block(NamedTuple):
     highest: float
     inputs_sum: float
     targets_sum: float
-    count: int
+    size: int
 
     @property
     def input(self) -> float:
         """The mean; rounding may carry it outside the inputs it is of, and so past the next block's."""
-        return min(max(self.inputs_sum / self.count, self.lowest), self.highest)
+        return min(max(self.inputs_sum / self.size, self.lowest), self.highest)
 
     @property
     def target(self) -> float:
-        return self.targets_sum / self.count
+        return self.targets_sum / self.size
 
     def joined(self, above: _Block) -> _Block:
         sums = self.inputs_sum + above.inputs_sum, self.targets_sum + above.targets_sum
-        return _Block(self.lowest, above.highest, *sums, self.count + above.count)
+        return _Block(self.lowest, above.highest, *sums, self.size + above.count)

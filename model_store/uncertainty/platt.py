@@ -12,6 +12,9 @@ from model_store.uncertainty.nll_search import minimise
 from model_store.uncertainty.proper_scores import negative_log_likelihood
 
 _EDGE = 1e-12  # log-odds beyond this are those of a certainty
+# Where every answer is right, no finite line is best: the search ends at these.
+_LOG_SLOPE_RANGE = 5.0
+_INTERCEPT_RANGE = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,24 @@ class Platt:
 def fit_platt(probabilities: Tensor, answers: Tensor) -> Platt:
     """The line of lowest NLL; `probabilities` [B, C] with 0 at padded candidates, `answers` long [B].
 
+    The slope stays between 1/148 and 148, the intercept between -50 and 50.
+
     Raises ValueError on an answer that is no candidate.
     Source: Platt 1999; one map for all candidates and the division by their sum as in Zadrozny and Elkan 2002.
     """
     doubles = probabilities.double()
 
     def loss(theta: Tensor) -> Tensor:
-        return negative_log_likelihood(_apply(doubles, theta[0].exp(), theta[1]), answers).mean()
+        return negative_log_likelihood(_apply(doubles, *_bounded(theta)), answers).mean()
 
-    found = minimise(loss, torch.zeros(2))
-    return Platt(found[0].exp().item(), found[1].item())
+    slope, intercept = _bounded(minimise(loss, torch.zeros(2)))
+    return Platt(slope.item(), intercept.item())
+
+
+def _bounded(theta: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope and intercept from two unbounded numbers."""
+    log_slope = _LOG_SLOPE_RANGE * torch.tanh(theta[0] / _LOG_SLOPE_RANGE)
+    return log_slope.exp(), _INTERCEPT_RANGE * torch.tanh(theta[1] / _INTERCEPT_RANGE)
 
 
 def _apply(probabilities: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:

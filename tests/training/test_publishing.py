@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shutil
@@ -11,15 +12,17 @@ import pytest
 import torch
 from rich.console import Console
 
+import training.runs
 from model_store.calibrations import TemperatureCalibration
-from model_store.predictor import load_predictor
+from model_store.predictor import Answer, load_predictor
+from model_store.questions import Question
 from model_store.storage.registry import Registry
 from model_store.uncertainty.selective import TargetNotMetError
 from training.data.loading import load_splits
 from training.decisions import decision_targets
 from training.evaluating import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
 from training.evaluation import compute_scores, paired_differences, score_answers
-from training.predictions import PredictionsError, read_pair, read_predictions
+from training.predictions import PredictionsError, read_pair, read_predictions, write_predictions
 from training.publishing import Publication, publish_run
 from training.run_config import ConfigError
 from training.runs import RunError, load_run
@@ -99,13 +102,13 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
     with pytest.raises(TargetNotMetError, match=r"coverage 0.9999 would hold every option: .* can hold is 0\.9\d+"):
         publish_run(finished_run, registry, quiet, targets=decision_targets(None, None, set_coverage=0.9999))
     assert registry.references() == []
-    targets = decision_targets(None, 0.5, max_set_size=1, set_score="aps")
+    targets = decision_targets(None, 0.5, set_score="aps")
     decisions = publish_run(finished_run, registry, quiet, targets=targets).manifest.decisions
     assert decisions.abstention is not None
     assert decisions.abstention.coverage_bound >= 0.5
     assert decisions.abstention.coverage < 1
     assert decisions.tested is not None
-    assert decisions.tested.answered < 1
+    assert decisions.tested.answered == pytest.approx(decisions.abstention.coverage, abs=0.3)
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,13 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
 def test_impossible_targets_are_refused(targets: tuple[float | None, float | None], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         decision_targets(*targets)
+
+
+def test_a_target_is_not_asked_for_beside_a_largest_set() -> None:
+    """Answers that abstain for their set are not among those that the target was tested on."""
+    with pytest.raises(ConfigError, match=r"max_set_size 2 and a target of 0\.9: .* only one of the two"):
+        decision_targets(None, 0.9, max_set_size=2)
+    assert decision_targets(None, None, max_set_size=2).max_set_size == 2
 
 
 def test_training_beat_the_untrained_base(publication: tuple[Publication, Registry]) -> None:
@@ -173,6 +183,28 @@ def test_changed_data_are_noticed(finished_run: Path, tmp_path: Path, quiet: Con
         publish_run(folder, Registry(tmp_path / "store"), quiet)
 
 
+def test_a_stored_adapter_is_not_evaluated_on_other_data(
+    publication: tuple[Publication, Registry], finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its recipe names files, and what they hold now may be what it was trained on."""
+    found, registry = publication
+    splits, messages = load_splits(load_run(finished_run).config.data)
+    changed = dataclasses.replace(splits, test=splits.test[:-1])
+    monkeypatch.setattr(training.runs, "load_splits", lambda config: (changed, messages))
+    with pytest.raises(RunError, match="the data have changed"):
+        candidate_of_store(registry, found.manifest.reference, device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("break_", ["\u2028", "\u2029", "\u0085", "\x0b"])
+def test_predictions_of_questions_with_any_line_break_are_read_again(tmp_path: Path, break_: str) -> None:
+    question = Question("1", f"a{break_}b", ("x", "y"), answer=0)
+    answer = Answer(0, 0.75, (0.75, 0.25), feu=None, total=0.5, aleatoric=None, epistemic=None)
+    write_predictions(tmp_path / "made.jsonl", [question, question], [answer, answer])
+    questions, answers = read_predictions(tmp_path / "made.jsonl")
+    assert questions == [question, question]
+    assert answers == [answer, answer]
+
+
 def test_predictions_of_other_questions_are_not_compared(
     publication: tuple[Publication, Registry], finished_run: Path, tmp_path: Path, quiet: Console
 ) -> None:
@@ -185,6 +217,8 @@ def test_predictions_of_other_questions_are_not_compared(
     assert torch.equal(ours.answers, theirs.answers)
     with pytest.raises(PredictionsError, match="not about the same questions"):
         read_pair(tmp_path / "test-raw.jsonl", tmp_path / "fit-raw.jsonl")
+    with pytest.raises(PredictionsError, match=r"none\.jsonl: cannot be read"):
+        read_pair(tmp_path / "none.jsonl", tmp_path / "fit-raw.jsonl")
     (tmp_path / "broken.jsonl").write_text('{"question": {}}\n')
     with pytest.raises(PredictionsError, match=r"broken\.jsonl:1"):
         read_pair(tmp_path / "broken.jsonl", tmp_path / "fit-raw.jsonl")

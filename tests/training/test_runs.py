@@ -22,7 +22,7 @@ from training.data.loading import load_splits
 from training.loop import KEPT_FILE, LOG_FILE, DivergedError
 from training.methods import METHODS
 from training.methods.base import Forward, LossTerms, TrainedMethod
-from training.run_config import RunConfig
+from training.run_config import ConfigError, RunConfig
 from training.runs import RunError, load_run, train_run
 
 
@@ -188,6 +188,55 @@ def test_training_questions_over_the_limit_are_left_out_with_a_message(
     result = train_run(config, tmp_path / "run", console)
     assert "1 training questions over 512 tokens left out, the first 'long'" in console.export_text()
     assert result.train == 64
+
+
+@pytest.mark.parametrize("split", ["calibration", "test", "shift"])
+def test_what_is_asked_after_training_must_fit_before_it(
+    split: str, tmp_path: Path, make_config: MakeConfig, tiny_data: Path, quiet: Console
+) -> None:
+    """Hours of training would otherwise end in a run that nothing can be scored on."""
+    long = {"id": "long", "question": "Why? " * 300, "options": ["red", "blue"], "answer": 0}
+    path = tmp_path / f"{split}.jsonl"
+    path.write_text((tiny_data / f"{split}.jsonl").read_text() + json.dumps(long) + "\n")
+    config = make_config(data={split: {"others": str(path)} if split == "shift" else str(path)})
+    with pytest.raises(ConfigError, match=r"scoring\.max_tokens: question 'long': the question takes \d+ tokens"):
+        train_run(config, tmp_path / "run", quiet)
+    assert not (tmp_path / "run" / LOG_FILE).exists()
+
+
+def test_a_method_is_fitted_on_runs_of_the_same_questions_only(
+    tmp_path: Path, make_config: MakeConfig, tiny_data: Path, quiet: Console
+) -> None:
+    """The file is the same, its questions are not: what was trained on there may be tested on here."""
+    path = tmp_path / "train.jsonl"
+    lines = (tiny_data / "train.jsonl").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines))
+    sections: dict[str, Any] = {"data": {"train": str(path)}, "training": {"epochs": 1}}
+    train_run(make_config("lora", **sections), tmp_path / "lora", quiet)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(RunError, match=r"lora was trained with another data: sha256:.* train it again"):
+        train_run(make_config("mc_dropout", **sections), tmp_path / "dropout", quiet, on=[tmp_path / "lora"])
+
+
+def test_a_run_that_a_method_is_not_fitted_on_is_told_by_its_fields(
+    tmp_path: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    train_run(make_config("lora", training={"epochs": 1}), tmp_path / "lora", quiet)
+    config = make_config("ensemble", training={"epochs": 1}, adapter={"rank": 2})
+    with pytest.raises(RunError, match=r"not trained as ensemble needs it: adapter\.rank is 4, not 2$"):
+        train_run(config, tmp_path / "ensemble", quiet, on=[tmp_path / "lora"])
+
+
+def test_a_run_keeps_no_more_snapshots_than_it_has_steps(
+    tmp_path: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    with pytest.raises(ConfigError, match=r"training\.snapshots is 17: the run has 16 steps only"):
+        train_run(make_config(training={"snapshots": 17}), tmp_path / "run", quiet)
+
+
+def test_targets_that_the_base_lacks_are_named(tmp_path: Path, make_config: MakeConfig, quiet: Console) -> None:
+    with pytest.raises(ConfigError, match=r"adapter, scoring: not for the base model .*foo"):
+        train_run(make_config(adapter={"targets": ["foo"]}), tmp_path / "run", quiet)
 
 
 def test_pads_do_not_reach_the_losses(make_config: MakeConfig) -> None:

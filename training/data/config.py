@@ -10,6 +10,7 @@ from model_store.frozen import Frozen
 from training.data.hub_sets import HUB_SETS
 
 DEFAULT_CALIBRATION_SHARE = 0.2  # of train
+SPLIT_NAMES = frozenset({"train", "fit", "guarantee", "test"})
 
 
 class _Limits(Frozen):
@@ -57,6 +58,9 @@ class _FileData(_CarvedData):
     def _check(self) -> Self:
         if self.calibration is not None and self.calibration_share is not None:
             raise ValueError(f"calibration_share {self.calibration_share} has no effect: calibration is a file")
+        taken = SPLIT_NAMES & set(self.shift)
+        if taken:
+            raise ValueError(f"shift: {min(taken)!r} is the name of a split, choose another")
         return self
 
 

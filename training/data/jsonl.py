@@ -40,7 +40,7 @@ def read_jsonl(path: Path) -> FileQuestions:
             try:
                 questions.append(Question.from_record(record))
             except QuestionError as error:
-                if not repeats_option(error, record["options"]):
+                if not repeats_option(error, record.get("options")):
                     raise DataError(f"{path}, line {number}: {error}") from error
                 refused.append(f"line {number}")
     return FileQuestions(tuple(questions), tuple(refused))

@@ -148,7 +148,7 @@ class Fitting:
     console: Console
 
 
-def any_run(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:
+def any_run(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: Any) -> None:
     """The check of a method that can be fitted on whatever the methods it needs can train."""
 
 
@@ -157,13 +157,13 @@ class PostHocMethod:
     """A method without gradient steps of its own; `needs` says on which runs, by its options.
 
     `check` raises ValueError, naming the field, if it cannot be fitted on such an adapter, trained with such a loss
-    and this many snapshots.
+    and this many snapshots, with such options.
     """
 
     options: type[Frozen]
     needs: Callable[[Any], Sequence[Need]]
     fit: Callable[[Fitting, Any], Finished]
-    check: Callable[[AdapterConfig, LossConfig, int], None] = any_run
+    check: Callable[[AdapterConfig, LossConfig, int, Any], None] = any_run
 
 
 Method = TrainedMethod | PostHocMethod

@@ -8,7 +8,7 @@ from model_store.adapters.config import AdapterConfig
 from model_store.frozen import Frozen
 from model_store.posteriors.ensemble import EnsembleConfig, stack_members
 from training.loss_config import LossConfig
-from training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
+from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
 
 
 class CheckpointEnsembleOptions(Frozen):
@@ -17,18 +17,17 @@ class CheckpointEnsembleOptions(Frozen):
     first_snapshot: int = Field(default=1, ge=1, description="earliest member, counted from 1; the earlier are unripe")
 
 
-def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:
-    if snapshots < 2:
-        raise ValueError(f"training.snapshots is {snapshots}: a checkpoint ensemble needs at least 2")
+def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: CheckpointEnsembleOptions) -> None:
+    members = snapshots - options.first_snapshot + 1
+    if members < 2:
+        raise ValueError(
+            f"training.snapshots is {snapshots} and options.first_snapshot {options.first_snapshot}: that leaves "
+            f"{max(members, 0)} members, and an ensemble needs at least 2"
+        )
 
 
 def _fit(fitting: Fitting, options: CheckpointEnsembleOptions) -> Finished:
     members = fitting.snapshots[options.first_snapshot - 1 :]
-    if len(members) < 2:
-        raise FittingError(
-            f"options.first_snapshot is {options.first_snapshot}: of {len(fitting.snapshots)} snapshots it leaves "
-            f"{len(members)}, and an ensemble needs at least 2"
-        )
     return Finished(EnsembleConfig(samples=len(members)), stack_members(members))
 
 

@@ -17,7 +17,7 @@ class McDropoutOptions(Frozen):
     samples: int = Field(default=10, ge=1, le=1000, description="S, masks drawn once and kept")
 
 
-def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int) -> None:
+def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: McDropoutOptions) -> None:
     if adapter.dropout == 0:
         raise ValueError("adapter.dropout is 0: mc_dropout would draw S times the same answer")
 

@@ -10,9 +10,11 @@ from training.methods.mixlora import check_no_l2, mixture_losses
 
 
 def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
-    """Needs a router and a positive beta."""
+    """Needs a router that leaves experts out, and a positive beta."""
     if not adapter.routed:
         raise ValueError(f"adapter.experts is {adapter.experts}: uq4ct needs at least 2")
+    if adapter.top_k == adapter.experts:
+        raise ValueError(f"adapter.top_k is {adapter.top_k} of {adapter.experts} experts: FEU would always be 1")
     if loss.calibration <= 0:
         raise ValueError(f"loss.calibration is {loss.calibration}: uq4ct needs more than 0, mixlora has 0")
     check_no_l2(loss)

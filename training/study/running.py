@@ -15,6 +15,7 @@ from model_store.posteriors import CandidateSamples
 from model_store.predictor import Predictor
 from model_store.questions import Question
 from training.calibration import fit_calibration, sample_split
+from training.data.loading import load_splits
 from training.data.splits import Splits
 from training.evaluation import answers_of, compute_scores, score_answers
 from training.predictions import write_predictions
@@ -47,12 +48,15 @@ def run_study(study: Study, folder: Path, console: Console, only: tuple[str, ...
 
     Raises:
         ConfigError: `only` has a label that the study has not.
+        DataError: questions cannot be read; seen before anything is trained.
         RowsError: a line of the rows is damaged.
     """
     rows = RowFile(folder)
     cells = select_cells(study, only)
     done = latest_rows(rows.read(), cells)
     waiting = [cell for cell in cells if not isinstance(done.get(cell.key), FinishedRow)]
+    for data in {cell.config.data.model_dump_json(): cell.config.data for cell in waiting}.values():
+        load_splits(data)
     failed: list[FailedRow] = []
     with _progress(console) as bar:
         task = bar.add_task("study", total=len(cells), completed=len(cells) - len(waiting))

@@ -43,6 +43,18 @@ def test_platt_undoes_an_overconfidence_and_finds_nothing_where_there_is_none() 
     assert fit_platt(true, answers).slope == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_platt_is_finite_where_every_answer_is_right(seed: int) -> None:
+    """No finite line is best there; answers become as sure as the range allows, and keep their order."""
+    logits, _ = simulate(100, seed)
+    probabilities = (0.3 * logits).softmax(-1)
+    found = fit_platt(probabilities, probabilities.argmax(-1))
+    mapped = found.apply(probabilities)
+    assert mapped.isfinite().all()
+    assert torch.equal(mapped.argmax(-1), probabilities.argmax(-1))
+    assert nll(mapped, probabilities.argmax(-1)) < nll(probabilities, probabilities.argmax(-1))
+
+
 def test_platt_by_hand() -> None:
     """Slope 2, intercept 0: 0.8 -> 16/17, 0.2 -> 1/17."""
     mapped = Platt(2.0, 0.0).apply(torch.tensor([[0.8, 0.2, 0.0]]))
@@ -78,6 +90,15 @@ def test_isotonic_repairs_and_keeps_the_sum() -> None:
     assert torch.equal(repaired == 0, fresh.isneginf())
     assert nll(repaired, fresh_answers) < nll((2.5 * fresh).softmax(-1), fresh_answers) - 0.1
     assert nll(repaired, fresh_answers) == pytest.approx(nll(fresh.softmax(-1), fresh_answers), abs=0.01)
+
+
+def test_isotonic_reads_the_share_of_answers_of_probability_one() -> None:
+    """Of 100 answers that round to a certainty, 60 are right."""
+    probabilities = torch.tensor([[1.0, 0.0]] * 100 + [[0.5, 0.5]] * 100, dtype=torch.float64)
+    probabilities[:100, 1] = 1e-300
+    answers = torch.tensor([0] * 60 + [1] * 40 + [0, 1] * 50)
+    sure = fit_isotonic(probabilities, answers).apply(probabilities[:1])
+    assert sure[0].tolist() == pytest.approx([0.6, 0.4], abs=0.01)
 
 
 def test_isotonic_says_no_certainty_from_few_questions() -> None:

@@ -129,6 +129,13 @@ def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -
         expand_path("${DATA_DIR}/train.jsonl")
 
 
+def test_a_line_without_options_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "made.jsonl"
+    path.write_text('{"id": "1", "question": "q?", "choices": ["a", "b"], "answer": 0}\n')
+    with pytest.raises(DataError, match=r"made\.jsonl, line 1: .*options"):
+        read_jsonl(path)
+
+
 def test_written_questions_are_read_again(tmp_path: Path) -> None:
     asked = (
         Question("1", "Was ist größer?", ("ein Haus\u2028", "eine Maus"), answer=0, subject="Größe"),

@@ -15,6 +15,7 @@ import pytest
 import yaml
 from rich.console import Console
 
+from training.data.source import DataError
 from training.evaluation import compute_scores, score_answers
 from training.predictions import read_predictions
 from training.study.config import Study, load_study
@@ -60,6 +61,20 @@ def write_tiny_study(tiny_folder: Path, tiny_data: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def test_questions_are_read_before_anything_is_trained(
+    write_tiny_study: Callable[..., Path], tiny_data: Path, tmp_path: Path, quiet: Console
+) -> None:
+    """The last data set of a study of days must not be the one whose files are not there."""
+    path = write_tiny_study(tmp_path / "tiny.yaml")
+    record = yaml.safe_load(path.read_text())
+    files = record["data_sets"]["colours"]["data"] | {"test": str(tmp_path / "none.jsonl")}
+    record["data_sets"]["shapes"] = {"data": files}
+    path.write_text(yaml.safe_dump(record, sort_keys=False))
+    with pytest.raises(DataError, match=r"none\.jsonl"):
+        run_study(load_study(path), tmp_path / "study", quiet)
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.fixture(scope="module")
