@@ -96,4 +96,4 @@ class _Block(NamedTuple):
 
     def joined(self, above: _Block) -> _Block:
         sums = self.inputs_sum + above.inputs_sum, self.targets_sum + above.targets_sum
-        return _Block(self.lowest, above.highest, *sums, self.size + above.count)
+        return _Block(self.lowest, above.highest, *sums, self.size + above.size)
