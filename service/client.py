@@ -83,7 +83,8 @@ class Client:
     Args:
         base_url: where the service is, such as http://127.0.0.1:8000.
         api_key: a key of the service, where it wants one.
-        timeout: seconds in which a try must connect, and then get each part of its response.
+        timeout: seconds in which a try must connect, and then get each part of its response. Above the service's own
+            REQUEST_TIMEOUT_SECONDS, so that a question that is late is told so, and not asked again behind itself.
         retries: how often a call is tried, and when.
         transport: what carries requests, in place of the network.
         sleep, clock, chance: how to wait, seconds since 1970, and a random number in [0, 1).
@@ -94,7 +95,7 @@ class Client:
         base_url: str,
         *,
         api_key: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = 45.0,
         retries: Retries = DEFAULT_RETRIES,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], object] = time.sleep,
@@ -187,7 +188,7 @@ class AsyncClient:
         base_url: str,
         *,
         api_key: str | None = None,
-        timeout: float = 30.0,
+        timeout: float = 45.0,
         retries: Retries = DEFAULT_RETRIES,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,

@@ -21,6 +21,8 @@ from service.client_records import (
 )
 from service.client_retries import RETRIED_STATUSES, Retries, read_retry_after
 
+_LEDGER_UNAVAILABLE = "urn:uq4ct:problem:ledger-unavailable"
+
 T = TypeVar("T")
 
 
@@ -138,13 +140,24 @@ class Calls:
 
     def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Steps[Prediction]:
         """POST /predict."""
-        body = self._identify({"question": question, "options": options, **extra})
-        return self._call(Send("POST", "/predict", body), _PREDICTION)
+        ask: Ask = {"question": question, "options": options, **extra}
+        keyed, plain = Send("POST", "/predict", self._identify(ask)), Send("POST", "/predict", _plain(ask))
+        return self._call(keyed, _PREDICTION, plain if self._adds_key(ask) else None)
 
     def predict_batch(self, questions: Sequence[Ask]) -> Steps[list[Prediction | Problem]]:
         """POST /predict/batch."""
         body = {"questions": [self._identify(question) for question in questions]}
-        return (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
+        results = (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
+        unkept = [
+            index
+            for index, (question, result) in enumerate(zip(questions, results, strict=True))
+            if isinstance(result, Problem) and result.type == _LEDGER_UNAVAILABLE and self._adds_key(question)
+        ]
+        if unkept:
+            body = {"questions": [_plain(questions[index]) for index in unkept]}
+            again = (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
+            results = [dict(zip(unkept, again, strict=True)).get(index, result) for index, result in enumerate(results)]
+        return results
 
     def feedback(self, label: Label) -> Steps[FeedbackReceipt]:
         """POST /feedback."""
@@ -185,18 +198,23 @@ class Calls:
 
     def _identify(self, question: Ask) -> dict[str, Any]:
         """The question with a key that makes all its tries one prediction; a client that tries once needs none."""
-        if isinstance(question["options"], str):
-            raise TypeError(f"options must be texts, not the one text {question['options']!r}")
-        body = {**question, "options": list(question["options"])}
-        return body if self._retries.attempts == 1 else {"idempotency_key": self._new_key(), **body}
+        body = _plain(question)
+        return {"idempotency_key": self._new_key(), **body} if self._adds_key(question) else body
 
-    def _call(self, send: Send, reader: TypeAdapter[T]) -> Steps[T]:
+    def _adds_key(self, question: Ask) -> bool:
+        return self._retries.attempts > 1 and "idempotency_key" not in question
+
+    def _call(self, send: Send, reader: TypeAdapter[T], without_key: Send | None = None) -> Steps[T]:
+        """Send until there is an answer; where the ledger cannot keep a key, go on with `without_key`, if any."""
         attempt = 0
         while True:
             attempt += 1
             outcome: httpx.Response | httpx.TransportError = yield send
             if isinstance(outcome, httpx.Response) and outcome.status_code == 200:
                 return _read(outcome, reader)
+            if without_key is not None and _is_unkept(outcome):
+                send, without_key = without_key, None
+                continue
             wait = self._wait_after(attempt, outcome)
             if wait is None:
                 raise _explain(attempt, outcome)
@@ -209,6 +227,20 @@ class Calls:
                 return None
             asked = read_retry_after(outcome, self._clock())
         return self._retries.wait_after(attempt, asked, self._chance())
+
+
+def _plain(question: Ask) -> dict[str, Any]:
+    if isinstance(question["options"], str):
+        raise TypeError(f"options must be texts, not the one text {question['options']!r}")
+    return {**question, "options": list(question["options"])}
+
+
+def _is_unkept(outcome: httpx.Response | httpx.TransportError) -> bool:
+    """Whether the service would answer, but cannot keep an idempotency key."""
+    if not isinstance(outcome, httpx.Response) or outcome.status_code != 503:
+        return False
+    problem = error_of(outcome).problem
+    return problem is not None and problem.type == _LEDGER_UNAVAILABLE
 
 
 def _explain(attempt: int, outcome: httpx.Response | httpx.TransportError) -> ClientError:

@@ -121,7 +121,7 @@ class InferInput(Body):
     shape: list[Size] = Field(min_length=1, max_length=1)
     datatype: Literal["BYTES"]
     parameters: InputParameters | None = None
-    data: list[str] = Field(json_schema_extra={"minItems": 1})
+    data: list[str] = Field(fail_fast=True, json_schema_extra={"minItems": 1})
 
     @model_validator(mode="before")
     @classmethod
@@ -163,9 +163,11 @@ class InferRequest(Body):
 
     id: EncodableText | None = Field(default=None, description="comes back in the response")
     parameters: InferParameters | None = None
-    inputs: list[InferInput] = Field(json_schema_extra={"minItems": 2, "maxItems": 3})
+    inputs: list[InferInput] = Field(fail_fast=True, json_schema_extra={"minItems": 2, "maxItems": 3})
     outputs: list[RequestedOutput] | None = Field(
-        default=None, description="the outputs that are wanted, in this order; none or an empty list = all"
+        default=None,
+        fail_fast=True,
+        description="the outputs that are wanted, in this order; none or an empty list = all",
     )
 
 

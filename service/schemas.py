@@ -79,6 +79,7 @@ class PredictRequest(Body):
 
     question: str = Field(description="the text of the question, not empty", json_schema_extra={"minLength": 1})
     options: list[str] = Field(
+        fail_fast=True,  # one complaint about a list of a million numbers is enough
         description="distinct texts, none of them empty",
         json_schema_extra={
             "minItems": MIN_OPTIONS,

@@ -160,6 +160,11 @@ class Settings(BaseSettings):
                 f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than MAX_CONCURRENT_REQUESTS "
                 f"{self.max_concurrent_requests}: such a batch could never be admitted",
             )
+        if self.ledger_required and self.max_client_batch_size > self.ledger_buffer:
+            raise _contradiction(
+                f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than LEDGER_BUFFER "
+                f"{self.ledger_buffer}, and LEDGER_REQUIRED is set: such a batch could never be admitted",
+            )
         try:
             parse_database_url(self.database_url)
         except ValueError as error:

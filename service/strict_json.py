@@ -9,11 +9,14 @@ from typing import Any, NoReturn
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from service.context import context_of
-from service.errors import MALFORMED_JSON, NOT_JSON, TOO_LARGE, ProblemError, shown
+from service.errors import CLIENT_GONE, INVALID_FIELD, MALFORMED_JSON, NOT_JSON, TOO_LARGE, ProblemError, shown
 from service.security import Guard, guards_of
+
+_MOST_FIELDS = 64  # of an object: far more than any has here, far fewer than what takes long to complain about
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -75,13 +78,16 @@ async def read_body(request: Request, limit: int) -> bytes:
     """The body, measured as it comes in: Content-Length may be absent or a lie.
 
     Raises:
-        ProblemError: 413 beyond `limit` bytes, 400 where there is none.
+        ProblemError: 413 beyond `limit` bytes, 400 where there is none, 499 where the client goes in the middle of it.
     """
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise ProblemError(TOO_LARGE, f"the body is larger than {limit} bytes", limit=limit)
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > limit:
+                raise ProblemError(TOO_LARGE, f"the body is larger than {limit} bytes", limit=limit)
+    except ClientDisconnect as error:
+        raise ProblemError(CLIENT_GONE, "closed before the end of the body") from error
     if not body:
         raise ProblemError(MALFORMED_JSON, "the body is empty")
     return bytes(body)
@@ -91,7 +97,7 @@ def parse_json(body: bytes) -> object:
     """Read UTF-8 JSON; NaN, Infinity and keys that stand twice in an object are refused.
 
     Raises:
-        ProblemError: 400.
+        ProblemError: 400; 422 where an object has very many fields, each of which would get a complaint of its own.
     """
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
@@ -106,6 +112,8 @@ def parse_json(body: bytes) -> object:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > _MOST_FIELDS:
+        raise ProblemError(INVALID_FIELD, f"an object has {len(pairs)} fields, more than {_MOST_FIELDS} are not read")
     record: dict[str, Any] = {}
     for key, value in pairs:
         if key in record:

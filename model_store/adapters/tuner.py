@@ -44,19 +44,20 @@ class MixtureTuner(BaseTuner):
         super().__init__(model, _peft_config(model, adapter, config), adapter)
 
     def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Inject one more adapter beside those that are there, ready to be trained."""
+        """Inject one more adapter beside those that are there, ready to be trained; all of it or nothing."""
         self.peft_config[adapter] = _peft_config(self.model, adapter, config)
         self.active_adapter = adapter  # PEFT gives gradients to the weights of the active adapter only
-        self.inject_adapter(self.model, adapter)
+        try:
+            self.inject_adapter(self.model, adapter)
+        except Exception:  # memory may end after some of the layers
+            self._take_out(adapter)
+            raise
 
     def remove(self, adapter: str) -> None:
         """Take an adapter's weights out again; the others stay as they are."""
-        layers = list(self._layers(adapter))
-        if not layers:
+        if not any(self._layers(adapter)):
             raise ValueError(f"no adapter named {adapter!r} is injected")
-        for layer in layers:
-            del layer.adapters[adapter]
-        del self.peft_config[adapter]
+        self._take_out(adapter)
 
     def freeze(self, adapter: str, dtype: torch.dtype) -> None:
         """Make an adapter ready to answer: no gradients, experts in the compute dtype, routers in fp32 as trained."""
@@ -72,6 +73,11 @@ class MixtureTuner(BaseTuner):
             for layer in self._layers(adapter)
             for name, parameter in layer.adapters[adapter].named_parameters()
         }
+
+    def _take_out(self, adapter: str) -> None:
+        for layer in self._layers(adapter):
+            del layer.adapters[adapter]
+        del self.peft_config[adapter]
 
     def _layers(self, adapter: str) -> Iterator[MixtureLayer]:
         for module in self.model.modules():

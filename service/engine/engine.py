@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from model_store.questions import Question
 from model_store.scoring.encoding import QuestionTooLongError
@@ -36,6 +37,7 @@ from service.telemetry.metrics import Metrics
 _TOKENIZER_THREADS = 2  # a tokenizer lets go of the interpreter lock; more would only take cores from the forward
 _CHARACTERS_IN_THE_LOOP = 2000  # tokenised faster than another thread gets its turn
 _FAILURES_UNTIL_UNREADY = 3
+_BETWEEN_PROBES = 5.0  # seconds, while forwards fail
 
 logger = logging.getLogger(__name__)
 
@@ -150,6 +152,7 @@ class Engine:
         """Start the worker, load, and then follow the store's aliases every so many seconds (0 = never)."""
         self._worker.start()
         self._tasks.append(asyncio.create_task(self._open()))
+        self._tasks.append(asyncio.create_task(self._probe_while_failing()))
         if alias_poll_seconds:
             self._tasks.append(asyncio.create_task(self.swaps.follow_store(alias_poll_seconds)))
 
@@ -237,6 +240,20 @@ class Engine:
         else:
             logger.info("model ready", extra={"model": self._default})
         self._load_ended.set()
+
+    async def _probe_while_failing(self) -> None:
+        """A balancer sends nothing to a replica that is not ready: without questions it could not become so again."""
+        while True:
+            await asyncio.sleep(_BETWEEN_PROBES)
+            adapter = self._loaded.default
+            if self._condition() is not State.FAILING or adapter is None:
+                continue
+            try:
+                with self._loaded.holding([adapter]):
+                    await self._worker.call(partial(self._worker.probe, adapter.predictor))
+                logger.info("answers again")
+            except Exception as error:  # whatever it is, the next one may do better
+                logger.warning("still failing", extra={"error": type(error).__name__})
 
     async def _answer(self, order: Order, asks: Sequence[Ask], reservation: Reservation, deadline: float) -> None:
         """Settle every question: first together those whose adapter is loaded, then those that must wait for a load.

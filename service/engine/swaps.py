@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,7 +25,18 @@ from service.engine.predictor import Host, Predictor
 from service.engine.worker import Worker
 from service.telemetry.metrics import Metrics
 
+_LONGEST_PAUSE = 600.0  # seconds between two tries of a version that cannot be loaded
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _PutOff:
+    """What an alias means in the store and could not be loaded here; tried again at `until` of the loop's clock."""
+
+    exact: str
+    pause: float
+    until: float
 
 
 class Swaps:
@@ -57,6 +69,7 @@ class Swaps:
         self._changing = asyncio.Lock()  # what is in memory
         self._switching = asyncio.Lock()  # what a name means; taken before the other one
         self._warned: dict[str, str] = {}  # of an alias that cannot be followed, so that a log has it once
+        self._put_off: dict[str, _PutOff] = {}
 
     async def open(self, load: Callable[[], Host], default: str) -> None:
         """Load the base model and the default adapter.
@@ -125,11 +138,15 @@ class Swaps:
         logger.info("promoted", extra={"model": adapter.manifest.reference, "alias": alias})
 
     async def follow_store(self, seconds: float) -> None:
-        """For ever: see every so many seconds whether an alias was changed in the store by somebody else."""
+        """For ever: see every so many seconds whether an alias was changed in the store by somebody else.
+
+        A version that could not be loaded is tried again after pauses that double, since each try may cost another
+        adapter its place.
+        """
         while True:
             await asyncio.sleep(seconds)
             for alias in self._loaded.aliases():
-                await self._follow(alias)
+                await self._follow(alias, seconds)
 
     async def close(self) -> None:
         """End every load that is under way."""
@@ -139,20 +156,38 @@ class Swaps:
         await asyncio.gather(*loads, return_exceptions=True)
         self._reader.shutdown()
 
-    async def _follow(self, alias: str) -> None:
+    async def _follow(self, alias: str, first_pause: float) -> None:
         """Let an alias mean what it means in the store; it keeps its meaning as long as that cannot be loaded."""
         try:
             async with self._switching:
                 exact = await self._resolve(alias)
                 known = self._loaded.find(alias)
                 if known is not None and known.manifest.reference != exact:
-                    self._loaded.mean(alias, await self.obtain(exact))
-                    logger.info("followed the store", extra={"alias": alias, "model": exact})
+                    if not self._is_put_off(alias, exact):
+                        await self._switch(alias, exact, first_pause)
+                    return
             self._warned.pop(alias, None)
         except Exception as error:  # whatever it is, the next look may find it mended
             if self._warned.get(alias) != str(error):
                 self._warned[alias] = str(error)
                 logger.warning("alias not followed", extra={"alias": alias, "error": type(error).__name__})
+
+    async def _switch(self, alias: str, exact: str, first_pause: float) -> None:
+        try:
+            adapter = await self.obtain(exact)
+        except LoadFailedError:
+            last = self._put_off.get(alias)
+            pause = first_pause if last is None or last.exact != exact else min(2 * last.pause, _LONGEST_PAUSE)
+            self._put_off[alias] = _PutOff(exact, pause, asyncio.get_running_loop().time() + pause)
+            raise
+        self._put_off.pop(alias, None)
+        self._warned.pop(alias, None)
+        self._loaded.mean(alias, adapter)
+        logger.info("followed the store", extra={"alias": alias, "model": exact})
+
+    def _is_put_off(self, alias: str, exact: str) -> bool:
+        last = self._put_off.get(alias)
+        return last is not None and last.exact == exact and asyncio.get_running_loop().time() < last.until
 
     async def _resolve(self, reference: str) -> str:
         """The name@version that a reference means in the store; raises as `obtain`."""

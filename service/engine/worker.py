@@ -85,6 +85,16 @@ class Worker:
             raise
         return predictor
 
+    def probe(self, predictor: Predictor[Any]) -> None:
+        """See whether an adapter answers, where no question comes any more that could show it; for `call`.
+
+        Raises:
+            Exception: whatever the forward raised.
+        """
+        (answer,) = predictor.answer([predictor.encode(WARM_UP)])
+        check_answer(answer, len(WARM_UP.options))
+        self.failures_in_a_row = 0
+
     def _check_limits(self, predictor: Predictor[Any]) -> None:
         """Every question that the adapter allows can be answered: alone, it may take more passes than a batch holds."""
         reference, tokens, passes = predictor.manifest.reference, predictor.token_limit, predictor.passes

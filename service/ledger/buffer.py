@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -22,12 +24,19 @@ class _Waiting:
     since: float
 
 
+def _begun() -> Future[None]:
+    """A future that whoever waits for it cannot cancel: the writer's thread must be able to end it."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+    return future
+
+
 @dataclass(slots=True)
 class _Flush:
     """Somebody waits until the first `target` records ever taken are written."""
 
     target: int
-    done: Future[None] = field(default_factory=Future)
+    done: Future[None] = field(default_factory=_begun)
 
 
 class Buffer:
@@ -39,6 +48,7 @@ class Buffer:
         self._metrics = metrics
         self._changed = threading.Condition()
         self._waiting: dict[str, _Waiting] = {}
+        self._reserved = 0
         self._taken = 0
         self._settled = 0
         self._flushes: list[_Flush] = []
@@ -61,10 +71,22 @@ class Buffer:
             waiting = self._waiting.get(prediction_id)
         return None if waiting is None else waiting.record
 
-    def has_room(self, records: int) -> bool:
-        """Whether so many more would be taken now."""
+    @contextmanager
+    def places(self, records: int) -> Iterator[None]:
+        """Keep places for so many records that are put inside; others that ask for places do not get these.
+
+        Raises:
+            LedgerUnavailableError: there is no room for so many now.
+        """
         with self._changed:
-            return not self._closed and len(self._waiting) + records <= self._limit
+            if self._closed or len(self._waiting) + self._reserved + records > self._limit:
+                raise LedgerUnavailableError("the buffer is full")
+            self._reserved += records
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved -= records
 
     def flush(self) -> Future[None]:
         """Ask for everything taken so far to be written at once; fails with the write that fails."""

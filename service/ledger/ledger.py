@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
 
@@ -66,6 +67,7 @@ class Ledger:
         self._writer = Writer(self.database, self._buffer, metrics)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
         self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long ones keep only each other up
+        self._watching = ThreadPoolExecutor(1, thread_name_prefix="ledger-monitor")  # and no alarm
         self._monitor = Monitor(self.database, adapters, settings, metrics)
         self._writing: threading.Thread | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -114,18 +116,17 @@ class Ledger:
         self._buffer.close()
         if self._writing is not None:
             await asyncio.to_thread(self._writing.join)
-        for threads in (self._threads, self._reports):
+        for threads in (self._threads, self._reports, self._watching):
             await asyncio.to_thread(threads.shutdown)
         self.database.close()
 
-    def admit(self, predictions: int) -> None:
-        """Refuse questions whose answers would have no place in a ledger that is required.
+    def places(self, predictions: int) -> AbstractContextManager[None]:
+        """Keep places for the answers to so many questions, where no answer may go out without one.
 
         Raises:
-            LedgerUnavailableError: the buffer is too full for so many.
+            LedgerUnavailableError: on entering, the buffer is too full for so many.
         """
-        if self.required and not self._buffer.has_room(predictions):
-            raise LedgerUnavailableError("the buffer is full")
+        return self._buffer.places(predictions) if self.required else contextlib.nullcontext()
 
     def record(self, record: PredictionRecord) -> None:
         """Take a prediction to be written; where there is no room, count it as unlogged. Never waits, never raises."""
@@ -142,6 +143,8 @@ class Ledger:
 
     async def recall(self, tenant: str, key: str, body_hash: str) -> StoredPrediction | None:
         """The prediction of an earlier request with this key and body; raises as `record_once` does."""
+        if not self._writer.writable:  # the answer could not be kept: nobody should wait for the database to say so
+            raise LedgerUnavailableError("not writable")
         stored = await self._ask(find_by_idempotency_key, self.database, tenant, key)
         return None if stored is None else _same_body(stored, body_hash)
 
@@ -246,7 +249,7 @@ class Ledger:
         while True:
             more = False
             try:
-                more = await self._ask(self._monitor.run_round, threads=self._reports)
+                more = await self._ask(self._monitor.run_round, threads=self._watching)
                 failing = False
             except Exception as error:  # whatever it is, the next round may do better
                 if not failing:

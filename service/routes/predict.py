@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request
@@ -44,7 +44,7 @@ from service.errors import (
 )
 from service.ledger.failures import LedgerUnavailableError
 from service.rate_limit import RateLimitedError
-from service.routes.recording import Asked, keep, recall
+from service.routes.recording import Asked, Recording
 from service.schemas import (
     BatchRequest,
     BatchResponse,
@@ -120,6 +120,7 @@ async def predict_batch(request: Request, body: BatchRequest, context: ContextOf
     if not body.questions:
         raise invalid_fields([FieldError(field="questions", message="is empty")])
     if len(body.questions) > limit:
+        context.metrics.rejected.labels(_REJECTIONS[TOO_LARGE]).inc(len(body.questions))
         raise ProblemError(TOO_LARGE, f"{len(body.questions)} questions in a batch of at most {limit}", limit=limit)
     outcomes = await answer_items(request, context, [_read_item(item) for item in body.questions])
     request_id = request.state.request_id
@@ -140,18 +141,41 @@ async def answer_items(
     try:
         charge(request, len(items))
         context.engine.check_room(len(items))
-        context.ledger.admit(len(items))
-        asked = await recall(context, identify(request), items, await _prepare(items))
-        asks = [Ask(item.question, item.body.model) for item in asked if isinstance(item, Asked)]
-        served = iter(await _unless_gone(request, context.engine.submit(asks)))
+        with context.ledger.places(len(items)):
+            recording = Recording(context, identify(request))
+            asked, served = await _unless_gone(request, _ask(context, recording, items))
+            outcomes = [
+                await _respond(context, recording, item, next(served)) if isinstance(item, Asked) else item
+                for item in asked
+            ]
     except _NONE_ANSWERED as error:
         problem = explain(error)
         context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
         raise problem from error
-    outcomes = [await _respond(context, item, next(served)) if isinstance(item, Asked) else item for item in asked]
+    for outcome in outcomes:
+        if isinstance(outcome, ProblemError) and outcome.kind in _REJECTIONS:
+            context.metrics.rejected.labels(_REJECTIONS[outcome.kind]).inc()
     models = sorted({outcome.model for outcome in outcomes if isinstance(outcome, PredictResponse)})
     trace.get_current_span().set_attribute("uq4ct.models", models)
     return outcomes
+
+
+async def _ask(
+    context: Context, recording: Recording, items: Sequence[PredictRequest | ProblemError]
+) -> tuple[list[Asked | PredictResponse | ProblemError], Iterator[Served | Exception]]:
+    """Each item as far as it is known without the model, and what the engine says to the rest, in order.
+
+    Raises:
+        LedgerUnavailableError: it does not say in time which keys it knows.
+    """
+    prepared = await _prepare(items)
+    try:
+        async with asyncio.timeout(context.settings.request_timeout_seconds):
+            asked = await recording.recall(items, prepared)
+    except TimeoutError as error:
+        raise LedgerUnavailableError("not read in time") from error
+    asks = [Ask(item.question, item.body.model) for item in asked if isinstance(item, Asked)]
+    return asked, iter(await context.engine.submit(asks))
 
 
 def _read_item(item: object) -> PredictRequest | ProblemError:
@@ -208,12 +232,11 @@ async def _wait_for_disconnect(request: Request) -> None:
         pass
 
 
-async def _respond(context: Context, asked: Asked, outcome: Served | Exception) -> PredictResponse | ProblemError:
+async def _respond(
+    context: Context, recording: Recording, asked: Asked, outcome: Served | Exception
+) -> PredictResponse | ProblemError:
     if isinstance(outcome, Exception):
-        problem = explain(outcome)
-        if problem.kind in _REJECTIONS:
-            context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc()
-        return problem
+        return explain(outcome)
     answer, manifest = outcome.answer, outcome.manifest
     decision = decide(answer.probabilities, manifest.decisions, asked.body.abstain_below, asked.body.coverage)
     response = PredictResponse(
@@ -239,4 +262,4 @@ async def _respond(context: Context, asked: Asked, outcome: Served | Exception) 
         prediction_set=None if decision.options is None else [LABELS[index] for index in decision.options],
         coverage=decision.coverage,
     )
-    return await keep(context, asked, manifest, response)
+    return await recording.keep(asked, manifest, response)

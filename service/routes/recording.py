@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from model_store.questions import LABELS, Question
 from model_store.storage.manifest import Manifest
 from model_store.uncertainty.calibration_error import bin_of
 from service.context import Context
-from service.errors import ProblemError, explain
+from service.errors import LEDGER_UNAVAILABLE, ProblemError, explain
 from service.ledger.records import PredictionRecord
 from service.ledger.schemas import show_probabilities, show_uncertainty
 from service.schemas import Option, PredictRequest, PredictResponse
 from service.security import Caller
 from service.telemetry.series import OTHER_TASK
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,52 +32,63 @@ class Asked:
     question: Question
 
 
-async def recall(
-    context: Context,
-    caller: Caller,
-    items: Sequence[PredictRequest | ProblemError],
-    prepared: Sequence[Question | ProblemError],
-) -> list[Asked | PredictResponse | ProblemError]:
-    """Each question that is still to be answered, or the answer that its idempotency key has already."""
-    recalled: list[Asked | PredictResponse | ProblemError] = []
-    for item, question in zip(items, prepared, strict=True):
-        if isinstance(item, ProblemError):
-            recalled.append(item)
-        elif isinstance(question, ProblemError):
-            recalled.append(question)
-        else:
-            recalled.append(await _recall_one(context, Asked(caller, item, question)))
-    return recalled
+class Recording:
+    """What one request leaves in the ledger and finds there; a ledger that was gone once is not asked again."""
 
+    def __init__(self, context: Context, caller: Caller) -> None:
+        self._context = context
+        self._caller = caller
+        self._gone: ProblemError | None = None
 
-async def keep(
-    context: Context, asked: Asked, manifest: Manifest, response: PredictResponse
-) -> PredictResponse | ProblemError:
-    """Give the answer to the ledger and count it; with an idempotency key, the one that came first is the answer."""
-    record = _record(context, asked, manifest, response)
-    if record.idempotency_key is None:
-        context.ledger.record(record)
+    async def recall(
+        self, items: Sequence[PredictRequest | ProblemError], prepared: Sequence[Question | ProblemError]
+    ) -> list[Asked | PredictResponse | ProblemError]:
+        """Each question that is still to be answered, or the answer that its idempotency key has already."""
+        recalled: list[Asked | PredictResponse | ProblemError] = []
+        for item, question in zip(items, prepared, strict=True):
+            if isinstance(item, ProblemError):
+                recalled.append(item)
+            elif isinstance(question, ProblemError):
+                recalled.append(question)
+            else:
+                recalled.append(await self._recall_one(Asked(self._caller, item, question)))
+        return recalled
+
+    async def keep(self, asked: Asked, manifest: Manifest, response: PredictResponse) -> PredictResponse | ProblemError:
+        """Give the answer to the ledger and count it; of one idempotency key, the first is the answer."""
+        context = self._context
+        record = _record(context, asked, manifest, response)
+        if record.idempotency_key is None:
+            context.ledger.record(record)
+            context.metrics.count_prediction(record)
+            return response
+        stored = await self._ask(partial(context.ledger.record_once, record))
+        if isinstance(stored, ProblemError):
+            return stored
+        if stored.record is not record:
+            return _answer(stored.record, asked.question)
         context.metrics.count_prediction(record)
         return response
-    try:
-        stored = await context.ledger.record_once(record)
-    except Exception as error:
-        return explain(error)
-    if stored.record is not record:
-        return _answer(stored.record, asked.question)
-    context.metrics.count_prediction(record)
-    return response
 
+    async def _recall_one(self, asked: Asked) -> Asked | PredictResponse | ProblemError:
+        key = asked.body.idempotency_key
+        if key is None:
+            return asked
+        stored = await self._ask(partial(self._context.ledger.recall, asked.caller.tenant, key, _digest(asked.body)))
+        if isinstance(stored, ProblemError):
+            return stored
+        return asked if stored is None else _answer(stored.record, asked.question)
 
-async def _recall_one(context: Context, asked: Asked) -> Asked | PredictResponse | ProblemError:
-    key = asked.body.idempotency_key
-    if key is None:
-        return asked
-    try:
-        stored = await context.ledger.recall(asked.caller.tenant, key, _digest(asked.body))
-    except Exception as error:
-        return explain(error)
-    return asked if stored is None else _answer(stored.record, asked.question)
+    async def _ask(self, work: Callable[[], Awaitable[T]]) -> T | ProblemError:
+        if self._gone is not None:
+            return self._gone
+        try:
+            return await work()
+        except Exception as error:
+            problem = explain(error)
+            if problem.kind is LEDGER_UNAVAILABLE:
+                self._gone = problem
+            return problem
 
 
 def _record(context: Context, asked: Asked, manifest: Manifest, response: PredictResponse) -> PredictionRecord:

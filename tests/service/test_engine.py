@@ -8,6 +8,7 @@ import pytest
 from model_store.questions import Question
 from model_store.scoring.encoding import QuestionTooLongError
 from model_store.storage.registry import Registry
+from service.engine import engine as engine_module
 from service.engine.engine import State
 from service.engine.failures import (
     BudgetTooSmallError,
@@ -157,6 +158,23 @@ async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(run: Run
         assert engine.state is State.FAILING
         await engine.submit([question(1)])
         assert engine.state is State.READY
+
+
+async def test_a_model_that_answers_again_is_ready_without_a_question(
+    run: Run, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balancer sends nothing to a replica that is not ready."""
+    monkeypatch.setattr(engine_module, "_BETWEEN_PROBES", 0.02)
+    async with run() as engine:
+        predictor.failures_to_come = 5
+        for _ in range(3):
+            await engine.submit([question(1)])
+        assert engine.state is State.FAILING
+        await until(lambda: engine.state is State.READY)
+        assert predictor.failures_to_come == 0
+        probes = len(predictor.batches)
+        await asyncio.sleep(0.1)
+        assert len(predictor.batches) == probes
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
@@ -271,15 +272,55 @@ async def test_a_client_that_has_gone_costs_no_forward(start: Start, predictor: 
     assert predictor.served_texts() == [["first"], ["last"]]
 
 
-async def _ask_and_hang_up(replica: Replica) -> None:
-    """Talk ASGI to the app: the whole request, and a disconnect once the question waits."""
+@pytest.mark.parametrize("path", ["/predict", "/v2/models/toy/infer"])
+async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_failure(
+    path: str, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with start() as replica:
+        await _ask_and_hang_up(replica, path, whole=False)
+        template = path.replace("toy", "{name}")
+        assert replica.sample("requests_total", route=template, code="499") == 1
+        assert replica.sample("requests_total", route=template, code="500") is None
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "made"),
+    [
+        ("/predict", lambda n: {"question": "q", "options": [1] * n}),
+        ("/predict", lambda n: QUESTION | {f"k{i}": 0 for i in range(n // 4)}),
+        ("/predict/batch", lambda n: {"questions": [QUESTION | {f"k{i}": 0 for i in range(n // 4)}]}),
+        ("/predict/batch", lambda n: {"questions": [{"question": "q", "options": [1] * n}]}),
+        ("/predict", lambda n: QUESTION | {"tags": [1] * n}),
+        ("/feedback", lambda n: {f"k{i}": 0 for i in range(n // 4)}),
+        ("/v2/models/toy/infer", lambda n: {"inputs": [1] * n}),
+        ("/v2/models/toy/infer", lambda n: {"inputs": [{"name": "question", "data": [1] * n}]}),
+        ("/v2/models/toy/infer", lambda n: {"inputs": [], "outputs": [1] * n}),
+    ],
+)
+async def test_a_long_body_of_mistakes_holds_nobody_up(path: str, made: Callable[[int], Any], start: Start) -> None:
+    """Not every one of two million mistakes gets a complaint of its own: that would stop the loop for seconds."""
+    body = json.dumps(made(500_000)).encode()
+    assert len(body) > 1_400_000
+    async with start(payload_limit=4_000_000) as replica:
+        started = time.process_time()
+        response = await replica.client.post(path, content=body, headers=JSON)
+        seconds = time.process_time() - started
+        assert response.status_code in (200, 422), response.text
+        assert len(response.content) < 10_000
+        assert seconds < 1.0
+
+
+async def _ask_and_hang_up(replica: Replica, path: str = "/predict", *, whole: bool = True) -> None:
+    """Talk ASGI to the app: the whole request and a disconnect once the question waits, or one before its end."""
     body = json.dumps({"question": "gone", "options": ["a", "b"]}).encode()
-    messages = [{"type": "http.request", "body": body, "more_body": False}]
+    messages = [{"type": "http.request", "body": body, "more_body": not whole}]
 
     async def receive() -> dict[str, Any]:
         if messages:
             return messages.pop()
-        await replica.settle(lambda: replica.sample("queue_depth") == 1)
+        if whole:
+            await replica.settle(lambda: replica.sample("queue_depth") == 1)
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
@@ -290,7 +331,7 @@ async def _ask_and_hang_up(replica: Replica) -> None:
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "POST",
-        "path": "/predict",
+        "path": path,
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
     }

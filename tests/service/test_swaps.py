@@ -337,6 +337,18 @@ async def test_an_alias_that_cannot_be_followed_keeps_its_meaning_and_is_logged_
     assert [record.message for record in caplog.records].count("alias not followed") == 1
 
 
+async def test_a_version_that_cannot_be_loaded_is_tried_ever_more_seldom(
+    run: Run, adapters: Registry, refusals: dict[str, Callable[[], object]], host: FakeHost
+) -> None:
+    """Each try may cost an adapter its place: 0.02, 0.04, 0.08 ... seconds apart, where the store is seen 25 times."""
+    async with run(poll=0.02) as engine:
+        refusals["wrong base"]()
+        adapters.promote("toy", 2)
+        await asyncio.sleep(0.5)
+        assert 2 <= host.added.count("toy@2") <= 6
+        assert await answering(engine, "toy") == "toy@1"
+
+
 async def test_fifty_swaps_under_load_and_every_answer_is_of_the_version_it_names(
     run: Run, host: FakeHost, adapters: Registry
 ) -> None:

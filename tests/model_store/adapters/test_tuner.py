@@ -13,6 +13,7 @@ from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
 from model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
 from model_store.adapters.context import adapter_forward, current_forward
+from model_store.adapters.layers import AdaptedLinear
 from model_store.adapters.tuner import MixtureTuner
 from model_store.base_models import load_base_model
 from model_store.candidate_model import add_adapter
@@ -184,6 +185,28 @@ def test_what_cannot_be_injected_is_said_before_anything_changes(tiny_base):
     with pytest.raises(ValueError, match=r"targets \['lm_head'\]"):  # outside the layers, where no router is
         MixtureTuner(tiny_base.model, "a", AdapterConfig(targets=("lm_head",)))
     assert [name for name, _ in tiny_base.model.named_modules()] == modules
+
+
+def test_memory_that_ends_in_the_middle_of_an_injection_leaves_nothing_behind(tiny_base, make_model, monkeypatch):
+    """The second adapter can be tried again as soon as there is room."""
+    tuner = make_model(tiny_base).tuner
+    before, places = _hidden(tiny_base, "default"), set(tiny_base.model.state_dict())
+    calls = []
+    original = AdaptedLinear.add
+
+    def add(self, name, config):
+        calls.append(name)
+        if len(calls) == 3:
+            raise torch.OutOfMemoryError
+        original(self, name, config)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AdaptedLinear, "add", add)
+        with pytest.raises(torch.OutOfMemoryError):
+            make_model(tiny_base, adapter="b", tuner=tuner)
+    assert set(tiny_base.model.state_dict()) == places
+    assert torch.equal(_hidden(tiny_base, "default"), before)
+    make_model(tiny_base, adapter="b", tuner=tuner)
 
 
 def test_a_name_is_taken_whichever_tuner_took_it(tiny_base, make_model):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
@@ -16,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from model_store.storage.registry import Registry
 from service.app import create_app
+from service.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
 from service.ledger.buffer import Buffer
 from service.ledger.database import Database
 from service.ledger.failures import LedgerError, LedgerUnavailableError
@@ -163,7 +165,8 @@ async def test_unwritable_to_the_end(start: Start, empty_ledger: Path) -> None:
 async def test_a_ledger_that_is_required_takes_the_replica_out(
     start: Start, impatient_url: str, database: Database
 ) -> None:
-    async with start(database_url=impatient_url, ledger_buffer=ROOM, ledger_flush_seconds=0.05) as replica:
+    settings: dict[str, Any] = {"ledger_buffer": ROOM, "max_client_batch_size": ROOM, "ledger_flush_seconds": 0.05}
+    async with start(database_url=impatient_url, **settings) as replica:
         await first_answer(replica)
         assert (await replica.client.get("/health/ready")).status_code == 200
         with locked(database):
@@ -178,6 +181,60 @@ async def test_a_ledger_that_is_required_takes_the_replica_out(
         assert (await replica.client.get("/health/ready")).status_code == 200
         assert replica.sample("ledger_unlogged_total") == 0
     assert count_rows(database) == (1 + ROOM, 0)
+
+
+async def test_a_required_ledger_keeps_a_place_for_every_answer_that_is_on_its_way(
+    start: Start, impatient_url: str, database: Database
+) -> None:
+    """All of them are asked before the first has its answer: those that are answered are stored, the others refused."""
+    settings: dict[str, Any] = {"ledger_buffer": ROOM, "max_client_batch_size": ROOM, "ledger_flush_seconds": 0.05}
+    async with start(database_url=impatient_url, **settings) as replica:
+        await first_answer(replica)
+        with locked(database):
+            asked = await asyncio.gather(*(replica.ask(f"at once {number}") for number in range(4 * ROOM)))
+        answered = [response for response in asked if response.status_code == 200]
+        assert len(answered) == ROOM
+        assert {slug(response) for response in asked if response.status_code != 200} == {"ledger-unavailable"}
+        await replica.settle(lambda: not replica.sample("ledger_buffer_depth"))
+        assert replica.sample("ledger_unlogged_total") == 0
+        assert (await replica.ask("afterwards")).status_code == 200
+    assert count_rows(database) == (1 + ROOM + 1, 0)
+
+
+async def test_keys_of_a_batch_wait_for_the_ledger_once(start: Start, impatient_url: str, database: Database) -> None:
+    """One of them waits for the lock, or none where it is known; not each of them."""
+    settings: dict[str, Any] = {"ledger_required": False, "ledger_flush_seconds": 60.0}
+    async with start(database_url=impatient_url, **settings) as replica:
+        questions = [{"question": f"{n}?", "options": ["a", "b"], "idempotency_key": f"k{n}"} for n in range(40)]
+        with locked(database):
+            body = {"questions": questions}
+            response = await asyncio.wait_for(replica.client.post("/predict/batch", json=body), 4)
+        assert {item["type"].rpartition(":")[2] for item in response.json()["results"]} == {"ledger-unavailable"}
+        assert replica.sample("rejected_total", reason="ledger_unavailable") == 40
+        again = await replica.client.post("/predict/batch", json=body)
+        assert {item["option"]["label"] for item in again.json()["results"]} <= {"A", "B"}
+
+
+async def test_the_client_s_own_keys_do_not_cost_it_answers(
+    start: Start, impatient_url: str, database: Database
+) -> None:
+    """Predictions go on without the ledger, also for a client that would rather have each question asked once."""
+    settings: dict[str, Any] = {"ledger_required": False, "ledger_flush_seconds": 0.05}
+    async with start(database_url=impatient_url, **settings) as replica:
+        transport = httpx.ASGITransport(replica.app)
+        async with AsyncClient("http://service", transport=transport) as client:
+            with locked(database):
+                one = await client.predict("One?", ("a", "b"))
+                ask: Ask = {"question": "Two?", "options": ("a", "b")}
+                own: Ask = {"question": "Three?", "options": ("a", "b"), "idempotency_key": "k"}
+                two, kept = await client.predict_batch([ask, own])
+                with pytest.raises(UnavailableError, match="ledger"):
+                    await asyncio.wait_for(client.predict(**own), 60)
+            assert isinstance(two, Prediction)
+            assert isinstance(kept, Problem)
+            await replica.settle(lambda: replica.context.ledger.writable and not replica.sample("ledger_buffer_depth"))
+            for made in (one, two):
+                assert (await client.prediction(made.prediction_id)).prediction_id == made.prediction_id
 
 
 async def test_an_idle_replica_notices(start: Start, impatient_url: str, database: Database) -> None:
@@ -247,9 +304,13 @@ def test_a_flush_ends_with_what_it_waits_for() -> None:
     for record in records[:2]:
         buffer.put(record)
     flush = buffer.flush()
-    assert buffer.has_room(1)
-    assert not buffer.has_room(2)
-    buffer.put(records[2])
+    assert not flush.cancel()  # whoever waits may give up; the writer must still be able to end it
+    with pytest.raises(LedgerUnavailableError, match="full"), buffer.places(2):
+        pass
+    with buffer.places(1), pytest.raises(LedgerUnavailableError, match="full"), buffer.places(1):
+        pass
+    with buffer.places(1):
+        buffer.put(records[2])
     buffer.put(records[3])  # there is no room
     assert buffer.find(records[3].prediction_id) is None
     batch = buffer.next_batch(1, 0.0)
