@@ -231,11 +231,17 @@ def _embedded_folder(cache: Path) -> Path:
             raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert anew")
         return folder
     source = _embedded_file()
-    cache.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
+    except OSError as error:
+        raise BaseModelError(f"the converted base model cannot be put in {cache}: {error}") from error
     try:
         _convert(source, work)
-        work.chmod(0o755)  # a temporary folder is private, a cache is read by other users too
+        # A temporary folder and written weights are private, a cache is read by other users too.
+        work.chmod(0o755)
+        for file in work.iterdir():
+            file.chmod(0o644)
         (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
         work.rename(folder)
     except OSError as error:

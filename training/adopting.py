@@ -60,6 +60,9 @@ def adopting_config(record: dict[str, Any], foreign: ForeignAdapter, origin: str
     Raises:
         ConfigError: the recipe is not valid, or its method is fitted on more than one run.
     """
+    for section in ("adapter", "training"):
+        if not isinstance(record.get(section, {}), dict):
+            raise ConfigError(f"{origin}: {section} is no section (got {record[section]!r})")
     kept = {field: value for field, value in record.get("adapter", {}).items() if field == "feu_tokens"}
     changes = {
         "adapter": foreign.config.model_dump() | kept,
@@ -115,6 +118,11 @@ def export(run: Path, folder: Path) -> list[str]:
         FormatError: the adapter is not plain LoRA.
     """
     config, result = read_run(run)
+    if not isinstance(result.posterior, PointConfig):
+        raise FormatError(
+            f"{run} answers by its posterior, {result.posterior.kind!r}, for which a checkpoint of PEFT's LoRA has no "
+            "place: write the run of lora that it was fitted on"
+        )
     tensors = load_file(run / ADAPTER_FILE)
     left_out = sorted(name for name in tensors if name.startswith(SCORING_PREFIX))
     experts = {name: tensor for name, tensor in tensors.items() if name not in left_out}

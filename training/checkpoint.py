@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from pydantic import Field
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from model_store.frozen import Frozen
+from model_store.storage.durable_files import replace_file
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -37,13 +37,8 @@ class Progress(Frozen):
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write safetensors beside `path`, force them to disk, then put them in its place in one step."""
-    temporary = path.with_suffix(".tmp")
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, dict(metadata or {})
-    )
-    with temporary.open("rb") as file:
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    replace_file(path, save(packed, dict(metadata or {})))
 
 
 def save_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW, progress: Progress) -> None:

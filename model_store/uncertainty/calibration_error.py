@@ -125,12 +125,14 @@ def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: i
         raise ValueError(f"draws must be at least 1, not {draws}")
     values = _checked(confidence)
     membership = one_hot(confidence_bin(values, bins), bins).double()
+    # Summed as the error itself sums them: where all labels agree, rounding must not put one above the other.
+    promised = reliability_bins(values, torch.ones(len(values), dtype=torch.bool), bins).confidence_sum
     generator = torch.Generator().manual_seed(seed)
     errors = []
     for chunk in torch.arange(draws).split(max(1, _LABELS_AT_ONCE // len(values))):
         uniform = torch.rand(len(chunk), len(values), generator=generator, dtype=torch.float64)
-        gaps = ((uniform < values).double() - values) @ membership
-        errors.append(gaps.abs().sum(dim=-1) / len(values))
+        right = (uniform < values).double() @ membership
+        errors.append((right - promised).abs().sum(dim=-1) / len(values))
     simulated = torch.cat(errors)
     return NoiseFloor(mean=simulated.mean().item(), p95=simulated.quantile(0.95).item())
 

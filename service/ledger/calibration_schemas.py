@@ -213,11 +213,13 @@ class CohortView(Body):
     mean_confidence: Probability = Field(description="of all of them: the accuracy to expect, if it is calibrated")
     coverage: Probability = Field(description="share of them without abstention")
     label_share: Probability = Field(description="share of them with a label")
-    label_delay: DelayView | None = Field(description="null as long as there are no labels")
+    label_delay: DelayView | None = Field(description="null where `labelled` is")
     confidence_shares: Shares = Field(description="of all of them, in equal bins of [0, 1]")
     feu_shares: Shares | None = Field(description="the same by FEU; null where there is none")
     reference: ReferenceView | None = Field(description="null where the store has this version no more, or damaged")
-    labelled: LabelledView | None = Field(description="null as long as there are no labels")
+    labelled: LabelledView | None = Field(
+        description="null as long as none of the window's newest labels, which are scored, is for this version"
+    )
     sequential: list[SequentialView] = Field(description="empty until labels are counted, some seconds after they came")
 
     @classmethod

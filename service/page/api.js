@@ -40,7 +40,7 @@ export function post(path, body) {
 async function call(path, request) {
   const key = currentKey();
   const response = await send(path, request, key);
-  if (response.ok) return response.json();
+  if (response.ok) return read(response);
   const problem = await readProblem(response);
   if (response.status !== 401) throw new ProblemError(problem);
   // Another request may have asked in the meantime.
@@ -57,19 +57,33 @@ async function send(path, request, key) {
   try {
     return await fetch(url, { ...request, headers, cache: "no-store", credentials: "omit" });
   } catch (error) {
-    throw new ProblemError({
-      title: "The service cannot be reached",
-      status: 0,
-      detail: error instanceof Error ? error.message : String(error),
-      request_id: null,
-      errors: [],
-    });
+    throw unreachable(error);
   }
+}
+
+/** The document of a response; its connection may break, or something in between may answer. @param {Response} response */
+async function read(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    throw unreachable(error);
+  }
+}
+
+/** @param {unknown} error */
+function unreachable(error) {
+  return new ProblemError({
+    title: "The service cannot be reached",
+    status: 0,
+    detail: error instanceof Error ? error.message : String(error),
+    request_id: null,
+    errors: [],
+  });
 }
 
 /** @param {Response} response @returns {Promise<Problem>} */
 async function readProblem(response) {
-  if (response.headers.get("content-type")?.startsWith("application/problem+json")) return response.json();
+  if (response.headers.get("content-type")?.startsWith("application/problem+json")) return read(response);
   // Something between the page and the service answered.
   const title = `HTTP ${response.status}`;
   return { title, status: response.status, detail: response.statusText, request_id: null, errors: [] };

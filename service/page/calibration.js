@@ -12,17 +12,21 @@ import { orShowProblem } from "./problem.js";
 /** @typedef {import("./contract.js").Labelled} Labelled */
 /** @typedef {import("./contract.js").Model} Model */
 /** @typedef {import("./contract.js").Reference} Reference */
-/** @typedef {(cohort: Cohort|null) => void} OnCohort */
+/** @typedef {(cohort: Cohort|null|undefined) => void} OnCohort */
 
 let latest = 0; // a slow answer must not take the place of a later one
 
-/** Let the form ask for calibration. @param {OnCohort} onCohort */
-export function setUpCalibration(onCohort) {
+/**
+ * Let the form ask for calibration.
+ * @param {OnCohort} onCohort
+ * @param {() => Promise<void>} load called where no versions are known yet
+ */
+export function setUpCalibration(onCohort, load) {
   const form = byId("calibration-form", HTMLFormElement);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    await refreshCalibration(onCohort);
-    announce("Calibration is up to date");
+    if (!byId("calibration-model", HTMLSelectElement).value) await load();
+    else if (await refreshCalibration(onCohort)) announce("Calibration is up to date");
   });
   form.addEventListener("change", () => refreshCalibration(onCohort));
 }
@@ -37,25 +41,37 @@ export function offerVersions(models) {
   if (references.length) select.value = references.includes(chosen) ? chosen : references[Math.max(standard, 0)];
 }
 
+/** Say that there is nothing to choose from yet. */
+export function showNoVersions() {
+  const text = "The models of this service are not known: below stands why. Refresh asks again.";
+  byId("calibration-body").replaceChildren(make("p", { class: "empty" }, text));
+}
+
 /**
  * Ask for the chosen model and window, show the answer and hand it on.
- * @param {OnCohort} onCohort called with null where the model answered nothing in the window
+ * @param {OnCohort} onCohort called with null where the model answered nothing in the window, undefined without a report
+ * @returns {Promise<boolean>} whether a report is shown
  */
 export async function refreshCalibration(onCohort) {
   const query = {
     window: byId("calibration-window", HTMLSelectElement).value,
     model: byId("calibration-model", HTMLSelectElement).value,
   };
-  if (!query.model) return;
+  if (!query.model) return false;
   latest += 1;
   const mine = latest;
   const body = byId("calibration-body");
   /** @type {CalibrationReport|null} */
-  const report = await orShowProblem(body, () => get("calibration", query));
-  if (report === null || mine !== latest) return;
+  const report = await orShowProblem(body, () => get("calibration", query), undefined, () => mine === latest);
+  if (mine !== latest) return false;
+  if (report === null) {
+    onCohort(undefined);
+    return false;
+  }
   const cohort = report.models.find((one) => one.model === query.model) ?? null;
   body.replaceChildren(...show(cohort, query.model, report));
   onCohort(cohort);
+  return true;
 }
 
 /** @param {Cohort|null} cohort @param {string} model @param {CalibrationReport} report */

@@ -3,7 +3,7 @@
 
 import { showAnswer } from "./answer.js";
 import { get } from "./api.js";
-import { offerVersions, refreshCalibration, setUpCalibration } from "./calibration.js";
+import { offerVersions, refreshCalibration, setUpCalibration, showNoVersions } from "./calibration.js";
 import { byId } from "./dom.js";
 import { setUpKey } from "./key.js";
 import { showModels } from "./models.js";
@@ -13,15 +13,25 @@ import { showThreshold } from "./threshold.js";
 
 /** @typedef {import("./contract.js").ModelList} ModelList */
 
+let isListed = false;
+
 setUpKey(load);
-setUpQuestion((answer, options) => showAnswer(answer, options, () => refreshCalibration(showThreshold)));
-setUpCalibration(showThreshold);
+setUpQuestion(async (answer, options) => {
+  showAnswer(answer, options, () => refreshCalibration(showThreshold));
+  if (!isListed) await load(); // what was missing when the page was opened, a key perhaps, is there now
+});
+setUpCalibration(showThreshold, load);
 await load();
 
 async function load() {
   /** @type {ModelList|null} */
   const list = await orShowProblem(byId("models-body"), () => get("models"));
-  if (list === null) return;
+  isListed = list !== null;
+  if (list === null) {
+    showNoVersions();
+    showThreshold(undefined);
+    return;
+  }
   showModels(list);
   offerModels(list.models);
   offerVersions(list.models);

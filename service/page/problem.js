@@ -12,15 +12,18 @@ import { make } from "./dom.js";
  * @param {HTMLElement} box
  * @param {() => Promise<T>} work
  * @param {(problem: Problem) => void} [mark] called with the problem, to mark its fields
+ * @param {() => boolean} [isWanted] whether the box still waits for this
  * @returns {Promise<T|null>} null where it was refused
  */
-export async function orShowProblem(box, work, mark = () => {}) {
+export async function orShowProblem(box, work, mark = () => {}, isWanted = () => true) {
   try {
     return await work();
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;
-    box.replaceChildren(problemBox(error.problem));
-    mark(error.problem);
+    if (isWanted()) {
+      box.replaceChildren(problemBox(error.problem));
+      mark(error.problem);
+    }
     return null;
   }
 }

@@ -16,11 +16,11 @@ const STEP = 0.01;
 /** @type {{model: string, threshold: number}|null} */
 let moved = null; // where the slider was left
 
-/** Show the curves of a cohort, or what to do where there are none. @param {Cohort|null} cohort */
+/** Show the curves of a cohort, or what to do where there are none. @param {Cohort|null|undefined} cohort undefined where it is not known */
 export function showThreshold(cohort) {
   const body = byId("threshold-body");
-  const curves = cohort === null ? [] : curvesOf(cohort);
-  if (cohort === null || !curves.length) {
+  const curves = cohort ? curvesOf(cohort) : [];
+  if (!cohort || !curves.length) {
     body.replaceChildren(make("p", { class: "empty" }, reasonForNone(cohort)));
     return;
   }
@@ -68,8 +68,9 @@ function curvesOf(cohort) {
   ];
 }
 
-/** @param {Cohort|null} cohort */
+/** @param {Cohort|null|undefined} cohort */
 function reasonForNone(cohort) {
+  if (cohort === undefined) return "There is no report to show it for.";
   if (cohort === null) return "No answers in the window that is chosen above.";
   return `${cohort.model} was published without the scores of its calibration split, and there are no labels yet. Send feedback.`;
 }

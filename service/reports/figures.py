@@ -96,11 +96,11 @@ def draw_shares(quantity: str, live: Sequence[float], reference: Sequence[float]
 
 @_styled
 def draw_label_share(bins: Sequence[CalibrationBin]) -> str:
-    """The share of the answers in each bin that have a label."""
+    """The share of the answers in each bin that have a label and are scored by it."""
     figure = _new_figure(2.8)
     axes = figure.subplots()
     _fill_bins(axes, [one.labelled / one.predictions if one.predictions else 0.0 for one in bins], LIVE, "")
-    axes.set(xlabel="confidence", ylabel="share with a label", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="confidence", ylabel="share scored", xlim=(0, 1), ylim=(0, 1))
     return _to_svg(figure, "Share of the answers with a label by confidence")
 
 

@@ -63,7 +63,12 @@ def _overview(cohorts: Sequence[CohortView]) -> str:
 def _cohort(cohort: CohortView, days: Sequence[DayView]) -> str:
     labelled = cohort.labelled
     parts = [f"<h2>{escape(cohort.model)}</h2>"]
-    if labelled is None:
+    if labelled is None and cohort.label_share > 0:
+        parts.append(
+            '<p class="note">Its labels are older than the newest of the window that are scored, which came for other '
+            "versions: ask for a report of this version alone.</p>"
+        )
+    elif labelled is None:
         parts.append('<p class="note">No labels have come: nothing can be said of calibration. Send feedback.</p>')
     else:
         parts.append(f"<p>{_verdict(labelled)}</p>")
@@ -160,7 +165,8 @@ def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
         plots.append(
             _figure(
                 draw_label_share(cohort.labelled.bins),
-                "Which answers get labels: where the bars differ much, the labels are no fair sample of the answers.",
+                "Which answers have labels that are scored: where the bars differ much, the labels are no fair sample "
+                "of the answers.",
             )
         )
     return plots

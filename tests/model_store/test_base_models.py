@@ -263,13 +263,18 @@ def test_other_weights_than_the_embedded_models_are_refused(monkeypatch, tmp_pat
     assert not (tmp_path / "cache").exists() or list((tmp_path / "cache").iterdir()) == []
 
 
+def _copy_privately(source, target):
+    """Files as weights are written: for their owner alone, whatever the umask."""
+    shutil.copytree(source, target, dirs_exist_ok=True)
+    for file in Path(target).iterdir():
+        file.chmod(0o600)
+
+
 @pytest.fixture
 def convertible(monkeypatch, tiny_folder, tmp_path) -> Path:
     """A cache for the embedded model, with a conversion that writes the tiny base instead."""
     monkeypatch.setattr(base_models, "_embedded_file", lambda: tmp_path / "model.gguf")
-    monkeypatch.setattr(
-        base_models, "_convert", lambda source, target: shutil.copytree(tiny_folder, target, dirs_exist_ok=True)
-    )
+    monkeypatch.setattr(base_models, "_convert", lambda source, target: _copy_privately(tiny_folder, target))
     return tmp_path / "cache"
 
 
@@ -277,6 +282,7 @@ def test_the_embedded_model_is_converted_once(convertible, monkeypatch):
     first = find_base_files(EMBEDDED, cache_dir=convertible)
     assert first.identity.digest == f"sha256:{EMBEDDED_DIGEST}"
     assert first.folder.stat().st_mode & 0o777 == 0o755
+    assert {file.stat().st_mode & 0o777 for file in first.folder.iterdir() if file.name != "digest.json"} == {0o644}
     monkeypatch.setattr(base_models, "_convert", lambda *_: pytest.fail("converted again"))
     assert find_base_files(EMBEDDED, cache_dir=convertible) == first
     assert list(convertible.iterdir()) == [first.folder]

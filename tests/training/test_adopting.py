@@ -24,7 +24,7 @@ from tests.training.formats.mixlora_layout import write_published
 from tests.training.formats.test_mixlora import load_published
 from tests.training.formats.test_peft_lora import write_with_peft
 from training.__main__ import app
-from training.adopting import adopt, export
+from training.adopting import adopt, adopting_config, export
 from training.data.loading import load_splits
 from training.formats import read_adapter
 from training.formats.foreign import FormatError
@@ -131,6 +131,22 @@ def test_a_method_is_fitted_on_an_adopted_adapter(
     assert all(
         torch.equal(tensors[name], tensor) for name, tensor in read_adapter(tmp_path / "foreign").tensors.items()
     )
+
+
+def test_a_posterior_is_not_exported_in_part(make_config: MakeConfig, tmp_path: Path, quiet: Console) -> None:
+    """Of an ensemble, a checkpoint of PEFT's would hold the first member, and say nothing of the others."""
+    config = make_config("ensemble", options={"members": 2}, training={"epochs": 1}, scoring={"kind": "letter"})
+    train_run(config, tmp_path / "run", quiet)
+    with pytest.raises(FormatError, match="answers by its posterior, 'ensemble'"):
+        export(tmp_path / "run", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("section", ["adapter", "training"])
+def test_an_empty_section_is_named(section: str, recipe: dict[str, Any], tmp_path: Path, tiny_folder: Path) -> None:
+    peft_checkpoint(tmp_path / "foreign", tiny_folder)
+    with pytest.raises(ConfigError, match=rf"recipe: {section} is no section \(got None\)"):
+        adopting_config(recipe | {section: None}, read_adapter(tmp_path / "foreign"), "recipe")
 
 
 def test_several_runs_are_not_made_of_one_checkpoint(

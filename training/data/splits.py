@@ -136,7 +136,10 @@ def _check(splits: Splits) -> None:
             if question.answer is None:
                 raise DataError(f"{name}: the question {question.id!r} has no answer")
             if question.id in places:
-                raise DataError(f"{name}: the id {question.id!r} stands already in {places[question.id]}")
+                raise DataError(
+                    f"{name}: the id {question.id!r} stands already in {places[question.id]} (where a file has no ids, "
+                    "they are made of its name and the line: give it an id column or another name)"
+                )
             places[question.id] = name
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from peft import LoraConfig, TaskType
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
+from model_store.storage.durable_files import replace_file
 from training.formats.foreign import (
     SAFETENSORS_FILE,
     Checkpoint,
@@ -126,7 +127,7 @@ def write_peft(
         revision=revision,
         inference_mode=True,
     ).save_pretrained(str(folder))
-    save_file(renamed, folder / SAFETENSORS_FILE, {"format": "pt"})
+    replace_file(folder / SAFETENSORS_FILE, save(renamed, {"format": "pt"}))
 
 
 def _foreign_name(name: str) -> str:

@@ -127,6 +127,15 @@ def test_noise_floor_of_two_coins_by_hand() -> None:
     assert noise_floor(torch.tensor([0.0, 1.0]), draws=10) == NoiseFloor(mean=0, p95=0)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_rounding_puts_no_perfect_record_above_its_floor(seed: int) -> None:
+    """Of a very sure model the 95th percentile is the draw in which all are right: the very error of that record."""
+    generator = torch.Generator().manual_seed(seed)
+    confidence = 1 - 0.004 * torch.rand(5 + seed % 3 * 5, generator=generator, dtype=torch.float64)
+    error = expected_calibration_error(confidence, torch.ones(len(confidence), dtype=torch.bool))
+    assert error == noise_floor(confidence, draws=200).p95
+
+
 def test_noise_floor_meets_its_normal_approximation() -> None:
     # E|N(0, V)| = sqrt(2 V / pi) in each bin.
     confidence = torch.rand(5000, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

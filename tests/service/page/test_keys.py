@@ -73,6 +73,20 @@ def test_without_a_key_the_page_says_so_and_takes_one_later(serve: Serve, page: 
         page.until(lambda: page.all("#models-body .card"))
 
 
+def test_a_key_that_a_question_brings_lets_everything_load(serve: Serve, page: Page, keys: KeyHolder) -> None:
+    with serve(api_keys_file=keys.file) as address:
+        page.open(address)
+        page.until(lambda: page.one("#key-dialog").is_displayed())
+        page.press(Keys.ESCAPE)
+        page.until_text("#calibration-body", "not known")
+        page.until_text("#threshold-body", "no report")
+        page.ask("Which?", "a", "b")
+        give(page, keys.key("k"))
+        page.until(lambda: page.all("#answer .chosen"))
+        page.until(lambda: page.all("#models-body .card"))
+        page.until(lambda: "not known" not in page.one("#calibration-body").text)
+
+
 def test_a_key_without_the_scope_is_told_so(serve: Serve, page: Page, keys: KeyHolder) -> None:
     keys.new("predict", key_id="reader")
     with serve(api_keys_file=keys.file) as address:
