@@ -245,15 +245,20 @@ class Engine:
         """A balancer sends nothing to a replica that is not ready: without questions it could not become so again."""
         while True:
             await asyncio.sleep(_BETWEEN_PROBES)
-            adapter = self._loaded.default
-            if self._condition() is not State.FAILING or adapter is None:
-                continue
-            try:
-                with self._loaded.holding([adapter]):
-                    await self._worker.call(partial(self._worker.probe, adapter.predictor))
-                logger.info("answers again")
-            except Exception as error:  # whatever it is, the next one may do better
-                logger.warning("still failing", extra={"error": type(error).__name__})
+            if self._condition() is State.FAILING:
+                await self._probe()
+
+    async def _probe(self) -> None:
+        adapter = self._loaded.default
+        if adapter is None:
+            return
+        try:
+            with self._loaded.holding([adapter]):
+                await self._worker.call(partial(self._worker.probe, adapter.predictor))
+        except Exception as error:  # whatever it is, the next one may do better
+            logger.warning("still failing", extra={"error": type(error).__name__})
+        else:
+            logger.info("answers again")
 
     async def _answer(self, order: Order, asks: Sequence[Ask], reservation: Reservation, deadline: float) -> None:
         """Settle every question: first together those whose adapter is loaded, then those that must wait for a load.
