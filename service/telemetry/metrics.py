@@ -35,7 +35,7 @@ _SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 class Metrics:
     """Everything that `/metrics` shows, under the prefix `uq4ct_`.
 
-    A model version has 197 series for each task, 41 more beside them, and keeps them when it is unloaded: counters may
+    A model version has 197 series for each task, 42 more beside them, and keeps them when it is unloaded: counters may
     only grow.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -27,6 +28,7 @@ class ReferenceMetrics:
         self._accuracy = gauge("accuracy", "Accuracy on the reference questions")
         self._ece = gauge("ece", "Expected calibration error on the reference questions")
         self._abstention = gauge("abstention_share", "Share of the test questions that were abstained from")
+        self._abstention_error = gauge("abstention_standard_error", "Standard error of that share")
 
     def show(self, manifest: Manifest) -> None:
         """Show what the manifest states; what it does not state gets no series."""
@@ -36,7 +38,9 @@ class ReferenceMetrics:
         self._accuracy.labels(*labels).set(reference.accuracy)
         self._ece.labels(*labels).set(reference.ece)
         if manifest.decisions.tested is not None:
-            self._abstention.labels(*labels).set(1 - manifest.decisions.tested.answered)
+            answered, questions = manifest.decisions.tested.answered, manifest.scores_after.questions
+            self._abstention.labels(*labels).set(1 - answered)
+            self._abstention_error.labels(*labels).set(math.sqrt(answered * (1 - answered) / questions))
         if reference.bins != BINS:
             extra = {"model": manifest.reference, "bins": reference.bins, "counted": BINS}
             logger.warning("reference histograms not comparable", extra=extra)
