@@ -38,6 +38,7 @@ from service.telemetry.metrics import Metrics
 T = TypeVar("T")
 
 _THREADS = 4  # of the requests that wait for the database
+_MOST_REPORTS = 8  # that wait for one after the other; each may take seconds
 _VISIBLE_AFTER = 10.0  # seconds beyond the flush bound in which another replica may still be writing a prediction
 _BETWEEN_STEPS = 0.1  # seconds of pause for others
 _BETWEEN_ROUNDS = 3600.0  # seconds
@@ -67,6 +68,7 @@ class Ledger:
         self._writer = Writer(self.database, self._buffer, metrics)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
         self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long ones keep only each other up
+        self._reporting = asyncio.Semaphore(_MOST_REPORTS)
         self._watching = ThreadPoolExecutor(1, thread_name_prefix="ledger-monitor")  # and no alarm
         self._monitor = Monitor(self.database, adapters, settings, metrics)
         self._writing: threading.Thread | None = None
@@ -190,8 +192,15 @@ class Ledger:
             raise
 
     async def cohorts(self, window: Window) -> list[Cohort]:
-        """Live calibration of each model version in a window; raises LedgerUnavailableError."""
-        return await self._ask(read_cohorts, self.database, window, threads=self._reports)
+        """Live calibration of each model version in a window.
+
+        Raises:
+            LedgerUnavailableError: the database cannot be read now, or enough others wait for theirs.
+        """
+        if self._reporting.locked():
+            raise LedgerUnavailableError("too many reports")
+        async with self._reporting:
+            return await self._ask(read_cohorts, self.database, window, threads=self._reports)
 
     def now_ms(self) -> int:
         """Unix milliseconds, by which ages are told."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from model_store.storage.manifest import Decisions, ReferenceHistograms
 from model_store.storage.registry import Registry
 from model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
 from model_store.uncertainty.resampling import bootstrap_interval
+from service.ledger import ledger
 from service.ledger.calibration import wilson_interval
 from service.ledger.database import Database
 from service.ledger.queries import Window, count_cohorts
@@ -154,6 +157,21 @@ async def test_a_tenant_sees_its_own(start: Start, url: str, database: Database)
             cohorts = await replica.context.ledger.cohorts(Window(0, tenant, None, None))
             assert sum(cohort.count.predictions for cohort in cohorts) == number
             assert sum(cohort.scores.questions for cohort in cohorts if cohort.scores) == number
+
+
+async def test_only_so_many_reports_wait_for_each_other(
+    start: Start, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that asks for one report after the other gets 503, and the queue does not grow."""
+    may_end = threading.Event()
+    monkeypatch.setattr(ledger, "read_cohorts", lambda *_: may_end.wait(20) and [])
+    async with start(database_url=url) as replica:
+        asked = [asyncio.create_task(report(replica)) for _ in range(12)]
+        await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+        may_end.set()
+        codes = [response.status_code for response in await asyncio.gather(*asked)]
+        assert sorted(codes) == [200] * 8 + [503] * 4
+        assert (await report(replica)).status_code == 200
 
 
 def test_feu_is_binned_as_everywhere(database: Database) -> None:
