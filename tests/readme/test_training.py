@@ -148,9 +148,9 @@ def test_the_example_of_a_question_is_read_as_one(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def data_dir(terminal: Terminal) -> str:
+def data_dir(shell: Terminal) -> str:
     """A `DATA_DIR` with a few questions under the names of ARC."""
-    data = terminal.folder / "data"
+    data = shell.folder / "data"
     for name in ("arc_easy", "arc_challenge"):
         (data / name).mkdir(parents=True)
     write_tiny_task(data / "arc_easy", {"train": 16, "validation": 40, "test": 8})
