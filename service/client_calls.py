@@ -156,7 +156,8 @@ class Calls:
         if unkept:
             body = {"questions": [_plain(questions[index]) for index in unkept]}
             again = (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
-            results = [dict(zip(unkept, again, strict=True)).get(index, result) for index, result in enumerate(results)]
+            for index, result in zip(unkept, again, strict=True):
+                results[index] = result
         return results
 
     def feedback(self, label: Label) -> Steps[FeedbackReceipt]:
@@ -237,9 +238,7 @@ def _plain(question: Ask) -> dict[str, Any]:
 
 def _is_unkept(outcome: httpx.Response | httpx.TransportError) -> bool:
     """Whether the service would answer, but cannot keep an idempotency key."""
-    if not isinstance(outcome, httpx.Response) or outcome.status_code != 503:
-        return False
-    problem = error_of(outcome).problem
+    problem = error_of(outcome).problem if isinstance(outcome, httpx.Response) else None
     return problem is not None and problem.type == _LEDGER_UNAVAILABLE
 
 

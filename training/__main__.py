@@ -74,7 +74,9 @@ OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; defa
 StudyRecipeOption = Annotated[str, typer.Option("--recipe", help="a YAML file, or the name of a shipped study_ recipe")]
 StudyOutputOption = Annotated[Path | None, typer.Option(help="folder of the study; default: runs/<its name>")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
-DtypeOption = Annotated[str | None, typer.Option(help="float32, bfloat16, auto; default: the recipe's")]
+DtypeOption = Annotated[
+    str | None, typer.Option(help="float32, bfloat16, auto; default: as trained, untrained the recipe's")
+]
 
 
 @app.command()

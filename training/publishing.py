@@ -33,7 +33,7 @@ from training.evaluation import (
 )
 from training.figures import reliability_diagram
 from training.run_config import CalibrationName
-from training.runs import TrainedRun, load_run, load_run_splits, read_run
+from training.runs import TrainedRun, load_run, load_run_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def publish_run(
         RunError: the folder holds no finished run, or its data have changed since.
         TargetNotMetError: the guarantee split cannot hold a target. Nothing is stored then.
     """
-    run = load_run(folder, dtype=read_run(folder)[1].dtype)  # as trained, whatever this machine prefers
+    run = load_run(folder)
     splits = load_run_splits(run)
     untrained = _answer_untrained(run, splits.test, console)
     predictor = Predictor(run.model, run.result.posterior.build(run.tensors))

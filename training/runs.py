@@ -146,13 +146,13 @@ def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:
 
 
 def load_run(folder: Path, *, device: str | None = None, dtype: str | None = None) -> TrainedRun:
-    """Read a finished run back; device and dtype default to those of its configuration.
+    """Read a finished run back; by default on its configuration's device and in the dtype that it was trained in.
 
     Raises:
         RunError: the folder holds no finished run, or the base model is not the one it was trained on.
     """
     config, result = read_run(folder)
-    base = load_base_of(config, device=device, dtype=dtype)
+    base = load_base_of(config, device=device, dtype=dtype or result.dtype)
     if base.identity.digest != result.base.digest:
         raise RunError(f"{folder} was trained on {result.base.digest}, the base model here is {base.identity.digest}")
     model = new_candidate(config, base)

@@ -124,9 +124,10 @@ def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: i
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
     values = _checked(confidence)
-    membership = one_hot(confidence_bin(values, bins), bins).double()
-    # Summed as the error itself sums them: where all labels agree, rounding must not put one above the other.
-    promised = reliability_bins(values, torch.ones(len(values), dtype=torch.bool), bins).confidence_sum
+    index = confidence_bin(values, bins)
+    membership = one_hot(index, bins).double()
+    # Summed as `reliability_bins` does: where all labels agree, rounding must not put the error above its floor.
+    promised = torch.bincount(index, weights=values, minlength=bins)
     generator = torch.Generator().manual_seed(seed)
     errors = []
     for chunk in torch.arange(draws).split(max(1, _LABELS_AT_ONCE // len(values))):

@@ -101,7 +101,7 @@ def draw_label_share(bins: Sequence[CalibrationBin]) -> str:
     axes = figure.subplots()
     _fill_bins(axes, [one.labelled / one.predictions if one.predictions else 0.0 for one in bins], LIVE, "")
     axes.set(xlabel="confidence", ylabel="share scored", xlim=(0, 1), ylim=(0, 1))
-    return _to_svg(figure, "Share of the answers with a label by confidence")
+    return _to_svg(figure, "Share of the answers that are scored by confidence")
 
 
 @_styled

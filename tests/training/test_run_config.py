@@ -25,7 +25,7 @@ def test_shipped_recipes_are_valid_and_lossless_in_json(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["paper_llama2_7b", "paper_mistral_7b"])
 def test_the_paper_recipes_have_the_papers_numbers(name: str) -> None:
-    """Appendix A.4: 8 experts, 2 kept, rank 16, alpha 32, batch 16, 2e-4, dropout 0.05, 512 tokens, beta 1."""
+    """Appendix A.4: 8 experts, 2 kept, rank 16, alpha 32, batch 16, 2e-4, dropout 0.05, beta 1; no question is cut."""
     (path,) = [path for path in RECIPES if path.stem == name]
     config = load_run_config(path)
     adapter = config.adapter

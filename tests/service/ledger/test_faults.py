@@ -33,6 +33,7 @@ from tests.service.ledger.conftest import PostgresServer, count_rows, make_recor
 
 pytestmark = pytest.mark.anyio
 ROOM = 6
+REQUIRED: dict[str, Any] = {"ledger_buffer": ROOM, "max_client_batch_size": ROOM, "ledger_flush_seconds": 0.05}
 
 
 @pytest.fixture
@@ -165,8 +166,7 @@ async def test_unwritable_to_the_end(start: Start, empty_ledger: Path) -> None:
 async def test_a_ledger_that_is_required_takes_the_replica_out(
     start: Start, impatient_url: str, database: Database
 ) -> None:
-    settings: dict[str, Any] = {"ledger_buffer": ROOM, "max_client_batch_size": ROOM, "ledger_flush_seconds": 0.05}
-    async with start(database_url=impatient_url, **settings) as replica:
+    async with start(database_url=impatient_url, **REQUIRED) as replica:
         await first_answer(replica)
         assert (await replica.client.get("/health/ready")).status_code == 200
         with locked(database):
@@ -187,8 +187,7 @@ async def test_a_required_ledger_keeps_a_place_for_every_answer_that_is_on_its_w
     start: Start, impatient_url: str, database: Database
 ) -> None:
     """All of them are asked before the first has its answer: those that are answered are stored, the others refused."""
-    settings: dict[str, Any] = {"ledger_buffer": ROOM, "max_client_batch_size": ROOM, "ledger_flush_seconds": 0.05}
-    async with start(database_url=impatient_url, **settings) as replica:
+    async with start(database_url=impatient_url, **REQUIRED) as replica:
         await first_answer(replica)
         with locked(database):
             asked = await asyncio.gather(*(replica.ask(f"at once {number}") for number in range(4 * ROOM)))
