@@ -49,8 +49,13 @@ class Page:
         return wait.until(lambda _: condition())  # type: ignore[return-value]
 
     def until_text(self, selector: str, part: str) -> str:
-        """The text of the element once it has that part."""
-        return self.until(lambda: text if part in (text := self.text(selector)) else None)
+        """The text of the element once it is there, alone of its kind, and has that part."""
+
+        def found() -> str | None:
+            texts = [element.text for element in self.all(selector)]
+            return texts[0] if len(texts) == 1 and part in texts[0] else None
+
+        return self.until(found)
 
     def choose(self, selector: str, value: str) -> None:
         """Choose an entry of a select."""
