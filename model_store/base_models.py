@@ -19,6 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from model_store.attention import GROUPED_ATTENTION
 from model_store.base_identity import BaseIdentity, DtypeName
 
 EMBEDDED = "smollm2-135m"
@@ -129,7 +130,7 @@ def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrained
             dtype=dtype,
             use_safetensors=True,
             local_files_only=True,
-            attn_implementation="sdpa",  # reads a boolean mask; others would add it to the scores
+            attn_implementation=GROUPED_ATTENTION,
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from model_store.adapters.config import AdapterConfig
-from model_store.adapters.context import BankCall, ForwardContext, adapter_forward
+from model_store.adapters.context import BankCall, TokenwiseCall, adapter_forward
 from model_store.adapters.router import Routing
 from model_store.adapters.tuner import MixtureTuner
+from model_store.attention import GROUPED_ATTENTION, AttentionGroups
 from model_store.base_models import BaseModel
 from model_store.scoring import Scorer, build_scorer
 from model_store.scoring.config import ClozeConfig, LetterConfig
 from model_store.scoring.encoding import TokenBatch
+from model_store.scoring.packing import pack
 from model_store.uncertainty.functional import functional_uncertainty
 
 SCORING_PREFIX = "scoring."
@@ -24,7 +26,7 @@ SCORING_PREFIX = "scoring."
 @dataclass(frozen=True, slots=True)
 class CandidateOutput:
     """`logits` [B, C] in fp32, -inf where a question has no such option; `feu` [B] (equation 9) and the routing of each
-    layer, both None without routers."""
+    layer at the N real tokens, row after row: [N, ...]; both None without routers."""
 
     logits: Tensor
     feu: Tensor | None
@@ -32,10 +34,17 @@ class CandidateOutput:
 
 
 class CandidateModel(nn.Module):
-    """A named adapter on a base model that other adapters may share."""
+    """A named adapter on a base model that other adapters may share.
+
+    Raises:
+        ValueError: the base model's attention cannot tell apart questions that stand in one row.
+    """
 
     def __init__(self, tuner: MixtureTuner, adapter: str, scorer: Scorer, config: AdapterConfig) -> None:
         super().__init__()
+        attention = tuner.model.config._attn_implementation
+        if attention != GROUPED_ATTENTION:
+            raise ValueError(f"the base model's attention is {attention!r}, not {GROUPED_ATTENTION!r}")
         self.tuner = tuner
         self.adapter = adapter
         self.scorer = scorer
@@ -83,26 +92,39 @@ class CandidateModel(nn.Module):
 
     def forward_with_features(self, batch: TokenBatch) -> tuple[CandidateOutput, Tensor]:
         """The same forward with what the scoring reads of each candidate: features [B, C, d] in fp32."""
-        hidden, context = self._decode(batch, None)
-        return self._score(batch, hidden, context), self.scorer.features(hidden, batch)
+        hidden, routing = self._decode(batch, None)
+        return self._score(batch, hidden, routing), self.scorer.features(hidden, batch)
 
-    def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, ForwardContext]:
-        """The final hidden states [B, T, d] and what the routers left on the way."""
+    def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, tuple[Routing, ...]]:
+        """The final hidden states [B, T, d] and what the routers of each layer made of the real tokens, [N, ...]."""
+        if through is None or isinstance(through, TokenwiseCall):
+            packed = pack(batch)
+            hidden, routing = self._run(through, packed.tokens, packed.positions, packed.mask, packed.attention)
+            return packed.unpack(hidden), tuple(layer.of_tokens(0) for layer in routing)
+        hidden, routing = self._run(through, batch.tokens, batch.positions, batch.attention_mask())
+        return hidden, tuple(layer.of_tokens(batch.real) for layer in routing)
+
+    def _run(
+        self,
+        through: BankCall | None,
+        tokens: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        groups: AttentionGroups | None = None,
+    ) -> tuple[Tensor, list[Routing]]:
         with adapter_forward(self.adapter, through) as context:
             output = self.tuner.model.get_decoder()(
-                input_ids=batch.tokens,
-                position_ids=batch.positions,
-                attention_mask=batch.attention_mask(),
-                use_cache=False,
+                input_ids=tokens, position_ids=positions, attention_mask=mask, groups=groups, use_cache=False
             )
-        return output.last_hidden_state, context
+        return output.last_hidden_state, [context.routing[layer] for layer in sorted(context.routing)]
 
-    def _score(self, batch: TokenBatch, hidden: Tensor, context: ForwardContext) -> CandidateOutput:
+    def _score(self, batch: TokenBatch, hidden: Tensor, routing: tuple[Routing, ...]) -> CandidateOutput:
         logits = self.scorer(hidden, batch, self.tuner.model.get_output_embeddings())
-        if not context.routing:
+        if not routing:
             return CandidateOutput(logits, None, None)
-        routing = tuple(context.routing[layer] for layer in sorted(context.routing))
-        kept_mass = torch.stack([layer.kept_mass for layer in routing])  # [L, B, T]
+        masses = torch.stack([layer.kept_mass for layer in routing])  # [L, N]
+        blank = masses.new_zeros(len(routing), *batch.tokens.shape)
+        kept_mass = blank.masked_scatter(batch.real, masses)  # [L, B, T]
         return CandidateOutput(logits, functional_uncertainty(kept_mass, self._feu_tokens(batch)), routing)
 
     def _feu_tokens(self, batch: TokenBatch) -> Tensor:

@@ -69,8 +69,8 @@ class Settings(BaseSettings):
     max_batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="tokens of one forward, padding and passes included (rows times the longest row); a question that "
-        "fits in one pass is answered alone where its passes do not fit",
+        description="tokens of one forward, passes included; a question that fits in one pass is answered alone where "
+        "its passes do not fit",
     )
     max_client_batch_size: int = Field(default=64, ge=1, description="questions of one /predict/batch; above it: 413")
     request_timeout_seconds: float = Field(

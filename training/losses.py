@@ -28,14 +28,15 @@ def calibration_loss(feu: Tensor, correct: Tensor) -> Tensor:
     return (correct.detach().to(feu.dtype) - feu).square()
 
 
-def load_balance_loss(routing: Sequence[Routing], real: Tensor, form: Literal["argmax", "top_k"], top_k: int) -> Tensor:
+def load_balance_loss(routing: Sequence[Routing], form: Literal["argmax", "top_k"], top_k: int) -> Tensor:
     """N * sum_i F_i P_i (equations 13 and 14), without its coefficient.
 
-    `real` [B, T] marks the tokens that count. F is the share of tokens sent to an expert, P its mean probability by the
-    full softmax. `argmax` counts each token's first expert, layer by layer, and averages the layers: 1 when balanced.
-    `top_k` is MixLoRA's form: all kept experts count, over the tokens of all layers together: k when balanced.
+    `routing` is each layer's, of the tokens that count. F is the share of tokens sent to an expert, P its mean
+    probability by the full softmax. `argmax` counts each token's first expert, layer by layer, and averages the layers:
+    1 when balanced. `top_k` is MixLoRA's form: all kept experts count, over the tokens of all layers together: k when
+    balanced.
     """
-    probabilities = torch.stack([layer.probabilities[real] for layer in routing])  # [L, tokens, N]
+    probabilities = torch.stack([layer.probabilities for layer in routing])  # [L, tokens, N]
     experts = probabilities.shape[-1]
     chosen = probabilities.topk(1 if form == "argmax" else top_k, dim=-1).indices
     sent = F.one_hot(chosen, experts).sum(dim=-2).to(probabilities.dtype)

@@ -19,13 +19,23 @@ from model_store.adapters.router import Routing
 
 
 class BankCall(Protocol):
-    """What runs in place of a linear's expert bank as it is stored: other weights, noise, a record of what passes."""
+    """What runs in place of a linear's expert bank as it is stored: other weights, noise, a record of what passes.
+
+    It gets padded rows [B, T, ...] unless it is a `TokenwiseCall`.
+    """
 
     def __call__(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
         """Do what `bank(inputs, base_output, gates)` does, [..., out]; `place` is its stored name."""
         ...
+
+
+class TokenwiseCall:
+    """Marks a bank call to which a row of the batch is nothing but its tokens.
+
+    It gets the tokens of all rows in one, [1, N, ...], in the order of the rows and without pads.
+    """
 
 
 @dataclass(slots=True)

@@ -24,6 +24,10 @@ class Routing:
     gates: Tensor
     kept_mass: Tensor
 
+    def of_tokens(self, index: int | Tensor) -> Routing:
+        """The routing of the tokens that an index into the leading dimensions chooses."""
+        return Routing(self.probabilities[index], self.gates[index], self.kept_mass[index])
+
 
 def route(logits: Tensor, top_k: int, mixing: Literal["raw", "renormalised"]) -> Routing:
     """Keep the k most probable experts of each token (equations 2 and 8).

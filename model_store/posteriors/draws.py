@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from model_store.adapters.context import TokenwiseCall
 from model_store.adapters.expert_bank import ExpertBank
 from model_store.candidate_model import CandidateModel
 from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, PosteriorRecord
@@ -37,8 +38,9 @@ class BankDraws:
         return BankDraws(self.A.to(device, dtype), self.B.to(device, dtype))
 
 
-class WeightDraws:
-    """A bank call that runs row s * B + b of a batch through the weights of set s."""
+class WeightDraws(TokenwiseCall):
+    """A bank call that runs row s * B + b of a batch through the weights of set s: the sets' rows have as many tokens,
+    so that each is an equal part of all tokens."""
 
     def __init__(self, banks: Mapping[str, BankDraws]) -> None:
         self._banks = dict(banks)
@@ -52,9 +54,9 @@ class WeightDraws:
     def __call__(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """Map [S * B, T, in] to [S * B, T, out]."""
+        """Map [1, S * N, in] to [1, S * N, out], N the tokens of the B rows."""
         draws = self._placed(place, inputs)
-        low_rank = torch.bmm(self._by_set(inputs), draws.A.mT)  # [S, B * T, N * r]
+        low_rank = torch.bmm(self._by_set(inputs), draws.A.mT)  # [S, N, experts * r]
         low_rank = bank.gate(low_rank.view(*inputs.shape[:-1], -1), gates)
         # A broadcast B is no copy.
         expanded = draws.B.expand(self.samples, -1, -1).mT

@@ -122,15 +122,8 @@ class TokenBatch:
         return torch.arange(int(self.options.max()), device=self.options.device) < self.options.unsqueeze(1)
 
     def attention_mask(self) -> Tensor:
-        """Who sees whom: bool [B, 1, T, T].
-
-        A token sees the shared branch and its own, up to itself. A pad sees itself alone, so that no row is empty.
-        """
-        query, key = self.branches.unsqueeze(2), self.branches.unsqueeze(1)
-        length = self.tokens.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=self.tokens.device).tril()
-        visible = causal & ((key == SHARED_BRANCH) | (key == query)) & (query != PAD_BRANCH)
-        return (visible | torch.eye(length, dtype=torch.bool, device=self.tokens.device)).unsqueeze(1)
+        """Who sees whom: bool [B, 1, T, T]; see `tree_mask`."""
+        return tree_mask(self.branches)
 
     def to(self, device: torch.device) -> TokenBatch:
         """The batch on a device."""
@@ -152,9 +145,34 @@ class TokenBatch:
         )
 
     def portions(self, rows: int) -> Iterator[TokenBatch]:
-        """The batch in parts of at most so many rows, as wide in tokens as the whole."""
+        """The batch in parts of at most so many rows, each as wide in tokens as its longest."""
         fields = (self.tokens, self.positions, self.branches, self.is_option, self.options, self.shared_end)
-        return (TokenBatch(*parts) for parts in zip(*(field.split(rows) for field in fields), strict=True))
+        return (TokenBatch(*parts)._narrow() for parts in zip(*(field.split(rows) for field in fields), strict=True))
+
+    def _narrow(self) -> TokenBatch:
+        """Without the columns that are pads in every row."""
+        columns = self.real.any(dim=0).nonzero()
+        first, last = int(columns[0]), int(columns[-1]) + 1
+        return TokenBatch(
+            tokens=self.tokens[:, first:last],
+            positions=self.positions[:, first:last],
+            branches=self.branches[:, first:last],
+            is_option=self.is_option[:, first:last],
+            options=self.options,
+            shared_end=self.shared_end - first,
+        )
+
+
+def tree_mask(branches: Tensor) -> Tensor:
+    """Who sees whom among tokens of the branches [B, T]: bool [B, 1, T, T].
+
+    A token sees the shared branch and its own, up to itself. A pad sees itself alone, so that no row is empty.
+    """
+    query, key = branches.unsqueeze(2), branches.unsqueeze(1)
+    length = branches.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=branches.device).tril()
+    visible = causal & ((key == SHARED_BRANCH) | (key == query)) & (query != PAD_BRANCH)
+    return (visible | torch.eye(length, dtype=torch.bool, device=branches.device)).unsqueeze(1)
 
 
 def collate(questions: Sequence[EncodedQuestion], *, padding_side: str = "right") -> TokenBatch:

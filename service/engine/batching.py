@@ -1,16 +1,15 @@
-"""Which of the waiting questions go into the next forward, from their lengths and from what a forward costs."""
+"""Which of the waiting questions go into the next forward, from their lengths."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import accumulate
+from collections.abc import Iterable
 
 _STEPS_BACK = 100  # forwards that fit in memory until a budget that was lowered to nothing is whole again
 
 
 class TokenBudget:
-    """Tokens of one padded forward: as configured, lower after one did not fit in memory, then slowly more."""
+    """Tokens of one forward: as configured, lower after one did not fit in memory, then slowly more."""
 
     def __init__(self, configured: int) -> None:
         self.configured = configured
@@ -25,37 +24,19 @@ class TokenBudget:
         self.tokens = min(self.configured, self.tokens + math.ceil(self.configured / _STEPS_BACK))
 
 
-def select_batch(lengths: Sequence[int], budget: int, overhead: float) -> list[int]:
-    """Choose the indices of the next batch, shortest first: the one that does most for what it costs.
+def count_fitting(lengths: Iterable[int], budget: int) -> int:
+    """How many of the waiting questions, oldest first, go into the next forward: as many as fit, at least one.
 
-    A forward costs `overhead` and the longest row for every row, padding included; it does the tokens of its
-    questions. The oldest question is always among them, so nothing waits for ever. Of all runs of neighbours in length
-    that hold it and fit the budget, none does more tokens for one token of cost.
+    Nothing is sorted or held back: a forward has no pads, so that its company costs a question nothing.
 
     Args:
-        lengths: tokens of each waiting question, at least 1, in the order of arrival; not empty.
-        budget: tokens of one forward, padding included; the oldest question alone may be over it.
-        overhead: what a forward costs whatever is in it, in tokens.
+        lengths: tokens of each, in the order of arrival; not empty.
+        budget: tokens of one forward; the oldest question alone may be over it.
     """
-    by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
-    ordered = [lengths[index] for index in by_length]
-    done = [0, *accumulate(ordered)]  # tokens of the shortest n
-    oldest = by_length.index(0)
-    best, best_yield = range(oldest, oldest + 1), ordered[oldest] / (overhead + ordered[oldest])
-    for last in range(oldest, len(ordered)):
-        longest = ordered[last]
-        if (last - oldest + 1) * longest > budget:
-            break  # from here on rows only get longer, and more of them are needed to reach back to the oldest
-        first = oldest
-        while first > 0 and (last - first + 2) * longest <= budget and _pays(first - 1, last, ordered, done, overhead):
-            first -= 1
-        gained = (done[last + 1] - done[first]) / (overhead + (last - first + 1) * longest)
-        if gained >= best_yield:
-            best, best_yield = range(first, last + 1), gained
-    return [by_length[position] for position in best]
-
-
-def _pays(candidate: int, last: int, ordered: Sequence[int], done: Sequence[int], overhead: float) -> bool:
-    """Whether one more row, shorter than the others, does at least as much for its cost as they do for theirs."""
-    rows, longest = last - candidate, ordered[last]
-    return ordered[candidate] * (overhead + rows * longest) >= (done[last + 1] - done[candidate + 1]) * longest
+    tokens = count = 0
+    for length in lengths:
+        tokens += length
+        if count and tokens > budget:
+            break
+        count += 1
+    return count

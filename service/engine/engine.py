@@ -60,7 +60,7 @@ class Limits:
 
     questions: int  # admitted and not yet answered
     tokens: int  # of the admitted questions, once for each pass
-    batch_tokens: int  # of one forward, passes and padding included; of one question, its own
+    batch_tokens: int  # of one forward, once for each pass; of one question, its own
     adapter_bytes: int  # of all loaded adapters
     seconds: float  # from admission to answer
 

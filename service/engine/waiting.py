@@ -6,11 +6,11 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.engine.batching import select_batch
+from service.engine.batching import count_fitting
 from service.engine.failures import WorkerDiedError
 from service.engine.loaded import LoadedAdapter
 from service.engine.orders import Order
@@ -76,8 +76,8 @@ class WaitingWork:
             self._jobs.append(job)
             self._changed.notify()
 
-    def take(self, budget: int, overhead: float) -> list[Ticket] | Job | None:
-        """Wait for work: a job, or the next batch as `select_batch` chooses it; None once closed and used up.
+    def take(self, budget: int) -> list[Ticket] | Job | None:
+        """Wait for work: a job, or the oldest tickets that fit, shortest first; None once closed and used up.
 
         The oldest ticket decides which adapter the batch is for, and the others are of the same one. A ticket whose
         deadline has passed costs no forward: the loop tells its client.
@@ -92,7 +92,7 @@ class WaitingWork:
                 now = time.monotonic()
                 self._remove([ticket for ticket in self._tickets if ticket.deadline <= now])
                 if self._tickets:
-                    return self._take_batch(budget, overhead)
+                    return self._take_batch(budget)
 
     def discard(self, tickets: Sequence[Ticket]) -> None:
         """Take out whichever of these still wait."""
@@ -118,13 +118,12 @@ class WaitingWork:
         with self._changed:
             self._abandoned = True
 
-    def _take_batch(self, budget: int, overhead: float) -> list[Ticket]:
+    def _take_batch(self, budget: int) -> list[Ticket]:
         adapter = next(iter(self._tickets)).adapter
-        oldest = list(_up_to(budget, (ticket for ticket in self._tickets if ticket.adapter is adapter)))
-        lengths = [ticket.tokens for ticket in oldest]
-        batch = [oldest[index] for index in select_batch(lengths, budget, overhead)]
+        own = [ticket for ticket in self._tickets if ticket.adapter is adapter]
+        batch = own[: count_fitting((ticket.tokens for ticket in own), budget)]
         self._remove(batch)
-        return batch
+        return sorted(batch, key=lambda ticket: ticket.tokens)  # some posteriors pad neighbours to a common length
 
     def _remove(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
@@ -139,13 +138,3 @@ class WaitingWork:
     def _check_open(self) -> None:
         if self._closed or self._abandoned:
             raise WorkerDiedError("nothing takes work any more")
-
-
-def _up_to(budget: int, tickets: Iterable[Ticket]) -> Iterator[Ticket]:
-    """The oldest of them, as many as one batch might hold: no younger one is to overtake those."""
-    tokens = 0
-    for ticket in tickets:
-        yield ticket
-        tokens += ticket.tokens
-        if tokens >= budget:
-            return

@@ -16,7 +16,6 @@ from model_store.storage.checkpoint import StoredAdapter
 from service.engine.admission import ServiceRate
 from service.engine.batching import TokenBudget
 from service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
-from service.engine.forward_cost import ForwardCost
 from service.engine.loaded import LoadedAdapter
 from service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
 from service.engine.waiting import Job, Ticket, WaitingWork
@@ -41,7 +40,6 @@ class Worker:
         self._budget = TokenBudget(budget)
         self._queue_tokens = queue_tokens
         self._rate = rate
-        self._cost = ForwardCost()
         self._metrics = metrics
         self._thread = threading.Thread(target=self._run, name="model-worker")
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -117,7 +115,7 @@ class Worker:
         (answer,) = predictor.answer([encoded])
         check_answer(answer, len(WARM_UP.options))
         if not self._rate.known:
-            self._observe([encoded.length * predictor.passes], time.monotonic() - started)
+            self._rate.observe(1, encoded.length * predictor.passes, time.monotonic() - started)
             self._measure_batch(predictor, encoded)
 
     def _measure_batch(self, predictor: Predictor[Any], encoded: Encoded) -> None:
@@ -132,11 +130,7 @@ class Worker:
                 raise
             self._budget.lower(questions * tokens)
         else:
-            self._observe([tokens] * questions, time.monotonic() - started)
-
-    def _observe(self, lengths: Sequence[int], seconds: float) -> None:
-        self._rate.observe(len(lengths), sum(lengths), seconds)
-        self._cost.observe(len(lengths) * max(lengths), seconds)
+            self._rate.observe(questions, questions * tokens, time.monotonic() - started)
 
     def _run(self) -> None:
         """Work until the queue is closed and empty; an unforeseen error costs what was in hand, not the thread."""
@@ -174,7 +168,7 @@ class Worker:
         return True
 
     def _take(self) -> list[Ticket] | Job | None:
-        return self._waiting.take(self._budget.tokens, self._cost.overhead_tokens)
+        return self._waiting.take(self._budget.tokens)
 
     def _fail(self, tickets: list[Ticket], jobs: list[Job]) -> None:
         self._hand_over(tickets, [ForwardFailedError("the worker failed")] * len(tickets))
@@ -190,15 +184,15 @@ class Worker:
 
     def _answer(self, batch: list[Ticket]) -> None:
         started = time.monotonic()
-        lengths = [ticket.tokens for ticket in batch]
+        tokens = sum(ticket.tokens for ticket in batch)
         for ticket in batch:
             self._metrics.queue_seconds.observe(started - ticket.since)
-        self._metrics.observe_batch(lengths)
+        self._metrics.observe_batch(len(batch), tokens)
         outcomes = self._outcomes(batch)
         seconds = time.monotonic() - started
         if any(isinstance(outcome, Served) for outcome in outcomes):
             self.failures_in_a_row = self._crashes = 0
-            self._observe(lengths, seconds)
+            self._rate.observe(len(batch), tokens, seconds)
             self._metrics.forward_seconds.observe(seconds)
         else:
             self.failures_in_a_row += 1
@@ -216,7 +210,7 @@ class Worker:
         else:
             self._budget.raise_again()
             return outcomes
-        self._budget.lower(len(batch) * max(ticket.tokens for ticket in batch))
+        self._budget.lower(sum(ticket.tokens for ticket in batch))
         # Only here is the error gone, and with it the tensors that its frames held.
         middle = len(batch) // 2
         return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])

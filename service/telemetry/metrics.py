@@ -29,7 +29,6 @@ SequentialTest = Literal["overconfident", "underconfident", "error_rate"]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
-_SHARES = (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 
 
 class Metrics:
@@ -87,12 +86,10 @@ class Metrics:
         self.sequential_log_evidence.labels(model, str(version), test).set(log_evidence)
         self.sequential_alarm.labels(model, str(version), test).set(alarm)
 
-    def observe_batch(self, lengths: Sequence[int]) -> None:
-        """Count a batch of rows with these tokens, each padded to the longest."""
-        padded = len(lengths) * max(lengths)
-        self.batch_size.observe(len(lengths))
-        self.batch_tokens.observe(padded)
-        self.batch_padding_ratio.observe(1 - sum(lengths) / padded)
+    def observe_batch(self, questions: int, tokens: int) -> None:
+        """Count a batch."""
+        self.batch_size.observe(questions)
+        self.batch_tokens.observe(tokens)
 
     def count_prediction(self, record: PredictionRecord) -> None:
         """Count an answer as it is served."""
@@ -152,14 +149,8 @@ class Metrics:
         )
         self.batch_tokens = Histogram(
             "uq4ct_batch_tokens",
-            "Tokens of a forward, padding and passes included",
+            "Tokens of a forward, passes included",
             buckets=_TOKENS,
-            registry=self.registry,
-        )
-        self.batch_padding_ratio = Histogram(
-            "uq4ct_batch_padding_ratio",
-            "Share of a forward's tokens that is padding",
-            buckets=_SHARES,
             registry=self.registry,
         )
 

@@ -60,10 +60,10 @@ def test_the_window_ends_where_attention_would_slide(tmp_path, make_base_folder)
     assert load_base_model(str(folder), device="cpu").window == 1024
 
 
-def test_tree_masks_are_read_by_an_attention_that_takes_booleans(copied):
+def test_the_attention_is_ours_whatever_a_configuration_says(copied):
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "attn_implementation": "eager"}))
-    assert load_base_model(str(copied), device="cpu").model.config._attn_implementation == "sdpa"
+    assert load_base_model(str(copied), device="cpu").model.config._attn_implementation == "grouped_sdpa"
 
 
 def test_pickled_weights_are_never_read(copied):

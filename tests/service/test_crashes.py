@@ -19,9 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 class BrokenCount(int):
-    """A number that cannot be divided."""
+    """A number that cannot be added."""
 
-    def __truediv__(self, other: object) -> float:
+    def __radd__(self, other: object) -> int:
         raise ArithmeticError("broken")
 
 

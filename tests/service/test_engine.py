@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from itertools import chain
 
 import pytest
 
@@ -17,7 +18,6 @@ from service.engine.failures import (
     NotReadyError,
     QueueFullError,
 )
-from service.engine.forward_cost import ForwardCost
 from service.engine.predictor import Ask, Served
 from tests.service.engines import Run, hold_forward, make_engine, question, sample, started, until
 from tests.service.fake_predictor import TOKEN_LIMIT, FakeHost, FakePredictor, answer_to, words_of
@@ -38,16 +38,16 @@ async def test_what_waits_goes_together_and_within_the_budget(run: Run, predicto
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(index, 3 + index % 9)) for index in range(1, 40)]
         await until(lambda: sample(engine, "queue_depth") == 39)
-        engine._worker._cost = ForwardCost()
-        for tokens in (10, 20):
-            engine._worker._cost.observe(tokens, seconds=1.0)  # as on a device that is far from full
         predictor.forward_may_start.set()
         await asyncio.gather(first, *others)
     served = [batch for batch in predictor.batches if batch[0].id != "warm-up"]
     batches = [[words_of(one) for one in batch] for batch in served[1:]]
-    assert all(len(batch) * max(batch) <= TOKEN_LIMIT for batch in batches)
+    assert all(sum(batch) <= TOKEN_LIMIT for batch in batches)
     assert sum(map(len, batches)) == 39
-    assert len(batches) < 10  # 39 questions of 3..11 tokens are at least 5 batches of 64 tokens, one by one 39
+    assert len(batches) == 5  # 268 tokens
+    turns = [sorted(int(text.split()[0][1:]) for text in batch) for batch in predictor.served_texts()[1:]]
+    assert list(chain.from_iterable(turns)) == list(range(1, 40))  # oldest first, and within a batch shortest first
+    assert all(batch == sorted(batch) for batch in batches)
 
 
 async def test_rows_of_all_passes_are_within_the_budget_and_what_cannot_be_goes_alone(
@@ -59,19 +59,16 @@ async def test_rows_of_all_passes_are_within_the_budget_and_what_cannot_be_goes_
         others = [started(engine, question(index, 3 + index % 12)) for index in range(1, 40)]
         await until(lambda: sample(engine, "queue_depth") == 39)
         assert sample(engine, "queue_tokens") == passes * sum(3 + index % 12 for index in range(1, 40))
-        engine._worker._cost = ForwardCost()
-        for tokens in (10, 20):
-            engine._worker._cost.observe(tokens, seconds=1.0)  # as on a device that is far from full
         predictor.forward_may_start.set()
         answers = await asyncio.gather(first, *others)
         assert sample(engine, "batch_tokens_sum") == sum(
-            passes * len(batch) * max(map(words_of, batch)) for batch in predictor.batches if batch[0].id != "warm-up"
+            passes * sum(map(words_of, batch)) for batch in predictor.batches if batch[0].id != "warm-up"
         )
     assert all(isinstance(answer, Served) for (answer,) in answers)
     served = [batch for batch in predictor.batches if batch[0].id != "warm-up"]
     batches = [[words_of(one) for one in batch] for batch in served]
     together = [batch for batch in batches if len(batch) > 1]
-    assert all(passes * len(batch) * max(batch) <= TOKEN_LIMIT for batch in together)
+    assert all(passes * sum(batch) <= TOKEN_LIMIT for batch in together)
     assert together
     assert {max(batch) for batch in batches if len(batch) == 1} >= {11, 12, 13, 14}  # 6 rows of 11 are over 64
 

@@ -103,7 +103,7 @@ async def test_certainty_falls_into_the_last_bin_and_no_feu_into_none(start: Sta
         assert all(replica.sample("predictions_by_feu_total", **OTHER, bin=f"{n:02d}") == 0 for n in range(15))
 
 
-async def test_a_batch_is_counted_with_its_padding(start: Start, predictor: FakePredictor) -> None:
+async def test_a_batch_is_counted_with_its_tokens(start: Start, predictor: FakePredictor) -> None:
     async with start() as replica:
         predictor.forward_may_start.clear()
         first = asyncio.create_task(replica.ask("w w w", ("a", "b")))  # 5 tokens alone
@@ -113,8 +113,9 @@ async def test_a_batch_is_counted_with_its_padding(start: Start, predictor: Fake
         assert replica.sample("queue_tokens") == 12
         predictor.forward_may_start.set()
         await asyncio.gather(first, *others)
-        assert replica.sample("batch_tokens_sum") == 5 + 2 * 8
-        assert replica.sample("batch_padding_ratio_sum") == pytest.approx(4 / 16)
+        assert replica.sample("batch_tokens_sum") == 5 + 4 + 8
+        assert replica.sample("batch_size_sum") == 3
+        assert replica.sample("batch_size_count") == 2
 
 
 async def test_the_exposition_has_the_prefix_and_no_text_of_a_client(start: Start) -> None:

@@ -14,8 +14,8 @@ from model_store.adapters.router import Routing, route
 from training.losses import calibration_loss, calibration_weight, cross_entropy, load_balance_loss
 
 
-def routing_of(probabilities: list[list[list[float]]]) -> Routing:
-    """Routing [B, T, N] with given full-softmax probabilities."""
+def routing_of(probabilities: list[list[float]]) -> Routing:
+    """Routing [tokens, N] with given full-softmax probabilities."""
     values = torch.tensor(probabilities, dtype=torch.float64)
     return Routing(values, values, values.sum(dim=-1))
 
@@ -54,29 +54,26 @@ def test_the_indicator_is_no_path_for_gradients() -> None:
 def test_load_balance_of_an_even_router(form: str, balanced: float) -> None:
     """Each of 4 experts is first for a quarter of the tokens, and their mean probabilities are equal."""
     rows = [[0.4, 0.3, 0.2, 0.1], [0.1, 0.4, 0.3, 0.2], [0.2, 0.1, 0.4, 0.3], [0.3, 0.2, 0.1, 0.4]]
-    real = torch.ones(1, 4, dtype=torch.bool)
-    value = load_balance_loss([routing_of([rows])] * 2, real, form, top_k=2)  # type: ignore[arg-type]
+    value = load_balance_loss([routing_of(rows)] * 2, form, top_k=2)  # type: ignore[arg-type]
     assert value.item() == pytest.approx(balanced)
 
 
-def test_load_balance_by_hand_with_a_pad() -> None:
-    """Two layers, three tokens of which one is a pad: N * sum F_i P_i, layer by layer, then the mean."""
-    first = routing_of([[[0.75, 0.25], [0.5, 0.5], [0.0, 1.0]]])
-    second = routing_of([[[0.25, 0.75], [0.25, 0.75], [1.0, 0.0]]])
-    real = torch.tensor([[True, True, False]])
+def test_load_balance_by_hand() -> None:
+    """Two layers, two tokens: N * sum F_i P_i, layer by layer, then the mean."""
+    first = routing_of([[0.75, 0.25], [0.5, 0.5]])
+    second = routing_of([[0.25, 0.75], [0.25, 0.75]])
     # first: F = (1, 0) (the tie goes to expert 0), P = (5/8, 3/8): 2 * 5/8; second: F = (0, 1), P = (1/4, 3/4): 2 * 3/4
     expected = (2 * Fraction(5, 8) + 2 * Fraction(3, 4)) / 2
-    assert load_balance_loss([first, second], real, "argmax", top_k=1).item() == pytest.approx(float(expected))
+    assert load_balance_loss([first, second], "argmax", top_k=1).item() == pytest.approx(float(expected))
     # MixLoRA's form over both layers together: F = (1/2, 1/2), P = (7/16, 9/16): 2 * 1/2
-    assert load_balance_loss([first, second], real, "top_k", top_k=1).item() == pytest.approx(1.0)
+    assert load_balance_loss([first, second], "top_k", top_k=1).item() == pytest.approx(1.0)
 
 
 @given(st.integers(2, 8), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_load_balance_gradient_flows_through_the_probabilities_alone(experts: int, tokens: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    logits = torch.randn(1, tokens, experts, generator=generator, dtype=torch.float64, requires_grad=True)
-    real = torch.ones(1, tokens, dtype=torch.bool)
-    load_balance_loss([route(logits, 1, "raw")], real, "argmax", top_k=1).backward()
+    logits = torch.randn(tokens, experts, generator=generator, dtype=torch.float64, requires_grad=True)
+    load_balance_loss([route(logits, 1, "raw")], "argmax", top_k=1).backward()
     assert logits.grad is not None
     # a softmax's input gradient sums to zero over the experts of a token
     assert logits.grad.sum(dim=-1).abs().max().item() < 1e-12

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from model_store.adapters.config import AdapterConfig
+from model_store.adapters.context import TokenwiseCall
 from model_store.adapters.expert_bank import ExpertBank
 from model_store.base_models import load_base_model
 from model_store.posteriors.point import PointConfig
@@ -273,8 +274,8 @@ class TestRuns:
             make_config(method, **sections)
 
 
-class _Steep(Variation):
-    """No noise, and a divergence whose gradient dwarfs every other."""
+class _Steep(TokenwiseCall, Variation):
+    """No noise, tokens as they come to plain LoRA, and a divergence whose gradient dwarfs every other."""
 
     def forward(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None

@@ -32,7 +32,7 @@ def mixture_losses(forward: Forward) -> LossTerms:
         raise ValueError("a load balance loss needs routers")
     batch, loss = forward.batch, forward.loss
     entropy = mean_cross_entropy(forward)
-    balance = load_balance_loss(routing, batch.tokens.real, loss.load_balance_form, forward.adapter.top_k)
+    balance = load_balance_loss(routing, loss.load_balance_form, forward.adapter.top_k)
     balance = balance * batch.step_share
     total = entropy + loss.load_balance * balance
     return LossTerms(total, {"cross_entropy": entropy.detach(), "load_balance": balance.detach()})

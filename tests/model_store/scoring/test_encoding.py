@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 import torch
 from tokenizers import Tokenizer, models, trainers
@@ -112,6 +114,18 @@ def test_the_mask_of_a_tree_by_hand(side):
     assert batch.positions[1, place].tolist() == [0, 1, 2]
     assert batch.is_option.sum(dim=1).tolist() == [3, 2]
     assert batch.candidate_mask.tolist() == [[True, True], [True, True]]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_a_portion_is_as_wide_as_its_longest(side):
+    trees = [_encoded([0, 0, 1, 1, 2]), _encoded([0, 1, 2]), _encoded([0, 1])]
+    whole = collate(trees, padding_side=side)
+    portions = list(whole.portions(2))
+    assert [tuple(portion.tokens.shape) for portion in portions] == [(2, 5), (1, 2)]
+    for portion, own in zip(portions, (trees[:2], trees[2:]), strict=True):
+        apart = collate(own, padding_side=side)
+        for field in fields(portion):
+            assert torch.equal(getattr(portion, field.name), getattr(apart, field.name)), field.name
 
 
 def test_candidates_are_counted_for_each_question():
