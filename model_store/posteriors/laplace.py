@@ -105,7 +105,8 @@ def linearise(
     width = int(batch.options.max())
     parameters = sum(len(one.input_basis) * len(one.output_basis) for one in factors.values())
     rows = max(1, JACOBIAN_VALUES // (parameters * width))
-    parts = [_linearise(model, portion, factors, precisions) for portion in batch.portions(rows)]
+    with torch.inference_mode(False):  # where no tensor can be saved for a backward pass
+        parts = [_linearise(model, portion, factors, precisions) for portion in batch.portions(rows)]
     missing = [width - part.logits.shape[1] for part in parts]
     return Predictive(
         torch.cat([F.pad(part.logits, (0, m), value=-torch.inf) for part, m in zip(parts, missing, strict=True)]),
@@ -120,7 +121,7 @@ def _linearise(
     factors: Mapping[str, KroneckerFactors],
     precisions: Sequence[float],
 ) -> Predictive:
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.enable_grad():
         through = BankTaps()
         output = model(batch, through)
         jacobians = weight_jacobians(output.logits, through.taps)
