@@ -31,7 +31,7 @@ from service.key_commands import cli as key_commands
 from service.keys import KeyFileError, read_keys
 from service.ledger.commands import ledger
 from service.ledger.failures import LedgerError
-from service.loading import choose_reference, load_host
+from service.loading import choose_reference, load_host, load_host_for_good
 from service.replay.commands import replay
 from service.reports.command import calibration_report
 from service.serving import serve as serve_app
@@ -50,7 +50,7 @@ def serve(settings: Settings) -> None:
     log_to_stderr(settings.log_level)
     disable_created_metrics()  # one more series for each counter, which nothing reads
     adapters = Registry(settings.model_store_dir)
-    load = partial(load_host, settings, adapters, choose_reference(settings, adapters))
+    load = partial(load_host_for_good, settings, adapters, choose_reference(settings, adapters))
     ids = TimeOrderedIds(time.time, secrets.randbits)
     metrics = CollectorRegistry()
     ProcessCollector(registry=metrics)

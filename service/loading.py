@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import torch
 from transformers.utils.logging import disable_progress_bar
 
@@ -42,3 +44,15 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
     return AdapterHost(
         load_base_of(manifest, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir)
     )
+
+
+def load_host_for_good(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
+    """`load_host` in a process that keeps the base model until it ends.
+
+    What is in memory then, hundreds of thousands of objects of imported libraries, is left out of all later garbage
+    collections: each full one would hold up every thread while it looks through them.
+    """
+    host = load_host(settings, adapters, reference)
+    gc.collect()
+    gc.freeze()
+    return host

@@ -1,4 +1,4 @@
-"""A load generator in a process of its own: `python -m tests.benchmarks.http_load` reads a plan and prints replies.
+"""A load generator in a process of its own: `python -m tests.benchmarks.http_load` reads plans and prints replies.
 
 It speaks HTTP/1.1 over plain sockets, because on two cores a client library would take the time that is measured.
 """
@@ -11,7 +11,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 
@@ -40,11 +41,22 @@ class Plan:
     seed: int = 0
 
 
-def send(plan: Plan) -> list[Reply]:
-    """Carry out a plan in another process."""
+@contextmanager
+def load_generator() -> Iterator[Callable[[Plan], list[Reply]]]:
+    """Another process that carries out plans, one after the other; its start is over before the first."""
     command = [sys.executable, "-m", "tests.benchmarks.http_load"]
-    done = subprocess.run(command, input=json.dumps(asdict(plan)), stdout=subprocess.PIPE, text=True, check=True)
-    return [Reply(**reply) for reply in json.loads(done.stdout)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("the load generator has no pipes")
+        into, out = process.stdin, process.stdout
+        out.readline()
+
+        def send(plan: Plan) -> list[Reply]:
+            into.write(json.dumps(asdict(plan)) + "\n")
+            into.flush()
+            return [Reply(**reply) for reply in json.loads(out.readline())]
+
+        yield send
 
 
 class _Connection:
@@ -117,5 +129,11 @@ def replies_to(plan: Plan) -> Sequence[Reply]:
     return asyncio.run(_closed(plan) if plan.rate is None else _open(plan, plan.rate))
 
 
+def _serve() -> None:
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps([asdict(reply) for reply in replies_to(Plan(**json.loads(line)))]), flush=True)
+
+
 if __name__ == "__main__":
-    json.dump([asdict(reply) for reply in replies_to(Plan(**json.load(sys.stdin)))], sys.stdout)
+    _serve()

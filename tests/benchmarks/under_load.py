@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from rich.console import Console
 from model_store.predictor import batches_by_length, load_predictor
 from model_store.questions import Question
 from model_store.storage.registry import Registry
-from tests.benchmarks.http_load import Plan, Reply, send
+from tests.benchmarks.http_load import Plan, Reply, load_generator
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import RunningService, running_service
 from tests.benchmarks.small_adapter import publish_small
@@ -30,12 +30,14 @@ from training.data import facts
 
 QUESTIONS = 256
 IN_FLIGHT = QUESTIONS  # enough that the worker never waits, few enough that nothing is refused
-REPEATS = 2  # of the questions in a round, so that filling and draining the queue weigh little
+REPEATS = 4  # of the questions in a round, so that filling and draining the queue weigh little
 QUEUE = 128  # MAX_CONCURRENT_REQUESTS of the overload
 SECONDS = 60.0
 BATCH_TOKENS = 2048
 PROBE_SECONDS = 0.2
 console = Console(highlight=False, soft_wrap=True)
+
+Send = Callable[[Plan], list[Reply]]
 
 
 @dataclass(slots=True)
@@ -53,24 +55,27 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
         publish_small(Path(folder), store)
-        with running_service(store) as service:
-            unloaded = _unloaded(service, bodies)
-            _print_ratio(service, store, questions, bodies)
-            capacity = _capacity(service, bodies)
-            console.print(f"capacity: {capacity:.1f} questions/s with {IN_FLIGHT} in flight")
-            _print_at_80_percent(service, bodies, capacity, unloaded)
-        with running_service(store, MAX_CONCURRENT_REQUESTS=str(QUEUE)) as service:
-            _print_overload(service, bodies, capacity)
+        with load_generator() as send:
+            with running_service(store) as service:
+                unloaded = _unloaded(send, service, bodies)
+                _print_ratio(send, service, store, questions, bodies)
+                capacity = _capacity(send, service, bodies)
+                console.print(f"capacity: {capacity:.1f} questions/s with {IN_FLIGHT} in flight")
+                _print_at_80_percent(send, service, bodies, capacity, unloaded)
+            with running_service(store, MAX_CONCURRENT_REQUESTS=str(QUEUE)) as service:
+                _print_overload(send, service, bodies, capacity)
 
 
-def _unloaded(service: RunningService, bodies: list[str]) -> float:
+def _unloaded(send: Send, service: RunningService, bodies: list[str]) -> float:
     """Median seconds of one question at a time."""
     median = statistics.median(_seconds(send(Plan(service.port, bodies[:40], connections=1)), 200))
     console.print(f"unloaded: {1000 * median:.0f} ms in the median")
     return median
 
 
-def _print_ratio(service: RunningService, store: Path, questions: Sequence[Question], bodies: list[str]) -> None:
+def _print_ratio(
+    send: Send, service: RunningService, store: Path, questions: Sequence[Question], bodies: list[str]
+) -> None:
     """Both sides choose their batches among as many questions as are in flight."""
     predictor = load_predictor(Registry(store), "bench")
 
@@ -84,13 +89,15 @@ def _print_ratio(service: RunningService, store: Path, questions: Sequence[Quest
     console.print(f"R8 service / in-process questions a second: {ratio} (aim: 0.95)")
 
 
-def _capacity(service: RunningService, bodies: list[str]) -> float:
+def _capacity(send: Send, service: RunningService, bodies: list[str]) -> float:
     start = time.perf_counter()
     replies = send(Plan(service.port, bodies * REPEATS, IN_FLIGHT))
     return len(_seconds(replies, 200)) / (time.perf_counter() - start)
 
 
-def _print_at_80_percent(service: RunningService, bodies: list[str], capacity: float, unloaded: float) -> None:
+def _print_at_80_percent(
+    send: Send, service: RunningService, bodies: list[str], capacity: float, unloaded: float
+) -> None:
     replies = send(Plan(service.port, bodies, connections=32, rate=0.8 * capacity, seconds=SECONDS))
     seconds = _seconds(replies, 200)
     p50, p99 = _quantile(seconds, 0.5) / unloaded, _quantile(seconds, 0.99) / unloaded
@@ -100,7 +107,7 @@ def _print_at_80_percent(service: RunningService, bodies: list[str], capacity: f
     )
 
 
-def _print_overload(service: RunningService, bodies: list[str], capacity: float) -> None:
+def _print_overload(send: Send, service: RunningService, bodies: list[str], capacity: float) -> None:
     send(Plan(service.port, bodies, QUEUE))  # memory as it is after a full queue
     idle = service.resident_megabytes
     with _probing(service) as probe:

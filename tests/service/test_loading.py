@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import service.__main__
+import service.loading
 from model_store.storage.errors import UnknownAdapterError
 from model_store.storage.registry import Registry
 from service.loading import choose_reference
@@ -29,3 +34,42 @@ def test_an_empty_store_is_named(tmp_path: Path) -> None:
 def test_the_only_name_is_the_default(tmp_path: Path, store_dir: Path) -> None:
     (tmp_path / "toy").symlink_to(store_dir / "toy")
     assert choose_reference(Settings(), Registry(tmp_path)) == "toy"
+
+
+class _Host:
+    """Stands for a base model."""
+
+
+def test_what_a_service_loads_is_left_out_of_garbage_collections(
+    monkeypatch: pytest.MonkeyPatch, store_dir: Path
+) -> None:
+    """What comes later is not: a cycle that was made after loading is found."""
+    asked: list[Any] = []
+    monkeypatch.setattr(service.loading, "load_host", lambda *arguments: asked.append(arguments) or _Host())
+    handed: list[Any] = []
+    monkeypatch.setattr(service.__main__, "create_app", lambda load, *_, **__: handed.append(load))
+    monkeypatch.setattr(service.__main__, "serve_app", lambda *_: _nothing())
+    monkeypatch.setattr(service.__main__, "log_to_stderr", lambda level: None)
+    monkeypatch.setattr(service.__main__, "disable_created_metrics", lambda: None)
+    settings = Settings(model_store_dir=store_dir, default_model="toy@1")
+    service.__main__.serve(settings)
+    assert not asked  # nothing is loaded before the app is there
+    before = gc.get_freeze_count()
+    try:
+        host = handed[0]()
+        assert isinstance(host, _Host)
+        assert asked[0][0] is settings
+        assert asked[0][2] == "toy@1"
+        assert gc.get_freeze_count() > before + 10_000
+        cycle: list[Any] = [_Host()]
+        cycle.append(cycle)
+        later = weakref.ref(cycle[0])
+        del cycle
+        gc.collect()
+        assert later() is None
+    finally:
+        gc.unfreeze()
+
+
+async def _nothing() -> None:
+    pass
