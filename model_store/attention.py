@@ -30,7 +30,7 @@ class AttentionGroup:
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroups:
-    """All questions of a row: their `groups`, and `order` [N], where in the groups' tokens each of the row's is."""
+    """All questions of a row of M tokens: their `groups`, and `order` [M], where in the groups' tokens each one is."""
 
     groups: Sequence[AttentionGroup]
     order: Tensor
@@ -45,13 +45,13 @@ def grouped_attention(
     groups: AttentionGroups | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of [1, heads, N, d] within each question, [1, N, heads, d]; without `groups`, that of any batch.
+    """Attention of [1, heads, M, d] within each question, [1, M, heads, d]; without `groups`, that of any batch.
 
     A pad's key is hidden by the mask, and what comes out for it is dropped.
     """
     if groups is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)
-    rows = [states[0].transpose(0, 1) for states in (query, key, value)]  # [N, heads, d]
+    rows = [states[0].transpose(0, 1) for states in (query, key, value)]  # [M, heads, d]
     parts = []
     for group in groups.groups:
         q, k, v = (states[group.tokens].transpose(1, 2) for states in rows)  # [b, heads, t, d]

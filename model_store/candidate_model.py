@@ -98,9 +98,9 @@ class CandidateModel(nn.Module):
     def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, tuple[Routing, ...]]:
         """The final hidden states [B, T, d] and what the routers of each layer made of the real tokens, [N, ...]."""
         if through is None or isinstance(through, TokenwiseCall):
-            packed = pack(batch)
+            packed = pack(batch, 1 if through is None else through.parts)
             hidden, routing = self._run(through, packed.tokens, packed.positions, packed.mask, packed.attention)
-            return packed.unpack(hidden), tuple(layer.of_tokens(0) for layer in routing)
+            return packed.unpack(hidden), tuple(layer.of_tokens((0, packed.kept)) for layer in routing)
         hidden, routing = self._run(through, batch.tokens, batch.positions, batch.attention_mask())
         return hidden, tuple(layer.of_tokens(batch.real) for layer in routing)
 

@@ -34,8 +34,10 @@ class BankCall(Protocol):
 class TokenwiseCall:
     """Marks a bank call to which a row of the batch is nothing but its tokens.
 
-    It gets the tokens of all rows in one, [1, N, ...], in the order of the rows and without pads.
+    It gets the tokens of all rows in one, [1, N, ...], in the order of the rows; `parts` of them are of equal length.
     """
+
+    parts: int = 1
 
 
 @dataclass(slots=True)

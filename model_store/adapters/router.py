@@ -24,7 +24,7 @@ class Routing:
     gates: Tensor
     kept_mass: Tensor
 
-    def of_tokens(self, index: int | Tensor) -> Routing:
+    def of_tokens(self, index: Tensor | tuple[int, Tensor]) -> Routing:
         """The routing of the tokens that an index into the leading dimensions chooses."""
         return Routing(self.probabilities[index], self.gates[index], self.kept_mass[index])
 

@@ -39,12 +39,11 @@ class BankDraws:
 
 
 class WeightDraws(TokenwiseCall):
-    """A bank call that runs row s * B + b of a batch through the weights of set s: the sets' rows have as many tokens,
-    so that each is an equal part of all tokens."""
+    """A bank call that runs row s * B + b of a batch through the weights of set s; each set's rows are a part."""
 
     def __init__(self, banks: Mapping[str, BankDraws]) -> None:
         self._banks = dict(banks)
-        self.samples = len(next(iter(banks.values())).A)
+        self.parts = self.samples = len(next(iter(banks.values())).A)
 
     @property
     def memory_bytes(self) -> int:

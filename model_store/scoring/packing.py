@@ -12,14 +12,20 @@ from model_store.attention import AttentionGroup, AttentionGroups
 from model_store.scoring.encoding import TokenBatch, tree_mask
 
 _SIMILAR = 2  # the longest of a group over its shortest: attention is the smaller part of what a token costs
+_STEPS = 16  # lengths of a row between a power of two and the next
 
 
 @dataclass(frozen=True, slots=True)
 class PackedTokens:
-    """The N real tokens of a batch [B, T], row after row: `tokens` and `positions` [1, N], `places` [N] in B * T."""
+    """The N real tokens of a batch [B, T] in one row, in the order of the rows: `tokens` and `positions` [1, M].
+
+    M is N and a few blanks, so that rows have few lengths: libraries keep something in memory for each that they meet.
+    `kept` [N] are the real tokens in the row, `places` [N] in B * T.
+    """
 
     tokens: Tensor
     positions: Tensor
+    kept: Tensor
     places: Tensor
     shape: tuple[int, int]
     attention: AttentionGroups
@@ -30,31 +36,45 @@ class PackedTokens:
         return self.attention.groups[0].mask
 
     def unpack(self, values: Tensor) -> Tensor:
-        """Put values [1, N, ...] where the tokens stood: [B, T, ...], 0 at pads."""
+        """Put values [1, M, ...] where the tokens stood: [B, T, ...], 0 at pads."""
         rest = values.shape[2:]
         blank = values.new_zeros(self.shape[0] * self.shape[1], *rest)
-        return blank.index_copy(0, self.places, values[0]).view(*self.shape, *rest)
+        return blank.index_copy(0, self.places, values[0, self.kept]).view(*self.shape, *rest)
 
 
-def pack(batch: TokenBatch) -> PackedTokens:
-    """Leave the pads of a batch out."""
+def pack(batch: TokenBatch, parts: int = 1) -> PackedTokens:
+    """Leave the pads of a batch out; the row is of so many parts of equal length, each of as many questions."""
     real = batch.real
     places = real.flatten().nonzero().squeeze(1)
-    groups = list(_attention_groups(batch, real))
+    count = len(places) // parts
+    width = _row_length(count)
+    kept = torch.arange(parts * width, device=real.device).view(parts, width)[:, :count].flatten()
+    groups = list(_attention_groups(batch, real, kept))
     grouped = torch.cat([group.tokens.flatten()[group.kept] for group in groups])
+    rows = [tensor.new_zeros(1, parts * width) for tensor in (batch.tokens, batch.positions)]
+    for row, tensor in zip(rows, (batch.tokens, batch.positions), strict=True):
+        row[0, kept] = tensor.flatten()[places]
+    order = kept.new_zeros(parts * width)  # a blank takes what some token has
+    order[grouped] = torch.arange(len(grouped), device=real.device)
     return PackedTokens(
-        tokens=batch.tokens.flatten()[places].unsqueeze(0),
-        positions=batch.positions.flatten()[places].unsqueeze(0),
+        tokens=rows[0],
+        positions=rows[1],
+        kept=kept,
         places=places,
         shape=(batch.tokens.shape[0], batch.tokens.shape[1]),
-        attention=AttentionGroups(groups, grouped.argsort()),
+        attention=AttentionGroups(groups, order),
     )
 
 
-def _attention_groups(batch: TokenBatch, real: Tensor) -> Iterator[AttentionGroup]:
-    numbers = (
-        (real.flatten().cumsum(0) - 1).view_as(real).clamp(min=0)
-    )  # a pad's is another token's, which does no harm
+def _row_length(tokens: int) -> int:
+    """The next of the lengths that rows have, at most a sixteenth more, or 3 tokens."""
+    step = max(4, 2 ** (tokens.bit_length() - 1) // _STEPS)
+    return -(-tokens // step) * step
+
+
+def _attention_groups(batch: TokenBatch, real: Tensor, kept: Tensor) -> Iterator[AttentionGroup]:
+    # A pad has the place of some token, whose attention the mask keeps from it.
+    numbers = kept[(real.flatten().cumsum(0) - 1).clamp(min=0)].view_as(real)
     for rows in _similar_rows(real.sum(dim=1).tolist()):
         chosen = torch.tensor(rows, device=real.device)
         # Pads stand on one side, the same in every row.

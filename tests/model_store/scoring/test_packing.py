@@ -17,7 +17,7 @@ from model_store.candidate_model import CandidateModel, add_adapter
 from model_store.questions import Question
 from model_store.scoring.config import ClozeConfig, LetterConfig
 from model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
-from model_store.scoring.packing import pack
+from model_store.scoring.packing import _row_length, pack
 
 HEADS, WIDTH = 2, 4
 TREES = st.lists(
@@ -50,14 +50,26 @@ def scored(batch: TokenBatch, model: CandidateModel, padded: bool) -> Any:
     return model(batch, through if padded else None)
 
 
-@given(TREES, st.sampled_from(["left", "right"]))
-def test_every_real_token_is_in_the_row_once_and_comes_back(trees: list[tuple[int, list[int]]], side: str) -> None:
-    batch = batch_of(trees, side)
-    packed = pack(batch)
-    assert packed.tokens.tolist() == [batch.tokens[batch.real].tolist()]
-    assert packed.positions.tolist() == [batch.positions[batch.real].tolist()]
+@given(TREES, st.sampled_from(["left", "right"]), st.integers(1, 3))
+def test_every_real_token_is_in_the_row_once_and_comes_back(
+    trees: list[tuple[int, list[int]]], side: str, parts: int
+) -> None:
+    batch = batch_of(trees, side).repeat(parts)
+    packed = pack(batch, parts)
+    assert packed.tokens[0, packed.kept].tolist() == batch.tokens[batch.real].tolist()
+    assert packed.positions[0, packed.kept].tolist() == batch.positions[batch.real].tolist()
+    whole = packed.kept.view(parts, -1)
+    width = packed.tokens.shape[1] // parts
+    assert (whole // width).tolist() == [[part] * whole.shape[1] for part in range(parts)]
     back = packed.unpack(packed.tokens.unsqueeze(-1).expand(-1, -1, 3))
     assert torch.equal(back, torch.where(batch.real, batch.tokens, 0).unsqueeze(-1).expand(-1, -1, 3))
+
+
+@given(st.integers(1, 5000))
+def test_rows_have_few_lengths_and_few_blanks(tokens: int) -> None:
+    assert 0 <= _row_length(tokens) - tokens <= max(3, tokens / 16)
+    assert _row_length(_row_length(tokens)) == _row_length(tokens)
+    assert len({_row_length(shorter) for shorter in range(1, tokens + 1)}) <= 16 * tokens.bit_length()
 
 
 @settings(deadline=None)
@@ -68,7 +80,7 @@ def test_a_question_in_a_row_attends_as_it_does_alone(trees: list[tuple[int, lis
     tokens = packed.tokens.shape[1]
     query, key, value = (torch.randn(1, HEADS, tokens, WIDTH, generator=generator) for _ in range(3))
     output, _ = grouped_attention(nn.Module(), query, key, value, None, packed.attention)
-    begin = 0
+    begin = 0  # blanks are at the end
     for tree in trees:
         alone = batch_of([tree], side)
         place = slice(begin, begin + alone.tokens.shape[1])
@@ -78,7 +90,6 @@ def test_a_question_in_a_row_attends_as_it_does_alone(trees: list[tuple[int, lis
         )
         torch.testing.assert_close(output[:, place], expected.transpose(1, 2), rtol=0, atol=1e-5)
         begin = place.stop
-    assert begin == tokens
 
 
 @given(TREES)
@@ -139,8 +150,9 @@ def test_the_decoder_works_on_real_tokens_only(
     hook = norm.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape))
     scored(batch, model, padded=False)
     hook.remove()
-    assert [shape[:2] for shape in seen] == [(1, int(batch.real.sum()))]
-    assert batch.real.logical_not().any()
+    ((rows, tokens, _),) = seen
+    assert (rows, tokens) == (1, pack(batch).tokens.shape[1])
+    assert batch.real.sum() <= tokens < batch.real.numel()
 
 
 def test_a_base_model_with_another_attention_is_refused(tiny_base: BaseModel) -> None:
