@@ -55,4 +55,5 @@ def load_host_for_good(settings: Settings, adapters: Registry, reference: str) -
     host = load_host(settings, adapters, reference)
     gc.collect()
     gc.freeze()
+    gc.collect()  # how often they run depends on how much the last one looked at
     return host

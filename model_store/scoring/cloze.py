@@ -19,7 +19,7 @@ from model_store.scoring.encoding import (
 )
 
 ANCHOR = "\nAnswer:"
-HEAD_ROWS_AT_ONCE = 1024  # bounds the memory of vocabulary logits, which exist for option tokens only
+HEAD_ROWS_AT_ONCE = 32  # of vocabulary logits, for option tokens only: pieces no larger than what a layer needs
 
 
 class ClozeScorer(nn.Module):

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
+IDLE_SECONDS = 3.0  # the service closes what is idle for 5
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -54,7 +56,10 @@ def load_generator() -> Iterator[Callable[[Plan], list[Reply]]]:
         def send(plan: Plan) -> list[Reply]:
             into.write(json.dumps(asdict(plan)) + "\n")
             into.flush()
-            return [Reply(**reply) for reply in json.loads(out.readline())]
+            line = out.readline()
+            if not line:
+                raise RuntimeError("the load generator has ended")
+            return [Reply(**reply) for reply in json.loads(line)]
 
         yield send
 
@@ -65,14 +70,16 @@ class _Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
+        self._used = time.perf_counter()
 
     @classmethod
     async def open(cls, port: int) -> _Connection:
         return cls(*await asyncio.open_connection("127.0.0.1", port))
 
     @property
-    def closed(self) -> bool:
-        return self._reader.at_eof()
+    def old(self) -> bool:
+        """Whether the service has closed it, or might while a request is on its way."""
+        return self._reader.at_eof() or time.perf_counter() - self._used > IDLE_SECONDS
 
     async def post(self, body: bytes, start: float) -> Reply:
         """Send a question and read the whole reply; `start` is when its time began."""
@@ -81,6 +88,7 @@ class _Connection:
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
         await self._reader.readexactly(int(headers["content-length"]))
+        self._used = time.perf_counter()
         retry_after = headers.get("retry-after")
         return Reply(
             status=int(lines[0].split()[1]),
@@ -108,7 +116,7 @@ async def _open(plan: Plan, rate: float) -> list[Reply]:
     gaps = random.Random(plan.seed)
 
     async def ask(body: bytes, start: float) -> Reply:
-        while free and free[-1].closed:  # the service closes what is idle for some seconds
+        while free and free[-1].old:
             free.pop()
         connection = free.pop() if free else await _Connection.open(plan.port)
         reply = await connection.post(body, start)

@@ -17,5 +17,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "uq4ct": {},
     "sparse_lora": {"options": {"samples": 4}},
     "blob": {"options": {"samples": 4}},
-    "tfb": {"options": {"samples": 4}},
+    # So few questions bear much noise, which few draws do not average out.
+    "tfb": {"options": {"samples": 32}},
 }
