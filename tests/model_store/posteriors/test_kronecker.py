@@ -46,7 +46,8 @@ def test_the_covariance_is_that_of_the_dense_inverse(
     flat = jacobian.flatten(2)
     expected = [flat @ torch.linalg.inv(p * eye + dense_curvature(factors)) @ flat.mT for p in (precision, 2.0)]
     found = factors.covariance(jacobian, [precision, 2.0])
-    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=1e-9)
+    # The inverse loses digits where the precision is small against the curvature.
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-7, atol=1e-9)
 
 
 def test_a_tiny_precision_cancels_nothing() -> None:
