@@ -32,7 +32,7 @@ class PackedTokens:
 
     @property
     def mask(self) -> Tensor:
-        """A mask of some shape that transformers would otherwise make of the positions, and nothing reads."""
+        """What transformers takes as it is, for its four dimensions, in place of making its own; it is never read."""
         return self.attention.groups[0].mask
 
     def unpack(self, values: Tensor) -> Tensor:
@@ -89,14 +89,14 @@ def _attention_groups(batch: TokenBatch, real: Tensor, kept: Tensor) -> Iterator
 
 
 def _similar_rows(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """The rows in groups of similar length, each group in the order of the rows."""
+    """The rows in groups of similar length."""
     group: list[int] = []
     longest = 0
     for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
         if group and lengths[row] * _SIMILAR < longest:
-            yield sorted(group)
+            yield group
             group = []
         if not group:
             longest = lengths[row]
         group.append(row)
-    yield sorted(group)
+    yield group
