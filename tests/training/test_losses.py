@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import Literal
 
 import pytest
 import torch
@@ -51,10 +52,10 @@ def test_the_indicator_is_no_path_for_gradients() -> None:
 
 
 @pytest.mark.parametrize(("form", "balanced"), [("argmax", 1.0), ("top_k", 2.0)])
-def test_load_balance_of_an_even_router(form: str, balanced: float) -> None:
+def test_load_balance_of_an_even_router(form: Literal["argmax", "top_k"], balanced: float) -> None:
     """Each of 4 experts is first for a quarter of the tokens, and their mean probabilities are equal."""
     rows = [[0.4, 0.3, 0.2, 0.1], [0.1, 0.4, 0.3, 0.2], [0.2, 0.1, 0.4, 0.3], [0.3, 0.2, 0.1, 0.4]]
-    value = load_balance_loss([routing_of(rows)] * 2, form, top_k=2)  # type: ignore[arg-type]
+    value = load_balance_loss([routing_of(rows)] * 2, form, top_k=2)
     assert value.item() == pytest.approx(balanced)
 
 
