@@ -151,16 +151,21 @@ class TokenBatch:
 
     def _narrow(self) -> TokenBatch:
         """Without the columns that are pads in every row."""
-        columns = self.real.any(dim=0).nonzero()
-        first, last = int(columns[0]), int(columns[-1]) + 1
+        columns = used_columns(self.real)
         return TokenBatch(
-            tokens=self.tokens[:, first:last],
-            positions=self.positions[:, first:last],
-            branches=self.branches[:, first:last],
-            is_option=self.is_option[:, first:last],
+            tokens=self.tokens[:, columns],
+            positions=self.positions[:, columns],
+            branches=self.branches[:, columns],
+            is_option=self.is_option[:, columns],
             options=self.options,
-            shared_end=self.shared_end - first,
+            shared_end=self.shared_end - columns.start,
         )
+
+
+def used_columns(real: Tensor) -> slice:
+    """The columns of `real` bool [B, T] that are no pads in some row; pads stand on one side."""
+    columns = real.any(dim=0).nonzero()
+    return slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def tree_mask(branches: Tensor) -> Tensor:

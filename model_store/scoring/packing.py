@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model_store.attention import AttentionGroup, AttentionGroups
-from model_store.scoring.encoding import TokenBatch, tree_mask
+from model_store.scoring.encoding import TokenBatch, tree_mask, used_columns
 
 _SIMILAR = 2  # the longest of a group over its shortest: attention is the smaller part of what a token costs
 _STEPS = 16  # lengths of a row between a power of two and the next
@@ -77,14 +77,11 @@ def _attention_groups(batch: TokenBatch, real: Tensor, kept: Tensor) -> Iterator
     numbers = kept[(real.flatten().cumsum(0) - 1).clamp(min=0)].view_as(real)
     for rows in _similar_rows(real.sum(dim=1).tolist()):
         chosen = torch.tensor(rows, device=real.device)
-        # Pads stand on one side, the same in every row.
-        columns = real[chosen].any(dim=0).nonzero().squeeze(1)
-        first, last = int(columns[0]), int(columns[-1]) + 1
-        branches = batch.branches[chosen, first:last]
+        columns = used_columns(real[chosen])
         yield AttentionGroup(
-            tokens=numbers[chosen, first:last],
-            mask=tree_mask(branches),
-            kept=real[chosen, first:last].flatten().nonzero().squeeze(1),
+            tokens=numbers[chosen, columns],
+            mask=tree_mask(batch.branches[chosen, columns]),
+            kept=real[chosen, columns].flatten().nonzero().squeeze(1),
         )
 
 
