@@ -62,6 +62,11 @@ class Kind:
     status: int
     title: str
 
+    @property
+    def reason(self) -> str:
+        """As the metric of rejected questions calls it."""
+        return self.slug.replace("-", "_")
+
 
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
 UNAUTHORIZED = Kind("unauthorized", 401, "A valid key is needed")

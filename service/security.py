@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from fastapi.security.base import SecurityBase
 
 from service.context import context_of
+from service.engine.failures import DrainingError, NotReadyError, QueueFullError
 from service.errors import FORBIDDEN, UNAUTHORIZED, ProblemError, explain
 from service.key_ring import KeyRing
 from service.keys import Scope
@@ -52,13 +53,14 @@ class Guard(SecurityBase):
         """The caller.
 
         Raises:
-            ProblemError: 401, there is no valid key; 403, it has not the scope; 429, it may ask nothing now.
+            ProblemError: 401, there is no valid key; 403, it has not the scope; 429 or 503, no question of it, or of
+                anybody, is taken now.
         """
         caller = identify(request)
         if self.scope not in caller.scopes:
             raise ProblemError(FORBIDDEN, f"the key has no scope {self.scope}")
         if self.asks:
-            _charge_at_the_door(request)
+            _check_at_the_door(request)
         return caller
 
 
@@ -66,7 +68,8 @@ def require(scope: Scope, *, asks: bool = False) -> Guard:
     """A dependency that yields the caller, who has the scope.
 
     Args:
-        asks: the route answers questions, so a caller who may ask none now is refused before the body is read.
+        asks: the route answers questions, so where none is taken now the caller is refused before the body is read:
+            under an overload, most of the work is to refuse.
     """
     return Guard(scope, asks=asks)
 
@@ -131,9 +134,12 @@ def _find(keys: KeyRing, headers: Sequence[str]) -> Caller:
     return Caller(record.id, record.tenant, scopes)
 
 
-def _charge_at_the_door(request: Request) -> None:
+def _check_at_the_door(request: Request) -> None:
+    context = context_of(request)
     try:
         charge(request, 1)
-    except RateLimitedError as error:
-        context_of(request).metrics.rejected.labels("rate_limited").inc()
-        raise explain(error) from error
+        context.engine.check_room(1)
+    except (RateLimitedError, DrainingError, NotReadyError, QueueFullError) as error:
+        problem = explain(error)
+        context.metrics.rejected.labels(problem.kind.reason).inc()
+        raise problem from error

@@ -57,6 +57,7 @@ from service.schemas import (
 )
 from service.security import Scope, charge, identify, require
 from service.strict_json import StrictJsonRoute
+from service.telemetry.metrics import REJECTIONS
 
 T = TypeVar("T")
 
@@ -71,17 +72,6 @@ _UNANSWERED = (
     IDEMPOTENCY_CONFLICT,
     DEADLINE_PASSED,
 )
-_REJECTIONS = {
-    QUEUE_FULL: "queue_full",
-    RATE_LIMITED: "rate_limited",
-    TOO_LARGE: "too_large",
-    NOT_READY: "not_ready",
-    DRAINING: "draining",
-    CLIENT_GONE: "client_gone",
-    QUESTION_TOO_LONG: "question_too_long",
-    DEADLINE_PASSED: "deadline_passed",
-    LEDGER_UNAVAILABLE: "ledger_unavailable",
-}
 _CHARACTERS_IN_THE_LOOP = 2000  # checked faster than another thread gets its turn
 _NONE_ANSWERED = (
     RateLimitedError,
@@ -120,7 +110,7 @@ async def predict_batch(request: Request, body: BatchRequest, context: ContextOf
     if not body.questions:
         raise invalid_fields([FieldError(field="questions", message="is empty")])
     if len(body.questions) > limit:
-        context.metrics.rejected.labels(_REJECTIONS[TOO_LARGE]).inc(len(body.questions))
+        context.metrics.rejected.labels(TOO_LARGE.reason).inc(len(body.questions))
         raise ProblemError(TOO_LARGE, f"{len(body.questions)} questions in a batch of at most {limit}", limit=limit)
     outcomes = await answer_items(request, context, [_read_item(item) for item in body.questions])
     request_id = request.state.request_id
@@ -150,11 +140,11 @@ async def answer_items(
             ]
     except _NONE_ANSWERED as error:
         problem = explain(error)
-        context.metrics.rejected.labels(_REJECTIONS[problem.kind]).inc(len(items))
+        context.metrics.rejected.labels(problem.kind.reason).inc(len(items))
         raise problem from error
     for outcome in outcomes:
-        if isinstance(outcome, ProblemError) and outcome.kind in _REJECTIONS:
-            context.metrics.rejected.labels(_REJECTIONS[outcome.kind]).inc()
+        if isinstance(outcome, ProblemError) and outcome.kind.reason in REJECTIONS:
+            context.metrics.rejected.labels(outcome.kind.reason).inc()
     models = sorted({outcome.model for outcome in outcomes if isinstance(outcome, PredictResponse)})
     trace.get_current_span().set_attribute("uq4ct.models", models)
     return outcomes

@@ -116,7 +116,7 @@ class Metrics:
         )
         self.rejected = Counter(
             "uq4ct_rejected_total",
-            "Questions that got no answer, by reason",
+            "Questions that got no answer, by reason; a batch that was refused unread is one",
             ["reason"],
             registry=self.registry,
         )

@@ -187,13 +187,25 @@ async def test_429_when_the_queue_is_full(start: Start, predictor: FakePredictor
         response = await replica.ask("one too many")
         assert problem(response, 429, "queue-full")["limit"] == 2
         assert 1 <= int(response.headers["retry-after"]) <= 60
-        batch = await replica.client.post("/predict/batch", json={"questions": [QUESTION, QUESTION]})
-        problem(batch, 429, "queue-full")
-        assert replica.sample("rejected_total", reason="queue_full") == 3
+        unread = await replica.client.post("/predict/batch", content=b"{", headers=JSON)
+        problem(unread, 429, "queue-full")
+        assert replica.sample("rejected_total", reason="queue_full") == 2
         assert (await replica.client.get("/health/live")).status_code == 200
         predictor.forward_may_start.set()
         assert [response.status_code for response in await asyncio.gather(*admitted)] == [200, 200]
         assert (await replica.ask("now there is room")).status_code == 200
+
+
+async def test_429_when_there_is_no_room_for_all_of_a_batch(start: Start, predictor: FakePredictor) -> None:
+    async with start(max_concurrent_requests=2, max_client_batch_size=2) as replica:
+        predictor.forward_may_start.clear()
+        admitted = asyncio.create_task(replica.ask("one"))
+        await replica.settle(lambda: replica.context.engine._admission._questions == 1)
+        batch = await replica.client.post("/predict/batch", json={"questions": [QUESTION, QUESTION]})
+        problem(batch, 429, "queue-full")
+        assert replica.sample("rejected_total", reason="queue_full") == 2
+        predictor.forward_may_start.set()
+        assert (await admitted).status_code == 200
 
 
 async def test_500_when_the_forward_raises_and_then_200(
