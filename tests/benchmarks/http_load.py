@@ -20,10 +20,11 @@ IDLE_SECONDS = 3.0  # the service closes what is idle for 5
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: the status, after how many seconds, and what `Retry-After` said."""
+    """What came back: the status, after how many seconds, when (monotonic seconds), and what `Retry-After` said."""
 
     status: int
     seconds: float
+    ended: float
     retry_after: int | None
 
 
@@ -92,7 +93,8 @@ class _Connection:
         retry_after = headers.get("retry-after")
         return Reply(
             status=int(lines[0].split()[1]),
-            seconds=time.perf_counter() - start,
+            seconds=self._used - start,
+            ended=self._used,
             retry_after=None if retry_after is None else int(retry_after),
         )
 

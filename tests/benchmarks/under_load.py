@@ -23,6 +23,7 @@ from model_store.predictor import batches_by_length, load_predictor
 from model_store.questions import Question
 from model_store.storage.registry import Registry
 from tests.benchmarks.http_load import Plan, Reply, load_generator
+from tests.benchmarks.ideal_server import ideal_latencies
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import RunningService, running_service
 from tests.benchmarks.small_adapter import publish_small
@@ -105,6 +106,20 @@ def _print_at_80_percent(
         f"at 80 % for {SECONDS:.0f} s: p50 {p50:.1f} and p99 {p99:.1f} times the unloaded latency (aims: 4 and 10); "
         f"{_statuses(replies)}"
     )
+    for measured in (capacity, _capacity(send, service, bodies)):  # which changes from minute to minute
+        console.print(f"  {_ideal(0.8 * capacity, measured, unloaded)}")
+
+
+def _ideal(rate: float, capacity: float, unloaded: float) -> str:
+    """What that rate asks of a server of this capacity that loses no time."""
+    question = 1.0 / capacity
+    if rate * question >= 1.0:
+        return f"a capacity of {capacity:.1f} questions/s is too little for {rate:.1f}"
+    ideal = ideal_latencies(unloaded - question, question, rate, 100_000)
+    return (
+        f"a server that loses no time, at {capacity:.1f} questions/s: "
+        f"p50 {_quantile(ideal, 0.5) / unloaded:.1f} and p99 {_quantile(ideal, 0.99) / unloaded:.1f} times"
+    )
 
 
 def _print_overload(send: Send, service: RunningService, bodies: list[str], capacity: float) -> None:
@@ -115,6 +130,7 @@ def _print_overload(send: Send, service: RunningService, bodies: list[str], capa
     resident = probe.resident_megabytes
     refused, answered = _seconds(replies, 429), _seconds(replies, 200)
     bound = QUEUE / (len(answered) / SECONDS)
+    slowest = _slowest_span([reply.ended for reply in replies if reply.status == 200], QUEUE)
     console.print(f"at 10 x capacity for {SECONDS:.0f} s, room for {QUEUE} questions: {_statuses(replies)}")
     console.print(
         f"  429 after {1000 * _quantile(refused, 0.5):.1f} ms in the median (aim: under 50), "
@@ -123,13 +139,20 @@ def _print_overload(send: Send, service: RunningService, bodies: list[str], capa
     )
     console.print(
         f"  admitted: p50 {_quantile(answered, 0.5):.1f} s, p99 {_quantile(answered, 0.99):.1f} s, "
-        f"the queue's bound {bound:.1f} s; answered {len(answered) / SECONDS / capacity:.2f} of capacity"
+        f"the queue's bound {bound:.1f} s at the mean rate, {slowest:.1f} s at the slowest; "
+        f"answered {len(answered) / SECONDS / capacity:.2f} of capacity"
     )
     console.print(
         f"  /health/live: p99 {1000 * _quantile(probe.live_seconds, 0.99):.0f} ms, "
         f"slowest {1000 * max(probe.live_seconds):.0f} ms of {len(probe.live_seconds)} (aim: under 100)"
     )
     console.print(f"  resident memory: {idle:.0f} MB before, then {_trend(resident)}")
+
+
+def _slowest_span(ended: Sequence[float], answers: int) -> float:
+    """The longest time that it took to give so many answers, one after the other."""
+    ordered = sorted(ended)
+    return max(late - early for early, late in zip(ordered, ordered[answers:], strict=False))
 
 
 def _trend(resident: Sequence[float]) -> str:
