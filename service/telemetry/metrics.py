@@ -116,7 +116,7 @@ class Metrics:
         )
         self.rejected = Counter(
             "uq4ct_rejected_total",
-            "Questions that got no answer, by reason; a batch that was refused unread is one",
+            "Questions that got no answer, by reason; a batch refused before its questions were read is one",
             ["reason"],
             registry=self.registry,
         )
