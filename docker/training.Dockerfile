@@ -14,20 +14,20 @@ RUN groupadd --gid 10001 uq4ct \
     && install --directory --owner=uq4ct --group=uq4ct /var/lib/uq4ct
 
 WORKDIR /usr/src/uq4ct
-# With the service, because `python -m training demo` starts it.
+# With the service, because `uq4ct demo` starts it.
 ARG EXTRAS=train,serve
 COPY pyproject.toml ./
-RUN python -c 'import sys, tomllib; \
-        project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-        extras = [project["optional-dependencies"][extra] for extra in sys.argv[1].split(",")]; \
-        print(*project["dependencies"], *sum(extras, []), sep="\n")' "$EXTRAS" > requirements.txt \
-    && pip install --no-cache-dir --requirement requirements.txt
+COPY docker/constraints.txt docker/
+COPY .src/uq4ct/__init__.py .src/uq4ct/
+RUN touch README.md LICENSE \
+    && pip install --no-cache-dir --constraint docker/constraints.txt ".[$EXTRAS]"
 
 COPY README.md LICENSE ./
+COPY .src .src
 COPY model_store model_store
 COPY service service
 COPY training training
-RUN pip install --no-cache-dir ".[$EXTRAS]"
+RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 # Runs are written to `runs/` in the working directory, which is the data folder.
 ENV PYTHONSAFEPATH=1 \
@@ -43,4 +43,4 @@ STOPSIGNAL SIGTERM
 # A command that ends has its exit status; there is nothing to ask meanwhile.
 HEALTHCHECK NONE
 
-CMD ["python", "-m", "training", "train", "quickstart"]
+CMD ["uq4ct", "train", "quickstart"]

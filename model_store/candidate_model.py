@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model_store.adapters.config import AdapterConfig
-from model_store.adapters.context import BankCall, TokenwiseCall, adapter_forward
-from model_store.adapters.router import Routing
-from model_store.adapters.tuner import MixtureTuner
-from model_store.attention import GROUPED_ATTENTION, AttentionGroups
-from model_store.base_models import BaseModel
-from model_store.scoring import Scorer, build_scorer
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import TokenBatch
-from model_store.scoring.packing import pack
-from model_store.uncertainty.functional import functional_uncertainty
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.context import BankCall, TokenwiseCall, adapter_forward
+from uq4ct.model_store.adapters.router import Routing
+from uq4ct.model_store.adapters.tuner import MixtureTuner
+from uq4ct.model_store.base.attention import GROUPED_ATTENTION, AttentionGroups
+from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.scoring import Scorer, build_scorer
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.scoring.packing import pack
+from uq4ct.model_store.uncertainty.functional import functional_uncertainty
 
 SCORING_PREFIX = "scoring."
 

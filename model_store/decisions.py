@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from model_store.storage.manifest import Decisions
-from model_store.uncertainty.conformal import conformal_threshold, prediction_set
+from uq4ct.model_store.storage.manifest import Decisions
+from uq4ct.model_store.uncertainty.conformal import conformal_threshold, prediction_set
 
 AbstainReason = Literal["below_threshold", "set_too_large"]
 

@@ -1,9 +1,37 @@
 """The base of every stored or configured record: immutable, validated, unknown fields refused."""
 
-from pydantic import BaseModel, ConfigDict
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+_SHOWN_CHARACTERS = 80
 
 
 class Frozen(BaseModel):
     """A validated, immutable record whose JSON round trip is lossless."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", protected_namespaces=())
+
+
+def complaints(
+    error: ValidationError, *, show_values: bool = True, spell: Callable[[str], str] = lambda field: field
+) -> list[str]:
+    """What is wrong with a record, one `section.field: message (got value)` for each wrong field.
+
+    Args:
+        show_values: whether to quote the rejected values; never where they may be secrets.
+        spell: how the user writes a field's name.
+    """
+    return [_complaint(item, show_values, spell) for item in error.errors(include_url=False)]
+
+
+def _complaint(item: ErrorDetails, show_values: bool, spell: Callable[[str], str]) -> str:
+    field = spell(".".join(map(str, item["loc"])))
+    value: Any = item["input"]
+    is_section = isinstance(value, Mapping | BaseModel) or item["type"] == "missing"
+    got = f" (got {repr(value)[:_SHOWN_CHARACTERS]})" if show_values and not is_section else ""
+    return f"{field}: {item['msg']}{got}" if field else f"{item['msg']}{got}"

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_store.base_models import BaseModel, load_base_model
-from model_store.calibrations import Calibration, NoCalibration
-from model_store.candidate_model import CandidateModel, add_adapter
-from model_store.posteriors import CandidateSamples, Posterior, adapter_tensors
-from model_store.questions import Question
-from model_store.scoring.encoding import EncodedQuestion, collate
-from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.errors import StoreError
-from model_store.storage.manifest import Manifest
-from model_store.storage.registry import Registry
+from uq4ct.model_store.calibrations import Calibration, NoCalibration
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.posteriors import CandidateSamples, Posterior
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
 
 NO_CALIBRATION = NoCalibration()
-
-
-class WrongBaseError(StoreError):
-    """A stored adapter was to be put on a base model that it was not trained on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,105 +117,6 @@ class Predictor:
         """Answer one batch, in order, in one forward."""
         samples = self.candidate_samples(encoded)
         return answers_from_samples(samples, [question.options for question in encoded], self._calibration)
-
-
-class PublishedPredictor:
-    """A predictor and the manifest of the stored adapter that it answers with."""
-
-    def __init__(self, manifest: Manifest, predictor: Predictor) -> None:
-        self.manifest = manifest
-        self.predictor = predictor
-
-    @property
-    def token_limit(self) -> int:
-        """The longest question with its options, in tokens."""
-        return self.predictor.token_limit
-
-    @property
-    def passes(self) -> int:
-        """Rows of a forward for each question."""
-        return self.manifest.posterior.passes
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the adapter and its posterior take beside the base model, in bytes."""
-        return self.predictor.memory_bytes
-
-    def encode(self, question: Question) -> EncodedQuestion:
-        """Tokenise a question; see `Predictor.encode`."""
-        return self.predictor.encode(question)
-
-    def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
-        """Answer one batch; see `Predictor.answer`."""
-        return self.predictor.answer(encoded)
-
-
-def load_predictor(
-    registry: Registry,
-    reference: str,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    base_cache: Path | None = None,
-) -> PublishedPredictor:
-    """Load a stored adapter and the base model that its manifest names.
-
-    Raises:
-        StoreError: the adapter is unknown, damaged, of a newer format or for another base model.
-        BaseModelError: the base model cannot be had.
-    """
-    stored = registry.load(reference)
-    base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache)
-    return predictor_on_base(stored, base)
-
-
-def load_base_of(
-    manifest: Manifest, *, device: str = "auto", dtype: str = "auto", base_cache: Path | None = None
-) -> BaseModel:
-    """Load the base model that a manifest names; whether it is the right one is seen when the adapter is put on it.
-
-    Raises:
-        BaseModelError: the base model cannot be had.
-    """
-    record = manifest.base
-    revision = record.revision if "/" in record.name and not Path(record.name).is_dir() else None
-    return load_base_model(record.name, revision, device=device, dtype=dtype, cache_dir=base_cache)
-
-
-def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredictor:
-    """Put a stored adapter on a loaded base model.
-
-    Raises:
-        WrongBaseError: the base model has another digest than the one the adapter was trained on.
-        ValueError: the weights do not fit what the manifest describes.
-    """
-    check_base(stored.manifest, base)
-    return fill_model(add_adapter(base, stored.manifest.adapter, stored.manifest.scoring), stored)
-
-
-def check_base(manifest: Manifest, base: BaseModel) -> None:
-    """Refuse an adapter of another base model.
-
-    Raises:
-        WrongBaseError: the digests differ.
-    """
-    if base.identity.digest != manifest.base.digest:
-        raise WrongBaseError(
-            f"{manifest.reference} was trained on {manifest.base.name} with digest {manifest.base.digest}, "
-            f"but {base.identity.name} here has {base.identity.digest}"
-        )
-
-
-def fill_model(model: CandidateModel, stored: StoredAdapter) -> PublishedPredictor:
-    """Bring a model that was made for a stored adapter to answer as that one did.
-
-    Raises:
-        ValueError: the weights do not fit what the manifest describes.
-    """
-    manifest = stored.manifest
-    model.load_adapter_tensors(adapter_tensors(stored.tensors))
-    posterior = manifest.posterior.build(stored.tensors)
-    return PublishedPredictor(manifest, Predictor(model, posterior, manifest.calibration))
 
 
 def batches_by_length(encoded: Sequence[EncodedQuestion], batch_tokens: int) -> Iterator[list[int]]:

@@ -10,34 +10,34 @@ from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
-from model_store.storage.registry import Registry
-from service.clocks import Clocks
-from service.context import Context
-from service.engine.engine import Engine, Limits
-from service.engine.predictor import Host
-from service.errors import install_handlers
-from service.headers import SecurityHeaders
-from service.key_ring import KeyRing
-from service.ledger.ledger import Ledger
-from service.loading import choose_reference
-from service.rate_limit import RateLimiter
-from service.routes import (
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.access.clocks import Clocks
+from uq4ct.service.access.key_ring import KeyRing
+from uq4ct.service.access.rate_limit import RateLimiter
+from uq4ct.service.context import Context
+from uq4ct.service.engine.engine import Engine, Limits
+from uq4ct.service.engine.predictor import Host
+from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
+from uq4ct.service.http.headers import SecurityHeaders
+from uq4ct.service.http.middleware import QUIET_ROUTES, RequestTelemetry
+from uq4ct.service.http.problems import install_handlers
+from uq4ct.service.ledger.ledger import Ledger
+from uq4ct.service.loading import choose_reference
+from uq4ct.service.routes import (
     calibration,
     docs,
     feedback,
     health,
     metrics,
     models,
-    open_inference,
     page,
     predict,
     predictions,
 )
-from service.security import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
-from service.telemetry.middleware import QUIET_ROUTES, RequestTelemetry
-from service.telemetry.request_ids import TimeOrderedIds
+from uq4ct.service.routes.open_inference import routes as open_inference
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 API_VERSION = "1"
 

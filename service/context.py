@@ -7,14 +7,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from model_store.storage.registry import Registry
-from service.engine.engine import Engine
-from service.key_ring import KeyRing
-from service.ledger.ledger import Ledger
-from service.rate_limit import RateLimiter
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
-from service.telemetry.request_ids import TimeOrderedIds
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.access.key_ring import KeyRing
+from uq4ct.service.access.rate_limit import RateLimiter
+from uq4ct.service.engine.engine import Engine
+from uq4ct.service.ledger.ledger import Ledger
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
 @dataclass(slots=True)

@@ -7,10 +7,9 @@ import gc
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from model_store.host import AdapterHost
-from model_store.predictor import load_base_of
-from model_store.storage.registry import Registry
-from service.settings import Settings, SettingsError
+from uq4ct.model_store.published import AdapterHost, load_base_of
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.settings import Settings, SettingsError
 
 
 def choose_reference(settings: Settings, adapters: Registry) -> str:

@@ -13,13 +13,15 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from service.ledger.database import parse_database_url
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.frozen import complaints
+from uq4ct.service.ledger.database import parse_database_url
 
 _MISSPELT_SIMILARITY = 0.9  # of difflib, 0..1: one letter more, fewer or other in a name of ten
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
 
 
-class SettingsError(ValueError):
+class SettingsError(UserError, ValueError):
     """Settings with which the service must not start; the message names every one of them."""
 
 
@@ -33,9 +35,7 @@ class Settings(BaseSettings):
     allow_public_without_keys: bool = Field(
         default=False, description="listen on an address that is not loopback although requests need no key"
     )
-    api_keys_file: Path | None = Field(
-        default=None, description="file of `python -m service keys`; unset = requests need no key"
-    )
+    api_keys_file: Path | None = Field(default=None, description="file of `uq4ct keys`; unset = requests need no key")
     docs_need_key: bool = Field(default=False, description="/docs and /openapi.json need a key, as everything else")
     rate_limit_per_minute: int | None = Field(
         default=None, ge=1, le=1_000_000, description="questions of one key in a minute; above it: 429"
@@ -204,19 +204,11 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
     try:
         return Settings(**flags)  # pyright: ignore[reportArgumentType]  # texts, converted by validation
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(error))) from error
+        raise SettingsError("\n".join(complaints(error, spell=str.upper))) from error
 
 
 def _contradiction(message: str) -> PydanticCustomError:
     return PydanticCustomError("contradiction", "{message}", {"message": message})
-
-
-def _explain(error: ValidationError) -> list[str]:
-    lines: list[str] = []
-    for problem in error.errors(include_url=False):
-        name = ".".join(str(part) for part in problem["loc"]).upper()
-        lines.append(f"{name}: {problem['msg']}, not {problem['input']!r}" if name else problem["msg"])
-    return lines
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -13,15 +13,15 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
-from model_store.adapters.config import AdapterConfig
-from model_store.base_identity import BaseIdentity
-from model_store.base_models import BaseModel, load_base_model
-from model_store.calibrations import TemperatureCalibration
-from model_store.candidate_model import CandidateModel, add_adapter
-from model_store.posteriors.point import PointConfig
-from model_store.questions import Question
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.storage.manifest import (
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.identity import BaseIdentity
+from uq4ct.model_store.base.models import BaseModel, load_base_model
+from uq4ct.model_store.calibrations import TemperatureCalibration
+from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.storage.manifest import (
     BatchCompany,
     Decisions,
     Interval,
@@ -32,7 +32,7 @@ from model_store.storage.manifest import (
     Scores,
     Splits,
 )
-from model_store.storage.registry import Registry
+from uq4ct.model_store.storage.registry import Registry
 
 SPECIAL_TOKENS = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MARKER = "<tool_call>"  # an added token that is not declared special, as in Qwen's tokenizers

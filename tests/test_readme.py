@@ -5,22 +5,13 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-from service.settings import Settings
-from tests.readme.blocks import README, ROOT, sections
-from tests.readme.examples import MAP
-from training.__main__ import recipe_path
-from training.methods import METHODS
-from training.run_config import CalibrationName, load_run_config
+from tests.readme.blocks import README, sections
+from uq4ct.service.settings import Settings
+from uq4ct.training.cli import recipe_path
+from uq4ct.training.methods import METHODS
+from uq4ct.training.run_config import CalibrationName, load_run_config
 
 METHOD_ROWS = dict(re.findall(r"^\| `(\w+)` \|.*\| `(\w+)` \|$", sections()["Methods"], flags=re.MULTILINE))
-
-
-def test_the_map_names_every_source_file() -> None:
-    files = {path for room in ("model_store", "training", "service") for path in (ROOT / room).rglob("*.py")}
-    named = set(re.findall(r"[a-z_0-9]+\.py", MAP))
-    present = {path.name for path in files}
-    assert present - named == {"__init__.py"} - named
-    assert named <= present, "the map names a file that is not there"
 
 
 def test_the_table_of_settings_is_the_settings_class() -> None:

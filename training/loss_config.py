@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from model_store.frozen import Frozen
+from uq4ct.model_store.frozen import Frozen
 
 
 class LossConfig(Frozen):

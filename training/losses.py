@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_store.adapters.router import Routing
+from uq4ct.model_store.adapters.router import Routing
 
 
 def cross_entropy(logits: Tensor, answers: Tensor) -> Tensor:

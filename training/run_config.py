@@ -10,21 +10,21 @@ from typing import Any, Literal
 
 import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
-from pydantic_core import ErrorDetails
 
-from model_store.adapters.config import AdapterConfig
-from model_store.base_models import EMBEDDED
-from model_store.frozen import Frozen
-from model_store.scoring.config import ClozeConfig, ScoringConfig
-from training.data.config import DataConfig
-from training.loss_config import LossConfig
-from training.methods import METHODS
-from training.methods.base import Need, TrainedMethod
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.models import EMBEDDED
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.scoring.config import ClozeConfig, ScoringConfig
+from uq4ct.training.data.config import DataConfig
+from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.methods import METHODS
+from uq4ct.training.methods.base import Need, TrainedMethod
 
 CalibrationName = Literal["none", "temperature", "platt", "isotonic", "feu_temperature"]
 
 
-class ConfigError(ValueError):
+class ConfigError(UserError, ValueError):
     """A recipe that cannot be run; the message names the field and the value."""
 
 
@@ -119,8 +119,7 @@ class RunConfig(Frozen):
         try:
             return METHODS[self.method].options.model_validate(self.options)
         except ValidationError as error:
-            complaints = [f"options.{_complaint(item)}" for item in error.errors()]
-            raise ValueError("; ".join(complaints)) from error
+            raise ValueError("; ".join(complaints(error, spell="options.{}".format))) from error
 
     def needed_runs(self) -> Sequence[RunConfig]:
         """The runs that a method without gradient steps is fitted on; none for one that has them."""
@@ -178,16 +177,7 @@ def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
     try:
         return RunConfig.model_validate(record)
     except ValidationError as error:
-        complaints = [f"  {_complaint(item)}" for item in error.errors()]
-        raise ConfigError("\n".join([f"{origin}:", *complaints])) from error
-
-
-def _complaint(item: ErrorDetails) -> str:
-    return f"{'.'.join(map(str, item['loc'])) or 'recipe'}: {item['msg']} (got {_shown(item['input'])})"
-
-
-def _shown(value: object) -> str:
-    return "a whole section" if isinstance(value, dict | Frozen) else repr(value)[:80]
+        raise ConfigError("\n  ".join([f"{origin}:", *complaints(error)])) from error
 
 
 def _override(record: dict[str, Any], override: str) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from model_store.frozen import Frozen
+from uq4ct.model_store.frozen import Frozen
 
 BLOCK_TARGETS = ("gate_proj", "up_proj", "down_proj")
 LINEAR_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", *BLOCK_TARGETS)

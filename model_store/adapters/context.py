@@ -14,8 +14,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.adapters.router import Routing
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.router import Routing
 
 
 class BankCall(Protocol):

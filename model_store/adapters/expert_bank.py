@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_store.adapters.config import AdapterConfig
-from model_store.adapters.dropout import WordDropout
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.dropout import WordDropout
 
 
 class ExpertBank(nn.Module):

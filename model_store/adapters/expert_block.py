@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_store.adapters.config import BLOCK_TARGETS, AdapterConfig
-from model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.config import BLOCK_TARGETS, AdapterConfig
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 
 def build_bank(linear: str, in_features: int, out_features: int, config: AdapterConfig) -> ExpertBank:

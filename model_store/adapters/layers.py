@@ -8,11 +8,11 @@ from typing import ClassVar, cast
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from model_store.adapters.config import AdapterConfig
-from model_store.adapters.context import current_forward
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.adapters.expert_block import build_bank
-from model_store.adapters.router import Router
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.context import current_forward
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.expert_block import build_bank
+from uq4ct.model_store.adapters.router import Router
 
 
 class MixtureLayer(nn.Module, BaseTunerLayer):

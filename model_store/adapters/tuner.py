@@ -12,8 +12,8 @@ from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 from transformers import PreTrainedModel
 
-from model_store.adapters.config import AdapterConfig
-from model_store.adapters.layers import AdaptedLinear, MixtureLayer, RoutedNorm
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.layers import AdaptedLinear, MixtureLayer, RoutedNorm
 
 # The norm that a router reads: the input of the layer, or that of its feed-forward block.
 ROUTED_NORMS = {"layer": "input_layernorm", "block": "post_attention_layernorm"}

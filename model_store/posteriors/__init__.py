@@ -11,15 +11,15 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.adue import AdueConfig
-from model_store.posteriors.dropout import DropoutConfig
-from model_store.posteriors.ensemble import EnsembleConfig
-from model_store.posteriors.laplace import LaplaceConfig
-from model_store.posteriors.mahalanobis import MahalanobisConfig
-from model_store.posteriors.point import PointConfig
-from model_store.posteriors.rank_mask import RankMaskConfig
-from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, Posterior
-from model_store.posteriors.weight_gaussian import GaussianConfig
+from uq4ct.model_store.posteriors.adue import AdueConfig
+from uq4ct.model_store.posteriors.dropout import DropoutConfig
+from uq4ct.model_store.posteriors.ensemble import EnsembleConfig
+from uq4ct.model_store.posteriors.laplace import LaplaceConfig
+from uq4ct.model_store.posteriors.mahalanobis import MahalanobisConfig
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, Posterior
+from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig
 
 __all__ = ["CandidateSamples", "Posterior", "PosteriorConfig", "adapter_tensors"]
 

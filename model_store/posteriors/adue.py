@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from pydantic import Field, FiniteFloat
 from torch import Tensor
 
-from model_store.posteriors.samples import STORED_PREFIX
-from model_store.posteriors.scored import ErrorScore, ScoredPosterior, ScoredRecord
-from model_store.uncertainty.binary_platt import BinaryPlatt
-from model_store.uncertainty.smooth_maximum import unsureness
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX
+from uq4ct.model_store.posteriors.scored import ErrorScore, ScoredPosterior, ScoredRecord
+from uq4ct.model_store.uncertainty.binary_platt import BinaryPlatt
+from uq4ct.model_store.uncertainty.smooth_maximum import unsureness
 
 HEAD = f"{STORED_PREFIX}head"
 

@@ -14,11 +14,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.adapters.context import TokenwiseCall
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.candidate_model import CandidateModel
-from model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, PosteriorRecord
-from model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.adapters.context import TokenwiseCall
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, PosteriorRecord
+from uq4ct.model_store.scoring.encoding import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.draws import BankDraws, DrawnRecord, generator
+from uq4ct.model_store.posteriors.draws import BankDraws, DrawnRecord, generator
 
 
 class DropoutConfig(DrawnRecord):

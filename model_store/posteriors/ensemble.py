@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.candidate_model import SCORING_PREFIX
-from model_store.posteriors.draws import BankDraws, DrawnRecord
-from model_store.posteriors.samples import STORED_PREFIX
+from uq4ct.model_store.candidate_model import SCORING_PREFIX
+from uq4ct.model_store.posteriors.draws import BankDraws, DrawnRecord
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX
 
 SCALE = f"{SCORING_PREFIX}log_scale"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from model_store.posteriors.samples import STORED_PREFIX
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from pydantic import Field, FiniteFloat
 from torch import Tensor
 
-from model_store.candidate_model import CandidateModel
-from model_store.posteriors.draws import bank_places, generator
-from model_store.posteriors.kronecker import KroneckerFactors, stored_factors
-from model_store.posteriors.samples import CandidateSamples, PosteriorRecord
-from model_store.posteriors.taps import BankTaps, weight_jacobians
-from model_store.questions import MAX_OPTIONS
-from model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.posteriors.draws import bank_places, generator
+from uq4ct.model_store.posteriors.kronecker import KroneckerFactors, stored_factors
+from uq4ct.model_store.posteriors.samples import CandidateSamples, PosteriorRecord
+from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
+from uq4ct.model_store.questions import MAX_OPTIONS
+from uq4ct.model_store.scoring.encoding import TokenBatch
 
 JACOBIAN_VALUES = 2**28  # bounds the memory of Jacobians: 1 GiB in fp32
 JITTER = 1e-6  # share of the mean variance that is added to each, so that the covariance has a root

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.samples import STORED_PREFIX
-from model_store.posteriors.scored import ErrorScore, ScoredPosterior, ScoredRecord
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX
+from uq4ct.model_store.posteriors.scored import ErrorScore, ScoredPosterior, ScoredRecord
 
 MEANS = f"{STORED_PREFIX}means"
 WHITENING = f"{STORED_PREFIX}whitening"

@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from model_store.adapters.context import BankCall
-from model_store.candidate_model import CandidateModel
-from model_store.posteriors.samples import CandidateSamples, SinglePassRecord
-from model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.adapters.context import BankCall
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.posteriors.samples import CandidateSamples, SinglePassRecord
+from uq4ct.model_store.scoring.encoding import TokenBatch
 
 
 class PointConfig(SinglePassRecord):

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from model_store.posteriors.draws import BankDraws, DrawnRecord, generator
-from model_store.posteriors.samples import STORED_PREFIX
+from uq4ct.model_store.posteriors.draws import BankDraws, DrawnRecord, generator
+from uq4ct.model_store.posteriors.samples import STORED_PREFIX
 
 
 class RankMaskConfig(DrawnRecord):

@@ -7,9 +7,9 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from model_store.candidate_model import CandidateModel
-from model_store.frozen import Frozen
-from model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.scoring.encoding import TokenBatch
 
 STORED_PREFIX = "posterior."  # of the tensors that a posterior adds to an adapter's own
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from model_store.candidate_model import CandidateModel
-from model_store.posteriors.samples import CandidateSamples, SinglePassRecord
-from model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.posteriors.samples import CandidateSamples, SinglePassRecord
+from uq4ct.model_store.scoring.encoding import TokenBatch
 
 
 class ScoredRecord(SinglePassRecord):

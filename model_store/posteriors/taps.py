@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 
 @dataclass(frozen=True, slots=True)

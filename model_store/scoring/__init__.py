@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerBase
 
-from model_store.scoring.cloze import ClozeScorer
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import TextEncoder
-from model_store.scoring.letter import LetterScorer
+from uq4ct.model_store.scoring.cloze import ClozeScorer
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import TextEncoder
+from uq4ct.model_store.scoring.letter import LetterScorer
 
 Scorer = LetterScorer | ClozeScorer
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from model_store.questions import Question, QuestionError, normalise_option
-from model_store.scoring.config import ClozeConfig
-from model_store.scoring.encoding import (
+from uq4ct.model_store.questions import Question, QuestionError, normalise_option
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.scoring.encoding import (
     EncodedQuestion,
     MergedTextError,
     QuestionTooLongError,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from model_store.frozen import Frozen
+from uq4ct.model_store.frozen import Frozen
 
 
 class LetterConfig(Frozen):

@@ -12,11 +12,13 @@ from tokenizers import Encoding, Tokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from uq4ct.model_store.errors import UserError
+
 PAD_BRANCH = -1
 SHARED_BRANCH = 0
 
 
-class QuestionTooLongError(ValueError):
+class QuestionTooLongError(UserError, ValueError):
     """A question that does not fit the token limit; it is never cut."""
 
     def __init__(self, tokens: int, limit: int) -> None:

@@ -7,9 +7,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from model_store.questions import LABELS, Question, normalise_option
-from model_store.scoring.config import LetterConfig
-from model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError, TextEncoder, TokenBatch, clean_text
+from uq4ct.model_store.questions import LABELS, Question, normalise_option
+from uq4ct.model_store.scoring.config import LetterConfig
+from uq4ct.model_store.scoring.encoding import (
+    EncodedQuestion,
+    QuestionTooLongError,
+    TextEncoder,
+    TokenBatch,
+    clean_text,
+)
 
 SUFFIX = "\nAnswer:"
 

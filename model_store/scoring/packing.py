@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.attention import AttentionGroup, AttentionGroups
-from model_store.scoring.encoding import TokenBatch, tree_mask, used_columns
+from uq4ct.model_store.base.attention import AttentionGroup, AttentionGroups
+from uq4ct.model_store.scoring.encoding import TokenBatch, tree_mask, used_columns
 
 _SIMILAR = 2  # the longest of a group over its shortest: attention is the smaller part of what a token costs
 _STEPS = 16  # lengths of a row between a power of two and the next

@@ -13,9 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from model_store.storage.durable_files import sync_directory, write_file
-from model_store.storage.errors import CorruptFileError, InvalidAttachmentError, MissingFileError, UnknownFileError
-from model_store.storage.manifest import (
+from uq4ct.model_store.storage.durable_files import sync_directory, write_file
+from uq4ct.model_store.storage.errors import (
+    CorruptFileError,
+    InvalidAttachmentError,
+    MissingFileError,
+    UnknownFileError,
+)
+from uq4ct.model_store.storage.manifest import (
     ADAPTER_FILE,
     DIGEST_FILE,
     FILE_PATTERN,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_store.storage.errors import FileError
-from model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.errors import FileError
+from uq4ct.model_store.storage.manifest import Manifest
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from uq4ct.model_store.errors import UserError
 
-class StoreError(Exception):
+
+class StoreError(UserError):
     """Base of every error of the model store."""
 
 

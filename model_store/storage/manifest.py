@@ -11,15 +11,15 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationError, field_validator, model_validator
 
-from model_store.adapters.config import AdapterConfig
-from model_store.base_identity import BaseIdentity, DtypeName
-from model_store.calibrations import Calibration
-from model_store.frozen import Frozen
-from model_store.posteriors import PosteriorConfig
-from model_store.scoring.config import ScoringConfig
-from model_store.storage.errors import InvalidManifestError, NewerFormatError
-from model_store.storage.lifts import LIFTS
-from model_store.uncertainty.conformal import ConformalScore
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.calibrations import Calibration
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors import PosteriorConfig
+from uq4ct.model_store.scoring.config import ScoringConfig
+from uq4ct.model_store.storage.errors import InvalidManifestError, NewerFormatError
+from uq4ct.model_store.storage.lifts import LIFTS
+from uq4ct.model_store.uncertainty.conformal import ConformalScore
 
 FORMAT_VERSION = 4
 MANIFEST_FILE = "manifest.json"

@@ -15,10 +15,10 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
-from model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
-from model_store.storage.durable_files import replace_file, sync_directory
-from model_store.storage.entries import DamagedEntry, RegistryEntry
-from model_store.storage.errors import (
+from uq4ct.model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
+from uq4ct.model_store.storage.durable_files import replace_file, sync_directory
+from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.errors import (
     AliasedVersionError,
     CorruptFileError,
     FileError,
@@ -27,7 +27,7 @@ from model_store.storage.errors import (
     StoreError,
     UnknownAdapterError,
 )
-from model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
+from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
 
 PRODUCTION = "production"
 ALIASES_FILE = "aliases.json"

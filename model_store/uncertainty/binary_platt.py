@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from model_store.uncertainty.nll_search import minimise
-from model_store.uncertainty.ranking import check_pairs
+from uq4ct.model_store.uncertainty.nll_search import minimise
+from uq4ct.model_store.uncertainty.ranking import check_pairs
 
 _EDGE = 1e-12  # log-odds beyond this are those of a certainty
 

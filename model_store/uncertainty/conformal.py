@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from model_store.uncertainty.proper_scores import check_answers
+from uq4ct.model_store.uncertainty.proper_scores import check_answers
 
 ConformalScore = Literal["lac", "aps"]
 

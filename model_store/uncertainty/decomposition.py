@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.temperature import Temperature
+from uq4ct.model_store.uncertainty.temperature import Temperature
 
 
 @dataclass(frozen=True, slots=True, eq=False)

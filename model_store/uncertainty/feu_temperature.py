@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.nll_search import minimise
-from model_store.uncertainty.proper_scores import check_answers, negative_log_likelihood
-from model_store.uncertainty.temperature import TEMPERATURE_RANGE
+from uq4ct.model_store.uncertainty.nll_search import minimise
+from uq4ct.model_store.uncertainty.proper_scores import check_answers, negative_log_likelihood
+from uq4ct.model_store.uncertainty.temperature import TEMPERATURE_RANGE
 
 _PENALTY = 1e-4  # of the squared slopes: where a split says nothing about one, it stays at 0
 _START = -3.0  # softplus(-3) = 0.05: almost one temperature for all

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.platt import normalise
-from model_store.uncertainty.proper_scores import check_answers
+from uq4ct.model_store.uncertainty.platt import normalise
+from uq4ct.model_store.uncertainty.proper_scores import check_answers
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.nll_search import minimise
-from model_store.uncertainty.proper_scores import negative_log_likelihood
+from uq4ct.model_store.uncertainty.nll_search import minimise
+from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
 
 _EDGE = 1e-12  # log-odds beyond this are those of a certainty
 # Where every answer is right, no finite line is best: the search ends at these.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.ranking import check_pairs
+from uq4ct.model_store.uncertainty.ranking import check_pairs
 
 GRID = tuple(step / 100 for step in range(100))  # candidate thresholds, fixed before any data are seen
 RISK_STARTS = (0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5, 0.3)

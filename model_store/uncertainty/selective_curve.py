@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.ranking import check_pairs
+from uq4ct.model_store.uncertainty.ranking import check_pairs
 
 THRESHOLDS = tuple(step / 100 for step in range(101))
 

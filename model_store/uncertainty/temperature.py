@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.proper_scores import check_answers
+from uq4ct.model_store.uncertainty.proper_scores import check_answers
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service.engine.failures import QueueFullError, RequestTooLargeError
+from uq4ct.service.engine.failures import QueueFullError, RequestTooLargeError
 
 _SMOOTHING = 0.2  # weight of the newest forward in the running mean
 _LONGEST_WAIT = 60  # seconds; a longer promise would outlive the load it was measured on

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.engine.failures import DrainingError
+from uq4ct.service.engine.failures import DrainingError
 
 
 class Changes:

@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from model_store.questions import Question
-from model_store.scoring.encoding import QuestionTooLongError
-from model_store.storage.manifest import Manifest
-from model_store.storage.registry import Registry
-from service.engine.admission import Admission, Reservation, ServiceRate
-from service.engine.changes import Changes
-from service.engine.failures import (
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.engine.admission import Admission, Reservation, ServiceRate
+from uq4ct.service.engine.changes import Changes
+from uq4ct.service.engine.failures import (
     DeadlinePassedError,
     DrainingError,
     NotReadyError,
@@ -26,13 +26,13 @@ from service.engine.failures import (
     RequestTooLargeError,
     WorkerDiedError,
 )
-from service.engine.loaded import LoadedAdapter, LoadedAdapters
-from service.engine.orders import Order
-from service.engine.predictor import Ask, Encoded, Host, Served
-from service.engine.swaps import Swaps
-from service.engine.waiting import Ticket, WaitingWork
-from service.engine.worker import Worker
-from service.telemetry.metrics import Metrics
+from uq4ct.service.engine.loaded import LoadedAdapter, LoadedAdapters
+from uq4ct.service.engine.orders import Order
+from uq4ct.service.engine.predictor import Ask, Encoded, Host, Served
+from uq4ct.service.engine.swaps import Swaps
+from uq4ct.service.engine.waiting import Ticket, WaitingWork
+from uq4ct.service.engine.worker import Worker
+from uq4ct.service.telemetry.metrics import Metrics
 
 _TOKENIZER_THREADS = 2  # a tokenizer lets go of the interpreter lock; more would only take cores from the forward
 _CHARACTERS_IN_THE_LOOP = 2000  # tokenised faster than another thread gets its turn

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uq4ct.model_store.errors import UserError
+
 
 class QueueFullError(RuntimeError):
     """More than the engine admits; worth trying again in `retry_after` seconds."""
@@ -41,7 +43,7 @@ class WorkerDiedError(RuntimeError):
     """The thread that owns the model has ended, although it should not."""
 
 
-class BudgetTooSmallError(ValueError):
+class BudgetTooSmallError(UserError, ValueError):
     """MAX_BATCH_TOKENS or MAX_QUEUE_TOKENS cannot hold a question that the adapter allows."""
 
 

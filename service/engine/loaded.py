@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from model_store.storage.manifest import Manifest
-from model_store.storage.registry import PRODUCTION
-from service.engine.predictor import Predictor
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.registry import PRODUCTION
+from uq4ct.service.engine.predictor import Predictor
 
 
 @dataclass(eq=False, slots=True)

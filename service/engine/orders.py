@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from service.engine.predictor import Served
+from uq4ct.service.engine.predictor import Served
 
 
 class Order:

@@ -1,4 +1,4 @@
-"""What the engine needs of a model: the shapes that `model_store.predictor` and `model_store.host` have."""
+"""What the engine needs of a model: the shapes that `model_store.predictor` and `published` have."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from model_store.questions import Question
-from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.manifest import Manifest
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.checkpoint import StoredAdapter
+from uq4ct.model_store.storage.manifest import Manifest
 
 _TOLERANCE = 1e-6  # routing masses are summed in fp32, so FEU may lie a rounding error above 1
 

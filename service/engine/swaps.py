@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
-from model_store.storage.registry import Registry
-from service.engine.failures import (
+from uq4ct.model_store.storage.checkpoint import StoredAdapter
+from uq4ct.model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.engine.failures import (
     DefaultModelError,
     LoadFailedError,
     NoRoomError,
     StoreReadOnlyError,
     UnknownModelError,
 )
-from service.engine.loaded import LoadedAdapter, LoadedAdapters
-from service.engine.predictor import Host, Predictor
-from service.engine.worker import Worker
-from service.telemetry.metrics import Metrics
+from uq4ct.service.engine.loaded import LoadedAdapter, LoadedAdapters
+from uq4ct.service.engine.predictor import Host, Predictor
+from uq4ct.service.engine.worker import Worker
+from uq4ct.service.telemetry.metrics import Metrics
 
 _LONGEST_PAUSE = 600.0  # seconds between two tries of a version that cannot be loaded
 

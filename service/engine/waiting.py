@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.engine.batching import count_fitting
-from service.engine.failures import WorkerDiedError
-from service.engine.loaded import LoadedAdapter
-from service.engine.orders import Order
-from service.engine.predictor import Encoded
-from service.telemetry.metrics import Metrics
+from uq4ct.service.engine.batching import count_fitting
+from uq4ct.service.engine.failures import WorkerDiedError
+from uq4ct.service.engine.loaded import LoadedAdapter
+from uq4ct.service.engine.orders import Order
+from uq4ct.service.engine.predictor import Encoded
+from uq4ct.service.telemetry.metrics import Metrics
 
 
 @dataclass(eq=False, slots=True)

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 import torch
 
-from model_store.questions import Question
-from model_store.storage.checkpoint import StoredAdapter
-from service.engine.admission import ServiceRate
-from service.engine.batching import TokenBudget
-from service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
-from service.engine.loaded import LoadedAdapter
-from service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
-from service.engine.waiting import Job, Ticket, WaitingWork
-from service.telemetry.metrics import Metrics
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.checkpoint import StoredAdapter
+from uq4ct.service.engine.admission import ServiceRate
+from uq4ct.service.engine.batching import TokenBudget
+from uq4ct.service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
+from uq4ct.service.engine.loaded import LoadedAdapter
+from uq4ct.service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
+from uq4ct.service.engine.waiting import Job, Ticket, WaitingWork
+from uq4ct.service.telemetry.metrics import Metrics
 
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
 _QUESTIONS_TO_MEASURE = 16

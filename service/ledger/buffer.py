@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
-from service.ledger.failures import LedgerUnavailableError
-from service.ledger.records import PredictionRecord
-from service.telemetry.metrics import Metrics
+from uq4ct.service.ledger.failures import LedgerUnavailableError
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.calibration_error import (
+from uq4ct.model_store.uncertainty.calibration_error import (
     NoiseFloor,
     expected_calibration_error,
     noise_floor,
     reliability_bins,
 )
-from model_store.uncertainty.resampling import Interval, bootstrap_interval
-from model_store.uncertainty.selective_curve import SelectiveCurve, selective_curve
-from service.ledger.queries import CohortCount, Scored
-from service.ledger.sequential import RunningTest
+from uq4ct.model_store.uncertainty.resampling import Interval, bootstrap_interval
+from uq4ct.model_store.uncertainty.selective_curve import SelectiveCurve, selective_curve
+from uq4ct.service.ledger.queries import CohortCount, Scored
+from uq4ct.service.ledger.sequential import RunningTest
 
 _NORMAL_97_5 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
 

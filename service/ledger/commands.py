@@ -1,52 +1,32 @@
-"""python -m service ledger migrate | prune | export: settings come from the service's environment variables."""
+"""uq4ct ledger migrate | prune | export: settings come from the service's environment variables."""
 
 from __future__ import annotations
 
-import functools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
 
-from service.ledger.database import Database
-from service.ledger.export import export_lines, write_lines
-from service.ledger.failures import LedgerError, LedgerUnavailableError, RefusedError
-from service.ledger.migrating import migrate as migrate_database
-from service.ledger.retention import delete_all, oldest_kept_ms
-from service.settings import Settings, SettingsError, read_settings
-
-P = ParamSpec("P")
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.export import export_lines, write_lines
+from uq4ct.service.ledger.migrating import migrate as migrate_database
+from uq4ct.service.ledger.retention import delete_all, oldest_kept_ms
+from uq4ct.service.settings import Settings, read_settings
 
 ledger = typer.Typer(name="ledger", help=__doc__, no_args_is_help=True)
 
 
-def refusing(command: Callable[P, None]) -> Callable[P, None]:
-    """The command, with what an operator can mend as one line."""
-
-    @functools.wraps(command)
-    def run(*arguments: P.args, **flags: P.kwargs) -> None:
-        try:
-            command(*arguments, **flags)
-        except (SettingsError, LedgerError, LedgerUnavailableError, RefusedError, OSError) as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from error
-
-    return run
-
-
 @ledger.command()
-@refusing
 def migrate() -> None:
     """Bring the database at DATABASE_URL to the schema of this version; a server does so itself when it starts."""
     typer.echo(f"schema {migrate_database(read_settings(os.environ, {}).database_url)}")
 
 
 @ledger.command()
-@refusing
 def prune() -> None:
     """Delete what is older than RETENTION_DAYS; a running server does so itself every hour."""
     settings = read_settings(os.environ, {})
@@ -56,7 +36,6 @@ def prune() -> None:
 
 
 @ledger.command()
-@refusing
 def export(
     output: Annotated[Path | None, typer.Option(help="file to write, whole or not at all; without it: stdout")] = None,
 ) -> None:

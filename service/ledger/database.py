@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 
 DRIVERS = ("sqlite", "postgresql+psycopg")
 PATIENCE = 2  # seconds that a statement waits for locks of others

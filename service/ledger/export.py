@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Select
 
-from model_store.storage.durable_files import sync_directory
-from service.ledger.database import Database
-from service.ledger.ids import first_id
-from service.ledger.queries import WITH_LABEL, stored_prediction
-from service.ledger.records import StoredPrediction
-from service.ledger.tables import predictions
+from uq4ct.model_store.storage.durable_files import sync_directory
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.ids import first_id
+from uq4ct.service.ledger.queries import WITH_LABEL, stored_prediction
+from uq4ct.service.ledger.records import StoredPrediction
+from uq4ct.service.ledger.tables import predictions
 
 _PAGE = 1000
 

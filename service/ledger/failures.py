@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from uq4ct.model_store.errors import UserError
 
-class LedgerError(RuntimeError):
+
+class LedgerError(UserError, RuntimeError):
     """The ledger cannot be opened as it is configured; the message says what an operator can mend."""
 
 
-class LedgerUnavailableError(RuntimeError):
+class LedgerUnavailableError(UserError, RuntimeError):
     """The database cannot be written or read now; worth trying again."""
 
 
-class RefusedError(ValueError):
+class RefusedError(UserError, ValueError):
     """What was asked cannot be done; the message may go to the client who asked."""
 
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from model_store.questions import LABELS
-from service.ledger.database import Database
-from service.ledger.failures import AnswerOutsideError, LabelConflictError, PastRetentionError
-from service.ledger.records import PredictionRecord
-from service.ledger.tables import labels
-from service.telemetry.metrics import Metrics
+from uq4ct.model_store.questions import LABELS
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import AnswerOutsideError, LabelConflictError, PastRetentionError
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.ledger.tables import labels
+from uq4ct.service.telemetry.metrics import Metrics
 
 
 class Taken(enum.StrEnum):

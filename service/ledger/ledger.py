@@ -12,28 +12,28 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
 
-from model_store.storage.registry import Registry
-from service.ledger.buffer import Buffer
-from service.ledger.calibration import Cohort
-from service.ledger.database import Database
-from service.ledger.failures import (
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.ledger.buffer import Buffer
+from uq4ct.service.ledger.calibration import Cohort
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import (
     IdempotencyConflictError,
     LedgerUnavailableError,
     NotVisibleYetError,
     PastRetentionError,
     UnknownPredictionError,
 )
-from service.ledger.feedback import Feedback, Taken, store_label
-from service.ledger.ids import milliseconds_of
-from service.ledger.migrating import migrate
-from service.ledger.monitor import Monitor
-from service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
-from service.ledger.records import PredictionRecord, StoredPrediction
-from service.ledger.reporting import read_cohorts
-from service.ledger.retention import STEP, delete_step, oldest_kept_ms
-from service.ledger.writer import Writer
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
+from uq4ct.service.ledger.feedback import Feedback, Taken, store_label
+from uq4ct.service.ledger.ids import milliseconds_of
+from uq4ct.service.ledger.migrating import migrate
+from uq4ct.service.ledger.monitor import Monitor
+from uq4ct.service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
+from uq4ct.service.ledger.records import PredictionRecord, StoredPrediction
+from uq4ct.service.ledger.reporting import read_cohorts
+from uq4ct.service.ledger.retention import STEP, delete_step, oldest_kept_ms
+from uq4ct.service.ledger.writer import Writer
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 

@@ -14,8 +14,8 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from service.ledger.database import Database
-from service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 
 _PATIENCE = 120  # seconds for the other replica's migration
 _POSTGRES_LOCK = 0x75713463740001  # names the advisory lock; any number that nobody else uses

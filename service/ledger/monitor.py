@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, insert, select, text, update
 
-from model_store.storage.errors import StoreError
-from model_store.storage.registry import Registry
-from service.ledger.database import Database
-from service.ledger.sequential import TESTS, RunningTest, Wealth
-from service.ledger.tables import labels, predictions, sequential_tests
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
+from uq4ct.model_store.storage.errors import StoreError
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.sequential import TESTS, RunningTest, Wealth
+from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
 
 ROUND = 1000  # labels of one transaction
 _POSTGRES_LOCK = 0x75713463740002  # names the advisory lock of the replica whose turn it is

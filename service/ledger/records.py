@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from model_store.decisions import AbstainReason
-from service.ledger.ids import milliseconds_of
+from uq4ct.model_store.decisions import AbstainReason
+from uq4ct.service.ledger.ids import milliseconds_of
 
 _LISTS = ("probabilities", "prediction_set", "tags")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 
-from model_store.storage.errors import StoreError
-from model_store.storage.manifest import Manifest
-from model_store.storage.registry import Registry
-from service.ledger.calibration import Cohort, score_cohorts
-from service.ledger.calibration_schemas import CalibrationReport, CohortView
-from service.ledger.database import Database
-from service.ledger.monitor import read_tests
-from service.ledger.queries import COUNTED, SCORED, Window, count_cohorts, scored_predictions
+from uq4ct.model_store.storage.errors import StoreError
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.ledger.calibration import Cohort, score_cohorts
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.monitor import read_tests
+from uq4ct.service.ledger.queries import COUNTED, SCORED, Window, count_cohorts, scored_predictions
+from uq4ct.service.schemas.calibration import CalibrationReport, CohortView
 
 Version = tuple[str, int]
 

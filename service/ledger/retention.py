@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
-from service.ledger.database import Database
-from service.ledger.ids import first_id
-from service.ledger.tables import predictions
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.ids import first_id
+from uq4ct.service.ledger.tables import predictions
 
 STEP = 500  # predictions of one transaction
 MILLISECONDS_A_DAY = 86_400_000

@@ -17,7 +17,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from service.telemetry.metrics import SequentialTest
+from uq4ct.service.telemetry.metrics import SequentialTest
 
 TESTS: tuple[SequentialTest, ...] = get_args(SequentialTest)
 _HIGHEST_BET = 0.5  # keeps the wealth above 0 whatever comes

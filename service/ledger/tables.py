@@ -80,7 +80,7 @@ Index(
     postgresql_where=labels.c.counted.is_(False),
 )
 
-# One row a test of a version; `service.ledger.sequential` says what the numbers are.
+# One row a test of a version; `uq4ct.service.ledger.sequential` says what the numbers are.
 sequential_tests = Table(
     "sequential_tests",
     METADATA,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from service.ledger.queries import Window
+from uq4ct.service.ledger.queries import Window
 
 WINDOW_PATTERN = r"^[1-9][0-9]{0,8}[smhd]$"
 MODEL_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[1-9][0-9]{0,8})?$"

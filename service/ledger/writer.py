@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from sqlalchemy import delete
 
-from service.ledger.buffer import Buffer
-from service.ledger.database import Database
-from service.ledger.failures import LedgerUnavailableError
-from service.ledger.records import PredictionRecord
-from service.ledger.tables import labels, predictions
-from service.telemetry.metrics import Metrics
+from uq4ct.service.ledger.buffer import Buffer
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import LedgerUnavailableError
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.ledger.tables import labels, predictions
+from uq4ct.service.telemetry.metrics import Metrics
 
 _BATCH = 500
 _PROBE_SECONDS = 5.0  # without traffic, so often it is tried whether the database can be written

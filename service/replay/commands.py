@@ -1,4 +1,4 @@
-"""python -m service replay: a week of questions against a running service, in minutes."""
+"""uq4ct replay: a week of questions against a running service, in minutes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from model_store.questions import Question, QuestionError
-from service.client import AsyncClient
-from service.client_errors import ClientError
-from service.replay.replaying import Outcome, Replay
-from service.replay.week import DAY, Week, plan_week
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.service.client.client import AsyncClient
+from uq4ct.service.client.errors import ClientError
+from uq4ct.service.replay.replaying import Outcome, Replay
+from uq4ct.service.replay.week import DAY, Week, plan_week
 
 _USUAL = Week()
 
 File = Annotated[Path, typer.Argument(help="JSON lines of questions with their answers, as `training` reads them")]
 
 
-class UnusableQuestionsError(ValueError):
+class ReplayError(UserError):
+    """The service cannot be asked, or refuses every question; the message says why."""
+
+
+class UnusableQuestionsError(UserError, ValueError):
     """A file that holds no questions to replay; the message says where and why."""
 
 
@@ -46,13 +51,12 @@ def replay(  # noqa: PLR0913, PLR0917  # a flag each
     Predictions and labels are real and stay in the ledger: use a service that is there to be tried out. Dashboards look
     back 24 hours of real time.
     """
+    week = Week(questions=asked, shift_day=shift_day, label_share=label_share, seed=seed)
+    usual, other = read_answered(questions), () if shifted is None else read_answered(shifted)
     try:
-        week = Week(questions=asked, shift_day=shift_day, label_share=label_share, seed=seed)
-        usual, other = read_answered(questions), () if shifted is None else read_answered(shifted)
         outcome = asyncio.run(_replay(week, usual, other, AsyncClient(url, api_key=key), model, minutes * 60))
-    except (ClientError, UnusableQuestionsError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+    except ClientError as error:
+        raise ReplayError(str(error)) from error
     typer.echo(summary(outcome))
 
 

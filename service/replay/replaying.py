@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from model_store.questions import Question
-from service.client import Ask, AsyncClient, Label
-from service.client_records import FeedbackReceipt, Prediction
-from service.replay.week import Asking
+from uq4ct.model_store.questions import Question
+from uq4ct.service.client.calls import Ask, Label
+from uq4ct.service.client.client import AsyncClient
+from uq4ct.service.client.records import FeedbackReceipt, Prediction
+from uq4ct.service.replay.week import Asking
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from model_store.questions import Question
+from uq4ct.model_store.questions import Question
 
 DAY = 86_400.0  # seconds
 _PEAK = 0.6  # at noon of each day so much more is asked than on average, at midnight so much less

@@ -1,4 +1,4 @@
-"""python -m service calibration-report: what GET /calibration says, with plots, as a file."""
+"""uq4ct calibration-report: what GET /calibration says, with plots, as a file."""
 
 from __future__ import annotations
 
@@ -11,30 +11,29 @@ from typing import Annotated
 
 import typer
 
-from model_store.storage.durable_files import replace_file
-from model_store.storage.registry import Registry
-from service.ledger.calibration import score_cohorts
-from service.ledger.calibration_schemas import CalibrationReport
-from service.ledger.commands import opened, refusing
-from service.ledger.database import Database
-from service.ledger.failures import RefusedError
-from service.ledger.monitor import read_tests
-from service.ledger.queries import Window, count_cohorts, scored_predictions
-from service.ledger.reporting import read_manifests, show_report
-from service.ledger.retention import oldest_kept_ms
-from service.ledger.schemas import show_time
-from service.ledger.windows import window_ms, window_of
-from service.reports.days import DayView, score_days
-from service.settings import read_settings
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.storage.durable_files import replace_file
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.ledger.calibration import score_cohorts
+from uq4ct.service.ledger.commands import opened
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.monitor import read_tests
+from uq4ct.service.ledger.queries import Window, count_cohorts, scored_predictions
+from uq4ct.service.ledger.reporting import read_manifests, show_report
+from uq4ct.service.ledger.retention import oldest_kept_ms
+from uq4ct.service.ledger.windows import window_ms, window_of
+from uq4ct.service.reports.days import DayView, score_days
+from uq4ct.service.schemas.calibration import CalibrationReport
+from uq4ct.service.schemas.feedback import show_time
+from uq4ct.service.settings import read_settings
 
 DEFAULT_WINDOW = "7d"
 
 
-class ReportError(RefusedError):
+class ReportError(UserError):
     """A report that cannot be written as asked; the message says what would work."""
 
 
-@refusing
 def calibration_report(
     output: Annotated[Path | None, typer.Option(help="HTML file to write, with plots; it needs nothing else")] = None,
     json_file: Annotated[
@@ -64,7 +63,7 @@ def calibration_report(
         if not report.models:
             raise ReportError(_nothing(database, first_ms, model))
     if output is not None:
-        from service.reports.page import write_page  # noqa: PLC0415  # matplotlib, which servers do without
+        from uq4ct.service.reports.page import write_page  # noqa: PLC0415  # matplotlib, which servers do without
 
         _write(output, write_page(report, days), report)
     if json_file is not None:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from service.ledger.calibration import score_labelled
-from service.ledger.calibration_schemas import Count, Floor, Range
-from service.ledger.queries import Scored
-from service.ledger.schemas import show_time
-from service.schemas import Body, Probability
+from uq4ct.service.ledger.calibration import score_labelled
+from uq4ct.service.ledger.queries import Scored
+from uq4ct.service.schemas.calibration import Count, Floor, Range
+from uq4ct.service.schemas.feedback import show_time
+from uq4ct.service.schemas.predict import Body, Probability
 
 
 class DayView(Body):

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from model_store.uncertainty.calibration_error import BINS
-from service.ledger.calibration_schemas import CalibrationBin, CurvePoint, LabelledView
-from service.reports.days import DayView
+from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.service.reports.days import DayView
+from uq4ct.service.schemas.calibration import CalibrationBin, CurvePoint, LabelledView
 
 LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
 _EDGES = tuple(index / BINS for index in range(BINS + 1))

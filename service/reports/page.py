@@ -6,9 +6,9 @@ import datetime
 from collections.abc import Sequence
 from html import escape
 
-from service.ledger.calibration_schemas import CalibrationReport, CohortView, LabelledView, Range
-from service.reports.days import DayView
-from service.reports.figures import draw_days, draw_label_share, draw_reliability, draw_selective, draw_shares
+from uq4ct.service.reports.days import DayView
+from uq4ct.service.reports.figures import draw_days, draw_label_share, draw_reliability, draw_selective, draw_shares
+from uq4ct.service.schemas.calibration import CalibrationReport, CohortView, LabelledView, Range
 
 FEW_LABELS = 200  # below it the noise floor of the calibration error is as large as what one would look for
 

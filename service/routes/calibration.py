@@ -7,14 +7,22 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 from starlette.concurrency import run_in_threadpool
 
-from service.context import ContextOf
-from service.errors import FORBIDDEN, INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, UNAUTHORIZED, declare, explain
-from service.ledger.calibration_schemas import CalibrationReport
-from service.ledger.reporting import read_manifests, show_report
-from service.ledger.retention import oldest_kept_ms
-from service.ledger.schemas import show_time
-from service.ledger.windows import MODEL_PATTERN, WINDOW_PATTERN, window_ms, window_of
-from service.security import Caller, Scope, require
+from uq4ct.service.context import ContextOf
+from uq4ct.service.http.guards import Caller, Scope, require
+from uq4ct.service.http.problems import (
+    FORBIDDEN,
+    INTERNAL,
+    INVALID_FIELD,
+    LEDGER_UNAVAILABLE,
+    UNAUTHORIZED,
+    declare,
+    explain,
+)
+from uq4ct.service.ledger.reporting import read_manifests, show_report
+from uq4ct.service.ledger.retention import oldest_kept_ms
+from uq4ct.service.ledger.windows import MODEL_PATTERN, WINDOW_PATTERN, window_ms, window_of
+from uq4ct.service.schemas.calibration import CalibrationReport
+from uq4ct.service.schemas.feedback import show_time
 
 router = APIRouter(tags=["calibration"], responses=declare(UNAUTHORIZED, FORBIDDEN))
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, JSONResponse
 
-from service.security import Scope, require
+from uq4ct.service.http.guards import Scope, require
 
 router = APIRouter(dependencies=[Depends(require(Scope.PREDICT))], include_in_schema=False)
 

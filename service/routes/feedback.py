@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from pydantic import ValidationError
 
-from service.context import Context, ContextOf
-from service.errors import (
+from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.http.guards import Caller, Scope, require
+from uq4ct.service.http.problems import (
     FORBIDDEN,
     INTERNAL,
     INVALID_FIELD,
@@ -27,11 +28,15 @@ from service.errors import (
     field_errors,
     invalid_fields,
 )
-from service.ledger.feedback import Feedback
-from service.ledger.schemas import FeedbackBatchRequest, FeedbackBatchResponse, FeedbackRequest, FeedbackResponse
-from service.schemas import FieldError
-from service.security import Caller, Scope, require
-from service.strict_json import StrictJsonRoute
+from uq4ct.service.http.strict_json import StrictJsonRoute
+from uq4ct.service.ledger.feedback import Feedback
+from uq4ct.service.schemas.feedback import (
+    FeedbackBatchRequest,
+    FeedbackBatchResponse,
+    FeedbackRequest,
+    FeedbackResponse,
+)
+from uq4ct.service.schemas.predict import FieldError
 
 _REFUSED = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD, INTERNAL)
 _NOT_TAKEN = (UNKNOWN_PREDICTION, LABEL_CONFLICT, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)

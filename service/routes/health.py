@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from service.context import Context, ContextOf
-from service.engine.engine import State
-from service.errors import DRAINING, LEDGER_UNAVAILABLE, NOT_READY, ProblemError, declare
-from service.schemas import Live, Ready
+from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.engine.engine import State
+from uq4ct.service.http.problems import DRAINING, LEDGER_UNAVAILABLE, NOT_READY, ProblemError, declare
+from uq4ct.service.schemas.predict import Live, Ready
 
 _REASONS = {
     State.LOADING: (NOT_READY, "the model is being loaded"),

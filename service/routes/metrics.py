@@ -7,7 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from service.context import ContextOf
+from uq4ct.service.context import ContextOf
 
 router = APIRouter(tags=["metrics"])
 

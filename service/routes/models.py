@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 from starlette.concurrency import run_in_threadpool
 
-from model_store.storage.entries import DamagedEntry, RegistryEntry
-from model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
-from service.context import Context, ContextOf
-from service.engine.engine import State
-from service.errors import (
+from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
+from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.engine.engine import State
+from uq4ct.service.http.guards import Scope, require
+from uq4ct.service.http.problems import (
     DEFAULT_MODEL,
     DRAINING,
     FORBIDDEN,
@@ -31,7 +32,8 @@ from service.errors import (
     declare,
     explain,
 )
-from service.schemas import (
+from uq4ct.service.http.strict_json import StrictJsonRoute
+from uq4ct.service.schemas.predict import (
     NAME_PATTERN,
     REFERENCE_PATTERN,
     DamagedModel,
@@ -39,8 +41,6 @@ from service.schemas import (
     ModelList,
     Promotion,
 )
-from service.security import Scope, require
-from service.strict_json import StrictJsonRoute
 
 _UNLOADABLE = (MODEL_UNLOADABLE, WRONG_BASE)
 _CHANGE = (UNKNOWN_MODEL, INVALID_FIELD, INTERNAL, NOT_READY, DRAINING)

@@ -55,7 +55,7 @@ class PageFile:
 
 
 def _read_page() -> dict[str, PageFile]:
-    found = ((file, PurePath(file.name).suffix) for file in files("service.page").iterdir())
+    found = ((file, PurePath(file.name).suffix) for file in files("uq4ct.service.page").iterdir())
     return {file.name: PageFile.read(file, _TYPES[suffix]) for file, suffix in found if suffix in _TYPES}
 
 

@@ -10,12 +10,14 @@ from fastapi import APIRouter, Depends, Request
 from opentelemetry import trace
 from pydantic import ValidationError
 
-from model_store.decisions import decide
-from model_store.questions import LABELS, Question
-from service.context import Context, ContextOf
-from service.engine.failures import DrainingError, NotReadyError, QueueFullError, RequestTooLargeError
-from service.engine.predictor import Ask, Served
-from service.errors import (
+from uq4ct.model_store.decisions import decide
+from uq4ct.model_store.questions import LABELS, Question
+from uq4ct.service.access.rate_limit import RateLimitedError
+from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.engine.failures import DrainingError, NotReadyError, QueueFullError, RequestTooLargeError
+from uq4ct.service.engine.predictor import Ask, Served
+from uq4ct.service.http.guards import Scope, charge, identify, require
+from uq4ct.service.http.problems import (
     CLIENT_GONE,
     DEADLINE_PASSED,
     DRAINING,
@@ -42,10 +44,10 @@ from service.errors import (
     field_errors,
     invalid_fields,
 )
-from service.ledger.failures import LedgerUnavailableError
-from service.rate_limit import RateLimitedError
-from service.routes.recording import Asked, Recording
-from service.schemas import (
+from uq4ct.service.http.strict_json import StrictJsonRoute
+from uq4ct.service.ledger.failures import LedgerUnavailableError
+from uq4ct.service.routes.recording import Asked, Recording
+from uq4ct.service.schemas.predict import (
     BatchRequest,
     BatchResponse,
     FieldError,
@@ -55,9 +57,7 @@ from service.schemas import (
     PredictResponse,
     Uncertainty,
 )
-from service.security import Scope, charge, identify, require
-from service.strict_json import StrictJsonRoute
-from service.telemetry.metrics import REJECTIONS
+from uq4ct.service.telemetry.metrics import REJECTIONS
 
 T = TypeVar("T")
 

@@ -6,8 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 
-from service.context import ContextOf
-from service.errors import (
+from uq4ct.service.context import ContextOf
+from uq4ct.service.http.guards import Caller, Scope, require
+from uq4ct.service.http.problems import (
     FORBIDDEN,
     INTERNAL,
     INVALID_FIELD,
@@ -19,8 +20,7 @@ from service.errors import (
     declare,
     explain,
 )
-from service.ledger.schemas import ID_PATTERN, PredictionView
-from service.security import Caller, Scope, require
+from uq4ct.service.schemas.feedback import ID_PATTERN, PredictionView
 
 _REFUSED = (UNKNOWN_PREDICTION, PAST_RETENTION, INVALID_FIELD, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE, INTERNAL)
 

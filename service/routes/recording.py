@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from model_store.questions import LABELS, Question
-from model_store.storage.manifest import Manifest
-from model_store.uncertainty.calibration_error import bin_of
-from service.context import Context
-from service.errors import LEDGER_UNAVAILABLE, ProblemError, explain
-from service.ledger.records import PredictionRecord
-from service.ledger.schemas import show_probabilities, show_uncertainty
-from service.schemas import Option, PredictRequest, PredictResponse
-from service.security import Caller
-from service.telemetry.series import OTHER_TASK
+from uq4ct.model_store.questions import LABELS, Question
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.uncertainty.calibration_error import bin_of
+from uq4ct.service.context import Context
+from uq4ct.service.http.guards import Caller
+from uq4ct.service.http.problems import LEDGER_UNAVAILABLE, ProblemError, explain
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.schemas.feedback import show_probabilities, show_uncertainty
+from uq4ct.service.schemas.predict import Option, PredictRequest, PredictResponse
+from uq4ct.service.telemetry.series import OTHER_TASK
 
 T = TypeVar("T")
 

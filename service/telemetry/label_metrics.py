@@ -7,8 +7,8 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from service.ledger.records import PredictionRecord
-from service.telemetry.series import BIN_LABELS, DECISION, DECISIONS, TASK
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.telemetry.series import BIN_LABELS, DECISION, DECISIONS, TASK
 
 FEEDBACK_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "late")
 _HOUR, _DAY = 3600, 86400

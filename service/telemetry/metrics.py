@@ -7,12 +7,12 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from model_store.storage.manifest import Manifest
-from service.ledger.records import PredictionRecord
-from service.telemetry.label_metrics import LabelMetrics
-from service.telemetry.prediction_metrics import PredictionMetrics
-from service.telemetry.reference_metrics import ReferenceMetrics
-from service.telemetry.series import MODEL, OTHER_TASK
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.telemetry.label_metrics import LabelMetrics
+from uq4ct.service.telemetry.prediction_metrics import PredictionMetrics
+from uq4ct.service.telemetry.reference_metrics import ReferenceMetrics
+from uq4ct.service.telemetry.series import MODEL, OTHER_TASK
 
 REJECTIONS = (
     "queue_full",

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from model_store.storage.manifest import Manifest
-from model_store.uncertainty.calibration_error import BINS
-from service.telemetry.series import BIN_LABELS, MODEL
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.service.telemetry.series import BIN_LABELS, MODEL
 
 logger = logging.getLogger(__name__)
 

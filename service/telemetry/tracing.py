@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from opentelemetry.trace import TracerProvider
 
-from service.settings import SettingsError
+from uq4ct.service.settings import SettingsError
 
 _TRACES_PATH = "/v1/traces"
 

@@ -10,24 +10,24 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from model_store.adapters.config import AdapterConfig
-from model_store.base_models import BaseModel, load_base_model
-from model_store.candidate_model import CandidateModel, add_adapter
-from model_store.posteriors.point import PointPosterior
-from model_store.predictor import Predictor, batches_by_length
-from model_store.questions import Question
-from model_store.scoring.config import ClozeConfig
-from model_store.scoring.encoding import collate
 from tests.benchmarks.looped_experts import Place, loop_experts
 from tests.benchmarks.plain_transformers import option_likelihoods
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import running_service
 from tests.benchmarks.small_adapter import publish_small
-from training.batches import TrainingQuestion, forwards
-from training.data import facts
-from training.loss_config import LossConfig
-from training.methods.base import Forward
-from training.methods.uq4ct import UQ4CT
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.models import BaseModel, load_base_model
+from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
+from uq4ct.model_store.posteriors.point import PointPosterior
+from uq4ct.model_store.predictor import Predictor, batches_by_length
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.training.data import facts
+from uq4ct.training.data.batches import TrainingQuestion, forwards
+from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.methods.base import Forward
+from uq4ct.training.methods.uq4ct import UQ4CT
 
 QUESTIONS = 32
 BATCH_TOKENS = 2048

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model_store.adapters.context import current_forward
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.adapters.layers import AdaptedLinear
-from model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapters.context import current_forward
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.layers import AdaptedLinear
+from uq4ct.model_store.candidate_model import CandidateModel
 
 
 class LoopedLinear(nn.Module):

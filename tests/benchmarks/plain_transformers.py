@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from model_store.base_models import BaseModel
-from model_store.questions import Question
+from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.questions import Question
 
 
 @torch.inference_mode()

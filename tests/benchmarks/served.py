@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import psutil
 
 from tests.ports import free_port
@@ -43,7 +43,7 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
     fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"
     environment = os.environ | fixed | settings
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "service", "serve"], env=environment)
+    process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         while not _is_ready(address):
@@ -58,6 +58,6 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
 
 def _is_ready(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/health/ready", timeout=5).status_code == 200
-    except httpx.TransportError:
+        return httpx2.get(f"{address}/health/ready", timeout=5).status_code == 200
+    except httpx2.TransportError:
         return False

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.simulated_week STORE QUESTIONS.jsonl SHIFTED.jsonl LEDGER.sqlite3 [QUESTIONS ASKED]
 
-The week ends now, so that `python -m service calibration-report --window 8d` finds all of it.
+The week ends now, so that `uq4ct calibration-report --window 8d` finds all of it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.client import AsyncClient
-from service.engine.predictor import Host
-from service.loading import choose_reference, load_host
-from service.replay.commands import read_answered, summary
-from service.replay.replaying import Replay
-from service.replay.week import DAY, Week, plan_week
-from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.fake_clocks import FakeTime
+from tests.service.access.fake_clocks import FakeTime
+from uq4ct.client import AsyncClient
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
+from uq4ct.service.engine.predictor import Host
+from uq4ct.service.loading import choose_reference, load_host
+from uq4ct.service.replay.commands import read_answered, summary
+from uq4ct.service.replay.replaying import Replay
+from uq4ct.service.replay.week import DAY, Week, plan_week
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def simulated_service(
     app: FastAPI = create_app(load, adapters, settings, registry, ids, clocks=simulated.clocks)
     async with (
         app.router.lifespan_context(app),
-        AsyncClient("http://service", transport=httpx.ASGITransport(app), timeout=300) as client,
+        AsyncClient("http://service", transport=httpx2.ASGITransport(app), timeout=300) as client,
     ):
         await app.state.context.ledger.opened()
         await app.state.context.engine.loaded()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from model_store.storage.registry import Registry
-from training.publishing import publish_run
-from training.run_config import parse_run_config
-from training.runs import train_run
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.commands.publish import publish_run
+from uq4ct.training.run_config import parse_run_config
+from uq4ct.training.runs.runs import train_run
 
 
 def publish_small(folder: Path, store: Path) -> None:

@@ -15,22 +15,22 @@ from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
-import httpx
+import httpx2
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from rich.console import Console
 
-from model_store.questions import Question
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.engine.predictor import Host
-from service.loading import load_host
-from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.small_adapter import publish_small
 from tests.service.fake_predictor import FakeHost
-from training.data import facts
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
+from uq4ct.service.engine.predictor import Host
+from uq4ct.service.loading import load_host
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
+from uq4ct.training.data import facts
 
 IN_FLIGHT = 32
 console = Console(highlight=False, soft_wrap=True)
@@ -79,7 +79,9 @@ def _ratio(
 
 async def _ask_all(app: FastAPI, questions: Sequence[Question]) -> None:
     waiting = list(questions)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service", timeout=300) as client:
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(app), base_url="http://service", timeout=300
+    ) as client:
 
         async def ask() -> None:
             while waiting:

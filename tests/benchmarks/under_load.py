@@ -16,18 +16,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import httpx
+import httpx2
 from rich.console import Console
 
-from model_store.predictor import batches_by_length, load_predictor
-from model_store.questions import Question
-from model_store.storage.registry import Registry
 from tests.benchmarks.http_load import Plan, Reply, load_generator
 from tests.benchmarks.ideal_server import ideal_latencies
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import RunningService, running_service
 from tests.benchmarks.small_adapter import publish_small
-from training.data import facts
+from uq4ct.model_store.predictor import batches_by_length
+from uq4ct.model_store.published import load_predictor
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.data import facts
 
 QUESTIONS = 256
 IN_FLIGHT = QUESTIONS  # enough that the worker never waits, few enough that nothing is refused
@@ -170,7 +171,7 @@ def _probing(service: RunningService) -> Iterator[Probe]:
     probe, ended = Probe(), threading.Event()
 
     def look() -> None:
-        with httpx.Client(base_url=service.address) as client:
+        with httpx2.Client(base_url=service.address) as client:
             while not ended.wait(PROBE_SECONDS):
                 start = time.perf_counter()
                 client.get("/health/live").raise_for_status()

@@ -11,15 +11,15 @@ import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
-from model_store.base_identity import BaseIdentity
-from model_store.storage.manifest import ManifestDraft
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.access.key_holder import KeyHolder
 from tests.service.fake_predictor import FakeHost, FakePredictor
-from tests.service.key_holder import KeyHolder
 from tests.service.listening import listening
+from uq4ct.model_store.base.identity import BaseIdentity
+from uq4ct.model_store.storage.manifest import ManifestDraft
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from schemathesis.core.transport import Response
 from schemathesis.engine import events, from_schema
 from schemathesis.openapi.checks import RejectedPositiveData
 
-from model_store.questions import Question, QuestionError
+from uq4ct.model_store.questions import Question, QuestionError
 
 # A body or a batch that is too large, and a full queue or a rate limit, are no fault of the data.
 _VALID_DATA_MAY_GET = ["2xx", "401", "403", "404", "409", "410", "413", "429"]

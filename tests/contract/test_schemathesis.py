@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from tests.benchmarks.served import running_service
 from tests.contract.fuzzing import Findings, fuzz
-from tests.service.key_holder import KeyHolder
+from tests.service.access.key_holder import KeyHolder
 
 CASES = 2000
 ANSWERING = ("POST /predict", "POST /predict/batch", "POST /v2/models/{name}/infer")
@@ -43,7 +43,7 @@ def test_thousands_of_cases_with_a_real_adapter(publish_tiny: Callable[..., Any]
             examples=100,
             phases={"stateful": {"generation": {"max-examples": 120}}},
         )
-        assert httpx.get(f"{service.address}/health/ready", timeout=5).status_code == 200
+        assert httpx2.get(f"{service.address}/health/ready", timeout=5).status_code == 200
     check(findings)
     assert findings.requests.total() >= CASES, findings.requests
     assert findings.requests["stateful"] > 0

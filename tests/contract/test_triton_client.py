@@ -11,9 +11,9 @@ import pytest
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput, InferResult
 from tritonclient.utils import InferenceServerException
 
-from model_store.questions import Question
+from tests.service.access.key_holder import KeyHolder
 from tests.service.fake_predictor import answer_to
-from tests.service.key_holder import KeyHolder
+from uq4ct.model_store.questions import Question
 
 QUESTIONS = [
     Question("", "Which metal is liquid?", ("iron", "mercury")),

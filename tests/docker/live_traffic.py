@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from model_store.uncertainty.calibration_error import BINS, bin_of, expected_calibration_error
-from service.client import Ask, Client, Label
-from service.client_records import FeedbackReceipt, Prediction
-from service.ledger.database import Database
-from service.ledger.export import export_lines
+from uq4ct.client import Ask, Client, Label
+from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of, expected_calibration_error
+from uq4ct.service.client.records import FeedbackReceipt, Prediction
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.export import export_lines
 
 BATCH = 50
 TASKS = ("quiz", "other")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import yaml
 
 from tests.docker.prometheus_rules import PROMETHEUS, render_rules
@@ -29,7 +29,7 @@ class PrometheusServer:
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
         """The instant vector of an expression, now or at a Unix second; AssertionError where it is refused."""
         parameters = {"query": expression} | ({} if at is None else {"time": str(at)})
-        reply = httpx.get(f"{self.address}/api/v1/query", params=parameters, timeout=30).json()
+        reply = httpx2.get(f"{self.address}/api/v1/query", params=parameters, timeout=30).json()
         assert reply["status"] == "success", (expression, reply)
         return reply["data"]["result"]
 
@@ -90,9 +90,9 @@ def _wait_until_ready(server: PrometheusServer, process: subprocess.Popen[bytes]
     for _ in range(300):
         assert process.poll() is None, f"prometheus ended with {process.returncode}"
         try:
-            if httpx.get(f"{server.address}/-/ready", timeout=5).status_code == 200:
+            if httpx2.get(f"{server.address}/-/ready", timeout=5).status_code == 200:
                 return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             pass
         time.sleep(0.1)
     raise TimeoutError("prometheus never became ready")

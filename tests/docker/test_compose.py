@@ -11,11 +11,11 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from service.routes.metrics import router as metrics_routes
-from service.settings import Settings, read_settings
-from tests.docker.commands import as_flags
+from tests.command_line import as_flags
 from tests.docker.compose import COMPOSE, SERVICES, environment_of, image_of, script_of, volumes_of
 from tests.docker.dockerfile import ROOT
+from uq4ct.service.routes.metrics import router as metrics_routes
+from uq4ct.service.settings import Settings, read_settings
 
 PROMETHEUS_CONFIG = ROOT / "docker/prometheus/prometheus.yml"
 ALERTMANAGER_CONFIG = ROOT / "docker/prometheus/alertmanager.yml"

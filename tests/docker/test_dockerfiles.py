@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 from typer.exceptions import TyperException
 
-from model_store.base_models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
-from service.settings import Settings, SettingsError, read_settings
-from tests.docker.commands import as_flags, check_command
+from tests.command_line import as_flags, check_command
 from tests.docker.dockerfile import DOCKERFILES, ROOT, Dockerfile, is_ignored, read_dockerfile
+from uq4ct.model_store.base.models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
+from uq4ct.service.settings import Settings, SettingsError, read_settings
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DOCKERIGNORE = (ROOT / ".dockerignore").read_text(encoding="utf-8")
@@ -73,10 +73,10 @@ def test_every_copied_path_is_there_and_reaches_the_build(path: str) -> None:
 @every_image
 def test_every_file_that_the_project_installs_is_copied(path: str) -> None:
     copied = read_dockerfile(path).sources
-    folders = [ROOT.joinpath(*package.split(".")) for package in PROJECT["tool"]["setuptools"]["packages"]]
-    suffixes = {".py", ".tsv", ".yaml", ".html", ".css", ".js", ".svg"}
-    installed = [file for folder in folders for file in folder.iterdir() if file.suffix in suffixes]
-    assert len(installed) > len(folders)
+    suffixes = {".py", ".tsv", ".yaml", ".html", ".css", ".js", ".svg", ".typed"}
+    tops = (".src/uq4ct", "model_store", "service", "training")
+    installed = [file for top in tops for file in (ROOT / top).rglob("*") if file.suffix in suffixes]
+    assert len(installed) > 200
     for file in installed:
         name = file.relative_to(ROOT).as_posix()
         assert any(name.startswith(f"{source}/") for source in copied), name
@@ -84,8 +84,20 @@ def test_every_file_that_the_project_installs_is_copied(path: str) -> None:
 
 
 @every_image
+def test_the_links_of_the_package_lead_to_folders_that_are_copied(path: str) -> None:
+    links = {link.name: link.readlink().as_posix() for link in (ROOT / ".src" / "uq4ct").iterdir() if link.is_symlink()}
+    assert links == {name: f"../../{name}" for name in ("model_store", "service", "training")}
+    assert links.keys() <= set(read_dockerfile(path).sources)
+
+
+@every_image
 def test_what_the_build_reads_besides_packages_is_copied(path: str) -> None:
-    needed = {"pyproject.toml", PROJECT["project"]["readme"], *PROJECT["project"]["license-files"]}
+    needed = {
+        "pyproject.toml",
+        "docker/constraints.txt",
+        PROJECT["project"]["readme"],
+        *PROJECT["project"]["license-files"],
+    }
     assert needed <= set(read_dockerfile(path).sources)
 
 
@@ -109,7 +121,7 @@ def test_what_is_private_or_made_here_stays_out_of_the_build(path: str) -> None:
 def test_the_base_image_is_a_patch_release_that_the_project_supports(path: str) -> None:
     found = re.fullmatch(r"python:(\d+)\.(\d+)\.\d+-slim-[a-z]+", read_dockerfile(path).only("FROM"))
     assert found is not None
-    assert PROJECT["project"]["requires-python"] == f">={found[1]}.{found[2]}"
+    assert f"Programming Language :: Python :: {found[1]}.{found[2]}" in PROJECT["project"]["classifiers"]
 
 
 def _run_with_recorded_pip(path: str, folder: Path, arguments: dict[str, str]) -> list[list[str]]:
@@ -136,18 +148,17 @@ def test_the_steps_install_the_pinned_base_model_all_dependencies_and_the_projec
     base, dependencies, project = _run_with_recorded_pip(path, tmp_path, {})
     assert base[-2:] == ["--no-deps", f"{EMBEDDED_DISTRIBUTION}=={EMBEDDED_VERSION}"]
     extras = read_dockerfile(path).arguments["EXTRAS"]
-    assert dependencies[-2:] == ["--requirement", "requirements.txt"]
-    optional = PROJECT["project"]["optional-dependencies"]
-    expected = [*PROJECT["project"]["dependencies"], *(one for extra in extras.split(",") for one in optional[extra])]
-    assert (tmp_path / "requirements.txt").read_text().splitlines() == expected
-    assert project[-1] == f".[{extras}]"
+    assert set(extras.split(",")) <= set(PROJECT["project"]["optional-dependencies"])
+    assert dependencies[-3:] == ["--constraint", "docker/constraints.txt", f".[{extras}]"]
+    assert project[-3:] == ["--no-deps", "--force-reinstall", "."]
 
 
 @every_image
 def test_an_index_of_torch_builds_is_used_for_the_pinned_torch_and_for_nothing_else(path: str, tmp_path: Path) -> None:
     index = "https://index.example"
     torch, *others = _run_with_recorded_pip(path, tmp_path, {"TORCH_INDEX_URL": index})
-    pin = next(one for one in PROJECT["project"]["dependencies"] if one.startswith("torch=="))
+    constraints = (ROOT / "docker" / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pin = next(one for one in constraints if one.startswith("torch=="))
     assert torch[-3:] == ["--index-url", index, pin]
     assert not any(index in argument for call in others for argument in call)
 
@@ -156,9 +167,9 @@ def test_an_index_of_torch_builds_is_used_for_the_pinned_torch_and_for_nothing_e
 def test_dependencies_are_a_layer_of_their_own_before_the_code(path: str) -> None:
     instructions = read_dockerfile(path).instructions
     copies = [i for i, one in enumerate(instructions) if one.keyword == "COPY"]
-    dependencies = next(i for i, one in enumerate(instructions) if "--requirement" in one.value)
-    assert instructions[copies[0]].value.split() == ["pyproject.toml", "./"]
-    assert copies[0] < dependencies < copies[1]
+    dependencies = next(i for i, one in enumerate(instructions) if "--constraint" in one.value)
+    before = [instructions[i].value.split()[0] for i in copies if i < dependencies]
+    assert before == ["pyproject.toml", "docker/constraints.txt", ".src/uq4ct/__init__.py"]
 
 
 @every_image
@@ -218,15 +229,16 @@ def test_the_command_is_one_that_the_project_has(path: str) -> None:
 @pytest.mark.parametrize("arguments", [["no-such-command"], ["train"], ["train", "quickstart", "--no-such-option"]])
 def test_a_wrong_command_would_be_noticed(arguments: list[str]) -> None:
     with pytest.raises(TyperException):
-        check_command(["python", "-m", "training", *arguments])
+        check_command(["uq4ct", *arguments])
 
 
 @pytest.mark.slow
 @every_image
 def test_the_module_of_the_command_starts(path: str) -> None:
     _, *arguments = read_dockerfile(path).command
-    done = subprocess.run([sys.executable, *arguments, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert arguments[2] in done.stdout
+    command = [sys.executable, "-m", "uq4ct", *arguments, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert f"uq4ct {arguments[0]}" in done.stdout
 
 
 def test_a_command_that_ends_has_no_health_check() -> None:

@@ -11,8 +11,6 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
 from tests.docker.dockerfile import ROOT
 from tests.docker.grafana import (
     DASHBOARDS,
@@ -23,6 +21,8 @@ from tests.docker.grafana import (
     substitute,
 )
 from tests.docker.promql import names_in
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
 
 PROVISIONING = ROOT / "docker/grafana/provisioning"
 RULES = ROOT / "docker/prometheus/rules"

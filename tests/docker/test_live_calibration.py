@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from model_store.storage.manifest import Abstention, ConformalSets, Decisions, ReferenceHistograms
-from service.client import Client
 from tests.benchmarks.served import running_service
 from tests.conftest import PublishedTiny
 from tests.docker.grafana import panel_expressions
 from tests.docker.live_traffic import BATCH, Offline, population_stability, read_ledger, send_traffic
 from tests.docker.prometheus_server import PrometheusServer, running_prometheus
 from tests.ports import free_port
+from uq4ct.client import Client
+from uq4ct.model_store.storage.manifest import Abstention, ConformalSets, Decisions, ReferenceHistograms
 
 pytestmark = pytest.mark.slow
 WINDOW = "10m"

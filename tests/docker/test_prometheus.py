@@ -13,11 +13,11 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from service.telemetry.metrics import Metrics
 from tests.docker.dockerfile import ROOT
 from tests.docker.prometheus_rules import PROMETHEUS, RULE_FILES, WINDOW, read_rules, render_rules
 from tests.docker.promtool import promtool
 from tests.service.served import answer, manifest_of
+from uq4ct.service.telemetry.metrics import Metrics
 
 RULES = read_rules()
 RECORDED = [rule["record"] for rule in RULES if "record" in rule]

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.keys import Scope
-from tests.docker.commands import check_command
+from tests.command_line import check_command
 from tests.docker.compose import SERVICES, environment_of, image_of, script_of
-from training.__main__ import recipe_path
+from uq4ct.service.access.keys import Scope
+from uq4ct.training.cli import recipe_path
 
 
 def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> None:
@@ -28,16 +28,16 @@ def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> Non
 
 
 class Quickstart:
-    """The one-shot's script on folders of the test, with a `python` that notes its arguments and leaves the files."""
+    """The one-shot's script on folders of the test, with a `uq4ct` that notes its arguments and leaves the files."""
 
     def __init__(self, folder: Path) -> None:
         self.store, self.keys, self.log = folder / "adapters", folder / "keys", folder / "calls"
         self.keys.mkdir()
         self._programs = folder / "programs"
         self._programs.mkdir()
-        python = self._programs / "python"
-        python.write_text(f"#!{sys.executable}\n{FAKE_PYTHON}")
-        python.chmod(0o755)
+        program = self._programs / "uq4ct"
+        program.write_text(f"#!{sys.executable}\n{FAKE_COMMAND}")
+        program.chmod(0o755)
         self.key, self.file = self.keys / "quickstart.key", self.keys / "keys.json"
 
     def run(self, *, failing: str = "") -> subprocess.CompletedProcess[str]:
@@ -57,14 +57,14 @@ class Quickstart:
         self.log.unlink(missing_ok=True)
         for line in lines:
             check_command(shlex.split(line))
-        return [shlex.split(line)[3] for line in lines]
+        return [shlex.split(line)[1] for line in lines]
 
 
-FAKE_PYTHON = """
+FAKE_COMMAND = """
 import os, pathlib, shlex, sys
 with open(os.environ["CALLS"], "a") as calls:
-    print(shlex.join(["python", *sys.argv[1:]]), file=calls)
-command = sys.argv[3]
+    print(shlex.join(["uq4ct", *sys.argv[1:]]), file=calls)
+command = sys.argv[1]
 if command == "publish":
     folder = pathlib.Path(os.environ["MODEL_STORE_DIR"], "quickstart")
     folder.mkdir(parents=True)
@@ -120,7 +120,7 @@ def test_the_one_shot_publishes_the_run_that_it_trained() -> None:
     train, publish, new = [
         shlex.split(line.split(" > ")[0])
         for line in script_of("quickstart", "command").splitlines()
-        if "python -m" in line
+        if line.strip().startswith("uq4ct ")
     ]
     recipe = train[train.index("train") + 1]
     name = yaml.safe_load(recipe_path(recipe).read_text(encoding="utf-8"))["name"]

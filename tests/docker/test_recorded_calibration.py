@@ -14,12 +14,12 @@ import torch
 import yaml
 from prometheus_client import CollectorRegistry
 
-from model_store.uncertainty.calibration_error import BINS, bin_of, expected_calibration_error, noise_floor
-from service.ledger.records import PredictionRecord
-from service.telemetry.metrics import Metrics
 from tests.docker.prometheus_rules import RULE_FILES
 from tests.docker.promtool import promtool
 from tests.service.served import CONFIDENCE, FEU, answer, manifest_of
+from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of, expected_calibration_error, noise_floor
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.telemetry.metrics import Metrics
 
 HOURS = 24
 QUIET = 2  # hours at the start without traffic, so that a scrape sees the zeros

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model_store.adapters.context import adapter_forward
-from model_store.base_models import load_base_model
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import TextEncoder, collate
-from model_store.scoring.letter import LetterScorer
+from uq4ct.model_store.adapters.context import adapter_forward
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import TextEncoder, collate
+from uq4ct.model_store.scoring.letter import LetterScorer
 
 SCORINGS = [LetterConfig(), ClozeConfig()]
 

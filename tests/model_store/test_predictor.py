@@ -6,24 +6,22 @@ import shutil
 import pytest
 import torch
 
-from model_store.base_models import load_base_model
-from model_store.calibrations import NoCalibration, TemperatureCalibration
-from model_store.posteriors import CandidateSamples
-from model_store.posteriors.point import PointPosterior
-from model_store.predictor import (
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.calibrations import NoCalibration, TemperatureCalibration
+from uq4ct.model_store.posteriors import CandidateSamples
+from uq4ct.model_store.posteriors.point import PointPosterior
+from uq4ct.model_store.predictor import (
     Predictor,
-    WrongBaseError,
     answers_from_samples,
     batches_by_length,
-    load_predictor,
-    predictor_on_base,
     score_batch,
     score_in_batches,
 )
-from model_store.questions import Question
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import QuestionTooLongError, collate
-from model_store.storage.errors import StoreError
+from uq4ct.model_store.published import WrongBaseError, load_predictor, predictor_on_base
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, collate
+from uq4ct.model_store.storage.errors import StoreError
 
 
 def temperature(value):

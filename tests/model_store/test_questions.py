@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.questions import LABELS, Question, QuestionError, normalise_option
+from uq4ct.model_store.questions import LABELS, Question, QuestionError, normalise_option
 
 RECORD = {
     "id": "q1",

@@ -12,7 +12,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 _HEADING = re.compile(r"^#+ (.+)$", flags=re.MULTILINE)
 _BLOCK = re.compile(r"(?<=\n\n)(?: {4}.*\n+)+")
 _SPAN = re.compile(r"`([^`]+)`")
-_COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*(?:curl|docker|git|make|pip|python|sh) ")
+_COMMAND = re.compile(r"(?:[A-Z_]+=\S+ )*(?:curl|docker|git|make|pip|python|sh|uq4ct) ")
 
 
 def sections(text: str = README) -> dict[str, str]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from model_store.base_models import load_base_model
-from model_store.candidate_model import CandidateModel
-from model_store.storage.manifest import ManifestDraft
-from model_store.storage.registry import Registry
-from service.settings import Settings
 from tests.readme.examples import MAKE_SERVE
 from tests.readme.terminal import Terminal, check_out
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.storage.manifest import ManifestDraft
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.settings import Settings
 
 STORE = Settings.model_fields["model_store_dir"].default
 

@@ -1,4 +1,4 @@
-"""The README's curl lines: sent by curl, and by httpx where there is none."""
+"""The README's curl lines: sent by curl, and by httpx2 where there is none."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import shutil
 from string import Template
 from typing import Any
 
-import httpx
+import httpx2
 
-from service.ledger.calibration_schemas import CalibrationReport
 from tests.readme.terminal import Terminal
+from uq4ct.service.schemas.calibration import CalibrationReport
 
 HAS_CURL = shutil.which("curl") is not None
 WRITTEN_ADDRESS = "localhost:8000"
@@ -27,7 +27,7 @@ def send(terminal: Terminal, command: str, address: str, **variables: str) -> An
 
 
 def send_without_curl(command: str, **variables: str) -> Any:
-    """The JSON that comes back when httpx sends what a curl line says; SystemExit on an option unknown here."""
+    """The JSON that comes back when httpx2 sends what a curl line says; SystemExit on an option unknown here."""
     parser = argparse.ArgumentParser(prog="curl", allow_abbrev=False)
     parser.add_argument("-s", action="store_true")
     parser.add_argument("-H", dest="headers", action="append", default=[])
@@ -38,7 +38,7 @@ def send_without_curl(command: str, **variables: str) -> Any:
     line = parser.parse_args(words)
     headers = dict(header.split(": ", 1) for header in line.headers)
     method = "GET" if line.body is None else "POST"
-    return httpx.request(method, f"http://{line.url}", headers=headers, content=line.body, timeout=60).json()
+    return httpx2.request(method, f"http://{line.url}", headers=headers, content=line.body, timeout=60).json()
 
 
 def count_labels(report: Any) -> int:

@@ -38,7 +38,5 @@ QUESTIONS, REPLAY = commands(_replay)
 
 (PYTHON_CLIENT,) = blocks("Asking from Python")
 
-(MAP,) = blocks("Map")
-
 (_development,) = blocks("Development")
 MAKE_TEST, MAKE_TEST_ALL, MAKE_BENCH = commands(_development)

@@ -13,13 +13,12 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-from typer.testing import CliRunner
+import httpx2
 
-from model_store.base_models import default_cache_dir
-from tests.docker.commands import COMMANDS
+from tests.command_line import uq4ct
 from tests.ports import free_port
 from tests.readme.blocks import ROOT
+from uq4ct.model_store.base.models import default_cache_dir
 
 START_SECONDS = 120
 STOP_SECONDS = 60
@@ -27,12 +26,14 @@ STOP_SECONDS = 60
 
 def check_out(folder: Path) -> Path:
     """Make a folder in which make, python and the project's modules are found, and which holds no data."""
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "docker"):
         (folder / name).symlink_to(ROOT / name)
-    python = folder / ".venv" / "bin" / "python"
-    python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
-    python.chmod(0o755)
+    bin_folder = folder / ".venv" / "bin"
+    bin_folder.mkdir(parents=True)
+    for name, arguments in {"python": "", "uq4ct": " -m uq4ct"}.items():
+        program = bin_folder / name
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)}{arguments} "$@"\n')
+        program.chmod(0o755)
     (folder / ".venv" / "installed").touch()
     return folder
 
@@ -47,8 +48,8 @@ class Terminal:
     def run(self, command: str, **variables: str) -> str:
         """What a command prints; it must end well."""
         words = shlex.split(command, comments=True)
-        if self.in_process and words[:2] == ["python", "-m"] and words[2] in COMMANDS:
-            return self._run_here(words[2], words[3:], variables)
+        if self.in_process and words[0] == "uq4ct":
+            return self._run_here(words[1:], variables)
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.folder,
@@ -77,17 +78,16 @@ class Terminal:
             os.killpg(process.pid, signal.SIGTERM)  # as Ctrl-C does, it reaches what make and sh have started
             process.wait(STOP_SECONDS)
 
-    def _run_here(self, module: str, arguments: list[str], variables: dict[str, str]) -> str:
+    def _run_here(self, arguments: list[str], variables: dict[str, str]) -> str:
         with chdir(self.folder):
-            done = CliRunner().invoke(COMMANDS[module], arguments, env=variables)
-        assert done.exit_code == 0, f"{module} {arguments}\n{done.output}{done.exception!r}"
+            done = uq4ct(arguments, env=variables)
+        assert done.exit_code == 0, f"{arguments}\n{done.output}"
         return done.stdout
 
     def _environment(self, variables: dict[str, str]) -> dict[str, str]:
         fixed = {
             "PATH": f"{self.folder}/.venv/bin{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "PYTHONPATH": str(ROOT),
             "BASE_CACHE_DIR": str(default_cache_dir().absolute()),
         }
         return fixed | variables
@@ -97,9 +97,9 @@ class Terminal:
         while time.monotonic() < deadline:
             assert process.poll() is None, (self.folder / "serve.log").read_text()
             try:
-                if httpx.get(f"http://{address}/health/ready", timeout=5).status_code == 200:
+                if httpx2.get(f"http://{address}/health/ready", timeout=5).status_code == 200:
                     return
-            except httpx.TransportError:
+            except httpx2.TransportError:
                 pass  # not listening yet
             time.sleep(0.1)
         raise TimeoutError(f"not ready within {START_SECONDS} s: {(self.folder / 'serve.log').read_text()}")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from model_store.storage.registry import Registry
 from tests.readme.conftest import STORE
 from tests.readme.curl import send
 from tests.readme.examples import MAKE_DEMO, MAKE_SERVE, PREDICT
 from tests.readme.makefile import recipe
 from tests.readme.terminal import Terminal, check_out
+from uq4ct.model_store.storage.registry import Registry
 
 FEWER = "--set data.train_limit=256 --set data.calibration_limit=100 --set data.test_limit=200"
 

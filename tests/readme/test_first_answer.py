@@ -7,10 +7,10 @@ import shlex
 
 import pytest
 
-from service.schemas import PredictResponse
 from tests.readme.curl import HAS_CURL, WRITTEN_ADDRESS, send, send_without_curl
 from tests.readme.examples import ANSWER, PREDICT
 from tests.readme.terminal import Terminal
+from uq4ct.service.schemas.predict import PredictResponse
 
 
 def test_the_question_of_the_readme_is_answered(open_service: tuple[Terminal, str]) -> None:
@@ -33,7 +33,7 @@ def test_the_answer_of_the_readme_belongs_to_its_question() -> None:
     assert list(answer) == list(PredictResponse.model_fields)
 
 
-@pytest.mark.skipif(not HAS_CURL, reason="curl is not installed: the README's curl lines were sent by httpx instead")
+@pytest.mark.skipif(not HAS_CURL, reason="curl is not installed: the README's curl lines were sent by httpx2 instead")
 def test_httpx_sends_what_curl_sends(open_service: tuple[Terminal, str]) -> None:
     terminal, address = open_service
     by_curl, by_httpx = (

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from service.schemas import PredictResponse
 from tests.readme.curl import WITH_KEY, count_labels, send
 from tests.readme.examples import (
     CALIBRATION,
@@ -19,6 +18,7 @@ from tests.readme.examples import (
     SERVE_WITH_KEYS,
 )
 from tests.readme.terminal import Terminal
+from uq4ct.service.schemas.predict import PredictResponse
 
 
 @pytest.mark.slow

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.base_models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
-from model_store.storage.registry import Registry
-from tests.docker.commands import check_command
+from tests.command_line import check_command
 from tests.docker.compose import SERVICES, environment_of, script_of, volumes_of
 from tests.readme.conftest import STORE
 from tests.readme.examples import (
@@ -34,6 +32,8 @@ from tests.readme.examples import (
 )
 from tests.readme.makefile import recipe
 from tests.readme.terminal import Terminal, check_out
+from uq4ct.model_store.base.models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
+from uq4ct.model_store.storage.registry import Registry
 
 
 @pytest.fixture
@@ -46,13 +46,13 @@ def test_make_serve_is_the_command_that_serves(checkout: Terminal) -> None:
     check_command(shlex.split(SERVE))
     (words,) = recipe(checkout, MAKE_SERVE)
     assert words[0] == "PORT=8000"
-    assert words[1:] == [".venv/bin/python", *shlex.split(SERVE)[1:]]
+    assert words[1:] == [".venv/bin/uq4ct", *shlex.split(SERVE)[1:]]
 
 
 def test_make_demo_is_a_command_of_training(checkout: Terminal) -> None:
     (words,) = recipe(checkout, MAKE_DEMO)
     assert recipe(checkout, MAKE_DEMO_AGAIN) == [words]
-    check_command(["python", *words[1:]])
+    check_command(["uq4ct", *words[1:]])
 
 
 def test_check_answers_and_ends(stocked: Terminal) -> None:
@@ -74,6 +74,8 @@ def test_promote_makes_a_version_production_and_takes_the_older_one_back(stocked
 def test_make_installs_what_the_readme_installs_without_make(checkout: Terminal) -> None:
     steps = recipe(checkout, MAKE_WITH_INDEX.replace("<index>", "https://index.example"), installed=False)
     torch, project, base = ([word for word in step[1:] if word != "--quiet"] for step in steps if "install" in step)
+    assert project[1:3] == ["--constraint", "docker/constraints.txt"]
+    del project[1:3]
     assert torch[:3] == ["install", "--index-url", "https://index.example"]
     assert [word for word in project if word != "--editable"] == shlex.split(INSTALL)[1:]
     assert base == shlex.split(INSTALL_BASE)[1:]
@@ -102,7 +104,7 @@ def test_make_test_runs_the_checks_and_this_suite(checkout: Terminal, command: s
     *checks, tests = recipe(checkout, command)
     assert tests == [".venv/bin/python", "-m", "pytest", *arguments]
     programs = [Path(words[0]).name for words in checks]
-    assert programs == ["ruff", "ruff", "pyright", "lint-imports"]
+    assert programs == ["ruff", "ruff", "pyright", "pyright", "lint-imports"]
 
 
 def test_make_bench_runs_modules_that_are_there(checkout: Terminal) -> None:

@@ -11,11 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model_store.adapters.config import AdapterConfig
-from model_store.candidate_model import add_adapter
-from model_store.scoring.config import ClozeConfig
-from model_store.storage.registry import Registry
-from tests.docker.commands import check_command
+from tests.command_line import check_command
 from tests.readme.blocks import README
 from tests.readme.conftest import STORE
 from tests.readme.examples import (
@@ -37,11 +33,15 @@ from tests.readme.examples import (
 )
 from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
-from training.__main__ import recipe_path
-from training.candidates import load_base_of
-from training.data.jsonl import read_jsonl
-from training.formats.peft_lora import write_peft
-from training.run_config import load_run_config
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.candidate_model import add_adapter
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.cli import recipe_path
+from uq4ct.training.data.jsonl import read_jsonl
+from uq4ct.training.formats.peft_lora import write_peft
+from uq4ct.training.run_config import load_run_config
+from uq4ct.training.runs.candidates import load_base_of
 
 EVALUATION = Path("runs/my/evaluation")
 

@@ -11,19 +11,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import torch
 from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
-from model_store.adapters.config import AdapterConfig
-from model_store.base_identity import BaseIdentity
-from model_store.calibrations import TemperatureCalibration
-from model_store.posteriors.point import PointConfig
-from model_store.scoring.config import ClozeConfig
-from model_store.storage.manifest import (
+from tests.service.engine.engines import Run, running
+from tests.service.fake_predictor import FakeHost, FakePredictor
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.identity import BaseIdentity
+from uq4ct.model_store.calibrations import TemperatureCalibration
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.storage.manifest import (
     Abstention,
     BatchCompany,
     ConformalSets,
@@ -37,16 +39,14 @@ from model_store.storage.manifest import (
     Splits,
     TestedDecisions,
 )
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.clocks import Clocks
-from service.context import Context
-from service.engine.predictor import Host
-from service.ledger.migrating import migrate
-from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
-from tests.service.engines import Run, running
-from tests.service.fake_predictor import FakeHost, FakePredictor
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.access.clocks import Clocks
+from uq4ct.service.app import create_app
+from uq4ct.service.context import Context
+from uq4ct.service.engine.predictor import Host
+from uq4ct.service.ledger.migrating import migrate
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 _ANYWHERE = Interval(low=0.0, high=1.0)
 SCORES = Scores(
@@ -170,7 +170,7 @@ class Replica:
     """A running app, a client of it, and its insides."""
 
     app: FastAPI
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     context: Context
     registry: CollectorRegistry
 
@@ -235,8 +235,8 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path
             clocks=clocks,
             tracer_provider=tracer_provider,
         )
-        transport = httpx.ASGITransport(app)
-        client = httpx.AsyncClient(transport=transport, base_url="http://service", timeout=20)
+        transport = httpx2.ASGITransport(app)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://service", timeout=20)
         async with app.router.lifespan_context(app), client:
             replica = Replica(app, client, app.state.context, registry)
             if wait:

@@ -9,17 +9,17 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from model_store.questions import Question
-from model_store.scoring.encoding import QuestionTooLongError
-from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.manifest import Manifest
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
+from uq4ct.model_store.storage.checkpoint import StoredAdapter
+from uq4ct.model_store.storage.manifest import Manifest
 
 TOKEN_LIMIT = 64
 
 
 @dataclass(frozen=True)
 class FakeAnswer:
-    """The fields of `model_store.predictor.Answer`."""
+    """The fields of `uq4ct.model_store.predictor.Answer`."""
 
     option: int
     confidence: float

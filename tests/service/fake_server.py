@@ -11,13 +11,13 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.serving import serve
-from service.settings import Settings
-from service.telemetry.logs import log_to_stderr
-from service.telemetry.request_ids import TimeOrderedIds
 from tests.service.fake_predictor import FakeHost, FakePredictor
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
+from uq4ct.service.server import serve
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.logs import log_to_stderr
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
 def run(store: str, port: int, seconds: float, **changes: Any) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
+import httpx2
 import uvicorn
 from fastapi import FastAPI
 
@@ -29,7 +29,7 @@ def _wait_until_ready(server: uvicorn.Server) -> str:
     for _ in range(2000):
         if server.started:
             address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-            if httpx.get(f"{address}/health/ready", timeout=5).status_code == 200:
+            if httpx2.get(f"{address}/health/ready", timeout=5).status_code == 200:
                 return address
         time.sleep(0.005)
     raise TimeoutError("never became ready")

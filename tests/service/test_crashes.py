@@ -7,13 +7,13 @@ import asyncio
 import pytest
 import torch
 
-from service.engine.engine import State
-from service.engine.failures import ForwardFailedError, LoadFailedError, NotReadyError
-from service.engine.predictor import Served
-from service.engine.worker import is_out_of_memory
 from tests.service.conftest import Start
-from tests.service.engines import Run, hold_forward, question, sample, started, until
+from tests.service.engine.engines import Run, hold_forward, question, sample, started, until
 from tests.service.fake_predictor import FakePredictor, answer_to
+from uq4ct.service.engine.engine import State
+from uq4ct.service.engine.failures import ForwardFailedError, LoadFailedError, NotReadyError
+from uq4ct.service.engine.predictor import Served
+from uq4ct.service.engine.worker import is_out_of_memory
 
 pytestmark = pytest.mark.anyio
 

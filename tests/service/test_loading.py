@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-import service.__main__
-import service.loading
-from model_store.storage.errors import UnknownAdapterError
-from model_store.storage.registry import Registry
-from service.loading import choose_reference
-from service.settings import Settings, SettingsError
+import uq4ct.service.cli
+import uq4ct.service.loading
+from uq4ct.model_store.storage.errors import UnknownAdapterError
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.loading import choose_reference
+from uq4ct.service.settings import Settings, SettingsError
 
 
 def test_a_chosen_model_must_be_registered(adapters: Registry) -> None:
@@ -45,14 +45,14 @@ def test_what_a_service_loads_is_left_out_of_garbage_collections(
 ) -> None:
     """What comes later is not: a cycle that was made after loading is found."""
     asked: list[Any] = []
-    monkeypatch.setattr(service.loading, "load_host", lambda *arguments: asked.append(arguments) or _Host())
+    monkeypatch.setattr(uq4ct.service.loading, "load_host", lambda *arguments: asked.append(arguments) or _Host())
     handed: list[Any] = []
-    monkeypatch.setattr(service.__main__, "create_app", lambda load, *_, **__: handed.append(load))
-    monkeypatch.setattr(service.__main__, "serve_app", lambda *_: _nothing())
-    monkeypatch.setattr(service.__main__, "log_to_stderr", lambda level: None)
-    monkeypatch.setattr(service.__main__, "disable_created_metrics", lambda: None)
+    monkeypatch.setattr(uq4ct.service.cli, "create_app", lambda load, *_, **__: handed.append(load))
+    monkeypatch.setattr(uq4ct.service.cli, "serve_app", lambda *_: _nothing())
+    monkeypatch.setattr(uq4ct.service.cli, "log_to_stderr", lambda level: None)
+    monkeypatch.setattr(uq4ct.service.cli, "disable_created_metrics", lambda: None)
     settings = Settings(model_store_dir=store_dir, default_model="toy@1")
-    service.__main__.serve(settings)
+    uq4ct.service.cli.serve(settings)
     assert not asked  # nothing is loaded before the app is there
     before = gc.get_freeze_count()
     try:

@@ -9,12 +9,12 @@ from collections import Counter
 
 import pytest
 
-from service.engine.engine import Engine
-from service.engine.failures import QueueFullError
-from service.engine.predictor import Served
 from tests.service.conftest import Start
-from tests.service.engines import Run, question, sample
+from tests.service.engine.engines import Run, question, sample
 from tests.service.fake_predictor import FakePredictor
+from uq4ct.service.engine.engine import Engine
+from uq4ct.service.engine.failures import QueueFullError
+from uq4ct.service.engine.predictor import Served
 
 pytestmark = pytest.mark.anyio
 SLOTS = 24

@@ -1,20 +1,19 @@
-"""python -m service promote: on the store, with every digest checked first."""
+"""uq4ct promote: on the store, with every digest checked first."""
 
 from __future__ import annotations
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from model_store.storage.registry import Registry
-from service.__main__ import cli
+from tests.command_line import Done, uq4ct
 from tests.service.conftest import Start
 from tests.service.fake_predictor import FakePredictor
+from uq4ct.model_store.storage.registry import Registry
 
 pytestmark = pytest.mark.anyio
 
 
-def promote(adapters: Registry, *arguments: str) -> Result:
-    return CliRunner().invoke(cli, ["promote", *arguments], env={"MODEL_STORE_DIR": str(adapters.root)})
+def promote(adapters: Registry, *arguments: str) -> Done:
+    return uq4ct(["promote", *arguments], env={"MODEL_STORE_DIR": str(adapters.root)})
 
 
 def test_promoting_and_rolling_back(own_adapters: Registry) -> None:

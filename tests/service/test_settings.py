@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from typer.testing import CliRunner
 
-from service.__main__ import cli
-from service.settings import Settings, SettingsError, read_settings
+from tests.command_line import uq4ct
+from uq4ct.service.settings import Settings, SettingsError, read_settings
 
 
 @pytest.mark.parametrize(
@@ -87,7 +86,7 @@ def test_variables_are_read_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("command", ["serve", "check"])
 def test_help_documents_every_setting(command: str) -> None:
-    text = CliRunner().invoke(cli, [command, "--help"], env={"COLUMNS": "240"}, terminal_width=240).output
+    text = uq4ct([command, "--help"], env={"COLUMNS": "240"}).output
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
         assert name.upper() in text
@@ -96,11 +95,10 @@ def test_help_documents_every_setting(command: str) -> None:
 
 
 def test_the_command_says_what_is_wrong_and_fails(tmp_path: object) -> None:
-    runner = CliRunner()
-    refused = runner.invoke(cli, ["serve", "--host", "0.0.0.0"])
+    refused = uq4ct(["serve", "--host", "0.0.0.0"])
     assert refused.exit_code == 1
     assert "ALLOW_PUBLIC_WITHOUT_KEYS" in refused.output
-    empty = runner.invoke(cli, ["check", "--model-store-dir", str(tmp_path)])
+    empty = uq4ct(["check", "--model-store-dir", str(tmp_path)])
     assert empty.exit_code == 1
     assert "DEFAULT_MODEL: is not set" in empty.output
-    assert runner.invoke(cli, ["serve", "--no-such-flag", "1"]).exit_code == 2
+    assert uq4ct(["serve", "--no-such-flag", "1"]).exit_code == 2

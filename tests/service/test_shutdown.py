@@ -15,21 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-from model_store.questions import Question
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.engine.engine import Engine, State
-from service.engine.failures import WorkerDiedError
-from service.serving import serve
-from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
 from tests.ports import free_port
-from tests.service.engines import until
+from tests.service.engine.engines import until
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
+from uq4ct.service.engine.engine import Engine, State
+from uq4ct.service.engine.failures import WorkerDiedError
+from uq4ct.service.server import serve
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[2]
@@ -41,7 +41,7 @@ CLIENTS = 12
 class Served:
     """A server in this process and what a test does with it."""
 
-    client: httpx.AsyncClient
+    client: httpx2.AsyncClient
     engine: Engine
     serving: asyncio.Task[None]
 
@@ -65,24 +65,24 @@ def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Po
             process.kill()
 
 
-async def until_ready(client: httpx.AsyncClient) -> None:
+async def until_ready(client: httpx2.AsyncClient) -> None:
     for _ in range(2400):
         try:
             if (await client.get("/health/ready")).status_code == 200:
                 return
-        except httpx.ConnectError:
+        except httpx2.ConnectError:
             pass
         await asyncio.sleep(0.05)
     raise TimeoutError("the server never became ready")
 
 
-async def ask_until_refused(client: httpx.AsyncClient, name: int, answered: list[int], codes: set[int]) -> None:
+async def ask_until_refused(client: httpx2.AsyncClient, name: int, answered: list[int], codes: set[int]) -> None:
     """Ask one question after the other; a connection that is refused was never admitted."""
     for number in range(10_000):
         question = Question("", f"client {name} number {number}", ("yes", "no"))
         try:
             response = await client.post("/predict", json={"question": question.text, "options": question.options})
-        except (httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError):
+        except (httpx2.ConnectError, httpx2.RemoteProtocolError, httpx2.ReadError):
             return
         codes.add(response.status_code)
         if response.status_code != 200:
@@ -91,10 +91,10 @@ async def ask_until_refused(client: httpx.AsyncClient, name: int, answered: list
         answered.append(number)
 
 
-async def readiness(client: httpx.AsyncClient) -> int:
+async def readiness(client: httpx2.AsyncClient) -> int:
     try:
         return (await client.get("/health/ready")).status_code
-    except httpx.ConnectError:
+    except httpx2.ConnectError:
         return 0
 
 
@@ -105,7 +105,7 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
     answered: list[int] = []
     codes: set[int] = set()
     with fake_server(store_dir, log, port) as process:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             await until_ready(client)
             clients = [asyncio.create_task(ask_until_refused(client, n, answered, codes)) for n in range(CLIENTS)]
             await asyncio.sleep(0.5)
@@ -137,7 +137,7 @@ async def served(adapters: Registry, host: FakeHost, folder: Path, **settings: A
     ids = TimeOrderedIds(time.time, secrets.randbits)
     app = create_app(host.load, adapters, chosen, CollectorRegistry(), ids)
     serving = asyncio.create_task(serve(app, chosen))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         await until_ready(client)
         try:
             yield Served(client, app.state.context.engine, serving)
@@ -204,7 +204,7 @@ async def test_the_server_ends_when_nothing_can_answer_any_more(adapters: Regist
         TimeOrderedIds(time.time, secrets.randbits),
     )
     serving = asyncio.create_task(serve(app, Settings(port=port, default_model="toy")))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
         await until_ready(client)
         predictor.most_questions, predictor.no_memory = 0, SystemExit()
         for _ in range(3):

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from tests.training.tiny_task import write_tiny_task
-from training.run_config import RunConfig, parse_run_config
-from training.runs import train_run
+from uq4ct.training.run_config import RunConfig, parse_run_config
+from uq4ct.training.runs.runs import train_run
 
 
 @pytest.fixture(scope="session")

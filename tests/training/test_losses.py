@@ -11,8 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.adapters.router import Routing, route
-from training.losses import calibration_loss, calibration_weight, cross_entropy, load_balance_loss
+from uq4ct.model_store.adapters.router import Routing, route
+from uq4ct.training.losses import calibration_loss, calibration_weight, cross_entropy, load_balance_loss
 
 
 def routing_of(probabilities: list[list[float]]) -> Routing:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.loop import learning_rate_share
-from training.run_config import ConfigError, OptimizerConfig, RunConfig, load_run_config
+from uq4ct.training.run_config import ConfigError, OptimizerConfig, RunConfig, load_run_config
+from uq4ct.training.runs.loop import learning_rate_share
 
-SHIPPED = Path(str(resources.files("training.recipes")))
+SHIPPED = Path(str(resources.files("uq4ct.training.recipes")))
 RECIPES = sorted(path for path in SHIPPED.glob("*.yaml") if not path.stem.startswith("study_"))
 
 

@@ -6,22 +6,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 from rich.console import Console
 
-from model_store.storage.registry import Registry
 from tests.benchmarks.served import running_service
-from training.__main__ import main
-from training.predictions import read_predictions
-from training.publishing import publish_run
+from tests.command_line import uq4ct
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.commands.publish import publish_run
+from uq4ct.training.evaluation.predictions import read_predictions
 
 
 def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """`python -m training ...` in a folder of its own."""
-    root = Path(__file__).parents[2]
-    command = [sys.executable, "-m", "training", *arguments]
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(root), "HOME": str(folder)}
+    """`uq4ct ...` in a folder of its own."""
+    command = [sys.executable, "-m", "uq4ct", *arguments]
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -48,7 +47,7 @@ def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path:
     with running_service(store, DTYPE="float32") as service:
         for question, answer in zip(questions, answers, strict=True):
             body = {"question": question.text, "options": list(question.options)}
-            reply = httpx.post(f"{service.address}/predict", json=body, timeout=30).json()
+            reply = httpx2.post(f"{service.address}/predict", json=body, timeout=30).json()
             served = [item["probability"] for item in reply["probabilities"]]
             assert served == pytest.approx(answer.probabilities, abs=1e-6)
             assert reply["option"]["index"] == answer.option
@@ -69,17 +68,11 @@ def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path:
     ],
 )
 def test_what_a_user_can_mend_is_one_message(
-    arguments: tuple[str, ...],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DATA_DIR", raising=False)
-    monkeypatch.setattr(sys, "argv", ["training", *arguments])
-    with pytest.raises(SystemExit, match="1"):
-        main()
-    shown = capsys.readouterr().err
-    assert message in shown
-    assert "Traceback" not in shown
+    done = uq4ct(arguments)
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from model_store.frozen import Frozen
-from training.data.hub_sets import HUB_SETS
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.training.data.hub_sets import HUB_SETS
 
 DEFAULT_CALIBRATION_SHARE = 0.2  # of train
 SPLIT_NAMES = frozenset({"train", "fit", "guarantee", "test"})
@@ -79,7 +79,7 @@ class CsvData(_FileData):
 class HubSet(Frozen):
     """A public data set at one revision."""
 
-    dataset: str = Field(description="one of the names in training.data.hub_sets")
+    dataset: str = Field(description="one of the names in uq4ct.training.data.hub_sets")
     revision: str = Field(
         default="main", min_length=1, description="commit, tag or branch; a commit makes the run repeatable"
     )

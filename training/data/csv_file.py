@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from model_store.questions import Question, QuestionError
-from training.data.config import CsvData
-from training.data.files import FileQuestions, open_text, read_splits
-from training.data.repeated_options import repeats_option
-from training.data.source import DataError, SourceSplits
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.training.data.config import CsvData
+from uq4ct.training.data.files import FileQuestions, open_text, read_splits
+from uq4ct.training.data.repeated_options import repeats_option
+from uq4ct.training.data.source import DataError, SourceSplits
 
 _REQUIRED = ("question", "option_1", "option_2", "answer")
 _OPTIONAL = ("id", "context", "subject")

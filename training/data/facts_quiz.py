@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from model_store.questions import Question
-from training.data import facts
-from training.data.config import FactsData
-from training.data.source import SourceSplits
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data import facts
+from uq4ct.training.data.config import FactsData
+from uq4ct.training.data.source import SourceSplits
 
 
 def load(config: FactsData) -> SourceSplits:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from model_store.questions import Question
-from training.data.config import CsvData, JsonlData
-from training.data.paths import expand_path
-from training.data.repeated_options import describe_left_out
-from training.data.source import DataError, SourceSplits
-from training.data.splits import carve_calibration
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data.config import CsvData, JsonlData
+from uq4ct.training.data.paths import expand_path
+from uq4ct.training.data.repeated_options import describe_left_out
+from uq4ct.training.data.source import DataError, SourceSplits
+from uq4ct.training.data.splits import carve_calibration
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import cast
 
-from model_store.questions import Question, QuestionError
-from training.data.config import HubData
-from training.data.hub_sets import HUB_SETS, HubSetSource, Row
-from training.data.source import DataError, SourceSplits
-from training.data.splits import carve_calibration
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.training.data.config import HubData
+from uq4ct.training.data.hub_sets import HUB_SETS, HubSetSource, Row
+from uq4ct.training.data.source import DataError, SourceSplits
+from uq4ct.training.data.splits import carve_calibration
 
 MESSAGE_IDS = 3
 

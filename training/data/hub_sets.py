@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from model_store.questions import Question, QuestionError
+from uq4ct.model_store.questions import Question, QuestionError
 
 Row = Mapping[str, Any]
 

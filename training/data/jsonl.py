@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model_store.questions import Question, QuestionError
-from model_store.storage.durable_files import replace_file
-from training.data.config import JsonlData
-from training.data.files import FileQuestions, open_text, read_splits
-from training.data.repeated_options import repeats_option
-from training.data.source import DataError, SourceSplits
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.model_store.storage.durable_files import replace_file
+from uq4ct.training.data.config import JsonlData
+from uq4ct.training.data.files import FileQuestions, open_text, read_splits
+from uq4ct.training.data.repeated_options import repeats_option
+from uq4ct.training.data.source import DataError, SourceSplits
 
 
 def load(config: JsonlData) -> SourceSplits:

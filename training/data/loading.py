@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from training.data.config import DataConfig
-from training.data.source import DataError
-from training.data.sources import SOURCES
-from training.data.splits import Questions, Splits, divide_calibration, remove_leaks
-from training.data.stable_hash import digest_of
+from uq4ct.training.data.config import DataConfig
+from uq4ct.training.data.source import DataError
+from uq4ct.training.data.sources import SOURCES
+from uq4ct.training.data.splits import Questions, Splits, divide_calibration, remove_leaks
+from uq4ct.training.data.stable_hash import digest_of
 
 _log = logging.getLogger(__name__)
 

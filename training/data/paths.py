@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from training.data.source import DataError
+from uq4ct.training.data.source import DataError
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from model_store.questions import QuestionError, normalise_option
+from uq4ct.model_store.questions import QuestionError, normalise_option
 
 MESSAGE_PLACES = 3
 

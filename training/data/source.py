@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from model_store.questions import Question
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.questions import Question
 
 
-class DataError(ValueError):
+class DataError(UserError, ValueError):
     """Data that cannot be used; the message says where it stands and what is wrong with it."""
 
 

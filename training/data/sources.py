@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from training.data import csv_file, facts_quiz, hub, jsonl
-from training.data.source import SourceSplits
+from uq4ct.training.data import csv_file, facts_quiz, hub, jsonl
+from uq4ct.training.data.source import SourceSplits
 
 SOURCES: Mapping[str, Callable[[Any], SourceSplits]] = {
     "facts": facts_quiz.load,

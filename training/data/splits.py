@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from model_store.questions import Question
-from training.data.source import DataError
-from training.data.stable_hash import fraction_of
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data.source import DataError
+from uq4ct.training.data.stable_hash import fraction_of
 
 Questions = tuple[Question, ...]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from training.formats.foreign import CONFIG_FILE, Checkpoint, ForeignAdapter, FormatError, read_checkpoint
-from training.formats.mixlora import from_mixlora
-from training.formats.peft_lora import from_peft
+from uq4ct.training.formats.foreign import CONFIG_FILE, Checkpoint, ForeignAdapter, FormatError, read_checkpoint
+from uq4ct.training.formats.mixlora import from_mixlora
+from uq4ct.training.formats.peft_lora import from_peft
 
 FORMATS: dict[str, Callable[[Checkpoint], ForeignAdapter]] = {"LORA": from_peft, "MIXLORA": from_mixlora}
 

@@ -16,7 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.frozen import complaints
 
 CONFIG_FILE = "adapter_config.json"
 SAFETENSORS_FILE = "adapter_model.safetensors"
@@ -24,7 +26,7 @@ PICKLE_FILE = "adapter_model.bin"
 OFF: tuple[object, ...] = (None, False, "none", [], {})
 
 
-class FormatError(ValueError):
+class FormatError(UserError, ValueError):
     """A foreign checkpoint that cannot be read, or that asks for what our adapters cannot do."""
 
 
@@ -153,8 +155,4 @@ def adapter_config(**fields: Any) -> AdapterConfig:
     try:
         return AdapterConfig(**fields)
     except ValidationError as error:
-        complaints = [
-            f"{item['loc'][0]} is {item['input']!r}: {item['msg']}" if item["loc"] else item["msg"]
-            for item in error.errors()
-        ]
-        raise FormatError(f"not an adapter of ours: {'; '.join(complaints)}") from error
+        raise FormatError(f"unsupported adapter: {'; '.join(complaints(error))}") from error

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
-from model_store.adapters.tuner import ROUTED_NORMS
-from training.formats.foreign import (
+from uq4ct.model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
+from uq4ct.model_store.adapters.tuner import ROUTED_NORMS
+from uq4ct.training.formats.foreign import (
     Checkpoint,
     ForeignAdapter,
     FormatError,

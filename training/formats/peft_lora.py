@@ -10,9 +10,9 @@ from peft import LoraConfig, TaskType
 from safetensors.torch import save
 from torch import Tensor
 
-from model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
-from model_store.storage.durable_files import replace_file
-from training.formats.foreign import (
+from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
+from uq4ct.model_store.storage.durable_files import replace_file
+from uq4ct.training.formats.foreign import (
     SAFETENSORS_FILE,
     Checkpoint,
     ForeignAdapter,

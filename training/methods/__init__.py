@@ -1,18 +1,18 @@
 """The table of methods: a new one is a file beside this and a line here."""
 
-from training.methods.adue import ADUE
-from training.methods.base import Method
-from training.methods.blob import BLOB
-from training.methods.checkpoint_ensemble import CHECKPOINT_ENSEMBLE
-from training.methods.ensemble import ENSEMBLE
-from training.methods.laplace import LAPLACE
-from training.methods.lora import LORA
-from training.methods.mahalanobis import MAHALANOBIS
-from training.methods.mc_dropout import MC_DROPOUT
-from training.methods.mixlora import MIXLORA
-from training.methods.sparse_lora import SPARSE_LORA
-from training.methods.tfb import TFB
-from training.methods.uq4ct import UQ4CT
+from uq4ct.training.methods.adue import ADUE
+from uq4ct.training.methods.base import Method
+from uq4ct.training.methods.blob import BLOB
+from uq4ct.training.methods.checkpoint_ensemble import CHECKPOINT_ENSEMBLE
+from uq4ct.training.methods.ensemble import ENSEMBLE
+from uq4ct.training.methods.laplace import LAPLACE
+from uq4ct.training.methods.lora import LORA
+from uq4ct.training.methods.mahalanobis import MAHALANOBIS
+from uq4ct.training.methods.mc_dropout import MC_DROPOUT
+from uq4ct.training.methods.mixlora import MIXLORA
+from uq4ct.training.methods.sparse_lora import SPARSE_LORA
+from uq4ct.training.methods.tfb import TFB
+from uq4ct.training.methods.uq4ct import UQ4CT
 
 METHODS: dict[str, Method] = {
     "lora": LORA,

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
 
-from model_store.frozen import Frozen
-from model_store.posteriors.adue import HEAD, AdueConfig, head_unsureness
-from model_store.uncertainty.binary_platt import fit_binary_platt
-from model_store.uncertainty.ranking import auroc
-from training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
-from training.methods.features import ScoredQuestions, read_features
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors.adue import HEAD, AdueConfig, head_unsureness
+from uq4ct.model_store.uncertainty.binary_platt import fit_binary_platt
+from uq4ct.model_store.uncertainty.ranking import auroc
+from uq4ct.training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
+from uq4ct.training.methods.features import ScoredQuestions, read_features
 
 WARMUP_SHARE = 0.3  # of the one cycle
 

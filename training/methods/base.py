@@ -11,20 +11,21 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from model_store.adapters.config import AdapterConfig
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.candidate_model import CandidateModel, CandidateOutput
-from model_store.frozen import Frozen
-from model_store.posteriors import PosteriorConfig
-from model_store.posteriors.point import PointConfig
-from training.batches import TrainingBatch, TrainingQuestion
-from training.loss_config import LossConfig
-from training.losses import cross_entropy
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.candidate_model import CandidateModel, CandidateOutput
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors import PosteriorConfig
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion
+from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import cross_entropy
 
 VARIATION_PREFIX = "variation."  # of a variation's parameters among a run's tensors
 
 
-class FittingError(ValueError):
+class FittingError(UserError, ValueError):
     """A method that cannot be fitted on the questions at hand; the message says what they lack."""
 
 

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.candidate_model import CandidateModel
-from model_store.frozen import Frozen
-from model_store.posteriors.point import PointConfig
-from model_store.posteriors.weight_gaussian import GaussianConfig, std_name
-from training.methods.base import Finished, TrainedMethod, Variation
-from training.methods.variational import bank_weights, check_variational, evidence_losses, part_variation
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig, std_name
+from uq4ct.training.methods.base import Finished, TrainedMethod, Variation
+from uq4ct.training.methods.variational import bank_weights, check_variational, evidence_losses, part_variation
 
 _ROOT = "root_std"
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from model_store.frozen import Frozen
-from model_store.posteriors.ensemble import EnsembleConfig, stack_members
-from training.methods.base import Finished, Fitting, Need, PostHocMethod
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors.ensemble import EnsembleConfig, stack_members
+from uq4ct.training.methods.base import Finished, Fitting, Need, PostHocMethod
 
 
 class EnsembleOptions(Frozen):

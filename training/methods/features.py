@@ -9,10 +9,10 @@ import torch
 from rich.progress import Progress
 from torch import Tensor
 
-from model_store.predictor import batches_by_length
-from model_store.scoring.encoding import collate
-from training.batches import TrainingQuestion
-from training.methods.base import Fitting
+from uq4ct.model_store.predictor import batches_by_length
+from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.training.data.batches import TrainingQuestion
+from uq4ct.training.methods.base import Fitting
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model_store.candidate_model import CandidateModel
-from model_store.posteriors.draws import generator
-from model_store.posteriors.kronecker import KroneckerFactors
-from model_store.posteriors.taps import BankTaps, Tap, output_gradients
-from model_store.predictor import batches_by_length
-from model_store.scoring.encoding import TokenBatch, collate
-from training.batches import TrainingQuestion
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.posteriors.draws import generator
+from uq4ct.model_store.posteriors.kronecker import KroneckerFactors
+from uq4ct.model_store.posteriors.taps import BankTaps, Tap, output_gradients
+from uq4ct.model_store.predictor import batches_by_length
+from uq4ct.model_store.scoring.encoding import TokenBatch, collate
+from uq4ct.training.data.batches import TrainingQuestion
 
 OVERSAMPLING = 4  # columns of a sketch for each eigenvector kept of it
 

@@ -10,16 +10,16 @@ from pydantic import Field, FiniteFloat
 from rich.progress import Progress
 from torch import Tensor
 
-from model_store.frozen import Frozen
-from model_store.posteriors.draws import bank_places
-from model_store.posteriors.kronecker import KroneckerFactors
-from model_store.posteriors.laplace import LaplaceConfig, antithetic_noise, draw_logits, linearise
-from model_store.predictor import batches_by_length
-from model_store.scoring.encoding import collate
-from model_store.uncertainty.decomposition import mean_probabilities
-from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
-from training.methods.evidence import Evidence
-from training.methods.kronecker_fitting import Curvature, fit_curvature
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors.draws import bank_places
+from uq4ct.model_store.posteriors.kronecker import KroneckerFactors
+from uq4ct.model_store.posteriors.laplace import LaplaceConfig, antithetic_noise, draw_logits, linearise
+from uq4ct.model_store.predictor import batches_by_length
+from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
+from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+from uq4ct.training.methods.evidence import Evidence
+from uq4ct.training.methods.kronecker_fitting import Curvature, fit_curvature
 
 PRECISIONS = tuple(10 ** (step / 4) for step in range(-8, 25))  # from 0.01 to a million, tried on the fit split
 

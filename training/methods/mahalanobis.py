@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from model_store.posteriors.mahalanobis import MEANS, WHITENING, MahalanobisConfig, fit_class_gaussians
-from training.methods.base import Finished, Fitting, FittingError, NoOptions, PostHocMethod, one_lora
-from training.methods.features import ScoredQuestions, read_features
+from uq4ct.model_store.posteriors.mahalanobis import MEANS, WHITENING, MahalanobisConfig, fit_class_gaussians
+from uq4ct.training.methods.base import Finished, Fitting, FittingError, NoOptions, PostHocMethod, one_lora
+from uq4ct.training.methods.features import ScoredQuestions, read_features
 
 
 def _fit(fitting: Fitting, options: NoOptions) -> Finished:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from model_store.adapters.config import AdapterConfig
-from model_store.frozen import Frozen
-from model_store.posteriors.dropout import DropoutConfig
-from training.loss_config import LossConfig
-from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors.dropout import DropoutConfig
+from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
 
 
 class McDropoutOptions(Frozen):

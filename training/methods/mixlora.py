@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from model_store.adapters.config import AdapterConfig
-from training.loss_config import LossConfig
-from training.losses import load_balance_loss
-from training.methods.base import Forward, LossTerms, TrainedMethod, mean_cross_entropy
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import load_balance_loss
+from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod, mean_cross_entropy
 
 
 def _check(adapter: AdapterConfig, loss: LossConfig) -> None:

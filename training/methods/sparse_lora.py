@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.candidate_model import CandidateModel
-from model_store.frozen import Frozen
-from model_store.posteriors.rank_mask import RankMaskConfig, gate_name
-from training.methods.base import Finished, TrainedMethod, Variation
-from training.methods.variational import bank_weights, check_variational, evidence_losses, part_variation
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig, gate_name
+from uq4ct.training.methods.base import Finished, TrainedMethod, Variation
+from uq4ct.training.methods.variational import bank_weights, check_variational, evidence_losses, part_variation
 
 _LOGITS = "gate_logits"
 

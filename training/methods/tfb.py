@@ -11,16 +11,16 @@ from pydantic import Field
 from rich.progress import Progress
 from torch import Tensor
 
-from model_store.frozen import Frozen
-from model_store.posteriors import Posterior
-from model_store.posteriors.draws import bank_places
-from model_store.posteriors.point import PointPosterior
-from model_store.posteriors.weight_gaussian import GaussianConfig, std_name
-from model_store.predictor import score_batch, score_in_batches
-from model_store.uncertainty.decomposition import mean_probabilities
-from model_store.uncertainty.proper_scores import negative_log_likelihood
-from training.batches import TrainingQuestion
-from training.methods.base import Finished, Fitting, PostHocMethod, one_lora
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors import Posterior
+from uq4ct.model_store.posteriors.draws import bank_places
+from uq4ct.model_store.posteriors.point import PointPosterior
+from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig, std_name
+from uq4ct.model_store.predictor import score_batch, score_in_batches
+from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
+from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
+from uq4ct.training.data.batches import TrainingQuestion
+from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
 
 SMALLEST_SINGULAR = 1e-3  # of a bank's B, as a share of its largest: below it the noise of a rank grows no further
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from training.study.document import Chart, Panel
-from training.study.panels import (
+from uq4ct.training.study.document import Chart, Panel
+from uq4ct.training.study.panels import (
     feu_panel,
     highest_risk,
     histogram_panel,
@@ -16,8 +16,8 @@ from training.study.panels import (
     reliability_panel,
     risk_coverage_panel,
 )
-from training.study.results import SplitResults, SplitRun, Variant
-from training.study.statistics import MetricName, Spread
+from uq4ct.training.study.results import SplitResults, SplitRun, Variant
+from uq4ct.training.study.statistics import MetricName, Spread
 
 DRAWN_CALIBRATIONS = 2  # more lines than that in a panel cannot be told apart; the tables have them all
 MEASURES: Mapping[MetricName, str] = {

@@ -11,8 +11,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from model_store.frozen import Frozen
-from training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config, read_recipe
+from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config, read_recipe
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,29}$")]
 Section = dict[str, Any]
@@ -153,8 +153,7 @@ def _parse(path: Path) -> StudyConfig:
     try:
         return StudyConfig.model_validate(record)
     except ValidationError as error:
-        complaints = [f"  {'.'.join(map(str, item['loc'])) or 'study'}: {item['msg']}" for item in error.errors()]
-        raise ConfigError("\n".join([f"{path}:", *complaints])) from error
+        raise ConfigError("\n  ".join([f"{path}:", *complaints(error)])) from error
 
 
 def _cell(config: StudyConfig, key: CellKey, path: Path) -> Cell:

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from training.study.document import Chart, Panel
+from uq4ct.training.study.document import Chart, Panel
 
 INK, MUTED, BLUE, ORANGE = "#1b1f24", "#8a94a3", "#3a7fc1", "#d9772f"
 PANEL_INCHES = (3.4, 3.1)  # a phone's width at a font of 9 points that stays readable there

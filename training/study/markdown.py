@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
-from training.study.drawing import chart_png
+from uq4ct.training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
+from uq4ct.training.study.drawing import chart_png
 
 FIGURES = "figures"
 

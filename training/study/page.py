@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
-from training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
-from training.study.drawing import panel_svg
+from uq4ct.training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
+from uq4ct.training.study.drawing import panel_svg
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --muted: #8a94a3; --page: #ffffff; --card: #f5f7fa; --line: #d5dbe3; }

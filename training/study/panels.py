@@ -9,12 +9,12 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from model_store.uncertainty.calibration_error import reliability_bins
-from model_store.uncertainty.ranking import risk_coverage
-from training.evaluation import BINS, ScoredAnswers
-from training.study.drawing import BLUE, MUTED, ORANGE
-from training.study.results import SplitRun, Variant
-from training.study.statistics import Spread
+from uq4ct.model_store.uncertainty.calibration_error import reliability_bins
+from uq4ct.model_store.uncertainty.ranking import risk_coverage
+from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
+from uq4ct.training.study.drawing import BLUE, MUTED, ORANGE
+from uq4ct.training.study.results import SplitRun, Variant
+from uq4ct.training.study.statistics import Spread
 
 HISTOGRAM_BINS = 20
 FEU_BINS = 8

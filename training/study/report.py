@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from model_store.storage.manifest import Scores
-from training.evaluation import ScoredAnswers
-from training.study.charts import split_charts
-from training.study.document import Block, Document, Heading, Paragraph, TableBlock, Terms
-from training.study.markdown import write_markdown
-from training.study.page import write_page
-from training.study.results import Results, SplitResults, SplitRun, Variant, common_seeds
-from training.study.rows import FinishedRow
-from training.study.statistics import (
+from uq4ct.model_store.storage.manifest import Scores
+from uq4ct.training.evaluation.scores import ScoredAnswers
+from uq4ct.training.study.charts import split_charts
+from uq4ct.training.study.document import Block, Document, Heading, Paragraph, TableBlock, Terms
+from uq4ct.training.study.markdown import write_markdown
+from uq4ct.training.study.page import write_page
+from uq4ct.training.study.results import Results, SplitResults, SplitRun, Variant, common_seeds
+from uq4ct.training.study.rows import FinishedRow
+from uq4ct.training.study.statistics import (
     LEVEL,
     METRICS,
     SWAP_DRAWS,

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from model_store.storage.manifest import Scores
-from training.evaluation import ScoredAnswers, score_answers
-from training.predictions import read_predictions
-from training.study.config import CellKey, Study
-from training.study.rows import FailedRow, FinishedRow, RowFile, latest_rows
+from uq4ct.model_store.storage.manifest import Scores
+from uq4ct.training.evaluation.predictions import read_predictions
+from uq4ct.training.evaluation.scores import ScoredAnswers, score_answers
+from uq4ct.training.study.config import CellKey, Study
+from uq4ct.training.study.rows import FailedRow, FinishedRow, RowFile, latest_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,16 +9,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from model_store.base_identity import DtypeName
-from model_store.frozen import Frozen
-from model_store.storage.manifest import Scores
-from training.run_config import CalibrationName
-from training.study.config import Cell, CellKey
+from uq4ct.model_store.base.identity import DtypeName
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.storage.manifest import Scores
+from uq4ct.training.run_config import CalibrationName
+from uq4ct.training.study.config import Cell, CellKey
 
 ROWS_FILE = "rows.jsonl"
 
 
-class RowsError(ValueError):
+class RowsError(UserError, ValueError):
     """A file of rows that cannot be read; the message names file and line."""
 
 
@@ -101,7 +102,7 @@ class RowFile:
         try:
             return _ROW.validate_json(line)
         except ValidationError as error:
-            raise RowsError(f"{self._path}:{number}: {error}") from error
+            raise RowsError(f"{self._path}, line {number}: {'; '.join(complaints(error))}") from error
 
 
 def latest_rows(

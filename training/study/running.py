@@ -10,26 +10,27 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from model_store.calibrations import Calibration
-from model_store.posteriors import CandidateSamples
-from model_store.predictor import Predictor
-from model_store.questions import Question
-from training.calibration import fit_calibration, sample_split
-from training.data.loading import load_splits
-from training.data.splits import Splits
-from training.evaluation import answers_of, compute_scores, score_answers
-from training.predictions import write_predictions
-from training.provenance import code_commit
-from training.run_config import CalibrationName
-from training.runs import TrainedRun, load_run, load_run_splits, train_in_pool
-from training.study.config import Cell, Study, select_cells
-from training.study.rows import FailedRow, FinishedRow, RowFile, SplitScores, latest_rows
+from uq4ct.model_store.calibrations import Calibration
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.posteriors import CandidateSamples
+from uq4ct.model_store.predictor import Predictor
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data.loading import load_splits
+from uq4ct.training.data.splits import Splits
+from uq4ct.training.evaluation.calibration import fit_calibration, sample_split
+from uq4ct.training.evaluation.predictions import write_predictions
+from uq4ct.training.evaluation.scores import answers_of, compute_scores, score_answers
+from uq4ct.training.run_config import CalibrationName
+from uq4ct.training.runs.provenance import code_commit
+from uq4ct.training.runs.runs import TrainedRun, load_run, load_run_splits, train_in_pool
+from uq4ct.training.study.config import Cell, Study, select_cells
+from uq4ct.training.study.rows import FailedRow, FinishedRow, RowFile, SplitScores, latest_rows
 
 RUNS_FOLDER = "runs"
 PREDICTIONS_FOLDER = "predictions"
 
 
-class StudyError(RuntimeError):
+class StudyError(UserError, RuntimeError):
     """A study in which rows failed; the message names them."""
 
 

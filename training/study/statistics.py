@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from model_store.storage.manifest import Interval
-from model_store.uncertainty.calibration_error import confidence_bin
-from model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
-from training.evaluation import BINS, ScoredAnswers
+from uq4ct.model_store.storage.manifest import Interval
+from uq4ct.model_store.uncertainty.calibration_error import confidence_bin
+from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
+from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
 
 MetricName = Literal["accuracy", "ece", "nll", "brier"]
 METRICS: tuple[MetricName, ...] = ("accuracy", "ece", "nll", "brier")

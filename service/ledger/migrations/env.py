@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from service.ledger.tables import METADATA
+from uq4ct.service.ledger.tables import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
 with context.begin_transaction():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.config import AdapterConfig
 
 
 @pytest.mark.parametrize(

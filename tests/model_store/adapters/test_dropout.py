@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from model_store.adapters.dropout import WordDropout
+from uq4ct.model_store.adapters.dropout import WordDropout
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5, 0.9])

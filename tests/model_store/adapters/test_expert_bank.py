@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_store.adapters.config import AdapterConfig
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.adapters.router import Router
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.router import Router
 
 IN, OUT, RANK = 7, 5, 3
 

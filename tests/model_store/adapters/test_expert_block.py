@@ -12,16 +12,16 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from transformers.models.llama.modeling_llama import LlamaMLP
 
-from model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
-from model_store.adapters.context import adapter_forward
-from model_store.adapters.expert_bank import ExpertBank
-from model_store.adapters.expert_block import ClosingBank, OpeningBank
-from model_store.adapters.layers import AdaptedLinear
-from model_store.adapters.router import Router
-from model_store.base_models import load_base_model
-from model_store.candidate_model import add_adapter
-from model_store.scoring.config import ClozeConfig
-from model_store.scoring.encoding import collate
+from uq4ct.model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
+from uq4ct.model_store.adapters.context import adapter_forward
+from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.expert_block import ClosingBank, OpeningBank
+from uq4ct.model_store.adapters.layers import AdaptedLinear
+from uq4ct.model_store.adapters.router import Router
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.candidate_model import add_adapter
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.scoring.encoding import collate
 
 BLOCK: dict[str, Any] = {"placement": "block", "mixing": "renormalised"}
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.adapters.router import Router, route
+from uq4ct.model_store.adapters.router import Router, route
 
 LOGITS = st.floats(-30, 30, width=32)
 

@@ -11,14 +11,14 @@ from peft import LoraConfig, LoraModel
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
-from model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
-from model_store.adapters.context import adapter_forward, current_forward
-from model_store.adapters.layers import AdaptedLinear
-from model_store.adapters.tuner import MixtureTuner
-from model_store.base_models import load_base_model
-from model_store.candidate_model import add_adapter
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import collate
+from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
+from uq4ct.model_store.adapters.context import adapter_forward, current_forward
+from uq4ct.model_store.adapters.layers import AdaptedLinear
+from uq4ct.model_store.adapters.tuner import MixtureTuner
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.candidate_model import add_adapter
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import collate
 
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import torch
 
-from model_store.posteriors.adue import AdueScore, adjusted_logits, head_unsureness
-from model_store.uncertainty.binary_platt import BinaryPlatt
-from model_store.uncertainty.smooth_maximum import unsureness
+from uq4ct.model_store.posteriors.adue import AdueScore, adjusted_logits, head_unsureness
+from uq4ct.model_store.uncertainty.binary_platt import BinaryPlatt
+from uq4ct.model_store.uncertainty.smooth_maximum import unsureness
 
 
 def test_letter_rows_are_what_a_changed_copy_of_the_classifier_gives() -> None:

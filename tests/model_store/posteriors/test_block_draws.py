@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from model_store.posteriors.draws import bank_places
-from model_store.posteriors.dropout import DropoutConfig
-from model_store.scoring.encoding import collate
+from uq4ct.model_store.posteriors.draws import bank_places
+from uq4ct.model_store.posteriors.dropout import DropoutConfig
+from uq4ct.model_store.scoring.encoding import collate
 
 
 def test_a_sample_of_a_block_is_a_forward_with_its_weights(tiny_base: Any, make_model: Any, questions: Any) -> None:

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_store.posteriors import adapter_tensors
-from model_store.posteriors.draws import BankDraws, bank_places, generator
-from model_store.posteriors.dropout import DropoutConfig
-from model_store.posteriors.ensemble import SCALE, EnsembleConfig, stack_members
-from model_store.posteriors.point import PointPosterior
-from model_store.posteriors.rank_mask import RankMaskConfig, gate_name
-from model_store.posteriors.weight_gaussian import GaussianConfig, std_name
-from model_store.predictor import Predictor
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import collate
+from uq4ct.model_store.posteriors import adapter_tensors
+from uq4ct.model_store.posteriors.draws import BankDraws, bank_places, generator
+from uq4ct.model_store.posteriors.dropout import DropoutConfig
+from uq4ct.model_store.posteriors.ensemble import SCALE, EnsembleConfig, stack_members
+from uq4ct.model_store.posteriors.point import PointPosterior
+from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig, gate_name
+from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig, std_name
+from uq4ct.model_store.predictor import Predictor
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import collate
 
 Tensors = dict[str, Tensor]
 

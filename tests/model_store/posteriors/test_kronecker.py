@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_store.posteriors.kronecker import KroneckerFactors, stored_factors
+from uq4ct.model_store.posteriors.kronecker import KroneckerFactors, stored_factors
 
 
 def random_factors(out: int, into: int, ranks: tuple[int, int], source: torch.Generator) -> KroneckerFactors:

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_store.posteriors import laplace as laplace_module
-from model_store.posteriors.draws import bank_places
-from model_store.posteriors.kronecker import KroneckerFactors, stored_factors
-from model_store.posteriors.laplace import LaplaceConfig, antithetic_noise, draw_logits, linearise
-from model_store.posteriors.point import PointPosterior
-from model_store.posteriors.taps import BankTaps, weight_jacobians
-from model_store.predictor import Predictor
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import collate
 from tests.model_store.posteriors.test_kronecker import dense_curvature, random_factors
+from uq4ct.model_store.posteriors import laplace as laplace_module
+from uq4ct.model_store.posteriors.draws import bank_places
+from uq4ct.model_store.posteriors.kronecker import KroneckerFactors, stored_factors
+from uq4ct.model_store.posteriors.laplace import LaplaceConfig, antithetic_noise, draw_logits, linearise
+from uq4ct.model_store.posteriors.point import PointPosterior
+from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
+from uq4ct.model_store.predictor import Predictor
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import collate
 
 SCORINGS = [LetterConfig(), ClozeConfig()]
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from torch import Tensor
 
-from model_store.posteriors.mahalanobis import (
+from uq4ct.model_store.posteriors.mahalanobis import (
     MEANS,
     WHITENING,
     MahalanobisConfig,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from model_store.posteriors.adue import HEAD, AdueConfig
-from model_store.posteriors.mahalanobis import MEANS, WHITENING, MahalanobisConfig
-from model_store.posteriors.point import PointConfig
+from uq4ct.model_store.posteriors.adue import HEAD, AdueConfig
+from uq4ct.model_store.posteriors.mahalanobis import MEANS, WHITENING, MahalanobisConfig
+from uq4ct.model_store.posteriors.point import PointConfig
 
 ADUE = AdueConfig(sharpness=100, slope=1, intercept=0), {HEAD: torch.zeros(4, 6)}
 MAHALANOBIS = MahalanobisConfig(shrinkage=0.1), {MEANS: torch.zeros(3, 6), WHITENING: torch.eye(6)}

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from model_store.posteriors.taps import BankTaps, weight_jacobians
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import collate
+from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import collate
 
 PLACEMENTS = [
     {"experts": 1, "top_k": 1},

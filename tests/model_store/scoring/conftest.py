@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from model_store.adapters.context import adapter_forward
-from model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapters.context import adapter_forward
+from uq4ct.model_store.candidate_model import CandidateModel
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from model_store.base_models import load_base_model
-from model_store.calibrations import TemperatureCalibration
-from model_store.posteriors import CandidateSamples
-from model_store.predictor import answers_from_samples
-from model_store.questions import LABELS, Question, QuestionError
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import QuestionTooLongError, collate
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.calibrations import TemperatureCalibration
+from uq4ct.model_store.posteriors import CandidateSamples
+from uq4ct.model_store.predictor import answers_from_samples
+from uq4ct.model_store.questions import LABELS, Question, QuestionError
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, collate
 
 LIMIT = 400
 MARKERS = st.sampled_from([

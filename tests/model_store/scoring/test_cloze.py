@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
-from model_store.adapters.context import adapter_forward
-from model_store.questions import Question
-from model_store.scoring import build_scorer, cloze
-from model_store.scoring.config import ClozeConfig
-from model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
+from uq4ct.model_store.adapters.context import adapter_forward
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring import build_scorer, cloze
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
 
 
 def _score(model, questions, **kwargs):

@@ -7,10 +7,10 @@ import torch
 from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedTokenizerFast
 
-from model_store.questions import Question, QuestionError
-from model_store.scoring import build_scorer
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import EncodedQuestion, MergedTextError, TextEncoder, clean_text, collate
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.model_store.scoring import build_scorer
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import EncodedQuestion, MergedTextError, TextEncoder, clean_text, collate
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import torch
 from tokenizers import Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 
-from model_store.base_models import load_base_model
-from model_store.questions import LABELS, Question
-from model_store.scoring import build_scorer
-from model_store.scoring.config import LetterConfig
-from model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.questions import LABELS, Question
+from uq4ct.model_store.scoring import build_scorer
+from uq4ct.model_store.scoring.config import LetterConfig
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
 
 PROMPT = "Question: What colour is the sky?\nA. blue\nB. red at dusk\nC. white\nAnswer:"
 

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from model_store.adapters.config import AdapterConfig
-from model_store.attention import grouped_attention
-from model_store.base_models import BaseModel
-from model_store.candidate_model import CandidateModel, add_adapter
-from model_store.questions import Question
-from model_store.scoring.config import ClozeConfig, LetterConfig
-from model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
-from model_store.scoring.packing import _row_length, pack
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.attention import grouped_attention
+from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
+from uq4ct.model_store.scoring.packing import _row_length, pack
 
 HEADS, WIDTH = 2, 4
 TREES = st.lists(

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from model_store.adapters.config import AdapterConfig
-from model_store.base_identity import BaseIdentity
-from model_store.calibrations import TemperatureCalibration
-from model_store.posteriors.point import PointConfig
-from model_store.scoring.config import ClozeConfig
-from model_store.storage.manifest import (
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.identity import BaseIdentity
+from uq4ct.model_store.calibrations import TemperatureCalibration
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.scoring.config import ClozeConfig
+from uq4ct.model_store.storage.manifest import (
     BatchCompany,
     Decisions,
     Interval,

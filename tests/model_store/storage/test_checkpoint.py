@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_store.storage.checkpoint import read_checkpoint, read_manifest, write_checkpoint
-from model_store.storage.errors import (
+from uq4ct.model_store.storage.checkpoint import read_checkpoint, read_manifest, write_checkpoint
+from uq4ct.model_store.storage.errors import (
     CorruptFileError,
     InvalidAttachmentError,
     MissingFileError,
@@ -22,7 +22,7 @@ from model_store.storage.errors import (
     StoreError,
     UnknownFileError,
 )
-from model_store.storage.manifest import FORMAT_VERSION, ManifestDraft
+from uq4ct.model_store.storage.manifest import FORMAT_VERSION, ManifestDraft
 
 DraftMaker = Callable[..., ManifestDraft]
 ATTACHMENTS = {"report.md": b"# Scores\n", "reliability.png": bytes(range(256))}

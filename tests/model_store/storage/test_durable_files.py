@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.storage.durable_files import replace_file, write_file
+from uq4ct.model_store.storage.durable_files import replace_file, write_file
 
 
 def test_a_new_file_never_takes_the_place_of_another(tmp_path: Path) -> None:

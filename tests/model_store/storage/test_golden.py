@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_store.storage.checkpoint import StoredAdapter
-from model_store.storage.manifest import FORMAT_VERSION, Decisions, Interval, ReferenceCurve
-from model_store.storage.registry import Registry
+from uq4ct.model_store.storage.checkpoint import StoredAdapter
+from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Decisions, Interval, ReferenceCurve
+from uq4ct.model_store.storage.registry import Registry
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-import model_store
-from model_store import calibrations as calibrations_module
-from model_store.adapters.config import AdapterConfig
-from model_store.calibrations import (
+from uq4ct import model_store
+from uq4ct.model_store import calibrations as calibrations_module
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.calibrations import (
     Calibration,
     FeuTemperatureCalibration,
     IsotonicCalibration,
@@ -24,19 +24,19 @@ from model_store.calibrations import (
     PlattCalibration,
     TemperatureCalibration,
 )
-from model_store.posteriors import PosteriorConfig
-from model_store.posteriors.adue import AdueConfig
-from model_store.posteriors.dropout import DropoutConfig
-from model_store.posteriors.ensemble import EnsembleConfig
-from model_store.posteriors.laplace import LaplaceConfig
-from model_store.posteriors.mahalanobis import MahalanobisConfig
-from model_store.posteriors.point import PointConfig
-from model_store.posteriors.rank_mask import RankMaskConfig
-from model_store.posteriors.weight_gaussian import GaussianConfig
-from model_store.scoring.config import LetterConfig
-from model_store.storage import manifest as manifest_module
-from model_store.storage.errors import InvalidManifestError, NewerFormatError
-from model_store.storage.manifest import (
+from uq4ct.model_store.posteriors import PosteriorConfig
+from uq4ct.model_store.posteriors.adue import AdueConfig
+from uq4ct.model_store.posteriors.dropout import DropoutConfig
+from uq4ct.model_store.posteriors.ensemble import EnsembleConfig
+from uq4ct.model_store.posteriors.laplace import LaplaceConfig
+from uq4ct.model_store.posteriors.mahalanobis import MahalanobisConfig
+from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig
+from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig
+from uq4ct.model_store.scoring.config import LetterConfig
+from uq4ct.model_store.storage import manifest as manifest_module
+from uq4ct.model_store.storage.errors import InvalidManifestError, NewerFormatError
+from uq4ct.model_store.storage.manifest import (
     ADAPTER_FILE,
     FORMAT_VERSION,
     Interval,

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_store.storage.checkpoint import write_checkpoint
-from model_store.storage.entries import DamagedEntry, RegistryEntry
-from model_store.storage.errors import (
+from uq4ct.model_store.storage.checkpoint import write_checkpoint
+from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.errors import (
     AliasedVersionError,
     CorruptFileError,
     InvalidAttachmentError,
@@ -28,8 +28,8 @@ from model_store.storage.errors import (
     StoreError,
     UnknownAdapterError,
 )
-from model_store.storage.manifest import FORMAT_VERSION, Manifest, ManifestDraft
-from model_store.storage.registry import Registry, default_store_dir
+from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Manifest, ManifestDraft
+from uq4ct.model_store.storage.registry import Registry, default_store_dir
 
 DraftMaker = Callable[..., ManifestDraft]
 Publish = Callable[..., Manifest]
@@ -299,8 +299,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 import torch
-from model_store.storage.manifest import ManifestDraft
-from model_store.storage.registry import Registry
+from uq4ct.model_store.storage.manifest import ManifestDraft
+from uq4ct.model_store.storage.registry import Registry
 
 class Killing(dict):
     def items(self):

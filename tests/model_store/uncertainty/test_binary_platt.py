@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from model_store.uncertainty.binary_platt import BinaryPlatt, fit_binary_platt
+from uq4ct.model_store.uncertainty.binary_platt import BinaryPlatt, fit_binary_platt
 
 
 def simulated(seed: int) -> tuple[Tensor, Tensor]:

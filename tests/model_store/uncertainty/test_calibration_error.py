@@ -11,7 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
-from model_store.uncertainty.calibration_error import (
+from uq4ct.model_store.uncertainty.calibration_error import (
     NoiseFloor,
     ReliabilityBins,
     bin_of,
@@ -21,7 +21,7 @@ from model_store.uncertainty.calibration_error import (
     noise_floor,
     reliability_bins,
 )
-from model_store.uncertainty.resampling import bootstrap_interval
+from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
 
 
 def bools(*values: int) -> torch.Tensor:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 from torch import Tensor
 
-from model_store.uncertainty.decomposition import mean_probabilities
-from model_store.uncertainty.feu_temperature import FeuTemperature, fit_feu_temperature
-from model_store.uncertainty.isotonic import Isotonic, fit_isotonic, pool_adjacent_violators
-from model_store.uncertainty.platt import Platt, fit_platt
-from model_store.uncertainty.proper_scores import negative_log_likelihood
-from model_store.uncertainty.temperature import fit_temperature
+from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
+from uq4ct.model_store.uncertainty.feu_temperature import FeuTemperature, fit_feu_temperature
+from uq4ct.model_store.uncertainty.isotonic import Isotonic, fit_isotonic, pool_adjacent_violators
+from uq4ct.model_store.uncertainty.platt import Platt, fit_platt
+from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
+from uq4ct.model_store.uncertainty.temperature import fit_temperature
 
 
 def simulate(questions: int, seed: int = 0) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_store.uncertainty.conformal import (
+from uq4ct.model_store.uncertainty.conformal import (
     ConformalScore,
     calibration_scores,
     conformal_threshold,

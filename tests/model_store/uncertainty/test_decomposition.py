@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model_store.uncertainty.decomposition import decompose, mean_probabilities, sample_probabilities
+from uq4ct.model_store.uncertainty.decomposition import decompose, mean_probabilities, sample_probabilities
 
 INF = float("inf")
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model_store.uncertainty.functional import functional_uncertainty
+from uq4ct.model_store.uncertainty.functional import functional_uncertainty
 
 NAN = float("nan")
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import brier_score_loss, log_loss
 
-from model_store.uncertainty.decomposition import mean_probabilities
-from model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
+from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
+from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
 
 
 @settings(deadline=None, max_examples=50)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from model_store.uncertainty.ranking import area_under_risk_coverage, auroc, risk_coverage
+from uq4ct.model_store.uncertainty.ranking import area_under_risk_coverage, auroc, risk_coverage
 
 
 def bools(*values: int) -> Tensor:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from model_store.uncertainty.resampling import Interval, bootstrap_interval
+from uq4ct.model_store.uncertainty.resampling import Interval, bootstrap_interval
 
 
 def mean_of(values: Tensor):

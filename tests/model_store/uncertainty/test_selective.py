@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta, binom
 from torch import Tensor
 
-from model_store.uncertainty.selective import (
+from uq4ct.model_store.uncertainty.selective import (
     SelectiveThreshold,
     TargetNotMetError,
     binomial_upper_bound,

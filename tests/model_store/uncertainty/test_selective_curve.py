@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.uncertainty.ranking import risk_coverage
-from model_store.uncertainty.selective_curve import THRESHOLDS, selective_curve
+from uq4ct.model_store.uncertainty.ranking import risk_coverage
+from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS, selective_curve
 
 
 def test_four_questions_by_hand() -> None:

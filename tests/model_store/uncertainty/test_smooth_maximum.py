@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.uncertainty.smooth_maximum import smooth_maximum, unsureness
+from uq4ct.model_store.uncertainty.smooth_maximum import smooth_maximum, unsureness
 
 logit_rows = st.lists(st.floats(-60, 60), min_size=2, max_size=8)
 sharpnesses = st.floats(0.1, 1000)

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from model_store.uncertainty.decomposition import mean_probabilities
-from model_store.uncertainty.proper_scores import negative_log_likelihood
-from model_store.uncertainty.temperature import (
+from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
+from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
+from uq4ct.model_store.uncertainty.temperature import (
     TEMPERATURE_RANGE,
     Temperature,
     UnfittedTemperature,

@@ -16,11 +16,11 @@ import psutil
 import pytest
 from sqlalchemy import delete, func, select, text
 
-from service.ledger.database import Database
-from service.ledger.migrating import migrate
-from service.ledger.records import PredictionRecord
-from service.ledger.tables import labels, predictions, sequential_tests
-from service.telemetry.request_ids import TimeOrderedIds
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.migrating import migrate
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 RECORD = PredictionRecord(
     prediction_id="",

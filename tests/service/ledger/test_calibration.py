@@ -9,27 +9,27 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import torch
 from scipy.stats import binomtest
 
-from model_store.storage.manifest import Decisions, ReferenceHistograms
-from model_store.storage.registry import Registry
-from model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
-from model_store.uncertainty.resampling import bootstrap_interval
-from service.ledger import ledger
-from service.ledger.calibration import wilson_interval
-from service.ledger.database import Database
-from service.ledger.queries import Window, count_cohorts
 from tests.service.conftest import Replica, Start, draft
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
+from uq4ct.model_store.storage.manifest import Decisions, ReferenceHistograms
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
+from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
+from uq4ct.service.ledger import ledger
+from uq4ct.service.ledger.calibration import wilson_interval
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.queries import Window, count_cohorts
 
 pytestmark = pytest.mark.anyio
 HOUR = 1 / 24
 
 
-async def report(replica: Replica, **query: str) -> httpx.Response:
+async def report(replica: Replica, **query: str) -> httpx2.Response:
     """GET /calibration."""
     return await replica.client.get("/calibration", params=query)
 

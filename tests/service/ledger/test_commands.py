@@ -1,4 +1,4 @@
-"""python -m service ledger migrate | prune | export."""
+"""uq4ct ledger migrate | prune | export."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from service.__main__ import cli
-from service.ledger.database import Database
-from service.ledger.export import export_lines, write_lines
+from tests.command_line import uq4ct
 from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.export import export_lines, write_lines
 
 
 def run(url: str, *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
-    result = CliRunner().invoke(cli, ["ledger", *arguments], env={"DATABASE_URL": url, "RETENTION_DAYS": "30"})
+    result = uq4ct(["ledger", *arguments], env={"DATABASE_URL": url, "RETENTION_DAYS": "30"})
     return result.exit_code, result.stdout, result.stderr
 
 

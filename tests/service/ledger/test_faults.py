@@ -9,27 +9,27 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
-from model_store.storage.registry import Registry
-from service.app import create_app
-from service.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
-from service.ledger.buffer import Buffer
-from service.ledger.database import Database
-from service.ledger.failures import LedgerError, LedgerUnavailableError
-from service.ledger.tables import predictions
-from service.serving import serve
-from service.settings import Settings
-from service.telemetry.metrics import Metrics
-from service.telemetry.request_ids import TimeOrderedIds
 from tests.ports import free_port
 from tests.service.conftest import Replica, Start
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.ledger.conftest import PostgresServer, count_rows, make_record
+from uq4ct.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
+from uq4ct.service.ledger.buffer import Buffer
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.tables import predictions
+from uq4ct.service.server import serve
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 pytestmark = pytest.mark.anyio
 ROOM = 6
@@ -220,7 +220,7 @@ async def test_the_client_s_own_keys_do_not_cost_it_answers(
     """Predictions go on without the ledger, also for a client that would rather have each question asked once."""
     settings: dict[str, Any] = {"ledger_required": False, "ledger_flush_seconds": 0.05}
     async with start(database_url=impatient_url, **settings) as replica:
-        transport = httpx.ASGITransport(replica.app)
+        transport = httpx2.ASGITransport(replica.app)
         async with AsyncClient("http://service", transport=transport) as client:
             with locked(database):
                 one = await client.predict("One?", ("a", "b"))

@@ -7,28 +7,28 @@ import uuid
 from collections import Counter
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.ledger.database import Database
-from service.ledger.failures import PastRetentionError, UnknownPredictionError
-from service.ledger.feedback import Feedback, store_label
-from service.telemetry.metrics import Metrics
 from tests.service.conftest import Replica, Start
 from tests.service.ledger.conftest import count_rows, id_of_age, insert, make_record
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import PastRetentionError, UnknownPredictionError
+from uq4ct.service.ledger.feedback import Feedback, store_label
+from uq4ct.service.telemetry.metrics import Metrics
 
 pytestmark = pytest.mark.anyio
 SLOW_FLUSH = 60.0  # so long that only a forced flush explains a write
 
 
-async def tell(replica: Replica, prediction_id: str, answer: int | str, **fields: Any) -> httpx.Response:
+async def tell(replica: Replica, prediction_id: str, answer: int | str, **fields: Any) -> httpx2.Response:
     """POST /feedback."""
     body = {"prediction_id": prediction_id, "answer": answer, **fields}
     return await replica.client.post("/feedback", json=body)
 
 
-def slug(response: httpx.Response) -> str:
+def slug(response: httpx2.Response) -> str:
     """How it ended: the result, or the kind of the problem."""
     document = response.json()
     return document["type"].rpartition(":")[2] if "type" in document else document["result"]

@@ -15,15 +15,15 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from sqlalchemy import select
 
-from service.ledger.database import Database
-from service.ledger.tables import labels, predictions
 from tests.ports import free_port
 from tests.service.fake_server import run_logged
 from tests.service.ledger.conftest import id_of_age
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.tables import labels, predictions
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 KILLS = 20
@@ -72,24 +72,24 @@ def server(processes: ForkServerContext, log: Path, *arguments: Any, url: str) -
         process.join()
 
 
-async def until_ready(client: httpx.AsyncClient, process: BaseProcess) -> None:
+async def until_ready(client: httpx2.AsyncClient, process: BaseProcess) -> None:
     """Wait for the server; on a machine with other work its start may take long."""
     while process.is_alive():
-        with contextlib.suppress(httpx.TransportError):
+        with contextlib.suppress(httpx2.TransportError):
             if (await client.get("/health/ready")).status_code == 200:
                 return
         await asyncio.sleep(0.05)
     raise RuntimeError(f"the server ended with exit code {process.exitcode}")
 
 
-async def label(client: httpx.AsyncClient, told: Told, prediction_id: str, answer: int) -> None:
+async def label(client: httpx2.AsyncClient, told: Told, prediction_id: str, answer: int) -> None:
     """Send a label and note what came back."""
     told.sent.setdefault(prediction_id, set()).add(answer)
     body = {"prediction_id": prediction_id, "answer": answer}
     told.hear(prediction_id, answer, (await client.post("/feedback", json=body)).status_code)
 
 
-async def ask_and_label(client: httpx.AsyncClient, told: Told, draw: random.Random) -> None:
+async def ask_and_label(client: httpx2.AsyncClient, told: Told, draw: random.Random) -> None:
     """Ask, label, label again, contradict, and invent, until the server is gone."""
     try:
         while True:
@@ -103,7 +103,7 @@ async def ask_and_label(client: httpx.AsyncClient, told: Told, draw: random.Rand
                 await label(client, told, prediction_id, 1 - answer)
             if draw.random() < 0.1:
                 await label(client, told, id_of_age(days=1), 0)
-    except httpx.TransportError:
+    except httpx2.TransportError:
         return
 
 
@@ -131,7 +131,7 @@ async def test_no_acknowledged_label_is_lost(
     for kill in range(KILLS):
         port = free_port()
         with server(processes, log, str(store_dir), port, 0.002, url=url) as process:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
+            async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=300) as client:
                 await until_ready(client, process)
                 for prediction_id, answer in list(told.acknowledged.items())[-3:]:
                     view = (await client.get(f"/predictions/{prediction_id}")).json()

@@ -12,18 +12,18 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from service.ledger.database import Database
-from service.ledger.failures import LedgerError
-from service.ledger.migrating import _upgrade, migrate
-from service.ledger.queries import find_prediction
-from service.ledger.tables import METADATA, predictions
 from tests.service.ledger.conftest import PostgresServer, insert, make_record
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.failures import LedgerError
+from uq4ct.service.ledger.migrating import _upgrade, migrate
+from uq4ct.service.ledger.queries import find_prediction
+from uq4ct.service.ledger.tables import METADATA, predictions
 
 ROOT = Path(__file__).parents[3]
 REPLICAS = 3
 _REPLICA = """
 import sys
-from service.ledger.migrating import migrate
+from uq4ct.service.ledger.migrating import migrate
 print("up", flush=True)
 for url in sys.stdin:
     print(migrate(url.strip()), flush=True)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import func, select
 
-from service.ledger.database import Database
-from service.ledger.monitor import count_labels, read_tests
-from service.ledger.records import PredictionRecord
-from service.ledger.retention import delete_all
-from service.ledger.sequential import TESTS, RunningTest
-from service.ledger.tables import labels
 from tests.service.conftest import Start
 from tests.service.ledger.conftest import PostgresServer, insert, insert_label, make_record
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.monitor import count_labels, read_tests
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.ledger.retention import delete_all
+from uq4ct.service.ledger.sequential import TESTS, RunningTest
+from uq4ct.service.ledger.tables import labels
 
 ALPHA = 0.05
 BOUND = 0.3

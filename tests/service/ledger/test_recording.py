@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from model_store.questions import Question
-from service.ledger.database import Database
-from service.ledger.queries import find_prediction
-from service.ledger.tables import predictions
-from service.routes.recording import Asked, _record
-from service.schemas import PredictRequest, PredictResponse
-from service.security import Caller, Scope
 from tests.service.conftest import Start
 from tests.service.fake_predictor import FakePredictor, answer_to
 from tests.service.ledger.conftest import count_rows, insert, make_record
+from uq4ct.model_store.questions import Question
+from uq4ct.service.http.guards import Caller, Scope
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.queries import find_prediction
+from uq4ct.service.ledger.tables import predictions
+from uq4ct.service.routes.recording import Asked, _record
+from uq4ct.service.schemas.predict import PredictRequest, PredictResponse
 
 pytestmark = pytest.mark.anyio
 

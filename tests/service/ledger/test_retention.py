@@ -5,11 +5,11 @@ import threading
 import pytest
 from sqlalchemy import select
 
-from service.ledger.database import Database
-from service.ledger.retention import delete_all, delete_step, oldest_kept_ms
-from service.ledger.tables import labels, predictions
 from tests.service.conftest import Start
 from tests.service.ledger.conftest import PostgresServer, count_rows, id_of_age, insert, insert_label, make_record
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.retention import delete_all, delete_step, oldest_kept_ms
+from uq4ct.service.ledger.tables import labels, predictions
 
 DAY = 86_400_000
 

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mapie.exchangeability_testing import RiskMonitoring
 
-from service.ledger.sequential import RunningTest, Wealth, log_bar
-from service.telemetry.metrics import SequentialTest
+from uq4ct.service.ledger.sequential import RunningTest, Wealth, log_bar
+from uq4ct.service.telemetry.metrics import SequentialTest
 
 ALPHA = 0.05
 PAIR: tuple[SequentialTest, ...] = ("overconfident", "underconfident")

@@ -16,19 +16,19 @@ import torch
 from prometheus_client import CollectorRegistry
 from selenium import webdriver
 
-from model_store.storage.manifest import ReferenceCurve
-from model_store.storage.registry import Registry
-from model_store.uncertainty.selective_curve import THRESHOLDS
-from service.app import create_app
-from service.ledger.database import Database
-from service.settings import Settings
-from service.telemetry.request_ids import TimeOrderedIds
+from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import draft
 from tests.service.fake_predictor import FakeHost
-from tests.service.key_holder import KeyHolder
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
 from tests.service.listening import listening
 from tests.service.page.browsing import Page
+from uq4ct.model_store.storage.manifest import ReferenceCurve
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
+from uq4ct.service.app import create_app
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 Serve = Callable[..., AbstractContextManager[str]]
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import httpx
+import httpx2
 import pytest
 import torch
 from selenium.webdriver.common.keys import Keys
 
-from model_store.questions import Question
-from model_store.storage.manifest import ConformalSets
-from model_store.storage.registry import Registry
 from tests.service.conftest import DECISIONS, draft
 from tests.service.fake_predictor import TOKEN_LIMIT, FakePredictor, answer_to
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.manifest import ConformalSets
+from uq4ct.model_store.storage.registry import Registry
 
 pytestmark = pytest.mark.slow
 TEXT = "Which metal is liquid at room temperature?"
@@ -44,7 +44,7 @@ def test_an_answer_shows_what_the_api_says(serve: Serve, page: Page) -> None:
             assert f"{100 * p:.1f} %" in row.text
             assert width == pytest.approx(p, abs=0.01)
             assert ("chosen" in row.text) is (option == OPTIONS[ANSWER.option])
-        stored = httpx.get(f"{address}/predictions/{prediction_id(page)}").json()
+        stored = httpx2.get(f"{address}/predictions/{prediction_id(page)}").json()
         shown = page.run(FACTS)
         assert shown["Confidence"] == f"{ANSWER.confidence:.3f}"
         assert shown["FEU"] == f"{ANSWER.feu:.3f}"
@@ -93,7 +93,7 @@ def test_a_set_that_is_too_large_is_a_reason_of_its_own(serve: Serve, page: Page
         page.one("#question-threshold").send_keys("0")
         page.one("#question-coverage").send_keys("0.95")
         page.ask(TEXT, *OPTIONS)
-        answer = httpx.get(f"{address}/predictions/{prediction_id(page)}").json()
+        answer = httpx2.get(f"{address}/predictions/{prediction_id(page)}").json()
         assert (answer["model"], answer["coverage"], answer["abstain_reason"]) == ("strict@1", 0.95, "set_too_large")
         assert f"{len(answer['prediction_set'])} options stay possible" in page.text("#answer .decision")
         assert page.run(FACTS)["Prediction set"] == ", ".join(answer["prediction_set"])
@@ -106,7 +106,7 @@ def test_the_true_answer_is_stored_and_counted(serve: Serve, page: Page) -> None
         true = (ANSWER.option + 1) % 3
         page.all("#answer .feedback button")[true].click()
         page.until_text("#answer .result", "Stored. The answer was wrong.")
-        label = httpx.get(f"{address}/predictions/{prediction_id(page)}").json()["label"]
+        label = httpx2.get(f"{address}/predictions/{prediction_id(page)}").json()["label"]
         assert (label["option"]["index"], label["correct"], label["source"]) == (true, False, "operator's page")
         assert "from 1 label." in page.until_text("#calibration-body", "from 1 label")
         assert not any(button.is_enabled() for button in page.all("#answer .feedback button"))
@@ -117,7 +117,7 @@ def test_a_label_that_conflicts_is_a_problem_that_leaves_the_buttons(serve: Serv
         page.open_loaded(address)
         page.ask(TEXT, *OPTIONS)
         told = {"prediction_id": prediction_id(page), "answer": 0}
-        assert httpx.post(f"{address}/feedback", json=told).status_code == 200
+        assert httpx2.post(f"{address}/feedback", json=told).status_code == 200
         page.all("#answer .feedback button")[2].click()
         assert "The prediction has another label already" in page.until_text("#answer .result", "label")
         assert all(button.is_enabled() for button in page.all("#answer .feedback button"))

@@ -9,15 +9,15 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
+import httpx2
 import pytest
 
+from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Replica, Start
-from tests.service.key_holder import KeyHolder
-from tests.service.test_problems import problem
+from tests.service.http.test_problems import problem
 
 pytestmark = pytest.mark.anyio
-FOLDER = files("service.page")
+FOLDER = files("uq4ct.service.page")
 TEXTS = {file.name: file.read_text("utf-8") for file in FOLDER.iterdir() if file.is_file() and file.name[-3:] != ".py"}
 SCRIPTS = {name: text for name, text in TEXTS.items() if name.endswith(".js")}
 REFERENCES = {
@@ -33,7 +33,7 @@ TYPES = {
 }
 
 
-async def fetch(replica: Replica, name: str, **headers: str) -> httpx.Response:
+async def fetch(replica: Replica, name: str, **headers: str) -> httpx2.Response:
     """GET a file of the page by its name in the package."""
     return await replica.client.get("/" if name == "index.html" else f"/page/{name}", headers=headers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from tests.service.key_holder import KeyHolder
+from tests.service.access.key_holder import KeyHolder
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
 

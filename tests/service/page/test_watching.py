@@ -6,14 +6,14 @@ import re
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from selenium.webdriver.common.keys import Keys
 
-from service.ledger.database import Database
 from tests.service.ledger.conftest import id_of_age, insert, make_record
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
+from uq4ct.service.ledger.database import Database
 
 pytestmark = pytest.mark.slow
 ROWS = """
@@ -39,7 +39,7 @@ return [...document.querySelectorAll('.column')].map(column => [...column.queryS
 
 def cohort_of(address: str, **query: str) -> dict[str, Any]:
     """What the API says of toy@1."""
-    (cohort,) = httpx.get(f"{address}/calibration", params={"model": "toy@1", **query}).json()["models"]
+    (cohort,) = httpx2.get(f"{address}/calibration", params={"model": "toy@1", **query}).json()["models"]
     return cohort
 
 
@@ -222,7 +222,7 @@ def test_refresh_asks_again(serve: Serve, page: Page, labelled_ledger: Database)
 def test_every_registered_model_is_shown_with_its_scores(serve: Serve, page: Page) -> None:
     with serve() as address:
         page.open_loaded(address)
-        models = httpx.get(f"{address}/models").json()["models"]
+        models = httpx2.get(f"{address}/models").json()["models"]
     cards = page.all("#models-body .card")
     assert len(cards) == len(models) == 3
     for card, model in zip(cards, models, strict=True):

@@ -8,20 +8,19 @@ from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
-from typer.testing import CliRunner
 
-from model_store.questions import Question
-from model_store.storage.registry import Registry
-from service.__main__ import cli
-from service.ledger.database import Database
-from service.ledger.export import export_lines
-from service.replay.commands import UnusableQuestionsError, read_answered, summary
-from service.replay.replaying import STEP, Replay
-from service.replay.week import DAY, Week, plan_week
-from service.settings import Settings
 from tests.benchmarks.simulated_week import simulated_service
-from tests.service.fake_clocks import FakeTime
+from tests.command_line import uq4ct
+from tests.service.access.fake_clocks import FakeTime
 from tests.service.fake_predictor import FakeHost
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.export import export_lines
+from uq4ct.service.replay.commands import UnusableQuestionsError, read_answered, summary
+from uq4ct.service.replay.replaying import STEP, Replay
+from uq4ct.service.replay.week import DAY, Week, plan_week
+from uq4ct.service.settings import Settings
 
 QUESTIONS = tuple(
     Question(f"q{n}", f"Which is right, number {n}?", ("this", "that", "neither"), answer=n % 3, subject="quiz")
@@ -84,9 +83,9 @@ def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path
 def test_the_command_says_what_is_wrong(tmp_path: Path) -> None:
     file = tmp_path / "week.jsonl"
     file.write_text(json.dumps(QUESTIONS[0].to_record()))
-    missing = CliRunner().invoke(cli, ["replay", str(tmp_path / "nowhere.jsonl")])
+    missing = uq4ct(["replay", str(tmp_path / "nowhere.jsonl")])
     assert missing.exit_code == 1
     assert "nowhere.jsonl" in missing.output
-    unreachable = CliRunner().invoke(cli, ["replay", str(file), "--url", "http://127.0.0.1:9", "--minutes", "0.01"])
+    unreachable = uq4ct(["replay", str(file), "--url", "http://127.0.0.1:9", "--minutes", "0.01"])
     assert unreachable.exit_code == 1
     assert unreachable.output.splitlines()[-1].startswith("error: ")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from model_store.questions import Question
-from service.replay.week import DAY, Asking, Week, plan_week
+from uq4ct.model_store.questions import Question
+from uq4ct.service.replay.week import DAY, Asking, Week, plan_week
 
 USUAL = tuple(Question(f"u{n}", f"usual {n}", ("a", "b"), answer=n % 2) for n in range(7))
 SHIFTED = tuple(Question(f"s{n}", f"shifted {n}", ("a", "b", "c"), answer=2) for n in range(3))

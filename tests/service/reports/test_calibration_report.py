@@ -1,4 +1,4 @@
-"""python -m service calibration-report: the numbers of the ledger, in a page that needs nothing else, and as JSON."""
+"""uq4ct calibration-report: the numbers of the ledger, in a page that needs nothing else, and as JSON."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from pathlib import Path
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
-from typer.testing import CliRunner, Result
 
-from model_store.storage.manifest import ReferenceCurve, ReferenceHistograms
-from model_store.storage.registry import Registry
-from model_store.uncertainty.calibration_error import bin_of, expected_calibration_error
-from model_store.uncertainty.selective_curve import THRESHOLDS
-from service.__main__ import cli
-from service.client_records import Calibration
-from service.ledger.database import Database
-from service.ledger.feedback import Feedback, store_label
-from service.ledger.monitor import count_labels
-from service.ledger.records import PredictionRecord
-from service.telemetry.metrics import Metrics
+from tests.command_line import Done, uq4ct
 from tests.service.conftest import draft
 from tests.service.ledger.conftest import id_of_age, insert, make_record
+from uq4ct.model_store.storage.manifest import ReferenceCurve, ReferenceHistograms
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error
+from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
+from uq4ct.service.client.records import Calibration
+from uq4ct.service.ledger.database import Database
+from uq4ct.service.ledger.feedback import Feedback, store_label
+from uq4ct.service.ledger.monitor import count_labels
+from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.telemetry.metrics import Metrics
 
 
 @pytest.fixture
@@ -93,13 +92,13 @@ def ask_and_label(ledger: Database, number: int, days: float, overconfidence: fl
             store_label(ledger, metrics, record, feedback, moment)
 
 
-def write(tmp_path: Path, *arguments: str) -> Result:
+def write(tmp_path: Path, *arguments: str) -> Done:
     """Run the command on the test's ledger and store."""
     environment = {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.sqlite3'}",
         "MODEL_STORE_DIR": str(tmp_path / "store"),
     }
-    return CliRunner().invoke(cli, ["calibration-report", *arguments], env=environment)
+    return uq4ct(["calibration-report", *arguments], env=environment)
 
 
 class Page(html.parser.HTMLParser):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from model_store.questions import Question
+from uq4ct.model_store.questions import Question
 
 
 def _ask(identifier: str, text: str | None = None, answer: int | None = 0, context: str | None = None) -> Question:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from model_store.questions import Question
-from training.data import facts
-from training.data.facts.relation import Relation, RelationError
-from training.data.facts.tables import FactsTableError, parse_table, read_table
-from training.data.facts.templates import RELATIONS
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data import facts
+from uq4ct.training.data.facts.relation import Relation, RelationError
+from uq4ct.training.data.facts.tables import FactsTableError, parse_table, read_table
+from uq4ct.training.data.facts.templates import RELATIONS
 
 TABLES = Path(facts.__file__).parent
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from model_store.questions import Question
-from training.data import jsonl
-from training.data.csv_file import read_csv
-from training.data.jsonl import read_jsonl
-from training.data.paths import expand_path
-from training.data.source import DataError
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data import jsonl
+from uq4ct.training.data.csv_file import read_csv
+from uq4ct.training.data.jsonl import read_jsonl
+from uq4ct.training.data.paths import expand_path
+from uq4ct.training.data.source import DataError
 
 GOOD = {"id": "a", "question": "Is it?", "context": None, "options": ["yes", "no"], "answer": 1, "subject": "doubt"}
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from model_store.questions import Question, QuestionError
-from training.data import hub
-from training.data.config import HubData, HubSet
-from training.data.hub_sets import HUB_SETS
-from training.data.source import DataError
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.training.data import hub
+from uq4ct.training.data.config import HubData, HubSet
+from uq4ct.training.data.hub_sets import HUB_SETS
+from uq4ct.training.data.source import DataError
 
 OPENBOOKQA = {
     "id": "7-980",

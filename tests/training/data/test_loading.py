@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from training.data import facts
-from training.data.config import CsvData, DataConfig, FactsData, HubData, JsonlData
-from training.data.loading import load_splits
-from training.data.source import DataError
-from training.data.sources import SOURCES
+from uq4ct.training.data import facts
+from uq4ct.training.data.config import CsvData, DataConfig, FactsData, HubData, JsonlData
+from uq4ct.training.data.loading import load_splits
+from uq4ct.training.data.source import DataError
+from uq4ct.training.data.sources import SOURCES
 
 CONFIG: TypeAdapter[DataConfig] = TypeAdapter(DataConfig)
 

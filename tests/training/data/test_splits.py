@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.questions import Question
-from training.data.source import DataError
-from training.data.splits import (
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data.source import DataError
+from uq4ct.training.data.splits import (
     Splits,
     carve_calibration,
     divide_calibration,
@@ -60,7 +60,7 @@ def test_no_question_is_left_in_two_splits(
 def test_a_removal_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
     train = make("train", ["a", "b", "c", "d", "e", "z"])
     test = make("test", ["A", "b?", "c.", "d", "e"])
-    with caplog.at_level(logging.WARNING, logger="training.data.splits"):
+    with caplog.at_level(logging.WARNING, logger="uq4ct.training.data.splits"):
         _, messages = remove_leaks(train, make("fit", ["y"]), make("guarantee", ["x"]), test)
     assert messages == (
         "5 of 6 questions removed from train, as they also stand in test: train-0, train-1, train-2, ...",

@@ -5,7 +5,7 @@ from hashlib import sha256
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.stable_hash import digest_of, fraction_of, generator_of, shuffled
+from uq4ct.training.data.stable_hash import digest_of, fraction_of, generator_of, shuffled
 
 
 def test_the_fraction_is_the_leading_53_bits_of_the_hash() -> None:

@@ -13,13 +13,13 @@ from mixlora import MixLoraModelForCausalLM
 from safetensors.torch import save_file
 from torch import Tensor
 
-from model_store.adapters.context import adapter_forward
-from model_store.base_models import load_base_model
-from model_store.candidate_model import add_adapter
-from model_store.scoring.config import LetterConfig
 from tests.training.formats.mixlora_layout import published_config, random_tensors, write_published
-from training.formats import read_adapter
-from training.formats.foreign import FormatError
+from uq4ct.model_store.adapters.context import adapter_forward
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.candidate_model import add_adapter
+from uq4ct.model_store.scoring.config import LetterConfig
+from uq4ct.training.formats import read_adapter
+from uq4ct.training.formats.foreign import FormatError
 
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
 

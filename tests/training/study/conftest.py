@@ -12,16 +12,16 @@ import pytest
 import torch
 import yaml
 
-from model_store.predictor import Answer
-from model_store.questions import Question
-from model_store.storage.manifest import Scores
 from tests.training.study.simulated import OPTIONS, simulate_answers
-from training.evaluation import compute_scores, score_answers
-from training.predictions import write_predictions
-from training.run_config import CalibrationName
-from training.study.config import Cell, Study, load_study
-from training.study.results import Results, read_results
-from training.study.rows import FailedRow, FinishedRow, RowFile, SplitScores
+from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.manifest import Scores
+from uq4ct.training.evaluation.predictions import write_predictions
+from uq4ct.training.evaluation.scores import compute_scores, score_answers
+from uq4ct.training.run_config import CalibrationName
+from uq4ct.training.study.config import Cell, Study, load_study
+from uq4ct.training.study.results import Results, read_results
+from uq4ct.training.study.rows import FailedRow, FinishedRow, RowFile, SplitScores
 
 SHARPNESS = {"lora": 2.0, "ensemble": 1.2, "uq4ct": 1.6}
 QUIZ = [Question(f"q{i}", f"Question {i}?", tuple("abcd"), answer=i % OPTIONS) for i in range(120)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from training.evaluation import ScoredAnswers
+from uq4ct.training.evaluation.scores import ScoredAnswers
 
 OPTIONS = 4
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from training.run_config import ConfigError
-from training.study.config import Study, load_study, merge_sections, select_cells
+from uq4ct.training.run_config import ConfigError
+from uq4ct.training.study.config import Study, load_study, merge_sections, select_cells
 
 SECTIONS: dict[str, Any] = {
     "name": "small",

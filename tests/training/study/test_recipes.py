@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from training.study.config import load_study
+from uq4ct.training.study.config import load_study
 
-RECIPES = sorted(Path(str(resources.files("training.recipes"))).glob("study_*.yaml"))
+RECIPES = sorted(Path(str(resources.files("uq4ct.training.recipes"))).glob("study_*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -20,7 +20,7 @@ def test_shipped_studies_bind_to_runs(path: Path) -> None:
 
 
 def test_the_tiny_study_has_every_method() -> None:
-    from training.methods import METHODS
+    from uq4ct.training.methods import METHODS
 
     (path,) = [path for path in RECIPES if path.stem == "study_tiny"]
     assert {cell.config.method for cell in load_study(path).cells} == set(METHODS)

@@ -12,12 +12,12 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.image import imread
 
-from training.study.document import Chart, Panel, TableBlock
-from training.study.drawing import chart_png, panel_svg
-from training.study.markdown import write_markdown
-from training.study.page import write_page
-from training.study.report import build_report
-from training.study.results import Results
+from uq4ct.training.study.document import Chart, Panel, TableBlock
+from uq4ct.training.study.drawing import chart_png, panel_svg
+from uq4ct.training.study.markdown import write_markdown
+from uq4ct.training.study.page import write_page
+from uq4ct.training.study.report import build_report
+from uq4ct.training.study.results import Results
 
 MakeResults = Callable[..., Results]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.study.simulated import simulate_answers
-from training.evaluation import compute_scores
-from training.study.rows import ROWS_FILE, FailedRow, FinishedRow, RowFile, RowsError, SplitScores, latest_rows
+from uq4ct.training.evaluation.scores import compute_scores
+from uq4ct.training.study.rows import ROWS_FILE, FailedRow, FinishedRow, RowFile, RowsError, SplitScores, latest_rows
 
 
 def failed(message: str, *, seed: int = 0, digest: str = "d") -> FailedRow:
@@ -65,7 +65,7 @@ def test_a_torn_line_is_dropped_and_written_over(tmp_path_factory: pytest.TempPa
 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     (tmp_path / ROWS_FILE).write_text(failed("x").model_dump_json() + "\n{}\n")
-    with pytest.raises(RowsError, match=r"rows\.jsonl:2"):
+    with pytest.raises(RowsError, match=r"rows\.jsonl, line 2"):
         RowFile(tmp_path).read()
 
 

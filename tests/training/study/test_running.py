@@ -15,15 +15,15 @@ import pytest
 import yaml
 from rich.console import Console
 
-from training.data.source import DataError
-from training.evaluation import compute_scores, score_answers
-from training.predictions import read_predictions
-from training.study.config import Study, load_study
-from training.study.document import Heading, TableBlock
-from training.study.report import build_report
-from training.study.results import read_results
-from training.study.rows import ROWS_FILE, FailedRow, FinishedRow, RowFile
-from training.study.running import RUNS_FOLDER, run_study
+from uq4ct.training.data.source import DataError
+from uq4ct.training.evaluation.predictions import read_predictions
+from uq4ct.training.evaluation.scores import compute_scores, score_answers
+from uq4ct.training.study.config import Study, load_study
+from uq4ct.training.study.document import Heading, TableBlock
+from uq4ct.training.study.report import build_report
+from uq4ct.training.study.results import read_results
+from uq4ct.training.study.rows import ROWS_FILE, FailedRow, FinishedRow, RowFile
+from uq4ct.training.study.running import RUNS_FOLDER, run_study
 
 SINGLE = {"experts": 1, "top_k": 1}
 METHODS: dict[str, Any] = {
@@ -167,7 +167,7 @@ def test_only_the_chosen_methods_run(write_tiny_study: Callable[..., Path], tmp_
 @pytest.mark.slow
 def test_the_command_goes_on_after_a_kill(write_tiny_study: Callable[..., Path], tmp_path: Path) -> None:
     """kill -9 after the first row: the second start redoes none of the rows, and writes the report."""
-    command = [sys.executable, "-m", "training", "study", "--recipe", str(write_tiny_study(tmp_path / "a.yaml"))]
+    command = [sys.executable, "-m", "uq4ct", "study", "--recipe", str(write_tiny_study(tmp_path / "a.yaml"))]
     command += ["--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, start_new_session=True)
     rows = tmp_path / "out" / ROWS_FILE
@@ -188,7 +188,7 @@ def test_the_command_goes_on_after_a_kill(write_tiny_study: Callable[..., Path],
 @pytest.mark.slow
 def test_the_command_names_what_failed(write_tiny_study: Callable[..., Path], tmp_path: Path) -> None:
     recipe = write_tiny_study(tmp_path / "a.yaml", methods={"lora": METHODS["lora"], "broken": BROKEN})
-    command = [sys.executable, "-m", "training", "study", "--recipe", str(recipe), "--output", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "uq4ct", "study", "--recipe", str(recipe), "--output", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 1
     assert "1 rows failed: broken on colours, seed 0 (DivergedError" in done.stderr

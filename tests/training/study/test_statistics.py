@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_store.storage.manifest import Interval
-from model_store.uncertainty.ranking import auroc
 from tests.training.study.simulated import simulate_answers
-from training.evaluation import STATISTICS, paired_differences
-from training.study.statistics import (
+from uq4ct.model_store.storage.manifest import Interval
+from uq4ct.model_store.uncertainty.ranking import auroc
+from uq4ct.training.evaluation.scores import STATISTICS, paired_differences
+from uq4ct.training.study.statistics import (
     METRICS,
     MetricName,
     auroc_gain,
@@ -42,7 +42,7 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_one_seed_is_the_comparison_of_two_runs(metric: MetricName) -> None:
-    """The same value, and the same bootstrap draws, as `python -m training compare`."""
+    """The same value, and the same bootstrap draws, as `uq4ct compare`."""
     ours, theirs = simulate_answers(60, seed=1, sharpness=2.0), simulate_answers(60, seed=2)
     value, interval = paired_differences(ours, theirs)[metric]
     found = paired_difference([ours], [theirs], metric)

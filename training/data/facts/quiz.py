@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from model_store.questions import Question
-from training.data.facts.relation import Relation
-from training.data.facts.tables import read_table
-from training.data.facts.templates import RELATIONS
-from training.data.stable_hash import fraction_of, shuffled
+from uq4ct.model_store.questions import Question
+from uq4ct.training.data.facts.relation import Relation
+from uq4ct.training.data.facts.tables import read_table
+from uq4ct.training.data.facts.templates import RELATIONS
+from uq4ct.training.data.stable_hash import fraction_of, shuffled
 
 TRAIN_SHARE = 0.55
 CALIBRATION_SHARE = 0.20  # the rest, 0.25, is test

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from training.data.facts.tables import Row
-from training.data.stable_hash import digest_of, fraction_of, generator_of
+from uq4ct.training.data.facts.tables import Row
+from uq4ct.training.data.stable_hash import digest_of, fraction_of, generator_of
 
 OPTION_COUNTS = ((3, 0.15), (4, 0.70), (5, 0.15))  # number of options, share of the questions
 

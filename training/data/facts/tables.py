@@ -35,7 +35,7 @@ def read_table(name: str) -> tuple[Row, ...]:
     Raises:
         FactsTableError: the file is missing or empty, or a line has the wrong number of cells.
     """
-    resource = files("training.data.facts") / f"{name}.tsv"
+    resource = files("uq4ct.training.data.facts") / f"{name}.tsv"
     if not resource.is_file():
         raise FactsTableError(f"{name}.tsv: there is no such table of facts")
     return parse_table(name, resource.read_text(encoding="utf-8"))

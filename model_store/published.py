@@ -1,0 +1,158 @@
+"""Stored adapters that answer: alone, or several side by side on one base model in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from uq4ct.model_store.adapters.tuner import MixtureTuner
+from uq4ct.model_store.base.models import BaseModel, load_base_model
+from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
+from uq4ct.model_store.posteriors import adapter_tensors
+from uq4ct.model_store.predictor import Answer, Predictor
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.encoding import EncodedQuestion
+from uq4ct.model_store.storage.checkpoint import StoredAdapter
+from uq4ct.model_store.storage.errors import StoreError
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.registry import Registry
+
+
+class WrongBaseError(StoreError):
+    """A stored adapter was to be put on a base model that it was not trained on."""
+
+
+class PublishedPredictor:
+    """A predictor and the manifest of the stored adapter that it answers with."""
+
+    def __init__(self, manifest: Manifest, predictor: Predictor) -> None:
+        self.manifest = manifest
+        self.predictor = predictor
+
+    @property
+    def token_limit(self) -> int:
+        """The longest question with its options, in tokens."""
+        return self.predictor.token_limit
+
+    @property
+    def passes(self) -> int:
+        """Rows of a forward for each question."""
+        return self.manifest.posterior.passes
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the adapter and its posterior take beside the base model, in bytes."""
+        return self.predictor.memory_bytes
+
+    def encode(self, question: Question) -> EncodedQuestion:
+        """Tokenise a question; see `Predictor.encode`."""
+        return self.predictor.encode(question)
+
+    def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
+        """Answer one batch; see `Predictor.answer`."""
+        return self.predictor.answer(encoded)
+
+
+def load_predictor(
+    registry: Registry,
+    reference: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    base_cache: Path | None = None,
+) -> PublishedPredictor:
+    """Load a stored adapter and the base model that its manifest names.
+
+    Raises:
+        StoreError: the adapter is unknown, damaged, of a newer format or for another base model.
+        BaseModelError: the base model cannot be had.
+    """
+    stored = registry.load(reference)
+    base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache)
+    return predictor_on_base(stored, base)
+
+
+def load_base_of(
+    manifest: Manifest, *, device: str = "auto", dtype: str = "auto", base_cache: Path | None = None
+) -> BaseModel:
+    """Load the base model that a manifest names; whether it is the right one is seen when the adapter is put on it.
+
+    Raises:
+        BaseModelError: the base model cannot be had.
+    """
+    record = manifest.base
+    revision = record.revision if "/" in record.name and not Path(record.name).is_dir() else None
+    return load_base_model(record.name, revision, device=device, dtype=dtype, cache_dir=base_cache)
+
+
+def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredictor:
+    """Put a stored adapter on a loaded base model.
+
+    Raises:
+        WrongBaseError: the base model has another digest than the one the adapter was trained on.
+        ValueError: the weights do not fit what the manifest describes.
+    """
+    check_base(stored.manifest, base)
+    return fill_model(add_adapter(base, stored.manifest.adapter, stored.manifest.scoring), stored)
+
+
+def check_base(manifest: Manifest, base: BaseModel) -> None:
+    """Refuse an adapter of another base model.
+
+    Raises:
+        WrongBaseError: the digests differ.
+    """
+    if base.identity.digest != manifest.base.digest:
+        raise WrongBaseError(
+            f"{manifest.reference} was trained on {manifest.base.name} with digest {manifest.base.digest}, "
+            f"but {base.identity.name} here has {base.identity.digest}"
+        )
+
+
+def fill_model(model: CandidateModel, stored: StoredAdapter) -> PublishedPredictor:
+    """Bring a model that was made for a stored adapter to answer as that one did.
+
+    Raises:
+        ValueError: the weights do not fit what the manifest describes.
+    """
+    manifest = stored.manifest
+    model.load_adapter_tensors(adapter_tensors(stored.tensors))
+    posterior = manifest.posterior.build(stored.tensors)
+    return PublishedPredictor(manifest, Predictor(model, posterior, manifest.calibration))
+
+
+class AdapterHost:
+    """A base model and its adapters. `add` and `remove` change the module tree: never while a forward runs on it."""
+
+    def __init__(self, base: BaseModel) -> None:
+        self.base = base
+        self._tuner: MixtureTuner | None = None
+        self._names: dict[PublishedPredictor, str] = {}  # in the module tree
+
+    def add(self, stored: StoredAdapter) -> PublishedPredictor:
+        """Put a stored adapter beside those that are there; each answers as if it were alone.
+
+        Raises:
+            WrongBaseError: it was trained on another base model.
+            ValueError: its weights do not fit its manifest, or that version is there already. Nothing is left behind.
+        """
+        manifest = stored.manifest
+        check_base(manifest, self.base)
+        name = manifest.reference.replace(".", ":")  # a dot would part two modules; no reference has a colon
+        model = add_adapter(self.base, manifest.adapter, manifest.scoring, adapter=name, tuner=self._tuner)
+        self._tuner = model.tuner
+        try:
+            predictor = fill_model(model, stored)
+        except Exception:
+            model.tuner.remove(name)
+            raise
+        self._names[predictor] = name
+        return predictor
+
+    def remove(self, predictor: PublishedPredictor) -> None:
+        """Free an adapter's weights; the predictor must not be asked any more.
+
+        Raises:
+            KeyError: it is not one of this host's.
+        """
+        predictor.predictor.model.tuner.remove(self._names.pop(predictor))

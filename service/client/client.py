@@ -1,0 +1,236 @@
+"""A client of the service that needs neither torch nor the rest of this project: httpx2 and pydantic."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack
+
+import httpx2
+
+from uq4ct.service.client.calls import (
+    Answered,
+    Ask,
+    AskOptions,
+    AsyncFallback,
+    Calls,
+    Fallback,
+    Label,
+    Ring,
+    Send,
+    Steps,
+    Wait,
+)
+from uq4ct.service.client.records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
+from uq4ct.service.client.retries import RETRIED_ERRORS, Retries
+
+T = TypeVar("T")
+DEFAULT_RETRIES = Retries()
+
+
+def new_key() -> str:
+    """A new idempotency key."""
+    return str(uuid.uuid4())
+
+
+class Client:
+    """Asks the service, trying again where it may; every method raises `ClientError`.
+
+    Args:
+        base_url: where the service is, such as http://127.0.0.1:8000.
+        api_key: a key of the service, where it wants one.
+        timeout: seconds in which a try must connect, and then get each part of its response. Above the service's own
+            REQUEST_TIMEOUT_SECONDS, so that a question that is late is told so, and not asked again behind itself.
+        retries: how often a call is tried, and when.
+        transport: what carries requests, in place of the network.
+        sleep, clock, chance: how to wait, seconds since 1970, and a random number in [0, 1).
+    """
+
+    def __init__(  # noqa: PLR0913  # all but the first are keywords with defaults
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 45.0,
+        retries: Retries = DEFAULT_RETRIES,
+        transport: httpx2.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._http = httpx2.Client(base_url=base_url, headers=_headers(api_key), timeout=timeout, transport=transport)
+        self._sleep = sleep
+        self._calls = Calls(retries, chance, clock, new_key)
+
+    def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Prediction:
+        """Answer one question."""
+        return self._run(self._calls.predict(question, options, **extra))
+
+    def predict_batch(self, questions: Sequence[Ask]) -> list[Prediction | Problem]:
+        """Answer several questions, each with an answer or a problem of its own, in their order."""
+        return self._run(self._calls.predict_batch(questions))
+
+    def answer_or(
+        self, question: str, options: Sequence[str], fallback: Fallback[T], **extra: Unpack[AskOptions]
+    ) -> Answered[T]:
+        """The service's answer, or that of the fallback where it abstains or cannot answer within its retries.
+
+        A request that can never be answered is an error and no case for the fallback.
+        """
+        return self._run(self._calls.answer_or(question, options, fallback, **extra))
+
+    def feedback(self, label: Label) -> FeedbackReceipt:
+        """Tell the true option of an earlier prediction."""
+        return self._run(self._calls.feedback(label))
+
+    def feedback_batch(self, labels: Sequence[Label]) -> list[FeedbackReceipt | Problem]:
+        """Tell the true options of several predictions, each with a receipt or a problem, in their order."""
+        return self._run(self._calls.feedback_batch(labels))
+
+    def prediction(self, prediction_id: str) -> StoredPrediction:
+        """What was answered, and its label if it has come."""
+        return self._run(self._calls.prediction(prediction_id))
+
+    def models(self) -> ModelList:
+        """Every registered adapter version."""
+        return self._run(self._calls.models())
+
+    def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
+        """Live calibration of the predictions of a window such as 24h, of all models or of one."""
+        return self._run(self._calls.calibration(window, model))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, steps: Steps[T]) -> T:
+        outcome: Any = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return end.value
+            match step:
+                case Send():
+                    outcome = self._send(step)
+                case Wait(seconds):
+                    outcome = self._sleep(seconds)
+                case Ring(fallback, declined):
+                    outcome = fallback(declined)
+
+    def _send(self, send: Send) -> httpx2.Response | httpx2.TransportError:
+        try:
+            return self._http.request(send.method, send.path, json=send.body, params=send.params)
+        except RETRIED_ERRORS as error:
+            return error
+
+
+class AsyncClient:
+    """`Client` for asyncio; a fallback may be a plain function or a coroutine function.
+
+    Args: as of `Client`, with a transport and a `sleep` that are awaited.
+    """
+
+    def __init__(  # noqa: PLR0913  # all but the first are keywords with defaults
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 45.0,
+        retries: Retries = DEFAULT_RETRIES,
+        transport: httpx2.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clock: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._http = httpx2.AsyncClient(
+            base_url=base_url, headers=_headers(api_key), timeout=timeout, transport=transport
+        )
+        self._sleep = sleep
+        self._calls = Calls(retries, chance, clock, new_key)
+
+    async def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Prediction:
+        """See `Client.predict`."""
+        return await self._run(self._calls.predict(question, options, **extra))
+
+    async def predict_batch(self, questions: Sequence[Ask]) -> list[Prediction | Problem]:
+        """See `Client.predict_batch`."""
+        return await self._run(self._calls.predict_batch(questions))
+
+    async def answer_or(
+        self, question: str, options: Sequence[str], fallback: AsyncFallback[T], **extra: Unpack[AskOptions]
+    ) -> Answered[T]:
+        """See `Client.answer_or`."""
+        return await self._run(self._calls.answer_or(question, options, fallback, **extra))
+
+    async def feedback(self, label: Label) -> FeedbackReceipt:
+        """See `Client.feedback`."""
+        return await self._run(self._calls.feedback(label))
+
+    async def feedback_batch(self, labels: Sequence[Label]) -> list[FeedbackReceipt | Problem]:
+        """See `Client.feedback_batch`."""
+        return await self._run(self._calls.feedback_batch(labels))
+
+    async def prediction(self, prediction_id: str) -> StoredPrediction:
+        """See `Client.prediction`."""
+        return await self._run(self._calls.prediction(prediction_id))
+
+    async def models(self) -> ModelList:
+        """See `Client.models`."""
+        return await self._run(self._calls.models())
+
+    async def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
+        """See `Client.calibration`."""
+        return await self._run(self._calls.calibration(window, model))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, steps: Steps[T]) -> T:
+        outcome: Any = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as end:
+                return end.value
+            match step:
+                case Send():
+                    outcome = await self._send(step)
+                case Wait(seconds):
+                    outcome = await self._sleep(seconds)
+                case Ring(fallback, declined):
+                    outcome = fallback(declined)
+                    if inspect.isawaitable(outcome):
+                        outcome = await outcome
+
+    async def _send(self, send: Send) -> httpx2.Response | httpx2.TransportError:
+        try:
+            return await self._http.request(send.method, send.path, json=send.body, params=send.params)
+        except RETRIED_ERRORS as error:
+            return error
+
+
+def _headers(api_key: str | None) -> dict[str, str]:
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}

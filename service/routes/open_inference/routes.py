@@ -1,0 +1,227 @@
+"""/v2: the Open Inference Protocol, version 2, as another form of what /predict, /models and /health say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import JSONResponse, Response
+
+from uq4ct.model_store.storage.manifest import NAME_PATTERN, Manifest
+from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.http.guards import Scope, guards_of, require
+from uq4ct.service.http.problems import (
+    DEADLINE_PASSED,
+    DRAINING,
+    FORBIDDEN,
+    FORWARD_FAILED,
+    INTERNAL,
+    INVALID_FIELD,
+    MALFORMED_JSON,
+    MODEL_NOT_LOADED,
+    MODEL_UNLOADABLE,
+    NOT_JSON,
+    NOT_READY,
+    QUESTION_TOO_LONG,
+    QUEUE_FULL,
+    RATE_LIMITED,
+    TOO_LARGE,
+    UNAUTHORIZED,
+    UNKNOWN_MODEL,
+    WRONG_BASE,
+    Kind,
+    ProblemError,
+    declare,
+    explain,
+    field_errors,
+    invalid_fields,
+)
+from uq4ct.service.http.strict_json import Handler, check_content_type, read_strictly
+from uq4ct.service.routes import health, models
+from uq4ct.service.routes.open_inference.schemas import (
+    JSON_ONLY,
+    InferError,
+    InferRequest,
+    InferResponse,
+    ModelMetadata,
+    ModelReady,
+    ServerLive,
+    ServerMetadata,
+    ServerReady,
+)
+from uq4ct.service.routes.open_inference.tensors import (
+    describe_inputs,
+    describe_outputs,
+    describe_parameters,
+    read_questions,
+    write_answers,
+)
+from uq4ct.service.routes.predict import answer_items
+from uq4ct.service.schemas.predict import PredictResponse
+
+PLATFORM = "uq4ct"
+
+ModelName = Annotated[str, Path(pattern=NAME_PATTERN, description="name of a registered adapter")]
+ModelVersion = Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="version, or an alias of one")]
+
+
+def _check_json(request: Request) -> None:
+    """Refuse binary tensors. Clients of this protocol declare no type, or that of any bytes, for JSON as well."""
+    if "inference-header-content-length" in request.headers:
+        raise ProblemError(NOT_JSON, JSON_ONLY)
+    declared = request.headers.get("content-type")
+    if declared not in (None, "application/octet-stream"):
+        check_content_type(declared)
+
+
+class OpenInferenceRoute(APIRoute):
+    """A route that reads bodies strictly and says what is wrong in the protocol's form."""
+
+    def get_route_handler(self) -> Handler:
+        """FastAPI's handler, whose exceptions become `{"error": ...}` with the status that they have elsewhere."""
+        handle = super().get_route_handler()
+        if "POST" in (self.methods or ()):
+            handle = read_strictly(handle, _check_json, list(guards_of(self.dependant)))
+
+        async def handle_and_explain(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                problem = invalid_fields(field_errors(error.errors(), skip=1))
+            except Exception as error:
+                problem = explain(error)
+            return JSONResponse({"error": problem.detail}, problem.status_code, problem.headers)
+
+        return handle_and_explain
+
+
+router = APIRouter(prefix="/v2", route_class=OpenInferenceRoute, tags=["open inference protocol"])
+_to_read = [Depends(require(Scope.PREDICT))]
+_to_ask = [Depends(require(Scope.PREDICT, asks=True))]
+
+
+def _declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """`declare`, with the protocol's error object in the place of the problem document."""
+    return {
+        status: {**{key: value for key, value in response.items() if key != "content"}, "model": InferError}
+        for status, response in declare(*kinds).items()
+    }
+
+
+_UNKNOWN = _declare(UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL)
+_UNREADY = _declare(
+    UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_NOT_LOADED, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL, NOT_READY
+)
+_UNANSWERED = _declare(
+    MALFORMED_JSON, UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, TOO_LARGE, NOT_JSON,
+    INVALID_FIELD, QUESTION_TOO_LONG, QUEUE_FULL, RATE_LIMITED, INTERNAL, FORWARD_FAILED, NOT_READY, DRAINING,
+    DEADLINE_PASSED,
+)  # fmt: skip
+
+
+@router.get("", responses=_declare(UNAUTHORIZED, FORBIDDEN), dependencies=_to_read)
+async def server_metadata(request: Request) -> ServerMetadata:
+    """Which server this is; it has no extensions, so tensors are JSON."""
+    return ServerMetadata(name=request.app.title, version=request.app.version, extensions=[])
+
+
+@router.get("/health/live")
+async def server_live() -> ServerLive:
+    """Whether the process runs."""
+    return ServerLive()
+
+
+@router.get("/health/ready", responses=_declare(NOT_READY, DRAINING))
+async def server_ready(context: ContextOf) -> ServerReady:
+    """Whether a balancer should send questions here."""
+    await health.ready(context)
+    return ServerReady()
+
+
+@router.get("/models/{name}", responses=_UNKNOWN, dependencies=_to_read)
+async def model_metadata(context: ContextOf, name: ModelName) -> ModelMetadata:
+    """The tensors of a model's production version."""
+    return await _metadata(context, name, name)
+
+
+@router.get("/models/{name}/versions/{version}", responses=_UNKNOWN, dependencies=_to_read)
+async def version_metadata(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelMetadata:
+    """The tensors of one version of a model."""
+    return await _metadata(context, name, f"{name}@{version}")
+
+
+@router.get("/models/{name}/ready", responses=_UNREADY, dependencies=_to_read)
+async def model_ready(context: ContextOf, name: ModelName) -> ModelReady:
+    """Whether this replica answers with the production version of a model."""
+    return await _ready(context, name, name)
+
+
+@router.get("/models/{name}/versions/{version}/ready", responses=_UNREADY, dependencies=_to_read)
+async def version_ready(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelReady:
+    """Whether this replica answers with one version of a model."""
+    return await _ready(context, name, f"{name}@{version}")
+
+
+@router.post("/models/{name}/infer", responses=_UNANSWERED, dependencies=_to_ask)
+async def infer(request: Request, context: ContextOf, name: ModelName, body: InferRequest) -> InferResponse:
+    """Answer all questions with the production version of a model, or none."""
+    return await _infer(request, context, name, body)
+
+
+@router.post("/models/{name}/versions/{version}/infer", responses=_UNANSWERED, dependencies=_to_ask)
+async def infer_version(
+    request: Request, context: ContextOf, name: ModelName, version: ModelVersion, body: InferRequest
+) -> InferResponse:
+    """Answer all questions with one version of a model, or none."""
+    return await _infer(request, context, f"{name}@{version}", body)
+
+
+async def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
+    card = await models.show_model(context, reference)
+    versions, manifest = await run_in_threadpool(_stored, context, name, f"{card.name}@{card.version}")
+    return ModelMetadata(
+        name=name,
+        versions=versions,
+        platform=PLATFORM,
+        inputs=describe_inputs(),
+        outputs=describe_outputs(manifest),
+        parameters=describe_parameters(),
+    )
+
+
+def _stored(context: Context, name: str, reference: str) -> tuple[list[str], Manifest]:
+    """The versions of a name, and the manifest of one of them."""
+    versions = [str(version) for other, version in context.adapters.references() if other == name]
+    return versions, context.adapters.manifest(reference)
+
+
+async def _ready(context: Context, name: str, reference: str) -> ModelReady:
+    card = await models.show_model(context, reference)
+    if not card.loaded:
+        raise ProblemError(MODEL_NOT_LOADED, f"{reference} is not loaded here")
+    if not card.ready:
+        raise ProblemError(NOT_READY, f"{reference} does not answer now", headers={"Retry-After": "1"})
+    return ModelReady(name=name)
+
+
+async def _infer(request: Request, context: Context, reference: str, body: InferRequest) -> InferResponse:
+    limit = context.settings.max_client_batch_size
+    questions = await run_in_threadpool(read_questions, body, reference, limit)
+    answers = _require_all(await answer_items(request, context, questions))
+    (model,) = {answer.model for answer in answers}  # resolved once for all of them
+    name, _, version = model.rpartition("@")
+    outputs = write_answers(answers, body.outputs)
+    return InferResponse(model_name=name, model_version=version, id=body.id, outputs=outputs)
+
+
+def _require_all(outcomes: Sequence[PredictResponse | ProblemError]) -> list[PredictResponse]:
+    """The answers, where each question has one; else the first problem fails them all."""
+    for index, outcome in enumerate(outcomes):
+        if isinstance(outcome, ProblemError):
+            place = f"question {index}: " if len(outcomes) > 1 else ""
+            raise ProblemError(outcome.kind, place + outcome.detail, headers=outcome.headers)
+    return [outcome for outcome in outcomes if not isinstance(outcome, ProblemError)]

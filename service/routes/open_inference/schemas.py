@@ -1,0 +1,195 @@
+"""What goes over the wire of the Open Inference Protocol, version 2 (its HTTP form with JSON tensors)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic_core import PydanticCustomError
+
+from uq4ct.service.schemas.predict import AS_WHOLE, AbstainBelow, Body, Coverage, Task
+
+InputName = Literal["question", "options", "context"]
+OutputName = Literal[
+    "option",
+    "label",
+    "confidence",
+    "probabilities",
+    "feu",
+    "error_score",
+    "abstain",
+    "threshold",
+    "prediction_set",
+    "coverage",
+    "prediction_id",
+]
+JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
+
+
+EXAMPLE: dict[str, Any] = {
+    "inputs": [
+        {"name": "question", "shape": [2], "datatype": "BYTES", "data": ["Capital of France?", "A liquid metal?"]},
+        {
+            "name": "options",
+            "shape": [2],
+            "datatype": "BYTES",
+            "data": ['["Oslo", "Paris", "Rome"]', '["Iron", "Mercury"]'],
+        },
+    ]
+}
+
+
+def _is_none(value: object) -> bool:
+    return value is None
+
+
+def _check_encodable(text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError("holds a lone surrogate") from error
+    return text
+
+
+EncodableText = Annotated[str, AfterValidator(_check_encodable)]
+Size = Annotated[int, Field(strict=True, ge=1), AS_WHOLE]
+
+
+class ServerMetadata(Body):
+    """Which server this is."""
+
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class ServerLive(Body):
+    """The process runs."""
+
+    live: Literal[True] = True
+
+
+class ServerReady(Body):
+    """The replica takes questions."""
+
+    ready: Literal[True] = True
+
+
+class ModelReady(Body):
+    """The model answers here."""
+
+    name: str
+    ready: Literal[True] = True
+
+
+class TensorParameters(Body):
+    """What datatype and shape do not say of a tensor."""
+
+    description: str
+
+
+class TensorMetadata(Body):
+    """One input or output; -1 stands for a size that the request decides."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: TensorParameters
+
+
+class ModelMetadata(Body):
+    """What a model takes and gives."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+    parameters: dict[str, str] = Field(description="what a request may say in its own `parameters`, each described")
+
+
+class InputParameters(Body):
+    """How an input's texts are written."""
+
+    content_type: Literal["str"] | None = None
+
+
+class InferInput(Body):
+    """One input tensor: N texts."""
+
+    name: InputName
+    shape: list[Size] = Field(min_length=1, max_length=1)
+    datatype: Literal["BYTES"]
+    parameters: InputParameters | None = None
+    data: list[str] = Field(fail_fast=True, json_schema_extra={"minItems": 1})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_binary_data(cls, record: Any) -> Any:
+        match record:
+            case {"parameters": {"binary_data_size": _}}:
+                raise PydanticCustomError("binary_data", JSON_ONLY)
+        return record
+
+
+class OutputParameters(Body):
+    """In which form an output is wanted; it comes as JSON either way."""
+
+    binary_data: StrictBool | None = None
+
+
+class RequestedOutput(Body):
+    """One output that the client wants."""
+
+    name: OutputName
+    parameters: OutputParameters | None = None
+
+
+class InferParameters(Body):
+    """What holds for all questions of a request."""
+
+    abstain_below: AbstainBelow = None
+    coverage: Coverage = None
+    task: Task = None
+    binary_data_output: StrictBool | None = Field(
+        default=None, description="in which form the outputs are wanted; they come as JSON either way"
+    )
+
+
+class InferRequest(Body):
+    """N questions as tensors: `question` and `options`, and where there are passages `context`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    id: EncodableText | None = Field(default=None, description="comes back in the response")
+    parameters: InferParameters | None = None
+    inputs: list[InferInput] = Field(fail_fast=True, json_schema_extra={"minItems": 2, "maxItems": 3})
+    outputs: list[RequestedOutput] | None = Field(
+        default=None,
+        fail_fast=True,
+        description="the outputs that are wanted, in this order; none or an empty list = all",
+    )
+
+
+class OutputTensor(Body):
+    """One output tensor, row by row."""
+
+    name: OutputName
+    datatype: Literal["BYTES", "INT64", "FP64", "BOOL"]
+    shape: list[int]
+    data: list[str] | list[bool] | list[int] | list[float]
+
+
+class InferResponse(Body):
+    """The answers to all N questions."""
+
+    model_name: str
+    model_version: str
+    id: str | None = Field(default=None, exclude_if=_is_none, description="that of the request")
+    outputs: list[OutputTensor]
+
+
+class InferError(Body):
+    """Why there is no answer."""
+
+    error: str

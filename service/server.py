@@ -1,0 +1,91 @@
+"""One uvicorn process around the app, and its orderly end on a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+import uvicorn
+from fastapi import FastAPI
+
+from uq4ct.service.context import Context
+from uq4ct.service.engine.failures import WorkerDiedError
+from uq4ct.service.settings import Settings
+
+_SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(app: FastAPI, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then answer what was admitted and return.
+
+    Raises:
+        Exception: whatever loading the model or opening the ledger raised.
+        WorkerDiedError: nothing can be answered any more.
+    """
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SECONDS_TO_SEND_ANSWERS,
+        )
+    )
+    # The task first runs when `serve` first waits, which is after uvicorn has set its own signal handlers.
+    supervisor = asyncio.create_task(_supervise(server, app.state.context, settings.shutdown_grace_seconds))
+    try:
+        await server.serve()
+    finally:
+        supervisor.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervisor
+
+
+async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> None:
+    """Stop the server when it cannot start or the model's thread ends, or in steps after a signal.
+
+    The steps: not ready, no new questions, exit.
+    """
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    stop = asyncio.create_task(signals.get())
+    start = asyncio.create_task(_started(context))
+    death = asyncio.create_task(context.engine.died())
+    try:
+        await asyncio.wait({stop, start}, return_when=asyncio.FIRST_COMPLETED)
+        if start.done():
+            start.result()
+        await asyncio.wait({stop, death}, return_when=asyncio.FIRST_COMPLETED)
+        if not stop.done():
+            raise WorkerDiedError("the model's thread has ended")
+        received = await stop
+        logger.info("leaving", extra={"signal": received.name})
+        context.engine.leave()
+        if received is signal.SIGTERM:  # a balancer needs time to notice; somebody at a keyboard does not
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(signals.get(), grace)  # a second signal ends the grace
+        await context.engine.drain()
+    finally:
+        server.should_exit = True
+        stop.cancel()
+        start.cancel()
+        death.cancel()
+
+
+async def _started(context: Context) -> None:
+    """Return when both have started; the first error ends the wait."""
+    starts = [asyncio.create_task(context.ledger.opened()), asyncio.create_task(context.engine.loaded())]
+    try:
+        await asyncio.gather(*starts)
+    finally:
+        for start in starts:
+            start.cancel()

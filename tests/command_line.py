@@ -1,0 +1,60 @@
+"""The command `uq4ct`, run in this process, and its verbs, parsed without being run."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from unittest import mock
+
+from typer.main import get_command
+
+from uq4ct.command import main
+from uq4ct.service.cli import cli as service_cli
+from uq4ct.service.settings import Settings
+from uq4ct.service.verbs import VERBS as SERVICE_VERBS
+from uq4ct.training.cli import app as training_cli
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command left: its exit code and what it printed."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both streams, one after the other."""
+        return self.stdout + self.stderr
+
+
+def uq4ct(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> Done:
+    """Run `uq4ct` with these arguments, beside the process's own environment variables."""
+    out, err = io.StringIO(), io.StringIO()
+    with mock.patch.dict(os.environ, dict(env or {})), redirect_stdout(out), redirect_stderr(err):
+        code = main(list(arguments))
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def check_command(command: Sequence[str] | str) -> None:
+    """Parse `uq4ct VERB ...` as that verb would.
+
+    Raises:
+        TyperException: there is no such verb, or the verb has no such argument.
+    """
+    words = shlex.split(command, comments=True) if isinstance(command, str) else list(command)
+    program, verb, *rest = words
+    assert program == "uq4ct", words
+    group = get_command(service_cli if verb in SERVICE_VERBS else training_cli)
+    _, parsed, rest = group.resolve_command(group.make_context("uq4ct", [verb]), [verb, *rest])  # pyright: ignore[reportAttributeAccessIssue]
+    parsed.make_context(verb, rest)
+
+
+def as_flags(environment: dict[str, str]) -> dict[str, str]:
+    """The settings among a container's variables, as `read_settings` takes them in place of the process's own."""
+    return {name.lower(): value for name, value in environment.items() if name.lower() in Settings.model_fields}

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.published import AdapterHost, WrongBaseError, load_predictor
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+
+SHAPES = [
+    {"seed": 1},
+    {"seed": 2, "scoring": LetterConfig()},
+    {"seed": 3, "adapter": {"experts": 1, "top_k": 1, "targets": ("q_proj",)}},
+    {"seed": 4, "scoring": ClozeConfig(reduction="sum"), "adapter": {"experts": 2, "top_k": 1, "rank": 3}},
+    {"seed": 5, "adapter": {"placement": "block", "mixing": "renormalised"}},
+]
+
+
+@pytest.fixture
+def host(tiny_base):
+    return AdapterHost(tiny_base)
+
+
+def answers(predictor, questions):
+    return predictor.answer([predictor.encode(question) for question in questions])
+
+
+def alone(published, questions):
+    """The answers of an adapter that has a base model for itself."""
+    return answers(load_predictor(published.registry, published.reference, device="cpu", dtype="float32"), questions)
+
+
+def plain_output(base):
+    with torch.inference_mode():
+        return base.model(input_ids=torch.arange(12).unsqueeze(0), use_cache=False).logits
+
+
+def adapter_parameters(base):
+    return [name for name, _ in base.model.named_parameters() if "@" in name]
+
+
+def test_adapters_side_by_side_answer_as_each_alone_to_the_bit(host, publish_tiny, questions):
+    published = [publish_tiny("tiny.one", **shape) for shape in SHAPES]
+    expected = [alone(one, questions) for one in published]
+    assert len({str(one) for one in expected}) == len(SHAPES)
+    loaded = [host.add(one.registry.load(one.reference)) for one in published]
+    for order in (range(len(loaded)), reversed(range(len(loaded)))):
+        for index in order:
+            assert answers(loaded[index], questions) == expected[index]
+    assert [one.manifest for one in loaded] == [one.manifest for one in published]
+
+
+def test_names_that_differ_in_a_dot_are_two(host, publish_tiny, questions):
+    one, two = publish_tiny("a.b", seed=1), publish_tiny("a-b", seed=2)
+    loaded = [host.add(published.registry.load(published.reference)) for published in (one, two)]
+    assert [answers(predictor, questions) for predictor in loaded] == [alone(one, questions), alone(two, questions)]
+
+
+def test_removing_restores_the_base_and_leaves_the_others(host, tiny_base, publish_tiny, questions):
+    untouched = plain_output(tiny_base)
+    parameters = sum(parameter.numel() for parameter in tiny_base.model.parameters())
+    first, second = publish_tiny(seed=1), publish_tiny(seed=2)
+    stored = [published.registry.load(published.reference) for published in (first, second)]
+    one = None
+    for _ in range(3):
+        one, two = host.add(stored[0]), host.add(stored[1])
+        host.remove(one)
+        assert answers(two, questions) == alone(second, questions)
+        host.remove(two)
+        assert adapter_parameters(tiny_base) == []
+        assert sum(parameter.numel() for parameter in tiny_base.model.parameters()) == parameters
+        assert torch.equal(plain_output(tiny_base), untouched)
+    assert one is not None
+    with pytest.raises(KeyError):
+        host.remove(one)
+
+
+def test_a_version_that_is_there_is_not_added_twice(host, published_tiny, questions):
+    stored = published_tiny.registry.load(published_tiny.reference)
+    predictor = host.add(stored)
+    with pytest.raises(ValueError, match="tiny@1' is already injected"):
+        host.add(stored)
+    assert answers(predictor, questions) == alone(published_tiny, questions)
+
+
+def test_what_cannot_be_added_leaves_nothing_behind(
+    host, tiny_base, publish_tiny, make_base_folder, tmp_path, questions
+):
+    good = publish_tiny(seed=1)
+    stored = good.registry.load(good.reference)
+    unfit = replace(stored, tensors={name: torch.zeros(1) for name in stored.tensors})
+    with pytest.raises(ValueError, match="shape"):
+        host.add(unfit)  # the very first, when there is no tuner yet
+    assert adapter_parameters(tiny_base) == []
+    predictor = host.add(stored)
+    other = load_base_model(str(make_base_folder(tmp_path / "other", seed=9)), device="cpu", dtype="float32")
+    with pytest.raises(WrongBaseError, match="tiny@1 was trained on"):
+        AdapterHost(other).add(stored)
+    assert answers(predictor, questions) == alone(good, questions)
+
+
+def test_memory_is_what_the_weights_take(host, publish_tiny):
+    published = publish_tiny()
+    stored = published.registry.load(published.reference)
+    numbers = sum(tensor.numel() for tensor in stored.tensors.values())
+    assert host.add(stored).memory_bytes == stored.memory_bytes == 4 * numbers

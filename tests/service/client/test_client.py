@@ -1,0 +1,261 @@
+"""The client in both of its forms: against the service, and against a transport that says what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+
+from tests.service.client.scripted_service import ONCE, PREDICTION, PROBLEM, Script, both_forms, predict, refusal
+from tests.service.conftest import Replica, Start
+from tests.service.fake_predictor import FakePredictor
+from uq4ct.client import (
+    Answered,
+    AsyncClient,
+    Client,
+    Declined,
+    InvalidRequestError,
+    NotFoundError,
+    Prediction,
+    Problem,
+    ServiceError,
+    ServiceFailedError,
+    UnreadableResponseError,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def listening(replica: Replica) -> AsyncIterator[str]:
+    """The replica behind a socket."""
+    config = uvicorn.Config(replica.app, port=0, lifespan="off", ws="none", log_config=None)
+    server = uvicorn.Server(config)
+    running = asyncio.create_task(server.serve())
+    await replica.settle(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+
+
+async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start) -> None:
+    def ask(address: str) -> tuple[Prediction, list[Any], Any]:
+        with Client(address, retries=ONCE) as client:
+            batch = client.predict_batch(
+                [{"question": "Which?", "options": ("a", "b")}, {"question": "", "options": []}]
+            )
+            return client.predict("Which?", ("a", "b"), context="A passage.", model="toy"), batch, client.models()
+
+    async with start() as replica, listening(replica) as address:
+        single, (first, second), models = await asyncio.to_thread(ask, address)
+        transport = httpx2.ASGITransport(replica.app)
+        async with AsyncClient("http://service", transport=transport, retries=ONCE) as client:
+            again = await client.predict("Which?", ("a", "b"), context="A passage.", model="toy")
+            assert await client.models() == models
+    assert single.model_copy(update={"prediction_id": again.prediction_id}) == again
+    assert (single.model, single.option.text in ("a", "b")) == ("toy@1", True)
+    assert (single.threshold, single.abstain) == (0.6, single.confidence < 0.6)
+    assert isinstance(first, Prediction)
+    assert isinstance(second, Problem)
+    assert second.errors[0].field == "question"
+    assert {(card.name, card.version) for card in models.models} == {("toy", 1), ("toy", 2), ("other", 1)}
+
+
+async def test_the_service_s_problems_are_typed(start: Start, predictor: FakePredictor) -> None:
+    async with start() as replica:
+        transport = httpx2.ASGITransport(replica.app)
+        async with AsyncClient("http://service", transport=transport, retries=ONCE) as client:
+            with pytest.raises(InvalidRequestError, match=r"422 .*: question: is empty") as invalid:
+                await client.predict(" ", ("a", "b"))
+            assert invalid.value.problem is not None
+            assert [error.field for error in invalid.value.problem.errors] == ["question"]
+            with pytest.raises(InvalidRequestError) as long:
+                await client.predict("word " * 63, ("a", "b"))
+            assert long.value.problem is not None
+            assert (long.value.problem.tokens, long.value.problem.limit) == (65, 64)
+            with pytest.raises(NotFoundError, match="nobody"):
+                await client.predict("Which?", ("a", "b"), model="nobody")
+            predictor.failures_to_come = 1
+            with pytest.raises(ServiceFailedError):
+                await client.predict("Which?", ("a", "b"))
+
+
+@both_forms
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"prediction_id": "x"}'])
+def test_a_success_that_is_not_an_answer(form: str, body: bytes) -> None:
+    with pytest.raises(UnreadableResponseError, match="/prefix/predict"):
+        Script(httpx2.Response(200, content=body)).run(form, predict)
+
+
+async def _async_fallback(declined: Declined) -> str:
+    await asyncio.sleep(0)
+    return f"asked a person: {declined.reason}"
+
+
+@pytest.mark.parametrize(
+    ("form", "fallback"),
+    [
+        ("sync", lambda declined: f"asked a person: {declined.reason}"),
+        ("async", lambda declined: f"asked a person: {declined.reason}"),
+        ("async", _async_fallback),
+    ],
+)
+@pytest.mark.parametrize(
+    ("outcome", "reason"),
+    [
+        (httpx2.Response(200, json=PREDICTION), None),
+        (httpx2.Response(200, json=PREDICTION | {"abstain": True}), "abstained"),
+        (refusal(503), "unavailable"),
+        (refusal(429), "unavailable"),
+        (refusal(504), "unavailable"),
+        (refusal(500), "unavailable"),
+        (httpx2.ConnectError("refused"), "unavailable"),
+    ],
+)
+def test_answer_or_says_who_answered_and_why(form: str, fallback: Any, outcome: Any, reason: str | None) -> None:
+    script = Script(outcome)
+    answered: Answered[str] = script.run(
+        form, lambda client: client.answer_or("q", ["a", "Paris"], fallback, abstain_below=0.8), retries=ONCE
+    )
+    assert script.bodies[0]["abstain_below"] == 0.8
+    if reason is None:
+        assert (answered.by, answered.answer, answered.declined) == ("service", "Paris", None)
+    else:
+        assert (answered.by, answered.answer) == ("fallback", f"asked a person: {reason}")
+        assert answered.declined is not None
+        assert answered.declined.reason == reason
+        assert (answered.declined.error is None) == (reason == "abstained")
+    assert (answered.prediction is None) == (reason == "unavailable")
+
+
+@both_forms
+@pytest.mark.parametrize("status", [401, 404, 422])
+def test_answer_or_does_not_hide_a_request_that_is_wrong(form: str, status: int) -> None:
+    def fallback(declined: Declined) -> str:
+        raise RuntimeError("called")
+
+    with pytest.raises(ServiceError, match=str(status)):
+        Script(refusal(status)).run(form, lambda client: client.answer_or("q", ["a", "b"], fallback))
+
+
+STORED = {
+    **{key: value for key, value in PREDICTION.items() if key != "option"},
+    "created_at": "2026-01-02T03:04:05.006Z",
+    "adapter_digest": "sha256:0f",
+    "task": "other",
+    "option": {"index": 1, "label": "B"},
+    "abstain_reason": None,
+    "threshold": None,
+    "prediction_set": ["B"],
+    "coverage": 0.9,
+    "tags": [],
+    "question": None,
+    "label": {
+        "option": {"index": 0, "label": "A"},
+        "correct": False,
+        "source": "audit",
+        "labelled_at": "2026-01-02T04:00:00Z",
+    },
+}
+CALIBRATION = {
+    "since": "2026-01-01T00:00:00Z",
+    "until": "2026-01-02T00:00:00Z",
+    "counted_limit": 10,
+    "scored_limit": 5,
+    "models": [
+        {
+            "model": "toy@1",
+            "predictions": 2,
+            "mean_confidence": 0.7,
+            "coverage": 1.0,
+            "label_share": 0.5,
+            "label_delay": {"median_seconds": 3.5, "p90_seconds": 8.0},
+            "confidence_shares": [0.0] * 14 + [1.0],
+            "feu_shares": None,
+            "reference": {
+                "questions": 40,
+                "accuracy": 0.9,
+                "ece": 0.05,
+                "confidence_shares": None,
+                "feu_shares": None,
+                "abstention": {"threshold": 0.6, "share": 0.2},
+                "curve": [{"threshold": 0.6, "coverage": 0.8, "answered": 32, "selective_risk": 0.1}],
+            },
+            "labelled": {
+                "questions": 1,
+                "accuracy": 1.0,
+                "mean_confidence": 0.7,
+                "signed_gap": -0.3,
+                "gap_z": -0.65,
+                "spiegelhalter_z": None,
+                "top_label_brier": 0.09,
+                "ece": 0.3,
+                "ece_interval": {"low": 0.3, "high": 0.3},
+                "ece_noise_floor": {"mean": 0.4, "p95": 0.7},
+                "selective_risk": None,
+                "bins": [
+                    {
+                        "low": 0.0,
+                        "high": 1.0,
+                        "predictions": 2,
+                        "labelled": 1,
+                        "mean_confidence": 0.7,
+                        "accuracy": 1.0,
+                        "accuracy_interval": {"low": 0.2, "high": 1.0},
+                    }
+                ],
+                "curve": [{"threshold": 1.0, "coverage": 0.0, "answered": 0, "selective_risk": None}],
+            },
+            "sequential": [
+                {
+                    "test": "error_rate",
+                    "log_evidence": -0.25,
+                    "alarm": False,
+                    "alarmed_at": None,
+                    "labels": 7,
+                    "since": "2026-01-01T00:00:00Z",
+                }
+            ],
+        }
+    ],
+}
+
+
+@both_forms
+def test_the_other_calls_ask_as_the_contract_says(form: str) -> None:
+    receipt = {"prediction_id": "p", "result": "accepted"}
+    script = Script(
+        httpx2.Response(200, json=receipt),
+        httpx2.Response(200, json={"results": [receipt, PROBLEM]}),
+        httpx2.Response(200, json=STORED),
+        *(httpx2.Response(200, json=CALIBRATION) for _ in range(2)),
+    )
+    script.run(form, lambda client: client.feedback({"prediction_id": "p", "answer": "B", "source": "audit"}))
+    done = script.run(form, lambda client: client.feedback_batch([{"prediction_id": "p", "answer": 1}] * 2))
+    assert [type(item).__name__ for item in done] == ["FeedbackReceipt", "Problem"]
+    stored = script.run(form, lambda client: client.prediction("a/../b"))
+    assert (stored.option.label, stored.label.option.label, stored.label.correct) == ("B", "A", False)
+    report = script.run(form, lambda client: client.calibration("7d", model="toy@1"))
+    assert report.models[0].labelled.ece_noise_floor.p95 == 0.7
+    assert report.models[0].reference.curve[0].coverage == 0.8
+    assert report.models[0].sequential[0].labels == 7
+    script.run(form, lambda client: client.calibration())
+    assert [(request.method, request.url.raw_path.decode()) for request in script.requests] == [
+        ("POST", "/prefix/feedback"),
+        ("POST", "/prefix/feedback/batch"),
+        ("GET", "/prefix/predictions/a%2F..%2Fb"),
+        ("GET", "/prefix/calibration?window=7d&model=toy%401"),
+        ("GET", "/prefix/calibration"),
+    ]
+    assert [json.loads(request.content) for request in script.requests[:2]] == [
+        {"prediction_id": "p", "answer": "B", "source": "audit"},
+        {"feedback": [{"prediction_id": "p", "answer": 1}] * 2},
+    ]

@@ -1,0 +1,74 @@
+"""Engines around fake predictors, and what their tests do with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from tests.service.fake_predictor import TOKEN_LIMIT, FakeHost, FakePredictor
+from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.engine.engine import Engine, Limits
+from uq4ct.service.engine.predictor import Ask, Host, Served
+from uq4ct.service.telemetry.metrics import Metrics
+
+Run = Callable[..., AbstractAsyncContextManager[Engine]]
+LIMITS = {"questions": 100, "tokens": 10_000, "batch_tokens": TOKEN_LIMIT, "adapter_bytes": 1000, "seconds": 20.0}
+
+
+def question(index: int, words: int = 3, reference: str | None = None) -> Ask:
+    """A question of so many of the fake's tokens."""
+    return Ask(Question("", " ".join([f"q{index}"] * (words - 2)), ("a", "b")), reference)
+
+
+def make_engine(load: Callable[[], Host], adapters: Registry, default: str = "toy", **limits: Any) -> Engine:
+    """An engine that has not been started."""
+    return Engine(load, default, adapters, Limits(**{**LIMITS, **limits}), Metrics(CollectorRegistry()))
+
+
+@asynccontextmanager
+async def running(
+    host: FakeHost, adapters: Registry, *, default: str = "toy", poll: float = 0.0, **limits: Any
+) -> AsyncIterator[Engine]:
+    """An engine that is ready; at the end nothing may hold up its forwards and loads any more."""
+    engine = make_engine(host.load, adapters, default, **limits)
+    engine.start(poll)
+    try:
+        await engine.loaded()
+        yield engine
+    finally:
+        for predictor in [*host.given.values(), *host.present.values()]:
+            predictor.forward_may_start.set()
+        host.adding_may_end.set()
+        await engine.close()
+
+
+def started(engine: Engine, *asks: Ask) -> asyncio.Task[list[Served | Exception]]:
+    """A request that is under way."""
+    return asyncio.create_task(engine.submit(asks))
+
+
+async def hold_forward(engine: Engine, predictor: FakePredictor) -> asyncio.Task[list[Served | Exception]]:
+    """Occupy the worker with one question to the default until `forward_may_start` is set."""
+    predictor.forward_may_start.clear()
+    first = started(engine, question(0))
+    await until(lambda: any("q0" in texts for texts in predictor.served_texts()))
+    return first
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the engine run until something is true."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0.002)
+    raise TimeoutError("never became true")
+
+
+def sample(engine: Engine, name: str, **labels: str) -> float | None:
+    """The value of one metric."""
+    return engine._metrics.registry.get_sample_value(f"uq4ct_{name}", labels)

@@ -1,0 +1,256 @@
+"""Whole runs on a tiny base: they learn, resume to the bit, refuse what would mix runs up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+import uq4ct.training.runs.loop
+from tests.training.conftest import MakeConfig
+from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.scoring.encoding import TokenBatch
+from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, forwards
+from uq4ct.training.data.loading import load_splits
+from uq4ct.training.methods import METHODS
+from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod
+from uq4ct.training.run_config import ConfigError, RunConfig
+from uq4ct.training.runs.candidates import new_candidate
+from uq4ct.training.runs.loop import KEPT_FILE, LOG_FILE, DivergedError
+from uq4ct.training.runs.runs import RunError, load_run, train_run
+
+
+class InterruptedRunError(Exception):
+    """What a power cut is to a run."""
+
+
+def losses_of(folder: Path) -> list[float]:
+    return [json.loads(line)["losses"]["loss"] for line in (folder / LOG_FILE).read_text().splitlines()]
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Let the run fall over when it asks for the forwards of that step, counted from 1."""
+    calls = 0
+
+    def failing(questions: Any, accumulation: int) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == step:
+            raise InterruptedRunError
+        return forwards(questions, accumulation)
+
+    monkeypatch.setattr(uq4ct.training.runs.loop, "forwards", failing)
+
+
+def uq4ct_losses(model: CandidateModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
+    """The losses of one forward in the first step."""
+    method = METHODS["uq4ct"]
+    assert isinstance(method, TrainedMethod)
+    output = model(batch.tokens)
+    return method.losses(Forward(output, batch, config.adapter, config.loss, 1, 8, model, None))
+
+
+def check_resumed(
+    config: RunConfig, step: int, whole: Path, folder: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut a run at a step and go on with it: weights and losses are those of the whole run, to the bit."""
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, step)
+        with pytest.raises(InterruptedRunError):
+            train_run(config, folder, quiet)
+    torch.manual_seed(12345)  # whatever ran in between must not matter
+    train_run(config, folder, quiet, resume=True)
+    ours, theirs = load_file(folder / KEPT_FILE), load_file(whole / KEPT_FILE)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert losses_of(folder) == losses_of(whole)
+
+
+@pytest.mark.parametrize("step", [2, 5, 8, 9, 16])
+def test_a_resumed_run_is_bit_identical(
+    step: int,
+    tmp_path: Path,
+    finished_run: Path,
+    make_config: MakeConfig,
+    quiet: Console,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cut before and after checkpoints, at an epoch's end and at its start; dropout is on."""
+    check_resumed(make_config(), step, finished_run, tmp_path / "run", quiet, monkeypatch)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_another(
+    tmp_path: Path, finished_run: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    train_run(make_config(), tmp_path / "same", quiet)
+    train_run(make_config(training={"seed": 1}), tmp_path / "other", quiet)
+    assert losses_of(tmp_path / "same") == losses_of(finished_run)
+    assert losses_of(tmp_path / "other") != losses_of(finished_run)
+
+
+def test_a_folder_is_one_run(tmp_path: Path, make_config: MakeConfig, quiet: Console, finished_run: Path) -> None:
+    with pytest.raises(RunError, match="another configuration"):
+        train_run(make_config(training={"seed": 7}), finished_run, quiet)
+    with pytest.raises(RunError, match="continue it with --resume"):
+        train_run(make_config(), finished_run, quiet)
+    with pytest.raises(RunError, match="no finished run"):
+        load_run(tmp_path)
+
+
+def test_a_loaded_run_answers_as_it_did_when_it_was_trained(finished_run: Path) -> None:
+    """The kept epoch's NLL on the fit split, from the stored weights."""
+    from uq4ct.model_store.calibrations import NoCalibration
+    from uq4ct.model_store.posteriors.point import PointPosterior
+    from uq4ct.model_store.predictor import Predictor, score_in_batches
+    from uq4ct.training.evaluation.scores import STATISTICS, answers_of, score_answers
+
+    run = load_run(finished_run)
+    fit = load_splits(run.config.data)[0].fit
+    predictor = Predictor(run.model, PointPosterior())
+    samples = score_in_batches(predictor.candidate_samples, [predictor.encode(question) for question in fit], 2048)
+    nll = STATISTICS["nll"](score_answers(answers_of(samples, fit, NoCalibration()), fit))(torch.arange(len(fit)))
+    assert nll == pytest.approx(run.result.fit_nll[run.result.kept_epoch - 1], abs=1e-9)
+
+
+def test_a_diverging_run_says_so(tmp_path: Path, make_config: MakeConfig, quiet: Console) -> None:
+    with pytest.raises(DivergedError, match="lower learning rate"):
+        train_run(make_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30}), tmp_path / "run", quiet)
+
+
+def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> None:
+    """Their answers may be swapped without a change in the cross entropy, and alone feed the calibration loss."""
+    config = make_config(loss={"indicator": "held_out"})
+    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    train = load_splits(config.data)[0].train[:8]
+    items = [
+        TrainingQuestion(model.scorer.encode(question), question.answer or 0, index % 2 == 0)
+        for index, question in enumerate(train)
+    ]
+
+    def parts(questions: list[TrainingQuestion]) -> dict[str, float]:
+        (batch,) = forwards(questions, 1)
+        terms = uq4ct_losses(model, batch, config)
+        return {name: part.item() for name, part in terms.parts.items()}
+
+    held_swapped = [
+        TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0, True) if i.held_out else i for i in items
+    ]
+    trained_swapped = [
+        i if i.held_out else TrainingQuestion(i.encoded, 1 - i.answer if i.answer < 2 else 0) for i in items
+    ]
+    assert parts(held_swapped)["cross_entropy"] == parts(items)["cross_entropy"]
+    assert parts(trained_swapped)["cross_entropy"] != parts(items)["cross_entropy"]
+    assert parts(trained_swapped)["calibration"] == parts(items)["calibration"]
+    assert parts(held_swapped)["calibration"] != parts(items)["calibration"]
+
+
+@pytest.mark.parametrize("indicator", ["training", "held_out"])
+def test_accumulation_changes_no_gradient(indicator: str, make_config: MakeConfig) -> None:
+    """Cross entropy and calibration loss: the forwards of a step add up to the step in one forward."""
+    config = make_config(loss={"indicator": indicator, "load_balance": 0.0}, base={"dtype": "float32"})
+    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    torch.manual_seed(0)
+    for parameter in model.adapter_tensors().values():
+        parameter.data.add_(torch.randn_like(parameter) * 0.1)
+    train = load_splits(config.data)[0].train[:8]
+    items = [
+        TrainingQuestion(model.scorer.encode(question), question.answer or 0, indicator == "held_out" and index < 3)
+        for index, question in enumerate(train)
+    ]
+
+    def gradients(accumulation: int) -> list[torch.Tensor]:
+        for batch in forwards(items, accumulation):
+            uq4ct_losses(model, batch, config).total.backward()
+        found = [parameter.grad for parameter in model.adapter_tensors().values() if parameter.grad is not None]
+        model.zero_grad()
+        return found
+
+    whole, parts = gradients(1), gradients(4)
+    assert len(whole) == len(parts) == len(model.adapter_tensors())
+    for one, other in zip(whole, parts, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+
+
+def test_training_questions_over_the_limit_are_left_out_with_a_message(
+    tmp_path: Path, make_config: MakeConfig, tiny_data: Path
+) -> None:
+    long = {"id": "long", "question": "Why? " * 300, "options": ["red", "blue"], "answer": 0}
+    path = tmp_path / "train.jsonl"
+    path.write_text((tiny_data / "train.jsonl").read_text() + json.dumps(long) + "\n")
+    console = Console(record=True, width=200)
+    config = make_config(data={"train": str(path)}, training={"epochs": 1})
+    result = train_run(config, tmp_path / "run", console)
+    assert "1 training questions over 512 tokens left out, the first 'long'" in console.export_text()
+    assert result.train == 64
+
+
+@pytest.mark.parametrize("split", ["calibration", "test", "shift"])
+def test_what_is_asked_after_training_must_fit_before_it(
+    split: str, tmp_path: Path, make_config: MakeConfig, tiny_data: Path, quiet: Console
+) -> None:
+    """Hours of training would otherwise end in a run that nothing can be scored on."""
+    long = {"id": "long", "question": "Why? " * 300, "options": ["red", "blue"], "answer": 0}
+    path = tmp_path / f"{split}.jsonl"
+    path.write_text((tiny_data / f"{split}.jsonl").read_text() + json.dumps(long) + "\n")
+    config = make_config(data={split: {"others": str(path)} if split == "shift" else str(path)})
+    with pytest.raises(ConfigError, match=r"scoring\.max_tokens: question 'long': the question takes \d+ tokens"):
+        train_run(config, tmp_path / "run", quiet)
+    assert not (tmp_path / "run" / LOG_FILE).exists()
+
+
+def test_a_method_is_fitted_on_runs_of_the_same_questions_only(
+    tmp_path: Path, make_config: MakeConfig, tiny_data: Path, quiet: Console
+) -> None:
+    """The file is the same, its questions are not: what was trained on there may be tested on here."""
+    path = tmp_path / "train.jsonl"
+    lines = (tiny_data / "train.jsonl").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines))
+    sections: dict[str, Any] = {"data": {"train": str(path)}, "training": {"epochs": 1}}
+    train_run(make_config("lora", **sections), tmp_path / "lora", quiet)
+    path.write_text("".join(lines[:-1]))
+    with pytest.raises(RunError, match=r"lora was trained with another data: sha256:.* train it again"):
+        train_run(make_config("mc_dropout", **sections), tmp_path / "dropout", quiet, on=[tmp_path / "lora"])
+
+
+def test_a_run_that_a_method_is_not_fitted_on_is_told_by_its_fields(
+    tmp_path: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    train_run(make_config("lora", training={"epochs": 1}), tmp_path / "lora", quiet)
+    config = make_config("ensemble", training={"epochs": 1}, adapter={"rank": 2})
+    with pytest.raises(RunError, match=r"not trained as ensemble needs it: adapter\.rank is 4, not 2$"):
+        train_run(config, tmp_path / "ensemble", quiet, on=[tmp_path / "lora"])
+
+
+def test_a_run_keeps_no_more_snapshots_than_it_has_steps(
+    tmp_path: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    with pytest.raises(ConfigError, match=r"training\.snapshots is 17: the run has 16 steps only"):
+        train_run(make_config(training={"snapshots": 17}), tmp_path / "run", quiet)
+
+
+def test_targets_that_the_base_lacks_are_named(tmp_path: Path, make_config: MakeConfig, quiet: Console) -> None:
+    with pytest.raises(ConfigError, match=r"adapter, scoring: not for the base model .*foo"):
+        train_run(make_config(adapter={"targets": ["foo"]}), tmp_path / "run", quiet)
+
+
+def test_pads_do_not_reach_the_losses(make_config: MakeConfig) -> None:
+    """A short question's losses are the same beside a long one as alone."""
+    config = make_config()
+    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    train = load_splits(config.data)[0].train
+    short, other = (TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in train[:2])
+
+    def feu(batch: TokenBatch) -> torch.Tensor:
+        output = model(batch)
+        assert output.feu is not None
+        return output.feu
+
+    (alone,), (together,) = forwards([short], 1), forwards([short, other], 1)
+    index = sorted([short, other], key=lambda item: item.encoded.length).index(short)
+    assert feu(together.tokens)[index].item() == pytest.approx(feu(alone.tokens)[0].item(), abs=1e-6)

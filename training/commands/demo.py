@@ -1,0 +1,137 @@
+"""The demonstration: train, score, publish, serve, ask — and fail unless training made the answers better."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from rich.console import Console
+
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.commands.publish import Publication, publish_run
+from uq4ct.training.evaluation.scores import paired_differences
+from uq4ct.training.evaluation.tables import difference_table, score_table
+from uq4ct.training.run_config import RunConfig
+from uq4ct.training.runs.runs import train_run
+
+START_SECONDS = 120
+STOP_SECONDS = 30
+
+QUESTIONS: dict[str, dict[str, Any]] = {
+    "an easy one": {
+        "question": "What is the capital of France?",
+        "options": ["Madrid", "Paris", "Oslo", "Vienna"],
+    },
+    "a hard one": {
+        "question": "What is the capital of Burkina Faso?",
+        "options": ["Niamey", "Bamako", "Ouagadougou", "Lomé"],
+    },
+    "one outside the training subjects": {
+        "question": "Why do leaves of many trees turn yellow in autumn?",
+        "options": [
+            "Chlorophyll breaks down and other pigments show",
+            "The roots take up yellow minerals",
+            "Insects lay yellow eggs on them",
+            "Frost paints the surface of the leaf",
+        ],
+    },
+}
+
+
+class DemoError(UserError, RuntimeError):
+    """The demonstration did not show what it claims."""
+
+
+def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> None:
+    """Run the whole arch once.
+
+    Raises:
+        DemoError: the test NLL did not fall with a paired 95 % interval that excludes 0, or the service gave no answer.
+    """
+    console.rule("1. train")
+    train_run(config, folder, console, resume=True)
+    console.rule("2. score and publish")
+    publication = publish_run(folder, Registry(store), console, promote=True)
+    console.print(f"published {publication.manifest.reference}", highlight=False, soft_wrap=True)
+    console.rule("3. serve and ask")
+    with _service(store, publication.manifest.reference) as client:
+        for title, question in QUESTIONS.items():
+            reply = client.post("/predict", json=question, timeout=60)
+            reply.raise_for_status()
+            console.print(f"[bold]{title}:[/bold] {question['question']}", highlight=False, soft_wrap=True)
+            console.print_json(json.dumps(reply.json()))
+    console.rule("4. before and after")
+    _show(publication, console)
+
+
+def _show(publication: Publication, console: Console) -> None:
+    manifest: Manifest = publication.manifest
+    columns = {
+        "untrained": manifest.scores_untrained,
+        "trained": manifest.scores_before,
+        "served": manifest.scores_after,
+    }
+    title = f"{manifest.reference} on its test split; served = trained + temperature"
+    console.print(score_table({name: scores for name, scores in columns.items() if scores is not None}, title))
+    differences = paired_differences(publication.served, publication.untrained)
+    console.print(difference_table(differences, "served minus untrained, the same questions"))
+    interval = differences["nll"][1]
+    if interval.high >= 0:
+        raise DemoError(f"the test NLL did not fall: the 95 % interval of its change is up to {interval.high:+.4f}")
+    console.print("the test NLL fell, and its 95 % interval excludes 0", style="bold green")
+
+
+@contextmanager
+def _service(store: Path, reference: str) -> Iterator[httpx2.Client]:
+    """The service as a user starts it, in a process of its own, until the block ends."""
+    port = _free_port()
+    environment = os.environ | {
+        "MODEL_STORE_DIR": str(store),
+        "DEFAULT_MODEL": reference,
+        "PORT": str(port),
+        "LOG_LEVEL": "warning",
+        "SHUTDOWN_GRACE_SECONDS": "0",
+    }
+    process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
+    try:
+        # No proxy of the environment stands between a machine and itself.
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            _wait_until_ready(process, client)
+            yield client
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=STOP_SECONDS)
+    if code != 0:
+        raise DemoError(f"the service ended with exit code {code}")
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], client: httpx2.Client) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise DemoError(f"the service ended with exit code {process.returncode} before it was ready")
+        try:
+            if client.get("/health/ready", timeout=5).status_code == 200:
+                return
+        except httpx2.TransportError:
+            pass  # not listening yet
+        time.sleep(0.2)
+    raise DemoError(f"the service was not ready within {START_SECONDS} s")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

@@ -1,0 +1,97 @@
+"""Training questions in batches of similar length, in an order that a seed and an epoch fix."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
+
+BUCKET_BATCHES = 8  # batches drawn together and sorted by length: less padding, still a new order every epoch
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingQuestion:
+    """An encoded question, its answer, and whether it is held out from the cross entropy."""
+
+    encoded: EncodedQuestion
+    answer: int
+    held_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """One forward's part of an optimizer step.
+
+    `answers` [B], `held_out` bool [B]; `step_trained` and `step_held_out` count the questions of the whole step, so
+    that the sums over its forwards are the step's means.
+    """
+
+    tokens: TokenBatch
+    answers: Tensor
+    held_out: Tensor
+    step_trained: int
+    step_held_out: int
+
+    @property
+    def step_share(self) -> float:
+        """The share of the step's questions that are in this forward."""
+        return len(self.answers) / (self.step_trained + self.step_held_out)
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """The batch on a device."""
+        return TrainingBatch(
+            self.tokens.to(device),
+            self.answers.to(device),
+            self.held_out.to(device),
+            self.step_trained,
+            self.step_held_out,
+        )
+
+
+def epoch_steps(
+    questions: Sequence[TrainingQuestion], batch_questions: int, seed: int, epoch: int
+) -> list[list[TrainingQuestion]]:
+    """The questions of every optimizer step of an epoch; every question stands in one, the last batch may be smaller.
+
+    Held-out questions are spread evenly over the steps, on top of `batch_questions`.
+    """
+    order = random.Random(f"{seed}/{epoch}")
+    trained = [question for question in questions if not question.held_out]
+    held_out = [question for question in questions if question.held_out]
+    order.shuffle(trained)
+    order.shuffle(held_out)
+    steps = [
+        step
+        for bucket in _chunks(trained, batch_questions * BUCKET_BATCHES)
+        for step in _by_length(bucket, batch_questions)
+    ]
+    order.shuffle(steps)
+    return [[*step, *held_out[index :: len(steps)]] for index, step in enumerate(steps)]
+
+
+def forwards(step: Sequence[TrainingQuestion], accumulation: int) -> Iterator[TrainingBatch]:
+    """The forwards of one optimizer step, each with questions of similar length."""
+    ordered = sorted(step, key=lambda question: question.encoded.length)
+    held_out = sum(question.held_out for question in step)
+    for part in _chunks(ordered, -(-len(ordered) // accumulation)):
+        yield TrainingBatch(
+            tokens=collate([question.encoded for question in part]),
+            answers=torch.tensor([question.answer for question in part]),
+            held_out=torch.tensor([question.held_out for question in part]),
+            step_trained=len(step) - held_out,
+            step_held_out=held_out,
+        )
+
+
+def _chunks(items: Sequence[TrainingQuestion], size: int) -> Iterator[Sequence[TrainingQuestion]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _by_length(bucket: Sequence[TrainingQuestion], size: int) -> Iterator[Sequence[TrainingQuestion]]:
+    return _chunks(sorted(bucket, key=lambda question: question.encoded.length), size)

@@ -1,0 +1,197 @@
+"""The training loop: optimizer steps over epochs, resumable at any step with the same result to the bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TextIO
+
+import torch
+from rich.console import Console
+from torch.optim import AdamW
+
+from uq4ct.model_store.candidate_model import CandidateModel, CandidateOutput
+from uq4ct.model_store.errors import UserError
+from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, epoch_steps, forwards
+from uq4ct.training.methods.base import Forward, TrainedMethod, Variation
+from uq4ct.training.run_config import ConfigError, OptimizerConfig, RunConfig
+from uq4ct.training.runs.progress_bar import StepReport, TrainingProgress
+from uq4ct.training.runs.resume_point import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint, save_tensors
+
+KEPT_FILE = "kept.safetensors"
+LOG_FILE = "steps.jsonl"
+
+
+def snapshot_path(folder: Path, index: int) -> Path:
+    """Where the weights of a snapshot are, counted from 1."""
+    return folder / f"snapshot-{index}.safetensors"
+
+
+class DivergedError(UserError, RuntimeError):
+    """A loss that is no number any more."""
+
+
+def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
+    """The share of the peak learning rate at a step counted from 0, of `steps` in all."""
+    warmup = math.ceil(config.warmup_share * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(steps - warmup, 1)
+    return {"none": 1.0, "linear": 1.0 - done, "cosine": 0.5 * (1 + math.cos(math.pi * done))}[config.decay]
+
+
+class Trainer:
+    """One run: a candidate model, its questions, and a folder that holds its log, its resume point and its weights.
+
+    `variation` is the method's noise on `model`, if it has some. `fit_nll` scores the model after each epoch: the NLL
+    on the fit split in nats per question.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        method: TrainedMethod,
+        model: CandidateModel,
+        variation: Variation | None,
+        questions: Sequence[TrainingQuestion],
+        fit_nll: Callable[[], float],
+        folder: Path,
+    ) -> None:
+        self._config = config
+        self._method = method
+        self._model = model
+        self._variation = variation
+        self._questions = questions
+        self._fit_nll = fit_nll
+        self._folder = folder
+        adapter = model.adapter_tensors()
+        varied = {} if variation is None else variation.tensors()
+        self.parameters = adapter | varied
+        optimizer = config.optimizer
+        groups = [{"params": list(adapter.values()), "peak": optimizer.learning_rate}]
+        if variation is not None:
+            peak = variation.learning_rate or optimizer.learning_rate
+            groups.append({"params": list(varied.values()), "peak": peak, "weight_decay": 0.0})
+        self._optimizer = AdamW(
+            groups, lr=optimizer.learning_rate, betas=optimizer.betas, weight_decay=optimizer.weight_decay
+        )
+        epochs = (self._steps_of(epoch) for epoch in range(config.training.epochs))
+        self.steps = sum(len(steps) for steps in epochs)
+        if config.training.snapshots > self.steps:
+            raise ConfigError(f"training.snapshots is {config.training.snapshots}: the run has {self.steps} steps only")
+
+    def run(self, console: Console) -> Progress:
+        """Train to the end, from the resume point in the folder if there is one.
+
+        The folder's `kept.safetensors` then holds the weights of the epoch that the configuration keeps.
+
+        Raises:
+            DivergedError: the loss is no finite number.
+        """
+        progress = Progress()
+        if (self._folder / CHECKPOINT_FILE).is_file():
+            progress = load_checkpoint(self._folder, self.parameters, self._optimizer)
+            console.print(f"resumed at step {progress.step} of {self.steps}", highlight=False, soft_wrap=True)
+        with TrainingProgress(self.steps, progress.step, console) as display, self._log(progress) as log:
+            while progress.epoch < self._config.training.epochs:
+                progress = self._run_epoch(progress, display, log)
+        return progress
+
+    def _run_epoch(self, progress: Progress, display: TrainingProgress, log: TextIO) -> Progress:
+        self._set_training(True)
+        for step in self._steps_of(progress.epoch)[progress.epoch_step :]:
+            report = self._run_step(step, progress)
+            display.step(report)
+            log.write(json.dumps(asdict(report)) + "\n")
+            log.flush()
+            progress = progress.model_copy(
+                update={
+                    "epoch_step": progress.epoch_step + 1,
+                    "step": report.step,
+                    "seconds": progress.seconds + report.seconds,
+                    "tokens": progress.tokens + report.tokens,
+                }
+            )
+            self._keep_snapshot(report.step)
+            if report.step % self._config.training.checkpoint_steps == 0:
+                save_checkpoint(self._folder, self.parameters, self._optimizer, progress)
+        return self._finish_epoch(progress, display)
+
+    def _finish_epoch(self, progress: Progress, display: TrainingProgress) -> Progress:
+        self._set_training(False)
+        nll = self._fit_nll()
+        progress = progress.model_copy(
+            update={"epoch": progress.epoch + 1, "epoch_step": 0, "fit_nll": (*progress.fit_nll, nll)}
+        )
+        if self._config.training.keep_epoch == "last" or progress.best_epoch == progress.epoch - 1:
+            save_tensors(self._folder / KEPT_FILE, self.parameters)
+        save_checkpoint(self._folder, self.parameters, self._optimizer, progress)
+        display.say(f"epoch {progress.epoch}: NLL on the fit split {nll:.4f}")
+        return progress
+
+    def _run_step(self, questions: Sequence[TrainingQuestion], progress: Progress) -> StepReport:
+        start = time.perf_counter()
+        step = progress.step + 1
+        share = learning_rate_share(self._config.optimizer, step - 1, self.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        losses: Counter[str] = Counter()
+        correct, feu, tokens = 0, [], 0
+        for batch in forwards(questions, self._config.training.accumulation):
+            placed = batch.to(self._model.device)
+            output = self._model(placed.tokens, self._variation)
+            terms = self._method.losses(self._forward(output, placed, step))
+            if not torch.isfinite(terms.total):
+                raise DivergedError(f"the loss of step {step} is {terms.total.item()}; a lower learning rate may help")
+            terms.total.backward()
+            losses.update({"loss": terms.total.item()} | {name: part.item() for name, part in terms.parts.items()})
+            correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
+            feu += [] if output.feu is None else output.feu.tolist()
+            tokens += int(batch.tokens.real.sum())
+        for group in self._optimizer.param_groups:  # each its own, or the divergence of a variation sets all norms
+            torch.nn.utils.clip_grad_norm_(group["params"], self._config.optimizer.clip_norm)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return StepReport(
+            step,
+            progress.epoch,
+            self._config.optimizer.learning_rate * share,
+            dict(losses),
+            correct / len(questions),
+            sum(feu) / len(feu) if feu else None,
+            tokens,
+            time.perf_counter() - start,
+        )
+
+    def _forward(self, output: CandidateOutput, batch: TrainingBatch, step: int) -> Forward:
+        config = self._config
+        return Forward(
+            output, batch, config.adapter, config.loss, step, len(self._questions), self._model, self._variation
+        )
+
+    def _set_training(self, training: bool) -> None:
+        self._model.train(training)
+        if self._variation is not None:
+            self._variation.train(training)
+
+    def _keep_snapshot(self, step: int) -> None:
+        count = self._config.training.snapshots
+        for index in range(1, count + 1):
+            if step == math.ceil(index * self.steps / count):
+                save_tensors(snapshot_path(self._folder, index), self.parameters)
+
+    def _steps_of(self, epoch: int) -> list[list[TrainingQuestion]]:
+        training = self._config.training
+        return epoch_steps(self._questions, training.batch_questions, training.seed, epoch)
+
+    def _log(self, progress: Progress) -> TextIO:
+        """The step log, cut back to the resume point: steps after it are taken again."""
+        path = self._folder / LOG_FILE
+        kept = path.read_text().splitlines(keepends=True)[: progress.step] if path.is_file() else []
+        path.write_text("".join(kept))
+        return path.open("a")

@@ -1,0 +1,76 @@
+"""A run's resume point: weights, optimizer, random state and progress in one file, replaced atomically."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from pydantic import Field
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.storage.durable_files import replace_file
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+class Progress(Frozen):
+    """Where a run stands; `fit_nll` has one entry for each finished epoch."""
+
+    epoch: int = Field(default=0, ge=0, description="the epoch under way, counted from 0")
+    epoch_step: int = Field(default=0, ge=0, description="steps done in that epoch")
+    step: int = Field(default=0, ge=0, description="steps done in all")
+    fit_nll: tuple[float, ...] = ()
+    seconds: float = Field(default=0.0, ge=0, description="spent in training steps")
+    tokens: int = Field(default=0, ge=0, description="real tokens trained on")
+
+    @property
+    def best_epoch(self) -> int:
+        """The finished epoch of the lowest NLL, counted from 0."""
+        return min(range(len(self.fit_nll)), key=self.fit_nll.__getitem__)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """Write safetensors beside `path`, force them to disk, then put them in its place in one step."""
+    packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    replace_file(path, save(packed, dict(metadata or {})))
+
+
+def save_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW, progress: Progress) -> None:
+    """Write the resume point of a run."""
+    tensors: dict[str, Tensor] = {f"parameter/{name}": parameter for name, parameter in parameters.items()}
+    for name, parameter in parameters.items():
+        state = optimizer.state[parameter]
+        tensors |= {f"optimizer/{moment}/{name}": state[moment] for moment in _MOMENTS}
+    tensors["random/cpu"] = torch.get_rng_state()
+    device = _device_of(parameters)
+    if device.type == "cuda":
+        tensors["random/cuda"] = torch.cuda.get_rng_state(device)
+    save_tensors(folder / CHECKPOINT_FILE, tensors, {"progress": progress.model_dump_json()})
+
+
+def load_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> Progress:
+    """Put a run back where its resume point was written."""
+    with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
+        for name, parameter in parameters.items():
+            with torch.no_grad():
+                parameter.copy_(file.get_tensor(f"parameter/{name}"))
+            moments = {moment: file.get_tensor(f"optimizer/{moment}/{name}") for moment in _MOMENTS}
+            optimizer.state[parameter] = {
+                moment: value if moment == "step" else value.to(parameter.device) for moment, value in moments.items()
+            }
+        torch.set_rng_state(file.get_tensor("random/cpu"))
+        device = _device_of(parameters)
+        if device.type == "cuda":
+            torch.cuda.set_rng_state(file.get_tensor("random/cuda"), device)
+        return Progress.model_validate_json(file.metadata()["progress"])
+
+
+def _device_of(parameters: Mapping[str, nn.Parameter]) -> torch.device:
+    """Where the run computes, and so where its noise is drawn."""
+    return next(iter(parameters.values())).device

@@ -1,0 +1,16 @@
+"""Training's verbs of the command `uq4ct`; imports nothing, so that `uq4ct --help` is fast."""
+
+CLI = "uq4ct.training.cli:app"
+VERBS = {
+    "fetch": "Fetch and convert a base model ahead of time.",
+    "questions": "Write the questions of a recipe's split with their answers.",
+    "train": "Train a recipe.",
+    "evaluate": "Score a run, a stored adapter or an untrained base model on a split.",
+    "compare": "Compare the predictions of two models on the same questions.",
+    "publish": "Score a finished run and store it as the next version of its name.",
+    "adopt": "Make a finished run of an adapter that was trained elsewhere.",
+    "export": "Write plain LoRA as a checkpoint that PEFT opens.",
+    "demo": "Train a recipe, publish it, serve it and ask it three questions.",
+    "study": "Train and score methods x data sets x seeds, then write the report.",
+    "study-report": "Write the report of what a study has finished so far.",
+}
