@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.models import BaseModel, load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors import adapter_tensors
 from uq4ct.model_store.predictor import Answer, Predictor
 from uq4ct.model_store.questions import Question
@@ -109,7 +109,7 @@ def check_base(manifest: Manifest, base: BaseModel) -> None:
         )
 
 
-def fill_model(model: CandidateModel, stored: StoredAdapter) -> PublishedPredictor:
+def fill_model(model: AdaptedModel, stored: StoredAdapter) -> PublishedPredictor:
     """Bring a model that was made for a stored adapter to answer as that one did.
 
     Raises:

@@ -13,11 +13,11 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.identity import BaseIdentity
 from uq4ct.model_store.base.models import BaseModel, load_base_model
 from uq4ct.model_store.calibrations import TemperatureCalibration
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
@@ -57,7 +57,7 @@ TINY = {
 }
 
 MakeFolder = Callable[..., Path]
-MakeModel = Callable[..., CandidateModel]
+MakeModel = Callable[..., AdaptedModel]
 
 
 def _train_tokenizer(*, start_token: bool) -> PreTrainedTokenizerFast:
@@ -145,7 +145,7 @@ def make_model() -> MakeModel:
         seed: int = 1,
         training: bool = False,
         **config: Any,
-    ) -> CandidateModel:
+    ) -> AdaptedModel:
         settings = AdapterConfig(**{"experts": 4, "rank": 2, "alpha": 4.0, "dropout": 0.0, **config})
         model = add_adapter(base, settings, scoring or ClozeConfig(), adapter=adapter, tuner=tuner)
         generator = torch.Generator().manual_seed(seed)
@@ -176,7 +176,7 @@ class PublishedTiny:
     registry: Registry
     manifest: Manifest
     base_folder: Path
-    model: CandidateModel
+    model: AdaptedModel
 
     @property
     def reference(self) -> str:

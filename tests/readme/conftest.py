@@ -11,8 +11,8 @@ import pytest
 
 from tests.readme.examples import MAKE_SERVE
 from tests.readme.terminal import Terminal, check_out
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.storage.manifest import ManifestDraft
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.settings import Settings
@@ -38,7 +38,7 @@ def shell(tmp_path: Path) -> Terminal:
 def tiny_store(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_folder: Path,
-    make_model: Callable[..., CandidateModel],
+    make_model: Callable[..., AdaptedModel],
     make_tiny_draft: Callable[..., ManifestDraft],
 ) -> Path:
     """A store with two versions of `quickstart`, the first in production; tests only read it."""
