@@ -134,9 +134,7 @@ def test_another_base_model_is_refused(publish_tiny, make_base_folder, tmp_path)
     assert issubclass(WrongBaseError, StoreError)
 
 
-def test_a_base_folder_that_changed_since_is_refused(
-    make_base_folder, make_tiny_draft, publish_tiny, tmp_path, tiny_folder
-):
+def test_a_base_folder_that_changed_since_is_refused(make_base_folder, publish_tiny, tmp_path, tiny_folder):
     published = publish_tiny()
     moved = shutil.copytree(tiny_folder, tmp_path / "moved")
     stored = published.registry.load(published.reference)

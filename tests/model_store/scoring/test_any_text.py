@@ -35,9 +35,9 @@ SCORINGS = {"letter": LetterConfig(max_tokens=LIMIT), "cloze": ClozeConfig(max_t
 
 
 @pytest.fixture(scope="module", params=["plain", "starting"])
-def models(request, tmp_path_factory, make_base_folder, make_model, starting_tokenizer):
+def models(request, tmp_path_factory, make_base_folder, make_model, tiny_tokenizer, starting_tokenizer):
     """Both scorings on one base, whose tokenizer has a start token or none."""
-    tokenizer = starting_tokenizer if request.param == "starting" else None
+    tokenizer = starting_tokenizer if request.param == "starting" else tiny_tokenizer
     folder = make_base_folder(tmp_path_factory.mktemp("any"), tokenizer=tokenizer, hidden_size=16)
     base = load_base_model(str(folder), device="cpu", dtype="float32")
     letter = make_model(base, SCORINGS["letter"], adapter="letter")
