@@ -1,4 +1,4 @@
-"""Stored adapters by name, version and alias: publish, resolve, load, list, promote, verify, delete."""
+"""Stored adapters by name, version and alias: publish, resolve, load, survey, promote, verify, delete."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
+from uq4ct.model_store.frozen import complaints
 from uq4ct.model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
 from uq4ct.model_store.storage.durable_files import replace_file, sync_directory
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
@@ -134,19 +135,6 @@ class Registry:
         name, version = self.resolve(reference)
         return RegistryEntry(name, version, self._aliases_of(name, version), self._manifest(name, version))
 
-    def list(self) -> Sequence[RegistryEntry]:
-        """Everything stored, by name and version.
-
-        Raises:
-            FileError: a manifest is damaged or of a newer format; `survey` shows it among the good ones.
-        """
-        entries: list[RegistryEntry] = []
-        for entry in self.survey():
-            if isinstance(entry, DamagedEntry):
-                raise entry.error
-            entries.append(entry)
-        return entries
-
     def survey(self) -> Sequence[RegistryEntry | DamagedEntry]:
         """Everything stored, by name and version, what is damaged included."""
         entries: list[RegistryEntry | DamagedEntry] = []
@@ -243,7 +231,7 @@ class Registry:
         except FileNotFoundError:
             return {}
         except ValidationError as error:
-            raise CorruptFileError(path, f"must map aliases to versions: {error}") from error
+            raise CorruptFileError(path, f"must map aliases to versions: {'; '.join(complaints(error))}") from error
 
     def _aliases_of(self, name: str, version: int) -> tuple[str, ...]:
         return tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))

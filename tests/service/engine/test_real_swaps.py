@@ -24,7 +24,7 @@ CLOSE = 1e-5  # company in a batch changes the last bits of a float32
 
 def alone(registry: Registry, reference: str, questions: list[Question]) -> list[tuple[float, ...]]:
     """The probabilities of an adapter that has a base model for itself, one question a batch."""
-    predictor = load_predictor(registry, reference, device="cpu", dtype="float32")
+    predictor = load_predictor(reference, registry.root, device="cpu", dtype="float32")
     return [predictor.answer([predictor.encode(question)])[0].probabilities for question in questions]
 
 

@@ -11,8 +11,8 @@ import torch
 
 from tests.service.conftest import Start, draft
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
+from uq4ct.model_store.decisions import Decisions
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import Decisions
 from uq4ct.model_store.storage.registry import Registry
 
 pytestmark = pytest.mark.anyio

@@ -1,18 +1,17 @@
+"""Valid records of an adapter to publish, for every test that needs one; single fields may differ."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.identity import BaseIdentity
 from uq4ct.model_store.calibrations import TemperatureCalibration
+from uq4ct.model_store.decisions import Decisions
 from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.manifest import (
     BatchCompany,
-    Decisions,
     Interval,
     ManifestDraft,
     Provenance,
@@ -22,8 +21,11 @@ from uq4ct.model_store.storage.manifest import (
     Splits,
 )
 
+TINY_BASE = BaseIdentity(name="tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama")
 
-def _scores(**changes: Any) -> Scores:
+
+def make_scores(**changes: Any) -> Scores:
+    """Scores of an adapter with routers, with the given fields changed."""
     fields: dict[str, Any] = {
         "questions": 40,
         "accuracy": 0.7,
@@ -48,17 +50,30 @@ def _scores(**changes: Any) -> Scores:
     return Scores(**{**fields, **changes})
 
 
-def _draft(name: str = "facts", **changes: Any) -> ManifestDraft:
+def make_provenance(**changes: Any) -> Provenance:
+    """The run that made an adapter, with the given fields changed."""
+    fields: dict[str, Any] = {
+        "recipe": {"method": "uq4ct", "learning_rate": 2e-4, "betas": [0.9, 0.999], "warmup": None},
+        "code_commit": "e1d91e9",
+        "seed": 7,
+        "splits": Splits(train=100, fit=10, guarantee=10, test=40),
+        "data_digest": "sha256:" + "ab" * 32,
+    }
+    return Provenance(**{**fields, **changes})
+
+
+def make_draft(name: str = "facts", **changes: Any) -> ManifestDraft:
+    """A draft without decisions, on a base that does not exist, with the given fields changed."""
     fields: dict[str, Any] = {
         "method": "uq4ct",
         "dtype": "float32",
-        "base": BaseIdentity(name="tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama"),
+        "base": TINY_BASE,
         "adapter": AdapterConfig(experts=4, top_k=2, rank=2, alpha=4.0, dropout=0.1, targets=("q_proj", "v_proj")),
         "scoring": ClozeConfig(reduction="sum", max_tokens=128),
         "posterior": PointConfig(),
         "calibration": TemperatureCalibration(value=1.3, questions=20, nll_before=0.9, nll_after=0.8),
-        "scores_before": _scores(nll=0.9),
-        "scores_after": _scores(),
+        "scores_before": make_scores(nll=0.9),
+        "scores_after": make_scores(),
         "scores_untrained": None,
         "reference_histograms": ReferenceHistograms(
             bins=3, questions=20, confidence=(2, 6, 12), feu=(0, 11, 9), accuracy=0.65, ece=0.1
@@ -70,24 +85,6 @@ def _draft(name: str = "facts", **changes: Any) -> ManifestDraft:
         "batch_company": BatchCompany(
             dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0
         ),
-        "provenance": Provenance(
-            recipe={"method": "uq4ct", "learning_rate": 2e-4, "betas": [0.9, 0.999], "warmup": None},
-            code_commit="e1d91e9",
-            seed=7,
-            splits=Splits(train=100, fit=10, guarantee=10, test=40),
-            data_digest="sha256:" + "ab" * 32,
-        ),
+        "provenance": make_provenance(),
     }
     return ManifestDraft(name=name, **{**fields, **changes})
-
-
-@pytest.fixture(scope="session")
-def make_scores() -> Callable[..., Scores]:
-    """Valid scores with the given fields changed."""
-    return _scores
-
-
-@pytest.fixture(scope="session")
-def make_draft() -> Callable[..., ManifestDraft]:
-    """A valid draft with the given fields changed."""
-    return _draft

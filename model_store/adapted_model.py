@@ -33,7 +33,7 @@ class CandidateOutput:
     routing: tuple[Routing, ...] | None
 
 
-class CandidateModel(nn.Module):
+class AdaptedModel(nn.Module):
     """A named adapter on a base model that other adapters may share.
 
     Raises:
@@ -138,7 +138,7 @@ def add_adapter(
     *,
     adapter: str = "default",
     tuner: MixtureTuner | None = None,
-) -> CandidateModel:
+) -> AdaptedModel:
     """Inject an adapter, in a fresh tuner or beside the adapters of one that is there.
 
     Raises:
@@ -149,4 +149,4 @@ def add_adapter(
         tuner = MixtureTuner(base.model, adapter, config)
     else:
         tuner.add(adapter, config)
-    return CandidateModel(tuner, adapter, scorer, config)
+    return AdaptedModel(tuner, adapter, scorer, config)
