@@ -64,7 +64,7 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
 
-    def make_room(self) -> None:
+    def make_folder(self) -> None:
         """Make the folder of an SQLite file."""
         if self._file is not None:
             Path(self._file).parent.mkdir(parents=True, exist_ok=True)

@@ -32,7 +32,7 @@ def migrate(url: str) -> str:
     """
     database = Database(url, patience=_PATIENCE)
     try:
-        database.make_room()
+        database.make_folder()
         scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
         head = scripts.get_current_head()
         if head is None:

@@ -24,8 +24,6 @@ _LONGEST_PAUSE = 2.0
 _CLOSE_SECONDS = 3.0  # for what is buffered at the end, while the database cannot be written
 _NOBODY = str(uuid.UUID(int=0))
 
-Report = Callable[[Exception | None], None]
-
 logger = logging.getLogger(__name__)
 
 
