@@ -15,7 +15,8 @@ from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.access.key_ring import KeyRing
 from uq4ct.service.access.rate_limit import RateLimiter
 from uq4ct.service.context import Context
-from uq4ct.service.engine.engine import Engine, Limits
+from uq4ct.service.engine.engine import Engine
+from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Host
 from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
 from uq4ct.service.http.headers import SecurityHeaders

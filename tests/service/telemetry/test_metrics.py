@@ -44,8 +44,8 @@ async def test_the_metrics_say_whether_the_replica_is_ready(start: Start, host: 
     async with start(wait=False) as replica:
         assert replica.sample("ready") == 0
         host.adding_may_end.set()
-        await replica.context.ledger.opened()
-        await replica.context.engine.loaded()
+        await replica.context.ledger.wait_until_opened()
+        await replica.context.engine.wait_until_loaded()
         assert replica.sample("ready") == 1
         replica.context.engine.leave()
         assert (await replica.client.get("/health/ready")).status_code == 503
