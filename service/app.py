@@ -64,8 +64,8 @@ def create_app(
         tracer_provider: where a span of each request goes; None = there are no traces.
 
     Raises:
-        LedgerError: the driver of DATABASE_URL is not installed.
-        KeyFileError: API_KEYS_FILE cannot be used.
+        LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
+        KeyFileError: UQ4CT_API_KEYS_FILE cannot be used.
         SettingsError, InvalidReferenceError, UnknownAdapterError: it is not settled which adapter is the default.
     """
     clocks = clocks or Clocks()

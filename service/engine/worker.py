@@ -104,12 +104,12 @@ class Worker:
         reference, tokens, passes = predictor.manifest.reference, predictor.token_limit, predictor.passes
         if tokens > self._budget.configured:
             raise BudgetTooSmallError(
-                f"MAX_BATCH_TOKENS {self._budget.configured} is below the {tokens} tokens that a question of "
+                f"UQ4CT_MAX_BATCH_TOKENS {self._budget.configured} is below the {tokens} tokens that a question of "
                 f"{reference} may have"
             )
         if tokens * passes > self._queue_tokens:
             raise BudgetTooSmallError(
-                f"MAX_QUEUE_TOKENS {self._queue_tokens} is below the {tokens * passes} tokens that a question of "
+                f"UQ4CT_MAX_QUEUE_TOKENS {self._queue_tokens} is below the {tokens * passes} tokens that a question of "
                 f"{reference} may take, {tokens} in each of {passes} passes"
             )
 

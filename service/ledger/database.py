@@ -60,7 +60,10 @@ class Database:
                 hide_parameters=True,  # the message of an error must not hold what a client sent
             )
         except ModuleNotFoundError as error:
-            raise LedgerError(f"DATABASE_URL: {parsed.drivername} needs the extra `postgres` ({error})") from error
+            raise LedgerError(
+                f"UQ4CT_DATABASE_URL: {parsed.drivername} needs the extra `postgres` ({error}): "
+                "pip install 'uq4ct[postgres]'"
+            ) from error
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
 

@@ -67,7 +67,7 @@ class Ledger:
             probe_seconds: how often, without traffic, it is tried whether the database can be written.
 
         Raises:
-            LedgerError: the driver of DATABASE_URL is not installed.
+            LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
         """
         self.database = Database(settings.database_url)
         self._settings = settings

@@ -54,8 +54,16 @@ class Served:
 
 @contextmanager
 def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DATABASE_URL": f"sqlite:///{log}.sqlite3"}
-    command = [sys.executable, "-m", "tests.service.fake_server", str(store_dir), str(port), "0.05"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "tests.service.fake_server",
+        str(store_dir),
+        str(port),
+        "0.05",
+        f"sqlite:///{log}.sqlite3",
+    ]
     with (
         log.open("wb") as stderr,
         subprocess.Popen(command, cwd=ROOT, stderr=stderr, env=environment) as process,
