@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 
 from uq4ct.model_store.base.attention import GROUPED_ATTENTION
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.environment import read_variable
 from uq4ct.model_store.errors import UserError
 
 EMBEDDED = "smollm2-135m"
@@ -69,8 +69,8 @@ class BaseFiles:
 
 
 def default_cache_dir() -> Path:
-    """Where converted base models lie: the environment variable BASE_CACHE_DIR, else beside the adapters."""
-    return Path(os.environ.get("BASE_CACHE_DIR", "model_store/artifacts/base_models"))
+    """Where converted base models lie: the environment variable UQ4CT_BASE_CACHE_DIR, else beside the adapters."""
+    return Path(read_variable("BASE_CACHE_DIR") or "model_store/artifacts/base_models")
 
 
 def resolve_device(device: str) -> torch.device:

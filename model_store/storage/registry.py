@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import secrets
 import shutil
@@ -15,6 +14,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
+from uq4ct.model_store.environment import read_variable
 from uq4ct.model_store.frozen import complaints
 from uq4ct.model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
 from uq4ct.model_store.storage.durable_files import replace_file, sync_directory
@@ -25,7 +25,6 @@ from uq4ct.model_store.storage.errors import (
     FileError,
     InvalidReferenceError,
     MisplacedAdapterError,
-    StoreError,
     UnknownAdapterError,
 )
 from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
@@ -33,7 +32,6 @@ from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Mani
 PRODUCTION = "production"
 ALIASES_FILE = "aliases.json"
 COUNTER_FILE = "last_version"
-STORE_DIR_VARIABLE = "MODEL_STORE_DIR"
 
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -263,12 +261,5 @@ class Registry:
 
 
 def default_store_dir() -> Path:
-    """Where adapters are stored: the environment variable MODEL_STORE_DIR, else a folder of the working tree.
-
-    Raises:
-        StoreError: the variable is set, but empty.
-    """
-    directory = os.environ.get(STORE_DIR_VARIABLE, "model_store/artifacts/adapters")
-    if not directory:
-        raise StoreError(f"{STORE_DIR_VARIABLE} is set, but empty; name a directory or leave it unset")
-    return Path(directory)
+    """Where adapters are stored: the environment variable UQ4CT_MODEL_STORE_DIR, else a folder of the working tree."""
+    return Path(read_variable("MODEL_STORE_DIR") or "model_store/artifacts/adapters")

@@ -103,7 +103,7 @@ def host(predictor: FakePredictor) -> FakeHost:
 
 @pytest.fixture
 def run(host: FakeHost, adapters: Registry) -> Run:
-    """Run an engine on `host`: run(default=..., poll=..., **limits)."""
+    """Run an engine on `host`: run(default=..., poll=..., probe=..., **limits)."""
     return partial(running, host, adapters)
 
 
@@ -187,8 +187,8 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path
         async with app.router.lifespan_context(app), client:
             replica = Replica(app, client, app.state.context, registry)
             if wait:
-                await replica.context.ledger.opened()
-                await replica.context.engine.loaded()
+                await replica.context.ledger.wait_until_opened()
+                await replica.context.engine.wait_until_loaded()
             try:
                 yield replica
             finally:

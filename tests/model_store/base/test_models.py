@@ -223,10 +223,11 @@ def test_a_device_that_is_none_is_named(device):
         resolve_device(device)
 
 
-def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("BASE_CACHE_DIR", str(tmp_path))
+@pytest.mark.parametrize("variable", ["UQ4CT_BASE_CACHE_DIR", "BASE_CACHE_DIR"])
+def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path, variable):
+    monkeypatch.setenv(variable, str(tmp_path))
     assert default_cache_dir() == tmp_path
-    monkeypatch.delenv("BASE_CACHE_DIR")
+    monkeypatch.delenv(variable)
     assert default_cache_dir() == Path("model_store/artifacts/base_models")
 
 

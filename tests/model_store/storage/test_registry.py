@@ -26,7 +26,6 @@ from uq4ct.model_store.storage.errors import (
     MisplacedAdapterError,
     MissingFileError,
     NewerFormatError,
-    StoreError,
     UnknownAdapterError,
 )
 from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Manifest
@@ -472,11 +471,10 @@ def _rewrite_as_format(directory: Path, format_version: int) -> None:
     (directory / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
 
 
-def test_the_store_directory_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("MODEL_STORE_DIR", raising=False)
+@pytest.mark.parametrize("variable", ["UQ4CT_MODEL_STORE_DIR", "MODEL_STORE_DIR"])
+def test_the_store_directory_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     assert default_store_dir() == Path("model_store/artifacts/adapters")
-    monkeypatch.setenv("MODEL_STORE_DIR", str(tmp_path))
+    monkeypatch.setenv(variable, str(tmp_path))
     assert default_store_dir() == tmp_path
-    monkeypatch.setenv("MODEL_STORE_DIR", "")
-    with pytest.raises(StoreError, match="MODEL_STORE_DIR is set, but empty"):
-        default_store_dir()
+    monkeypatch.setenv(variable, "")
+    assert default_store_dir() == Path("model_store/artifacts/adapters")

@@ -48,7 +48,7 @@ async def test_fifty_swaps_of_a_real_model_under_load(
     engine = make_engine(lambda: AdapterHost(base), registry, "tiny", **limits)
     engine.start()
     try:
-        await engine.loaded()
+        await engine.wait_until_loaded()
         names, alive = [name for name, _ in base.model.named_parameters()], parameters_alive()
         assert await swap_under_load(engine, questions, expected) == {1, 2}
         assert [name for name, _ in base.model.named_parameters()] == names

@@ -1,4 +1,4 @@
-"""The questions of one request on their way through the engine."""
+"""What became of the questions of one request."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import asyncio
 from uq4ct.service.engine.predictor import Served
 
 
-class Order:
-    """Outcomes by the place of the question in the request. For the event loop's thread only."""
+class Outcomes:
+    """One outcome for each question, by its place in the request. For the event loop's thread only."""
 
     def __init__(self, questions: int) -> None:
         self._outcomes: list[Served | Exception | None] = [None] * questions
@@ -25,12 +25,12 @@ class Order:
             self._done.set_result(None)
 
     async def wait_for(self, questions: int) -> None:
-        """Return when that many questions more have their outcome; call it before any of them can."""
+        """Return when that many more questions have their outcome; call it before any of them can."""
         self._waiting = questions
         if questions:
             self._done = asyncio.get_running_loop().create_future()
             await self._done
 
-    def outcomes(self, otherwise: Exception) -> list[Served | Exception]:
-        """Every outcome in order; `otherwise` for the questions that have none."""
-        return [otherwise if outcome is None else outcome for outcome in self._outcomes]
+    def in_order(self, missing: Exception) -> list[Served | Exception]:
+        """Every outcome, in the order of the questions; `missing` for the questions that have none."""
+        return [missing if outcome is None else outcome for outcome in self._outcomes]

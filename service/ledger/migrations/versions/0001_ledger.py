@@ -1,4 +1,4 @@
-"""The first schema: predictions as they were served, and their labels."""
+"""The first schema: predictions as they were served, their labels, and the state of the sequential tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Create the tables and their indexes."""
     op.create_table(
         "predictions",
         sa.Column("prediction_id", sa.Uuid(as_uuid=False), primary_key=True),
@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("total", sa.Double, nullable=False, comment="nats"),
         sa.Column("aleatoric", sa.Double, comment="nats"),
         sa.Column("epistemic", sa.Double, comment="nats"),
+        sa.Column("error_score", sa.Double, comment="of the method's own, high = likely wrong"),
         sa.Column("bin", sa.SmallInteger, nullable=False),
         sa.Column("abstain", sa.Boolean, nullable=False),
         sa.Column("abstain_reason", sa.String(32)),
@@ -57,10 +58,32 @@ def upgrade() -> None:
         sa.Column("correct", sa.Boolean, nullable=False),
         sa.Column("source", sa.String(64)),
         sa.Column("labelled_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds"),
+        sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false(), comment="by the sequential tests"),
+    )
+    op.create_index(
+        "labels_not_counted",
+        "labels",
+        ["labelled_ms", "prediction_id"],
+        sqlite_where=sa.text("counted IS 0"),
+        postgresql_where=sa.text("counted IS false"),
+    )
+    op.create_table(
+        "sequential_tests",
+        sa.Column("model", sa.String(64), primary_key=True),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("test", sa.String(32), primary_key=True),
+        sa.Column("bound", sa.Double, comment="error rate of the null hypothesis, of error_rate"),
+        sa.Column("started_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds"),
+        sa.Column("alarmed_ms", sa.BigInteger, comment="Unix milliseconds"),
+        sa.Column("labels", sa.BigInteger, nullable=False, comment="how many were counted"),
+        sa.Column("log_stake", sa.Double, nullable=False),
+        sa.Column("deviations", sa.Double, nullable=False, comment="fading sum"),
+        sa.Column("squares", sa.Double, nullable=False, comment="fading sum"),
     )
 
 
 def downgrade() -> None:
-    """Drop both tables."""
+    """Drop the tables."""
+    op.drop_table("sequential_tests")
     op.drop_table("labels")
     op.drop_table("predictions")
