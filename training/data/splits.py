@@ -50,6 +50,18 @@ class Splits:
                 digest.update(f"{json.dumps(question.to_record(), sort_keys=True)}\n".encode())
         return f"sha256:{digest.hexdigest()}"
 
+    def select(self, name: str) -> Questions:
+        """The questions of a split by its name, or of a shift set by its own.
+
+        Raises:
+            DataError: there is no such split, or it is empty.
+        """
+        named = {"train": self.train, "fit": self.fit, "guarantee": self.guarantee, "test": self.test, **self.shift}
+        if not named.get(name):
+            present = ", ".join(key for key, questions in named.items() if questions)
+            raise DataError(f"split {name!r} is empty or unknown; there are {present}")
+        return named[name]
+
     def named(self) -> list[tuple[str, Questions]]:
         """Every split with its name, the shift sets last and as `shift/<name>`."""
         return [
@@ -70,6 +82,12 @@ def carve_calibration(train: Iterable[Question], share: float) -> tuple[Question
     """Train without a calibration split of about `share`, and that split; where a question goes depends on its id."""
     calibration, rest = _divide(train, share, "calibration")
     return rest, calibration
+
+
+def carve_test(train: Iterable[Question], share: float) -> tuple[Questions, Questions]:
+    """Train without a test split of about `share`, and that split; where a question goes depends on its id."""
+    test, rest = _divide(train, share, "test")
+    return rest, test
 
 
 def remove_leaks(
