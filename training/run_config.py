@@ -62,7 +62,7 @@ class TrainingConfig(Frozen):
     evaluation_batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="tokens in an evaluation forward, with padding; a sampled method runs S times as many",
+        description="most tokens of an evaluation forward, pads counted; a sampled method runs S times as many",
     )
 
     @model_validator(mode="after")
@@ -84,7 +84,7 @@ class RunConfig(Frozen):
     """One training run, or an adapter adopted from elsewhere, which no epoch was trained here."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run and of the published adapter")
-    method: str = Field(description="one of the methods table")
+    method: str = Field(description="how the adapter is trained: a name of the methods table")
     base: BaseModelConfig = BaseModelConfig()
     data: DataConfig = Field(discriminator="source")
     scoring: ScoringConfig = ClozeConfig()
@@ -92,7 +92,7 @@ class RunConfig(Frozen):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
-    options: dict[str, JsonValue] = Field(default={}, description="knobs of the method's own; its file lists them")
+    options: dict[str, JsonValue] = Field(default={}, description="settings of the method's own")
     calibration: CalibrationName = Field(default="temperature", description="what is fitted after training")
     adopted: AdoptedConfig | None = Field(
         default=None, description="where weights not trained here come from; `adopt` sets it"

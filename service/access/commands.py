@@ -28,7 +28,7 @@ KeyFile = Annotated[
     Path, typer.Option("--file", envvar="API_KEYS_FILE", help="file of the keys; a service reads it again by itself")
 ]
 
-cli = typer.Typer(help=__doc__, no_args_is_help=True)
+cli = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
 
 @cli.command()

@@ -7,7 +7,6 @@ choice of epoch), `guarantee` for what promises a rate (conformal quantiles, abs
 from __future__ import annotations
 
 import json
-import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -26,8 +25,6 @@ MESSAGE_IDS = 3
 # sums and code different stays: 2*3 is not 2/3, 1.5 is not 15.
 _MEANINGFUL = frozenset("-*/%&#@\\.")
 _HYPHEN_OR_STOP = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])|(?<!\d)\.|\.(?!\d)")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +115,6 @@ def remove_leaks(
         kept[name] = tuple(question for question, key in zip(questions, keys, strict=True) if key not in taken)
         messages += _report(name, questions, keys, taken)
         taken.update((key, name) for key in keys if key not in taken)
-    for message in messages:
-        _log.warning(message)
     return Splits(kept["train"], kept["fit"], kept["guarantee"], test, published.shift), tuple(messages)
 
 

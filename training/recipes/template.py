@@ -29,8 +29,15 @@ def render_recipe(config: RunConfig, introduction: str) -> str:
 
 
 def _section(model: BaseModel, indent: str) -> Iterator[str]:
-    for name in type(model).model_fields:
+    for name in _own_fields_first(type(model)):
         yield from _field(type(model), name, getattr(model, name), indent)
+
+
+def _own_fields_first(owner: type[BaseModel]) -> list[str]:
+    """The fields of a section, those of a base class after its own: the paths of a file before its limits."""
+    classes = [one for one in owner.mro() if issubclass(one, BaseModel)]
+    names = (name for one in classes for name in one.__annotations__ if name in owner.model_fields)
+    return list(dict.fromkeys(names))
 
 
 def _field(owner: type[BaseModel], name: str, value: Any, indent: str) -> Iterator[str]:
@@ -50,13 +57,12 @@ def _value_in_json(owner: type[BaseModel], name: str, value: Any) -> Any:
 
 
 def _explain(owner: type[BaseModel], name: str) -> str:
-    """Description, range and default of a field, each a sentence."""
+    """Description, range and default of a field, one after the other."""
     schema = owner.model_json_schema()["properties"][name]
-    described = schema.get("description", "")
-    parts = [described[:1].upper() + described[1:], _allowed(schema)]
+    parts = [schema.get("description", ""), _allowed(schema)]
     if "default" in schema:
         parts.append(f"default: {_as_yaml(schema['default'])}")
-    return "; ".join(part for part in parts if part) + "."
+    return "; ".join(part for part in parts if part)
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:

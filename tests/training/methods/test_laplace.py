@@ -232,8 +232,8 @@ def test_the_gap_to_the_dense_matrix(scoring: str, make_config: Any, tmp_path: P
     found = {
         "prior alone": rows.square().sum(dim=1) / precision,
         "dense blocks": variances(block),
-        "Kronecker": predictive_variances(model, unseen, whole.factors, precision),
-        "Kronecker, rank 10": predictive_variances(model, unseen, low.factors, precision),
+        "Kronecker": predictive_variances(model, unseen, whole, precision),
+        "Kronecker, rank 10": predictive_variances(model, unseen, low, precision),
     }
     ratios = {name: round((one.mean() / reference.mean()).item(), 3) for name, one in found.items()}
     ranks = torch.stack([reference, found["Kronecker, rank 10"]]).corrcoef()[0, 1].item()
