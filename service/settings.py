@@ -201,9 +201,10 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
     problems = [f"{wrong}: is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
     if problems:
         raise SettingsError("\n".join(problems))
-    variables = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
+    found = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
+    variables = {field: text for field, text in found.items() if text is not None}
     try:
-        return Settings.model_validate({field: text for field, text in variables.items() if text is not None} | flags)
+        return Settings.model_validate({**variables, **flags})
     except ValidationError as error:
         raise SettingsError("\n".join(complaints(error, spell=_variable_of))) from error
 
