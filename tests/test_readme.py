@@ -15,9 +15,9 @@ METHOD_ROWS = dict(re.findall(r"^\| `(\w+)` \|.*\| `(\w+)` \|$", sections()["Met
 
 
 def test_the_table_of_settings_is_the_settings_class() -> None:
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, flags=re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([A-Z0-9_]+)` \| (.*?) \|", README, flags=re.MULTILINE))
     defaults = {
-        name.upper(): "" if field.default is None else f"`{field.default}`"
+        f"UQ4CT_{name.upper()}": "" if field.default is None else f"`{field.default}`"
         for name, field in Settings.model_fields.items()
     }
     assert rows == defaults

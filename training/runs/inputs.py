@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.training.console import say
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.data.loading import load_splits
@@ -31,7 +31,7 @@ class RunInputs:
     folder: Path
     splits: Splits
     base: BaseModel
-    model: CandidateModel
+    model: AdaptedModel
     train: Sequence[TrainingQuestion]
     fit: Sequence[TrainingQuestion]
     console: Console

@@ -9,8 +9,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.posteriors import adapter_tensors
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.training.data.loading import load_splits
@@ -27,7 +27,7 @@ class TrainedRun:
     config: RunConfig
     result: RunResult
     base: BaseModel
-    model: CandidateModel
+    model: AdaptedModel
     tensors: Mapping[str, Tensor]
 
     def predictor(self) -> Predictor:

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from tests.training.conftest import MakeConfig
 from tests.training.whole_runs import check_resumed, losses_of
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.scoring.encoding import TokenBatch
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, forwards
 from uq4ct.training.data.loading import load_splits
@@ -27,7 +27,7 @@ from uq4ct.training.runs.records import RunError
 from uq4ct.training.runs.train import train_run
 
 
-def uq4ct_losses(model: CandidateModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
+def uq4ct_losses(model: AdaptedModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
     """The losses of one forward in the first step."""
     method = METHODS["uq4ct"]
     assert isinstance(method, TrainedMethod)
