@@ -53,7 +53,7 @@ def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float
 
 
 class Trainer:
-    """One run: a model, its questions, and a folder that holds its log, its resume point and its weights.
+    """One run: an adapted model, its questions, and a folder that holds its log, its resume point and its weights.
 
     `variation` is the method's noise on `model`, if it has some. `fit_nll` scores the model after each epoch: the NLL
     on the fit split in nats per question.

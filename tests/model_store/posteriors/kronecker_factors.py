@@ -1,4 +1,4 @@
-"""Random Kronecker factors, and the dense matrix that factors are of."""
+"""Random Kronecker factors, and the dense matrix that they stand for."""
 
 from __future__ import annotations
 
