@@ -8,7 +8,7 @@ from typing import Literal
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.label_metrics import LabelMetrics
 from uq4ct.service.telemetry.prediction_metrics import PredictionMetrics
 from uq4ct.service.telemetry.reference_metrics import ReferenceMetrics

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.service.access.fake_clocks import FakeTime
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Start
-from tests.service.http.test_problems import QUESTION, problem
+from tests.service.problem_documents import QUESTION, problem
 from uq4ct.service.access.rate_limit import RateLimitedError, RateLimiter
 
 BATCH = {"questions": [QUESTION] * 4}
