@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tests.answers import make_answer
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
@@ -24,20 +24,6 @@ class FakeEncoded:
 
     question: Question
     length: int
-
-
-def make_answer(probabilities: Sequence[float], feu: float | None = None) -> Answer:
-    """An answer of one pass with these probabilities; all answers of the service's tests are made here."""
-    option = max(range(len(probabilities)), key=probabilities.__getitem__)
-    return Answer(
-        option=option,
-        confidence=probabilities[option],
-        probabilities=tuple(probabilities),
-        feu=feu,
-        total=-sum(p * math.log(p) for p in probabilities),
-        aleatoric=None,
-        epistemic=None,
-    )
 
 
 def answer_to(question: Question, version: int = 1) -> Answer:

@@ -92,13 +92,13 @@ def write_answers(answers: Sequence[PredictResponse], wanted: Sequence[Requested
         ProblemError: 422, a wanted tensor is one that these answers do not have.
     """
     columns = _columns(answers)
-    names = [output.name for output in wanted] if wanted else list(columns)
+    names: list[OutputName] = [output.name for output in wanted] if wanted else list(columns)
     for index, name in enumerate(names):
         if name not in columns:
             raise invalid_fields(
                 [FieldError(field=f"outputs.{index}.name", message="these answers have no such output")]
             )
-    outputs = {output.name: output for output in OUTPUTS}
+    outputs: dict[OutputName, Output] = {output.name: output for output in OUTPUTS}
     return [OutputTensor.model_validate(_write_tensor(outputs[name], columns[name])) for name in names]
 
 
@@ -130,7 +130,9 @@ def _read_options(index: int, text: str) -> list[str]:
 
 
 def _columns(answers: Sequence[PredictResponse]) -> dict[OutputName, list[Any]]:
-    columns = {output.name: [output.value(answer) for answer in answers] for output in OUTPUTS}
+    columns: dict[OutputName, list[Any]] = {
+        output.name: [output.value(answer) for answer in answers] for output in OUTPUTS
+    }
     return {name: column for name, column in columns.items() if None not in column}
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from sqlalchemy import delete, func, select, text
 
-from tests.service.fake_predictor import make_answer
+from tests.answers import make_answer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
