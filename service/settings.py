@@ -203,7 +203,9 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
         raise SettingsError("\n".join(problems))
     variables = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
     try:
-        return Settings.model_validate({field: text for field, text in variables.items() if text is not None} | flags)
+        return Settings.model_validate(
+            {field: text for field, text in variables.items() if text is not None} | dict(flags)
+        )
     except ValidationError as error:
         raise SettingsError("\n".join(complaints(error, spell=_variable_of))) from error
 
