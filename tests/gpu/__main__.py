@@ -7,8 +7,10 @@
 It writes gpu.json (every number) and gpu.md (a table for training/LOG.md) into the output folder, anew after each case.
 The exit code is 1 if something failed, or was not run although this machine could (see --allow-missing).
 
-A bare Linux machine has Python 3.12, torch and its dependencies, and no network. `make gpu-wheels` downloads the wheels
-of everything else into runs/gpu/wheels (about 30 MB; a few are compiled, for that Python). Carry the folder there, and
+Without a GPU the tiny shape takes the place of the embedded one, and timings show only that everything runs.
+
+A bare Linux machine has Python 3.12, torch and transformers, and no network. `make gpu-wheels` downloads the wheels of
+everything else into runs/gpu/wheels (about 30 MB; a few are compiled, for that Python). Carry the folder there, and
 
     python3 -m pip install -q --no-index --no-deps --upgrade --target runs/gpu/site runs/gpu/wheels/*.whl
     PYTHONPATH=.src:runs/gpu/site python3 -m tests.gpu --output "$OUT" --commit COMMIT
@@ -45,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
     budget = Budget(60 * options.minutes)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        setting = Setting(torch.device(options.device), options.shape, Path(folder))
+        device = torch.device(options.device)
+        shape = options.shape or (EMBEDDED if device.type == "cuda" else "tiny")
+        setting = Setting(device, shape, Path(folder))
         report = Report(_machine(setting, options.commit), rows)
         for part in (part for part in PARTS if part.name in options.parts):
             for row in run_part(part, setting, budget):
@@ -66,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=8.0, help="no case begins that would end later (8)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda or cpu")
     parser.add_argument(
-        "--shape", choices=("tiny", EMBEDDED), default=EMBEDDED, help=f"base model of the checks ({EMBEDDED})"
+        "--shape", choices=("tiny", EMBEDDED), help=f"base model of the checks ({EMBEDDED}; on a CPU: tiny)"
     )
     parser.add_argument(
         "--parts", type=lambda text: _chosen(text, names), default=names, help=f"with commas: {', '.join(names)} (all)"
@@ -101,7 +105,7 @@ def _machine(setting: Setting, commit: str | None) -> dict[str, str]:
         "base": f"{setting.shape} with {'its own' if own else 'random'} weights",
         "fp32 products": torch.get_float32_matmul_precision(),
     }
-    return {name: value or "unknown" for name, value in found.items() if value or name in ("commit", "driver")}
+    return {name: value or "unknown" for name, value in found.items() if setting.on_gpu or name != "driver"}
 
 
 def _device_name(device: torch.device) -> str:

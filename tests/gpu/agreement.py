@@ -58,7 +58,7 @@ def compare_answers(answers: Sequence[Said], reference: Sequence[Said], toleranc
     pairs = [(answer.feu, expected.feu) for answer, expected in zip(answers, reference, strict=True)]
     changes = [abs(ours - theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
     if changes:
-        figures.append(Figure("largest change of FEU", max(changes), at_most=tolerance.feu))
+        figures.append(Figure("largest change of FEU", _largest(changes), at_most=tolerance.feu))
     return figures
 
 
@@ -69,7 +69,12 @@ def probability_changes(answers: Sequence[Said], reference: Sequence[Said]) -> t
         for answer, expected in zip(answers, reference, strict=True)
         for ours, theirs in zip(answer.probabilities, expected.probabilities, strict=True)
     ]
-    return float(torch.tensor(changes).max()), sum(changes) / len(changes)  # a NaN is the largest
+    return _largest(changes), sum(changes) / len(changes)
+
+
+def _largest(changes: Sequence[float]) -> float:
+    """The largest; NaN where there is one, which `max` would overlook."""
+    return float(torch.tensor(changes, dtype=torch.float64).max())
 
 
 def relative_change(value: float, reference: float) -> float:

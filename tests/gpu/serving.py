@@ -29,8 +29,9 @@ ALONE = 16  # questions asked one at a time
 
 
 def cases(setting: Setting) -> list[Case]:
-    """The dtype that the service chooses by itself on a GPU, and the one without rounding."""
-    return [Case(f"{KIND}, {dtype}", partial(_measure, setting, dtype), 60.0) for dtype in setting.dtypes[:2]]
+    """The dtype without rounding and, on a GPU, the one that the service chooses there by itself."""
+    dtypes = setting.dtypes[: 2 if setting.on_gpu else 1]
+    return [Case(f"{KIND}, {dtype}", partial(_measure, setting, dtype), 60.0) for dtype in dtypes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tests.gpu.report import Figure
 from tests.gpu.shapes import SHAPES, placed_base, quiz, random_base
 from tests.gpu.training_step import Stepper
 from uq4ct.model_store.adapters.tuner import MixtureTuner
-from uq4ct.model_store.base.models import DTYPES, BaseModel
+from uq4ct.model_store.base.models import DTYPES, EMBEDDED, BaseModel
 from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
@@ -40,8 +40,8 @@ def cases(setting: Setting) -> list[Case]:
     dtypes = setting.dtypes if setting.on_gpu else ("float32",)
     listed = [Case(f"matrix product, {dtype}", partial(bench.measure_ceiling, dtype), 5.0) for dtype in dtypes]
     forwards, steps = SIZES[setting.device.type]
-    for shape in (setting.shape, "llama-1b", "llama-7b"):
-        name = f"{shape}, {setting.speed_dtype}"
+    for shape in dict.fromkeys((setting.shape, EMBEDDED, "llama-1b", "llama-7b")):
+        name = f"{shape if shape == setting.shape else f'random {shape}'}, {setting.speed_dtype}"
         listed += [
             Case(f"{name}: forward, {n} tokens", partial(bench.measure_forward, shape, n), 15.0) for n in forwards
         ]
@@ -123,7 +123,9 @@ class Bench:
         if shape == setting.shape:
             return placed_base(setting).load(setting.device, setting.speed_dtype)
         if not setting.on_gpu:
-            raise NotRunError("needs a CUDA device")
+            if shape != EMBEDDED:
+                raise NotRunError("needs a CUDA device")
+            return random_base(SHAPES[shape], setting.device, setting.speed_dtype)
         torch.cuda.empty_cache()
         needed, free = 2 * SHAPES[shape].parameters + ROOM_BYTES, torch.cuda.mem_get_info(setting.device)[0]
         if free < needed:
