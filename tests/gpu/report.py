@@ -129,11 +129,15 @@ def _row_record(row: Row) -> dict[str, Any]:
 
 def _table_line(row: Row) -> str:
     texts = [row.not_run or "", row.error or "", *map(str, row.figures)]
-    figures = "; ".join(text.replace("|", "\\|").replace("\n", " ") for text in texts if text)
+    figures = "; ".join(_cell(text) for text in texts if text)
     ran = row.not_run is None
     seconds = f"{row.seconds:.1f}" if ran else ""
     peak = f"{row.peak_megabytes:.0f}" if row.peak_megabytes is not None else ""
-    return f"| {row.part} | {row.case} | {row.result} | {figures} | {seconds} | {peak} |"
+    return f"| {row.part} | {_cell(row.case)} | {row.result} | {figures} | {seconds} | {peak} |"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _short(value: float) -> str:

@@ -10,7 +10,7 @@ import torch
 from tests.gpu.agreement import TOLERANCES, Tolerance, compare_answers, relative_change, relative_distance
 from tests.gpu.serving import HttpAnswer
 
-TOLERANCE = Tolerance(probability=0.01, feu=0.001, loss=0.0, gradient=0.0, update=0.0)
+TOLERANCE = Tolerance(probability=0.01, mean=0.005, feu=0.001, loss=0.0, gradient=0.0, update=0.0)
 REFERENCE = [HttpAnswer((0.25, 0.75), 0.5), HttpAnswer((0.5, 0.25, 0.25), 0.25)]
 
 
@@ -35,6 +35,11 @@ def test_one_wrong_answer_is_rejected(wrong: HttpAnswer, first: bool) -> None:
     assert not all(figure.holds for figure in compare_answers(answers, reference, TOLERANCE))
 
 
+def test_many_small_changes_are_rejected_by_their_mean() -> None:
+    answers = [HttpAnswer((0.2578125, 0.7421875), 0.5), HttpAnswer((0.5078125, 0.2421875, 0.25), 0.25)]
+    assert [figure.holds for figure in compare_answers(answers, REFERENCE, TOLERANCE)] == [True, False, True]
+
+
 @pytest.mark.parametrize("answers", [
     REFERENCE[:1], [*REFERENCE, REFERENCE[0]], REFERENCE[::-1], [HttpAnswer((0.25, 0.75), None), REFERENCE[1]],
 ])  # fmt: skip
@@ -55,5 +60,5 @@ def test_the_changes_are_those_of_a_hand_calculation() -> None:
 
 def test_fewer_bits_are_allowed_to_differ_more() -> None:
     fp32, fp16, bf16 = (TOLERANCES[dtype] for dtype in ("float32", "float16", "bfloat16"))
-    for field in ("probability", "feu", "loss", "gradient", "update"):
+    for field in ("probability", "mean", "feu", "loss", "gradient", "update"):
         assert getattr(fp32, field) < getattr(fp16, field) < getattr(bf16, field)
