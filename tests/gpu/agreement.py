@@ -16,7 +16,8 @@ from tests.gpu.report import Figure
 class Tolerance:
     """Largest differences, absolute for a probability and FEU, relative for the others.
 
-    `probability` is for the largest change, `mean` for the mean over all options of all questions; `gradient` and `update` (what the steps changed in the weights) are by the L2 norm over all trained weights.
+    `probability` is for the largest change, `mean` for the mean over all options of all questions. `gradient` and
+    `update` (what the steps changed in the weights) are by the L2 norm over all trained weights.
     """
 
     probability: float
