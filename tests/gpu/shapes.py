@@ -13,7 +13,13 @@ from transformers.utils.logging import disable_progress_bar
 from tests.gpu.parts import Setting, is_installed
 from uq4ct.model_store.base.attention import GROUPED_ATTENTION
 from uq4ct.model_store.base.identity import BaseIdentity
-from uq4ct.model_store.base.models import DTYPES, EMBEDDED, EMBEDDED_DISTRIBUTION, BaseModel, load_base_model
+from uq4ct.model_store.base.models import (
+    EMBEDDED,
+    EMBEDDED_DISTRIBUTION,
+    BaseModel,
+    load_base_model,
+    resolve_dtype,
+)
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data import facts
 
@@ -99,7 +105,7 @@ def placed_base(setting: Setting) -> PlacedBase:
 
 def random_base(shape: Shape, device: torch.device, dtype: str) -> BaseModel:
     """A frozen base model that is made on the device and never on disk."""
-    model = random_model(shape, device, DTYPES[dtype])
+    model = random_model(shape, device, resolve_dtype(dtype, device))
     identity = BaseIdentity(name=shape.name, revision=None, digest=f"sha256:{'0' * 64}", model_type="llama")
     return BaseModel(model, small_tokenizer(), identity)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 import torch
@@ -74,6 +75,6 @@ def test_the_seconds_of_a_call_leave_the_first_one_out() -> None:
 
     def run() -> None:
         if next(calls) == 0:
-            torch.randn(2000, 2000) @ torch.randn(2000, 2000)
+            time.sleep(0.2)
 
-    assert seconds_per_call(run, CPU) < 1e-3
+    assert seconds_per_call(run, CPU) < 0.1

@@ -18,7 +18,7 @@ from tests.gpu.report import Figure
 from tests.gpu.shapes import SHAPES, placed_base, quiz, random_base
 from tests.gpu.training_step import Stepper
 from uq4ct.model_store.adapters.tuner import MixtureTuner
-from uq4ct.model_store.base.models import DTYPES, EMBEDDED, BaseModel
+from uq4ct.model_store.base.models import EMBEDDED, BaseModel, resolve_dtype
 from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
@@ -62,8 +62,9 @@ class Bench:
     def measure_ceiling(self, dtype: str) -> Sequence[Figure]:
         """FLOP/s of a plain matrix product."""
         size = GEMM_SIZE[self._setting.device.type]
-        left, right = (torch.randn(size, size, device=self._setting.device).to(DTYPES[dtype]) for _ in range(2))
-        seconds = seconds_per_call(lambda: left @ right, self._setting.device)
+        device = self._setting.device
+        left, right = (torch.randn(size, size, device=device).to(resolve_dtype(dtype, device)) for _ in range(2))
+        seconds = seconds_per_call(lambda: left @ right, device)
         self._ceilings[dtype] = 2.0 * size**3 / seconds
         return [Figure(f"{size} x {size} x {size}", self._ceilings[dtype] / 1e12, "TFLOP/s")]
 
