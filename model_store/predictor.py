@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.calibrations import Calibration, NoCalibration
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.posteriors import CandidateSamples, Posterior
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
@@ -66,7 +66,7 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], cali
     return answers
 
 
-def score_batch(model: CandidateModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
+def score_batch(model: AdaptedModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
     """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; the model stays as it is."""
     samples = posterior.candidate_samples(model, collate(encoded).to(model.device))
     return CandidateSamples(samples.logits.cpu(), _on_cpu(samples.feu), _on_cpu(samples.error_score))
@@ -77,16 +77,16 @@ def _on_cpu(values: Tensor | None) -> Tensor | None:
 
 
 class Predictor:
-    """A candidate model, its posterior and its calibration."""
+    """An adapted model, its posterior and its calibration."""
 
-    def __init__(self, model: CandidateModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
+    def __init__(self, model: AdaptedModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
         model.freeze()
         self._model = model
         self._posterior = posterior
         self._calibration = calibration
 
     @property
-    def model(self) -> CandidateModel:
+    def model(self) -> AdaptedModel:
         """The model that is asked."""
         return self._model
 
@@ -120,7 +120,11 @@ class Predictor:
 
 
 def batches_by_length(encoded: Sequence[EncodedQuestion], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, each at most `batch_tokens` with its padding (or one question)."""
+    """Indices in batches of similar length, each at most `batch_tokens` with its padding (or one question).
+
+    Pads are counted although most forwards leave them out: those with gradients or noise do not, and the bound holds
+    for them too. As the questions are sorted by length, pads are a few percent of a batch.
+    """
     batch: list[int] = []
     for index in sorted(range(len(encoded)), key=lambda i: encoded[i].length):
         if batch and (len(batch) + 1) * encoded[index].length > batch_tokens:

@@ -64,6 +64,7 @@ class Swaps:
         self._memory_limit = memory_limit  # bytes
         self._patience = patience  # seconds to wait for room
         self._host: Host | None = None
+        self._opened = False
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="adapter-reader")  # one for a long read, one beside
         self._loads: dict[str, asyncio.Task[LoadedAdapter]] = {}
         self._changing = asyncio.Lock()  # what is in memory
@@ -82,6 +83,7 @@ class Swaps:
             await self.obtain(default)
         except LoadFailedError as error:
             raise error.cause from error
+        self._opened = True
 
     async def obtain(self, reference: str) -> LoadedAdapter:
         """The adapter that a reference means here, loaded now if it is not; hold it before the next await.
@@ -94,7 +96,7 @@ class Swaps:
             exact = await self._resolve(reference)
             adapter = self._loaded.find(exact) or await self._load_once(exact)
             if self._loaded.find(exact) is adapter and self._loaded.find(reference) is None:
-                self._loaded.mean(reference, adapter)
+                self._loaded.point(reference, adapter)
         return adapter
 
     async def unload(self, reference: str) -> str:
@@ -134,7 +136,7 @@ class Swaps:
                     raise LoadFailedError(f"{name}@{alias}", error) from error
                 except OSError as error:
                     raise StoreReadOnlyError(f"{name}@{alias} could not be changed") from error
-                self._loaded.mean(f"{name}@{alias}", adapter)
+                self._loaded.point(f"{name}@{alias}", adapter)
         logger.info("promoted", extra={"model": adapter.manifest.reference, "alias": alias})
 
     async def follow_store(self, seconds: float) -> None:
@@ -182,7 +184,7 @@ class Swaps:
             raise
         self._put_off.pop(alias, None)
         self._warned.pop(alias, None)
-        self._loaded.mean(alias, adapter)
+        self._loaded.point(alias, adapter)
         logger.info("followed the store", extra={"alias": alias, "model": exact})
 
     def _is_put_off(self, alias: str, exact: str) -> bool:
@@ -210,7 +212,7 @@ class Swaps:
     def _end_load(self, exact: str, load: asyncio.Task[LoadedAdapter]) -> None:
         del self._loads[exact]
         error = None if load.cancelled() else load.exception()
-        if isinstance(error, LoadFailedError):
+        if isinstance(error, LoadFailedError) and self._opened:  # before that, `open` raises the cause
             cause = error.cause
             extra = {"model": exact, "error": type(cause).__name__, "reason": str(cause)}
             logger.error("adapter not loaded", extra=extra)

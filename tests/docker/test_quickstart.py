@@ -14,12 +14,12 @@ import yaml
 from tests.command_line import check_command
 from tests.docker.compose import SERVICES, environment_of, image_of, script_of
 from uq4ct.service.access.keys import Scope
-from uq4ct.training.cli import recipe_path
+from uq4ct.training.recipes.shipped import find_recipe
 
 
 def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> None:
-    file = Path(environment_of("service")["API_KEYS_FILE"])
-    assert file == Path(environment_of("quickstart")["API_KEYS_FILE"])
+    file = Path(environment_of("service")["UQ4CT_API_KEYS_FILE"])
+    assert file == Path(environment_of("quickstart")["UQ4CT_API_KEYS_FILE"])
     assert f"keys:{file.parent}" in SERVICES["quickstart"]["volumes"]
     assert f"keys:{file.parent}:ro" in SERVICES["service"]["volumes"]
     for name in ("quickstart", "service"):
@@ -43,8 +43,8 @@ class Quickstart:
     def run(self, *, failing: str = "") -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": f"{self._programs}:{os.defpath}",
-            "MODEL_STORE_DIR": str(self.store),
-            "API_KEYS_FILE": str(self.file),
+            "UQ4CT_MODEL_STORE_DIR": str(self.store),
+            "UQ4CT_API_KEYS_FILE": str(self.file),
             "CALLS": str(self.log),
             "FAILING": failing,
         }
@@ -66,7 +66,7 @@ with open(os.environ["CALLS"], "a") as calls:
     print(shlex.join(["uq4ct", *sys.argv[1:]]), file=calls)
 command = sys.argv[1]
 if command == "publish":
-    folder = pathlib.Path(os.environ["MODEL_STORE_DIR"], "quickstart")
+    folder = pathlib.Path(os.environ["UQ4CT_MODEL_STORE_DIR"], "quickstart")
     folder.mkdir(parents=True)
     (folder / "aliases.json").touch()
 if command == "keys":
@@ -123,7 +123,7 @@ def test_the_one_shot_publishes_the_run_that_it_trained() -> None:
         if line.strip().startswith("uq4ct ")
     ]
     recipe = train[train.index("train") + 1]
-    name = yaml.safe_load(recipe_path(recipe).read_text(encoding="utf-8"))["name"]
+    name = yaml.safe_load(find_recipe(recipe).read_text(encoding="utf-8"))["name"]
     assert publish[publish.index("publish") + 1] == f"runs/{name}"
     scopes = new[new.index("--scopes") + 1].split(",")
     assert {Scope(one) for one in scopes} == {Scope.PREDICT, Scope.FEEDBACK}

@@ -45,7 +45,7 @@ def checkout(tmp_path: Path) -> Terminal:
 def test_make_serve_is_the_command_that_serves(checkout: Terminal) -> None:
     check_command(shlex.split(SERVE))
     (words,) = recipe(checkout, MAKE_SERVE)
-    assert words[0] == "PORT=8000"
+    assert words[0] == "UQ4CT_PORT=8000"
     assert words[1:] == [".venv/bin/uq4ct", *shlex.split(SERVE)[1:]]
 
 
@@ -92,7 +92,7 @@ def test_compose_has_the_services_and_the_key_that_the_readme_names() -> None:
     variable, *start = shlex.split(COMPOSE_POSTGRES)
     assert start == ["docker", "compose", "--profile", "postgres", "up"]
     name, _, value = variable.partition("=")
-    assert value in environment_of("service", **{name: value})["DATABASE_URL"]
+    assert value in environment_of("service", **{name: value})["UQ4CT_DATABASE_URL"]
     assert SERVICES["postgres"]["profiles"] == ["postgres"]
 
 

@@ -33,15 +33,15 @@ from tests.readme.examples import (
 )
 from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
+from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.candidate_model import add_adapter
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.cli import recipe_path
 from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.formats.peft_lora import write_peft
+from uq4ct.training.recipes.shipped import find_recipe
 from uq4ct.training.run_config import load_run_config
-from uq4ct.training.runs.candidates import load_base_of
+from uq4ct.training.runs.new_model import load_base_of
 
 EVALUATION = Path("runs/my/evaluation")
 
@@ -133,8 +133,8 @@ def test_the_shipped_recipe_and_its_change_are_taken() -> None:
     check_command(shlex.split(TRAIN_SHIPPED, comments=True))
     *_, recipe, option, override = shlex.split(TRAIN_SHIPPED, comments=True)
     assert option == "--set"
-    unchanged = load_run_config(recipe_path(recipe))
-    assert load_run_config(recipe_path(recipe), (override,)) != unchanged
+    unchanged = load_run_config(find_recipe(recipe))
+    assert load_run_config(find_recipe(recipe), (override,)) != unchanged
 
 
 def test_the_example_of_a_question_is_read_as_one(tmp_path: Path) -> None:

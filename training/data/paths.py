@@ -1,27 +1,54 @@
-"""Paths of data files, which a recipe may write with environment variables."""
+"""Paths of data files: environment variables in them, and what a relative one is relative to."""
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from uq4ct.model_store.environment import read_variable, variable_names
 from uq4ct.training.data.source import DataError
 
+_FILE_SOURCES = {"csv", "jsonl"}
+_FILE_FIELDS = ("train", "calibration", "test")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def expand_path(text: str) -> Path:
-    """The path with every `${NAME}` replaced by that environment variable.
+    """The path with every `${NAME}` replaced by the environment variable UQ4CT_NAME or NAME.
 
     Raises:
         DataError: a variable is not set or empty; it is named.
     """
 
     def value_of(match: re.Match[str]) -> str:
-        value = os.environ.get(match[1], "")
-        if not value:
-            raise DataError(f"path {text!r}: the environment variable {match[1]} is not set")
+        value = read_variable(match[1])
+        if value is None:
+            names = " nor ".join(variable_names(match[1]))
+            raise DataError(f"path {text!r}: neither {names} is set in the environment")
         return value
 
     return Path(_VARIABLE.sub(value_of, text)).expanduser()
+
+
+def locate_files(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The data section of a recipe in `folder`, with absolute paths for the files that are found relative to it.
+
+    A path of any other file stays as it is, and is read from the working folder if it is relative.
+    """
+    located = dict(data)
+    if data.get("source") not in _FILE_SOURCES:
+        return located
+    for name in _FILE_FIELDS:
+        if name in data:
+            located[name] = _locate(data[name], folder)
+    if isinstance(data.get("shift"), Mapping):
+        located["shift"] = {name: _locate(path, folder) for name, path in data["shift"].items()}
+    return located
+
+
+def _locate(path: Any, folder: Path) -> Any:
+    if isinstance(path, str) and not Path(path).is_absolute() and (folder / path).is_file():
+        return str((folder / path).resolve())
+    return path
