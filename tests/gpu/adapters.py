@@ -12,8 +12,8 @@ from torch import Tensor
 
 from tests.gpu.parts import Setting
 from tests.gpu.shapes import placed_base, quiz
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors import PosteriorConfig, adapter_tensors
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
 from uq4ct.model_store.posteriors.ensemble import EnsembleConfig, stack_members
@@ -43,12 +43,12 @@ class RandomAdapter:
     posterior: PosteriorConfig
 
 
-def new_model(setting: Setting, config: AdapterConfig, device: torch.device, dtype: str) -> CandidateModel:
+def new_model(setting: Setting, config: AdapterConfig, device: torch.device, dtype: str) -> AdaptedModel:
     """An adapter as it is before training, on the base model of the agreement checks."""
     return add_adapter(placed_base(setting).load(device, dtype), config, ClozeConfig())
 
 
-def random_tensors(model: CandidateModel, seed: int) -> dict[str, Tensor]:
+def random_tensors(model: AdaptedModel, seed: int) -> dict[str, Tensor]:
     """Weights for all of an adapter, B included, which is zero before training."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -79,7 +79,7 @@ def adapter_of(setting: Setting, kind: str, seed: int = 0) -> RandomAdapter:
     raise ValueError(f"kind {kind!r} is not one of {', '.join(KINDS)}")
 
 
-def _fit_laplace(model: CandidateModel, tensors: Mapping[str, Tensor], seed: int) -> RandomAdapter:
+def _fit_laplace(model: AdaptedModel, tensors: Mapping[str, Tensor], seed: int) -> RandomAdapter:
     model.load_adapter_tensors(tensors)
     model.eval()
     train = training_questions(model, quiz()[-LAPLACE_QUESTIONS:])
@@ -88,7 +88,7 @@ def _fit_laplace(model: CandidateModel, tensors: Mapping[str, Tensor], seed: int
     return RandomAdapter(model.config, finished.tensors, finished.posterior)
 
 
-def training_questions(model: CandidateModel, questions: Sequence[Question]) -> list[TrainingQuestion]:
+def training_questions(model: AdaptedModel, questions: Sequence[Question]) -> list[TrainingQuestion]:
     """The questions with their answers, encoded."""
     return [TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in questions]
 

@@ -17,9 +17,9 @@ from tests.gpu.parts import Case, NotRunError, Setting
 from tests.gpu.report import Figure
 from tests.gpu.shapes import SHAPES, placed_base, quiz, random_base
 from tests.gpu.training_step import Stepper
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.models import EMBEDDED, BaseModel, resolve_dtype
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.scoring.config import ClozeConfig
@@ -102,7 +102,7 @@ class Bench:
         share = [] if ceiling is None else [Figure("utilisation", 100 * flops / seconds / ceiling, "%")]
         return [*figures, *share]
 
-    def _model(self, shape: str, adapter: str) -> CandidateModel:
+    def _model(self, shape: str, adapter: str) -> AdaptedModel:
         """A fresh adapter on the base model of a shape."""
         base = self._base_of(shape)
         if self._tuner is not None and adapter in self._tuner.peft_config:
@@ -164,13 +164,13 @@ def take_tokens(predictor: Predictor, tokens: int) -> list[EncodedQuestion]:
     raise ValueError("the quiz has no questions")
 
 
-def work_of(model: CandidateModel, encoded: Sequence[EncodedQuestion]) -> Work:
+def work_of(model: AdaptedModel, encoded: Sequence[EncodedQuestion]) -> Work:
     """What the questions ask of a model."""
     rows = int(model.scorer.answer_positions(collate(encoded)).sum())
     return Work.of([question.length for question in encoded], rows)
 
 
-def weights_of(model: CandidateModel, shape: str) -> Weights:
+def weights_of(model: AdaptedModel, shape: str) -> Weights:
     """The matrices of a model of a shape."""
     sizes = SHAPES[shape]
     head = sizes.vocabulary * sizes.hidden

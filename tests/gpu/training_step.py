@@ -15,11 +15,11 @@ from tests.gpu.agreement import TOLERANCES, relative_change, relative_distance
 from tests.gpu.parts import Case, Setting
 from tests.gpu.report import Figure
 from tests.gpu.shapes import quiz
-from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data.batches import TrainingQuestion, forwards
-from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods.base import Forward, TrainedMethod
 from uq4ct.training.methods.lora import LORA
 from uq4ct.training.methods.uq4ct import UQ4CT
@@ -92,7 +92,7 @@ def _train(setting: Setting, method: str, device: torch.device, dtype: str) -> T
 class Stepper:
     """Steps on the same questions over and over, as `training.runs.loop` takes them."""
 
-    def __init__(self, model: CandidateModel, method: TrainedMethod, questions: Sequence[TrainingQuestion]) -> None:
+    def __init__(self, model: AdaptedModel, method: TrainedMethod, questions: Sequence[TrainingQuestion]) -> None:
         self._model = model
         self._method = method
         self._questions = questions
