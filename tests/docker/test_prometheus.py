@@ -23,7 +23,7 @@ RULES = read_rules()
 RECORDED = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 UNIT_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "service" / "README.md").read_text(encoding="utf-8")
 
 every_alert = pytest.mark.parametrize("name", ALERTS)
 
