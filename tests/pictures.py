@@ -19,7 +19,7 @@ PICTURES = ROOT / ".github" / "pictures"
 MODEL = "quickstart"
 COLOURS = 64
 DIAGRAM_WIDTH = 560
-PAGE_SIZE = (1180, 1180)
+PAGE_SIZE = (1180, 1640)
 QUESTIONS = 400
 MINUTES = 0.5
 
@@ -55,6 +55,7 @@ def photograph_page(folder: Path) -> None:
             page = Page(driver)
             page.resize(*PAGE_SIZE)
             page.set_scheme("light")
+            driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
             page.open_loaded(url)
             page.ask("What is the capital of France?", "Madrid", "Paris", "Oslo", "Vienna")
             picture = Image.open(io.BytesIO(driver.get_screenshot_as_png()))
