@@ -29,7 +29,7 @@ demo: $(VENV)/installed ## train, evaluate, publish, serve, ask
 	$(BIN)/uq4ct demo quickstart --output runs/quickstart
 
 serve: $(VENV)/installed ## serve the production version of the only adapter in the store
-	PORT=$(PORT) $(BIN)/uq4ct serve
+	UQ4CT_PORT=$(PORT) $(BIN)/uq4ct serve
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

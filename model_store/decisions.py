@@ -1,4 +1,4 @@
-"""What follows from an answer's probabilities: abstain or not, and which options to offer."""
+"""When to abstain and which options to offer: what was fitted, as records of the manifest, and its use on an answer."""
 
 from __future__ import annotations
 
@@ -6,10 +6,59 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from uq4ct.model_store.storage.manifest import Decisions
-from uq4ct.model_store.uncertainty.conformal import conformal_threshold, prediction_set
+from pydantic import Field, FiniteFloat, field_validator
+
+from uq4ct.model_store.frozen import Frozen, NonNegative, Share
+from uq4ct.model_store.uncertainty.conformal import ConformalScore, conformal_threshold, prediction_set
 
 AbstainReason = Literal["below_threshold", "set_too_large"]
+
+
+class ConformalSets(Frozen):
+    """Prediction sets by split conformal prediction; any coverage can be asked of the stored scores."""
+
+    score: ConformalScore = Field(description="lac: 1 - p of the option; aps: mass of the options at least as probable")
+    coverage: Share = Field(description="of the sets that are served when a request asks for no other")
+    max_set_size: int | None = Field(ge=1, description="an answer whose set is larger abstains; None = never for that")
+    scores: tuple[FiniteFloat, ...] = Field(min_length=1, description="of the right options of the guarantee split")
+
+    @field_validator("scores")
+    @classmethod
+    def _check_scores(cls, scores: tuple[float, ...]) -> tuple[float, ...]:
+        if list(scores) != sorted(scores):
+            raise ValueError("scores are not in ascending order")
+        return scores
+
+
+class Abstention(Frozen):
+    """Answer where the confidence is at least `threshold`; found on the guarantee split."""
+
+    target: Literal["risk", "coverage"] = Field(description="what was asked for: at most this risk, or this coverage")
+    value: Share
+    guarantee: Share = Field(description="probability, over the draw of the split, with which the target holds")
+    threshold: Share
+    questions: int = Field(ge=1)
+    risk: Share = Field(description="error rate among the answered, on the guarantee split")
+    risk_bound: Share = Field(description="upper bound of the error rate among the answered")
+    coverage: Share = Field(description="answered share of the guarantee split")
+    coverage_bound: Share = Field(description="lower bound of the answered share")
+
+
+class TestedDecisions(Frozen):
+    """What the decisions did on the test split, which they were not fitted on."""
+
+    set_coverage: Share
+    mean_set_size: NonNegative
+    answered: Share = Field(description="share of the questions that were not abstained from")
+    selective_risk: Share | None = Field(description="error rate among them; None where there are none")
+
+
+class Decisions(Frozen):
+    """When to abstain and which options to offer; None where nothing was fitted."""
+
+    sets: ConformalSets | None
+    abstention: Abstention | None
+    tested: TestedDecisions | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,15 @@
-"""The base of every stored or configured record: immutable, validated, unknown fields refused."""
+"""The base of every stored or configured record (immutable, validated, unknown fields rejected), and shared ranges."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pydantic_core import ErrorDetails
+
+Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
+NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 
 _SHOWN_CHARACTERS = 80
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.calibrations import Calibration, NoCalibration
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.posteriors import CandidateSamples, Posterior
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
@@ -66,7 +66,7 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], cali
     return answers
 
 
-def score_batch(model: CandidateModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
+def score_batch(model: AdaptedModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
     """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; the model stays as it is."""
     samples = posterior.candidate_samples(model, collate(encoded).to(model.device))
     return CandidateSamples(samples.logits.cpu(), _on_cpu(samples.feu), _on_cpu(samples.error_score))
@@ -77,16 +77,16 @@ def _on_cpu(values: Tensor | None) -> Tensor | None:
 
 
 class Predictor:
-    """A candidate model, its posterior and its calibration."""
+    """An adapted model, its posterior and its calibration."""
 
-    def __init__(self, model: CandidateModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
+    def __init__(self, model: AdaptedModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
         model.freeze()
         self._model = model
         self._posterior = posterior
         self._calibration = calibration
 
     @property
-    def model(self) -> CandidateModel:
+    def model(self) -> AdaptedModel:
         """The model that is asked."""
         return self._model
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.models import BaseModel, load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors import adapter_tensors
-from uq4ct.model_store.predictor import Answer, Predictor
+from uq4ct.model_store.predictor import Answer, Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.storage.registry import STORE_DIR_VARIABLE, Registry, default_store_dir
+
+BATCH_TOKENS = 4096  # of `ask_all`, padding included
 
 
 class WrongBaseError(StoreError):
@@ -23,7 +25,7 @@ class WrongBaseError(StoreError):
 
 
 class PublishedPredictor:
-    """A predictor and the manifest of the stored adapter that it answers with."""
+    """A stored adapter that answers questions; `manifest` is its record, with its scores and its provenance."""
 
     def __init__(self, manifest: Manifest, predictor: Predictor) -> None:
         self.manifest = manifest
@@ -44,6 +46,30 @@ class PublishedPredictor:
         """What the adapter and its posterior take beside the base model, in bytes."""
         return self.predictor.memory_bytes
 
+    def ask(self, question: Question) -> Answer:
+        """Answer one question.
+
+        Raises:
+            QuestionTooLongError: it is longer than `token_limit`.
+            QuestionError: the tokenizer cannot part an option from the text before it.
+        """
+        return self.answer([self.encode(question)])[0]
+
+    def ask_all(self, questions: Iterable[Question], *, batch_tokens: int = BATCH_TOKENS) -> list[Answer]:
+        """Answer any number of questions, in their order, in batches of similar length.
+
+        Args:
+            batch_tokens: tokens of a batch; more is faster and takes more memory.
+
+        Raises:
+            QuestionTooLongError, QuestionError: as `ask`, before any question is answered.
+        """
+        encoded = [self.encode(question) for question in questions]
+        answers: dict[int, Answer] = {}
+        for batch in batches_by_length(encoded, batch_tokens):
+            answers.update(zip(batch, self.answer([encoded[index] for index in batch]), strict=True))
+        return [answers[index] for index in range(len(encoded))]
+
     def encode(self, question: Question) -> EncodedQuestion:
         """Tokenise a question; see `Predictor.encode`."""
         return self.predictor.encode(question)
@@ -54,8 +80,8 @@ class PublishedPredictor:
 
 
 def load_predictor(
-    registry: Registry,
     reference: str,
+    store: Path | str | None = None,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -63,11 +89,23 @@ def load_predictor(
 ) -> PublishedPredictor:
     """Load a stored adapter and the base model that its manifest names.
 
+    Args:
+        reference: `name` (its production version), `name@3` or `name@alias`.
+        store: the directory of the store; None = the environment variable MODEL_STORE_DIR, else
+            `model_store/artifacts/adapters` in the working directory.
+        device: `cpu`, `cuda` or another device of PyTorch; `auto` = CUDA where there is one.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` = bf16 where the device computes in it fast, else fp32.
+        base_cache: the directory of fetched base models; None = the environment variable BASE_CACHE_DIR, else
+            `model_store/artifacts/base_models` in the working directory.
+
     Raises:
-        StoreError: the adapter is unknown, damaged, of a newer format or for another base model.
-        BaseModelError: the base model cannot be had.
+        StoreError: there is no such store; or the adapter is unknown, damaged, of a newer format or for another base.
+        BaseModelError: the base model cannot be loaded.
     """
-    stored = registry.load(reference)
+    root = default_store_dir() if store is None else Path(store)
+    if not root.is_dir():
+        raise StoreError(f"no model store at {root.absolute()}; pass its directory or set {STORE_DIR_VARIABLE}")
+    stored = Registry(root).load(reference)
     base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache)
     return predictor_on_base(stored, base)
 
@@ -109,7 +147,7 @@ def check_base(manifest: Manifest, base: BaseModel) -> None:
         )
 
 
-def fill_model(model: CandidateModel, stored: StoredAdapter) -> PublishedPredictor:
+def fill_model(model: AdaptedModel, stored: StoredAdapter) -> PublishedPredictor:
     """Bring a model that was made for a stored adapter to answer as that one did.
 
     Raises:

@@ -15,7 +15,8 @@ from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.access.key_ring import KeyRing
 from uq4ct.service.access.rate_limit import RateLimiter
 from uq4ct.service.context import Context
-from uq4ct.service.engine.engine import Engine, Limits
+from uq4ct.service.engine.engine import Engine
+from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Host
 from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
 from uq4ct.service.http.headers import SecurityHeaders
@@ -63,8 +64,8 @@ def create_app(
         tracer_provider: where a span of each request goes; None = there are no traces.
 
     Raises:
-        LedgerError: the driver of DATABASE_URL is not installed.
-        KeyFileError: API_KEYS_FILE cannot be used.
+        LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
+        KeyFileError: UQ4CT_API_KEYS_FILE cannot be used.
         SettingsError, InvalidReferenceError, UnknownAdapterError: it is not settled which adapter is the default.
     """
     clocks = clocks or Clocks()

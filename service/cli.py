@@ -20,6 +20,7 @@ from typing import Annotated
 import typer
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
+from uq4ct.model_store.environment import variable_names
 from uq4ct.model_store.storage.registry import PRODUCTION, Registry
 from uq4ct.service.access.commands import cli as key_commands
 from uq4ct.service.access.keys import read_keys
@@ -88,7 +89,7 @@ def _flag(name: str) -> object:
     default = "unset" if field.default is None else str(field.default)
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        envvar=name.upper(),
+        envvar=variable_names(name.upper()),
         metavar="VALUE",
         help=f"{field.description} (default: {default})",
     )
@@ -101,12 +102,12 @@ def promote(
     version: Annotated[int, typer.Argument(help="the version that the alias is to mean; an older one rolls back")],
     alias: Annotated[str, typer.Option(help="production is what a bare name means")] = PRODUCTION,
     model_store_dir: Annotated[
-        Path, typer.Option(envvar="MODEL_STORE_DIR", help="folder of the registered adapters")
+        Path, typer.Option(envvar=variable_names("MODEL_STORE_DIR"), help="folder of the registered adapters")
     ] = Settings.model_fields["model_store_dir"].default,
 ) -> None:
     """Let an alias of a model mean another version; every file of that version is checked first.
 
-    Running replicas see it in the store within ALIAS_POLL_SECONDS, and answer with it once it is warm.
+    Running replicas see it in the store within UQ4CT_ALIAS_POLL_SECONDS, and answer with it once it is warm.
     """
     adapters = Registry(model_store_dir)
     adapters.verify(f"{name}@{version}")

@@ -13,11 +13,11 @@ from uq4ct.service.settings import Settings, SettingsError
 
 
 def choose_reference(settings: Settings, adapters: Registry) -> str:
-    """The adapter to serve: DEFAULT_MODEL, or the only name that is registered.
+    """The adapter to serve: UQ4CT_DEFAULT_MODEL, or the only name that is registered.
 
     Raises:
-        SettingsError: DEFAULT_MODEL is not set and there is not exactly one name.
-        InvalidReferenceError, UnknownAdapterError: DEFAULT_MODEL is not registered.
+        SettingsError: UQ4CT_DEFAULT_MODEL is not set and there is not exactly one name.
+        InvalidReferenceError, UnknownAdapterError: UQ4CT_DEFAULT_MODEL is not registered.
     """
     if settings.default_model is not None:
         adapters.resolve(settings.default_model)
@@ -25,7 +25,7 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
     names = sorted({name for name, _ in adapters.references()})
     if len(names) != 1:
         found = ", ".join(names) if names else "no adapter at all"
-        raise SettingsError(f"DEFAULT_MODEL: is not set, and MODEL_STORE_DIR {adapters.root} holds {found}")
+        raise SettingsError(f"UQ4CT_DEFAULT_MODEL: is not set, and UQ4CT_MODEL_STORE_DIR {adapters.root} holds {found}")
     return names[0]
 
 

@@ -59,7 +59,7 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     stop = asyncio.create_task(signals.get())
     start = asyncio.create_task(_started(context))
-    death = asyncio.create_task(context.engine.died())
+    death = asyncio.create_task(context.engine.wait_until_dead())
     try:
         await asyncio.wait({stop, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
@@ -83,7 +83,10 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
 
 async def _started(context: Context) -> None:
     """Return when both have started; the first error ends the wait."""
-    starts = [asyncio.create_task(context.ledger.opened()), asyncio.create_task(context.engine.loaded())]
+    starts = [
+        asyncio.create_task(context.ledger.wait_until_opened()),
+        asyncio.create_task(context.engine.wait_until_loaded()),
+    ]
     try:
         await asyncio.gather(*starts)
     finally:

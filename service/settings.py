@@ -1,4 +1,4 @@
-"""Every setting of the service: one environment variable and one command-line flag of the same name each."""
+"""Every setting of the service: `port` is the flag `--port`, and the environment variable `UQ4CT_PORT` or `PORT`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from uq4ct.model_store.environment import PREFIX, read_variable
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
 from uq4ct.service.ledger.database import parse_database_url
@@ -25,10 +25,10 @@ class SettingsError(UserError, ValueError):
     """Settings with which the service must not start; the message names every one of them."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """How one replica runs; an unknown, mistyped or contradictory setting is an error at start."""
 
-    model_config = SettingsConfigDict(extra="forbid", frozen=True, env_ignore_empty=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="TCP port to listen on")
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     store_questions: bool = Field(
         default=False, description="keep the text of questions, options and contexts in the ledger"
     )
-    tasks: Annotated[tuple[str, ...], NoDecode] = Field(
+    tasks: tuple[str, ...] = Field(
         default=(), description="names that a question's `task` may have, with commas between; others count as `other`"
     )
     sequential_alpha: float = Field(
@@ -150,49 +150,49 @@ class Settings(BaseSettings):
     def _check_tasks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not _TASK.fullmatch(name) or value.count(name) > 1:
-                raise PydanticCustomError("task", "a task has 1 to 64 of a-z, 0-9, _ and -, and stands once")
+                raise PydanticCustomError("task", "a task has 1 to 64 of a-z, 0-9, _ and -, and is given once")
         return value
 
     @model_validator(mode="after")
     def _check(self) -> Settings:
         if self.max_client_batch_size > self.max_concurrent_requests:
             raise _contradiction(
-                f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than MAX_CONCURRENT_REQUESTS "
-                f"{self.max_concurrent_requests}: such a batch could never be admitted",
+                f"UQ4CT_MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than "
+                f"UQ4CT_MAX_CONCURRENT_REQUESTS {self.max_concurrent_requests}: such a batch could never be admitted",
             )
         if self.ledger_required and self.max_client_batch_size > self.ledger_buffer:
             raise _contradiction(
-                f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than LEDGER_BUFFER "
-                f"{self.ledger_buffer}, and LEDGER_REQUIRED is set: such a batch could never be admitted",
+                f"UQ4CT_MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than UQ4CT_LEDGER_BUFFER "
+                f"{self.ledger_buffer}, and UQ4CT_LEDGER_REQUIRED is set: such a batch could never be admitted",
             )
         try:
             parse_database_url(self.database_url)
         except ValueError as error:
-            raise _contradiction(f"DATABASE_URL: {error}") from error
+            raise _contradiction(f"UQ4CT_DATABASE_URL: {error}") from error
         if self.max_queue_tokens < self.max_batch_tokens:
             raise _contradiction(
-                f"MAX_QUEUE_TOKENS {self.max_queue_tokens} is below MAX_BATCH_TOKENS {self.max_batch_tokens}: "
-                "a full batch could never wait",
+                f"UQ4CT_MAX_QUEUE_TOKENS {self.max_queue_tokens} is below UQ4CT_MAX_BATCH_TOKENS "
+                f"{self.max_batch_tokens}: a full batch could never wait",
             )
         if self.rate_limit_per_minute is not None and self.max_client_batch_size > self.rate_limit_per_minute:
             raise _contradiction(
-                f"MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than RATE_LIMIT_PER_MINUTE "
+                f"UQ4CT_MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than UQ4CT_RATE_LIMIT_PER_MINUTE "
                 f"{self.rate_limit_per_minute}: such a batch could never be admitted",
             )
         if self.docs_need_key and self.api_keys_file is None:
-            raise _contradiction("DOCS_NEED_KEY is set, but there are no keys: set API_KEYS_FILE")
+            raise _contradiction("UQ4CT_DOCS_NEED_KEY is set, but there are no keys: set UQ4CT_API_KEYS_FILE")
         has_guard = self.allow_public_without_keys or self.api_keys_file is not None
         if not has_guard and not _is_loopback(self.host):
             raise _contradiction(
-                f"HOST {self.host!r} is not a loopback address and requests need no key: set "
-                "API_KEYS_FILE, or ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service keeps "
-                "strangers out, or listen on 127.0.0.1",
+                f"UQ4CT_HOST {self.host!r} is not a loopback address and requests need no key: set "
+                "UQ4CT_API_KEYS_FILE, or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service "
+                "keeps strangers out, or listen on 127.0.0.1",
             )
         return self
 
 
 def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
-    """The settings of the process environment, overridden by `flags` (field name to text).
+    """The settings among environment variables, overridden by `flags` (field name to text).
 
     Raises:
         SettingsError: a value has the wrong type or range, two contradict each other, or a variable of
@@ -201,10 +201,15 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
     problems = [f"{wrong}: is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
     if problems:
         raise SettingsError("\n".join(problems))
+    variables = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
     try:
-        return Settings(**flags)  # pyright: ignore[reportArgumentType]  # texts, converted by validation
+        return Settings.model_validate({field: text for field, text in variables.items() if text is not None} | flags)
     except ValidationError as error:
-        raise SettingsError("\n".join(complaints(error, spell=str.upper))) from error
+        raise SettingsError("\n".join(complaints(error, spell=_variable_of))) from error
+
+
+def _variable_of(field: str) -> str:
+    return PREFIX + field.upper() if field else ""
 
 
 def _contradiction(message: str) -> PydanticCustomError:
@@ -212,14 +217,19 @@ def _contradiction(message: str) -> PydanticCustomError:
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Variables that look like a setting of several words; one-word names are too like those of other programs."""
-    names = [name.upper() for name in Settings.model_fields]
+    """Variables that look like a setting, each with the setting's full name.
+
+    Without the prefix only names of several words are compared: those of one word are too like other programs'.
+    """
+    names = [field.upper() for field in Settings.model_fields]
     composed = [name for name in names if "_" in name]
     pairs: list[tuple[str, str]] = []
     for variable in environ:
-        if variable.upper() not in names:
-            close = difflib.get_close_matches(variable.upper(), composed, n=1, cutoff=_MISSPELT_SIMILARITY)
-            pairs.extend((variable, name) for name in close)
+        prefix, known = (PREFIX, names) if variable.upper().startswith(PREFIX) else ("", composed)
+        spellings = {prefix + name: PREFIX + name for name in known}
+        if variable not in spellings:
+            close = difflib.get_close_matches(variable.upper(), spellings, n=1, cutoff=_MISSPELT_SIMILARITY)
+            pairs.extend((variable, spellings[spelling]) for spelling in close)
     return pairs
 
 

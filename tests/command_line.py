@@ -14,7 +14,6 @@ from typer.main import get_command
 
 from uq4ct.command import main
 from uq4ct.service.cli import cli as service_cli
-from uq4ct.service.settings import Settings
 from uq4ct.service.verbs import VERBS as SERVICE_VERBS
 from uq4ct.training.cli import app as training_cli
 
@@ -53,8 +52,3 @@ def check_command(command: Sequence[str] | str) -> None:
     group = get_command(service_cli if verb in SERVICE_VERBS else training_cli)
     _, parsed, rest = group.resolve_command(group.make_context("uq4ct", [verb]), [verb, *rest])  # pyright: ignore[reportAttributeAccessIssue]
     parsed.make_context(verb, rest)
-
-
-def as_flags(environment: dict[str, str]) -> dict[str, str]:
-    """The settings among a container's variables, as `read_settings` takes them in place of the process's own."""
-    return {name.lower(): value for name, value in environment.items() if name.lower() in Settings.model_fields}

@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from setuptools import find_packages
 
 import uq4ct
+from tests.old_names import old_names
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -110,3 +111,11 @@ def test_the_licence_is_apache_2() -> None:
 def test_the_changelog_tells_of_this_version_first() -> None:
     headings = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert headings[0] == uq4ct.__version__
+
+
+def test_nothing_imports_or_runs_an_old_top_level_name() -> None:
+    sources = {path.relative_to(ROOT).as_posix(): path for path in _tracked() if path.suffix == ".py"}
+    del sources["tests/test_old_names.py"]  # its lines are planted
+    assert len(sources) > 300
+    found = {name: old_names(path.read_text(encoding="utf-8")) for name, path in sources.items()}
+    assert {name: lines for name, lines in found.items() if lines} == {}

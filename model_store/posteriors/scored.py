@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.posteriors.samples import CandidateSamples, SinglePassRecord
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
@@ -41,7 +41,7 @@ class ScoredPosterior:
         return sum(buffer.nbytes for buffer in self._score.buffers())
 
     @torch.inference_mode()
-    def candidate_samples(self, model: CandidateModel, batch: TokenBatch) -> CandidateSamples:
+    def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """The logits of the one set of weights as one sample; the first forward moves the score's tensors for good."""
         output, features = model.forward_with_features(batch)
         score = self._score.to(output.logits.device)

@@ -37,7 +37,6 @@ class StoredAdapter:
 
     manifest: Manifest
     tensors: dict[str, Tensor]
-    attachments: dict[str, bytes]
 
     @property
     def memory_bytes(self) -> int:
@@ -92,13 +91,14 @@ def read_checkpoint(directory: Path) -> StoredAdapter:
     """
     manifest = read_manifest(directory)
     _check_listing(directory, manifest)
-    contents = {file: _read_verified(directory / file, digest) for file, digest in manifest.files.items()}
+    weights = _read_verified(directory / ADAPTER_FILE, manifest.files[ADAPTER_FILE])
+    for file in sorted(manifest.files.keys() - {ADAPTER_FILE}):
+        _read_verified(directory / file, manifest.files[file])
     try:
-        # From the very bytes whose digest was checked, so that nothing can change in between.
-        tensors = load(contents.pop(ADAPTER_FILE))
+        tensors = load(weights)  # the very bytes whose digest was checked, so that nothing can change in between
     except SafetensorError as error:
         raise CorruptFileError(directory / ADAPTER_FILE, f"is not a safetensors file: {error}") from error
-    return StoredAdapter(manifest, tensors, contents)
+    return StoredAdapter(manifest, tensors)
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,29 +7,26 @@ import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationError, field_validator, model_validator
 
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
 from uq4ct.model_store.calibrations import Calibration
-from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.decisions import Decisions
+from uq4ct.model_store.frozen import Frozen, NonNegative, Share, complaints
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.scoring.config import ScoringConfig
 from uq4ct.model_store.storage.errors import InvalidManifestError, NewerFormatError
-from uq4ct.model_store.storage.lifts import LIFTS
-from uq4ct.model_store.uncertainty.conformal import ConformalScore
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.sha256"
 ADAPTER_FILE = "adapter.safetensors"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
-NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 FileName = Annotated[str, Field(pattern=FILE_PATTERN)]
 HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -120,53 +117,6 @@ class ReferenceCurve(Frozen):
         return self
 
 
-class ConformalSets(Frozen):
-    """Prediction sets by split conformal prediction; any coverage can be asked of the stored scores."""
-
-    score: ConformalScore = Field(description="lac: 1 - p of the option; aps: mass of the options at least as probable")
-    coverage: Share = Field(description="of the sets that are served when a request asks for no other")
-    max_set_size: int | None = Field(ge=1, description="an answer whose set is larger abstains; None = never for that")
-    scores: tuple[FiniteFloat, ...] = Field(min_length=1, description="of the right options of the guarantee split")
-
-    @field_validator("scores")
-    @classmethod
-    def _check_scores(cls, scores: tuple[float, ...]) -> tuple[float, ...]:
-        if list(scores) != sorted(scores):
-            raise ValueError("scores are not in ascending order")
-        return scores
-
-
-class Abstention(Frozen):
-    """Answer where the confidence is at least `threshold`; found on the guarantee split."""
-
-    target: Literal["risk", "coverage"] = Field(description="what was asked for: at most this risk, or this coverage")
-    value: Share
-    guarantee: Share = Field(description="probability, over the draw of the split, with which the target holds")
-    threshold: Share
-    questions: int = Field(ge=1)
-    risk: Share = Field(description="error rate among the answered, on the guarantee split")
-    risk_bound: Share = Field(description="upper bound of the error rate among the answered")
-    coverage: Share = Field(description="answered share of the guarantee split")
-    coverage_bound: Share = Field(description="lower bound of the answered share")
-
-
-class TestedDecisions(Frozen):
-    """What the decisions did on the test split, which they were not fitted on."""
-
-    set_coverage: Share
-    mean_set_size: NonNegative
-    answered: Share = Field(description="share of the questions that were not abstained from")
-    selective_risk: Share | None = Field(description="error rate among them; None where there are none")
-
-
-class Decisions(Frozen):
-    """When to abstain and which options to offer; None where nothing was fitted."""
-
-    sets: ConformalSets | None
-    abstention: Abstention | None
-    tested: TestedDecisions | None
-
-
 class BatchCompany(Frozen):
     """How far an answer depends on the questions that share its batch, measured in one dtype."""
 
@@ -218,7 +168,7 @@ class _Description(Frozen):
     scores_after: Scores = Field(description="test split, as the adapter answers")
     scores_untrained: Scores | None = Field(description="test split, base model without the adapter")
     reference_histograms: ReferenceHistograms
-    reference_curve: ReferenceCurve | None = Field(description="None in what formats before 3 stored")
+    reference_curve: ReferenceCurve
     decisions: Decisions
     batch_company: BatchCompany
     provenance: Provenance
@@ -291,12 +241,10 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         raise InvalidManifestError(path, f"format_version must be a whole number from 1, not {found!r}")
     if found > FORMAT_VERSION:
         raise NewerFormatError(path, found, FORMAT_VERSION)
-    for number in range(found, FORMAT_VERSION):
-        record = LIFTS[number](record)
     try:
-        manifest = Manifest.model_validate_json(json.dumps(record))
+        manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise InvalidManifestError(path, f"is not a valid manifest: {error}") from error
+        raise InvalidManifestError(path, f"is not a valid manifest: {'; '.join(complaints(error))}") from error
     # A field left to a default of the code would change its value for old adapters when the default changes.
     stated = dict(_leaves("manifest", record))
     unstated = [field for field, _ in _leaves("manifest", json.loads(manifest.to_json())) if field not in stated]

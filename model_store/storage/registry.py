@@ -1,9 +1,8 @@
-"""Stored adapters by name, version and alias: publish, resolve, load, list, promote, verify, delete."""
+"""Stored adapters by name, version and alias: publish, resolve, load, survey, promote, verify, delete."""
 
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 import secrets
 import shutil
@@ -15,6 +14,8 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
+from uq4ct.model_store.environment import read_variable
+from uq4ct.model_store.frozen import complaints
 from uq4ct.model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
 from uq4ct.model_store.storage.durable_files import replace_file, sync_directory
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
@@ -24,7 +25,6 @@ from uq4ct.model_store.storage.errors import (
     FileError,
     InvalidReferenceError,
     MisplacedAdapterError,
-    StoreError,
     UnknownAdapterError,
 )
 from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
@@ -32,7 +32,6 @@ from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Mani
 PRODUCTION = "production"
 ALIASES_FILE = "aliases.json"
 COUNTER_FILE = "last_version"
-STORE_DIR_VARIABLE = "MODEL_STORE_DIR"
 
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -134,19 +133,6 @@ class Registry:
         name, version = self.resolve(reference)
         return RegistryEntry(name, version, self._aliases_of(name, version), self._manifest(name, version))
 
-    def list(self) -> Sequence[RegistryEntry]:
-        """Everything stored, by name and version.
-
-        Raises:
-            FileError: a manifest is damaged or of a newer format; `survey` shows it among the good ones.
-        """
-        entries: list[RegistryEntry] = []
-        for entry in self.survey():
-            if isinstance(entry, DamagedEntry):
-                raise entry.error
-            entries.append(entry)
-        return entries
-
     def survey(self) -> Sequence[RegistryEntry | DamagedEntry]:
         """Everything stored, by name and version, what is damaged included."""
         entries: list[RegistryEntry | DamagedEntry] = []
@@ -243,7 +229,7 @@ class Registry:
         except FileNotFoundError:
             return {}
         except ValidationError as error:
-            raise CorruptFileError(path, f"must map aliases to versions: {error}") from error
+            raise CorruptFileError(path, f"must map aliases to versions: {'; '.join(complaints(error))}") from error
 
     def _aliases_of(self, name: str, version: int) -> tuple[str, ...]:
         return tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))
@@ -275,12 +261,5 @@ class Registry:
 
 
 def default_store_dir() -> Path:
-    """Where adapters are stored: the environment variable MODEL_STORE_DIR, else a folder of the working tree.
-
-    Raises:
-        StoreError: the variable is set, but empty.
-    """
-    directory = os.environ.get(STORE_DIR_VARIABLE, "model_store/artifacts/adapters")
-    if not directory:
-        raise StoreError(f"{STORE_DIR_VARIABLE} is set, but empty; name a directory or leave it unset")
-    return Path(directory)
+    """Where adapters are stored: the environment variable UQ4CT_MODEL_STORE_DIR, else a folder of the working tree."""
+    return Path(read_variable("MODEL_STORE_DIR") or "model_store/artifacts/adapters")

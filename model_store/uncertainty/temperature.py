@@ -17,10 +17,6 @@ _GRID_POINTS = 33
 _ROUNDS = 6
 
 
-class UnfittedTemperatureError(RuntimeError):
-    """A temperature was asked for before it was fitted."""
-
-
 @dataclass(frozen=True, slots=True)
 class Temperature:
     """A temperature: above 1 it lowers confidence, below 1 it raises it. Raises ValueError unless 0 < value < inf."""
@@ -38,18 +34,6 @@ class Temperature:
         samples may choose another option.
         """
         return logits.double() / self.value
-
-
-@dataclass(frozen=True, slots=True)
-class UnfittedTemperature:
-    """The temperature of a model that has not been calibrated yet: using it is an error, never a silent 1."""
-
-    def divide(self, logits: Tensor) -> Tensor:
-        """Raises UnfittedTemperatureError."""
-        raise UnfittedTemperatureError(
-            f"the temperature was never fitted, so logits of shape {list(logits.shape)} cannot be calibrated; "
-            "call fit_temperature on the calibration split first"
-        )
 
 
 def fit_temperature(logits: Tensor, answers: Tensor) -> Temperature:

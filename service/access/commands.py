@@ -1,4 +1,4 @@
-"""uq4ct keys new | list | revoke: the file that API_KEYS_FILE names."""
+"""uq4ct keys new | list | revoke: the file that UQ4CT_API_KEYS_FILE names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
+from uq4ct.model_store.environment import variable_names
 from uq4ct.model_store.frozen import complaints
 from uq4ct.service.access.keys import (
     KEY_PREFIX,
@@ -25,7 +26,10 @@ from uq4ct.service.access.keys import (
 _KEY_BYTES = 32
 
 KeyFile = Annotated[
-    Path, typer.Option("--file", envvar="API_KEYS_FILE", help="file of the keys; a service reads it again by itself")
+    Path,
+    typer.Option(
+        "--file", envvar=variable_names("API_KEYS_FILE"), help="file of the keys; a running service reloads it"
+    ),
 ]
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True)

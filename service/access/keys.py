@@ -18,7 +18,6 @@ from uq4ct.model_store.frozen import Frozen, complaints
 from uq4ct.model_store.storage.durable_files import replace_file
 
 KEY_PREFIX = "uq4ct_"  # by which scanners for leaked secrets, and people, tell what it is
-_SHOWN_PROBLEMS = 5
 _OWNER_ONLY = 0o600
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]

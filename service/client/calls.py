@@ -80,7 +80,7 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class CallFallback:
     """Call the fallback; the outcome is what it returns."""
 
     fallback: Callable[[Declined], Any]
@@ -106,7 +106,7 @@ class Answered(Generic[T]):
 
 Fallback = Callable[[Declined], T]
 AsyncFallback = Callable[[Declined], T | Awaitable[T]]
-Steps = Generator[Send | Wait | Ring, Any, T]
+Steps = Generator[Send | Wait | CallFallback, Any, T]
 
 _BATCH = TypeAdapter(dict[Literal["results"], list[Prediction | Problem]])
 _RECEIPTS = TypeAdapter(dict[Literal["results"], list[FeedbackReceipt | Problem]])
@@ -195,7 +195,7 @@ class Calls:
             if not prediction.abstain:
                 return Answered(prediction.option.text, prediction, None)
             declined = Declined("abstained", prediction, None)
-        return Answered((yield Ring(fallback, declined)), declined.prediction, declined)
+        return Answered((yield CallFallback(fallback, declined)), declined.prediction, declined)
 
     def _identify(self, question: Ask) -> dict[str, Any]:
         """The question with a key that makes all its tries one prediction; a client that tries once needs none."""

@@ -18,10 +18,10 @@ from uq4ct.service.client.calls import (
     Ask,
     AskOptions,
     AsyncFallback,
+    CallFallback,
     Calls,
     Fallback,
     Label,
-    Ring,
     Send,
     Steps,
     Wait,
@@ -128,7 +128,7 @@ class Client:
                     outcome = self._send(step)
                 case Wait(seconds):
                     outcome = self._sleep(seconds)
-                case Ring(fallback, declined):
+                case CallFallback(fallback, declined):
                     outcome = fallback(declined)
 
     def _send(self, send: Send) -> httpx2.Response | httpx2.TransportError:
@@ -220,7 +220,7 @@ class AsyncClient:
                     outcome = await self._send(step)
                 case Wait(seconds):
                     outcome = await self._sleep(seconds)
-                case Ring(fallback, declined):
+                case CallFallback(fallback, declined):
                     outcome = fallback(declined)
                     if inspect.isawaitable(outcome):
                         outcome = await outcome

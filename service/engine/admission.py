@@ -27,11 +27,11 @@ class ServiceRate:
 
     def observe(self, questions: int, tokens: int, seconds: float) -> None:
         """Count a forward that answered `questions` of together `tokens` tokens in `seconds`."""
-        self.seconds_per_question = _mean(self.seconds_per_question, seconds / questions)
-        self.seconds_per_token = _mean(self.seconds_per_token, seconds / tokens)
+        self.seconds_per_question = _smooth(self.seconds_per_question, seconds / questions)
+        self.seconds_per_token = _smooth(self.seconds_per_token, seconds / tokens)
 
 
-def _mean(known: float, measured: float) -> float:
+def _smooth(known: float, measured: float) -> float:
     return measured if known == 0.0 else known + _SMOOTHING * (measured - known)
 
 

@@ -17,6 +17,10 @@ class Changes:
         self._done = asyncio.Event()
         self._done.set()
 
+    def __len__(self) -> int:
+        """How many changes are under way."""
+        return len(self._under_way)
+
     @asynccontextmanager
     async def under_way(self) -> AsyncIterator[None]:
         """Count what is done inside as a change under way.

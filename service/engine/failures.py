@@ -44,11 +44,11 @@ class WorkerDiedError(RuntimeError):
 
 
 class BudgetTooSmallError(UserError, ValueError):
-    """MAX_BATCH_TOKENS or MAX_QUEUE_TOKENS cannot hold a question that the adapter allows."""
+    """UQ4CT_MAX_BATCH_TOKENS or UQ4CT_MAX_QUEUE_TOKENS cannot hold a question that the adapter allows."""
 
 
 class NoRoomError(RuntimeError):
-    """ADAPTER_MEMORY_MB does not hold the adapter beside those that must stay."""
+    """UQ4CT_ADAPTER_MEMORY_MB does not hold the adapter beside those that must stay."""
 
 
 class UnknownModelError(LookupError):

@@ -1,4 +1,4 @@
-"""The adapters in memory: what a reference means here, which are at work, and which may go first."""
+"""The adapters in memory: which one a reference points to, which are at work, and which is evicted first."""
 
 from __future__ import annotations
 
@@ -29,15 +29,19 @@ class LoadedAdapters:
     """For the event loop's thread only; a change between two awaits is seen whole or not at all."""
 
     def __init__(self, default: str) -> None:
-        self._default = full_reference(default)
+        self.default_reference = default
         self._adapters: dict[LoadedAdapter, None] = {}  # least recently used first
-        self._meanings: dict[str, LoadedAdapter] = {}  # name@version and name@alias
+        self._references: dict[str, LoadedAdapter] = {}  # name@version and name@alias
         self._released = asyncio.Event()
+
+    def __iter__(self) -> Iterator[LoadedAdapter]:
+        """The adapters in memory, least recently used first."""
+        return iter(self._adapters)
 
     @property
     def default(self) -> LoadedAdapter | None:
         """The adapter that answers requests without a model."""
-        return self._meanings.get(self._default)
+        return self.find(self.default_reference)
 
     @property
     def memory_bytes(self) -> int:
@@ -45,32 +49,32 @@ class LoadedAdapters:
         return sum(adapter.predictor.memory_bytes for adapter in self._adapters)
 
     def find(self, reference: str | None) -> LoadedAdapter | None:
-        """What a reference means here; None where that is not in memory."""
-        return self._meanings.get(self._default if reference is None else full_reference(reference))
+        """The adapter that a reference points to, None for the default; None where it is not in memory."""
+        return self._references.get(full_reference(self.default_reference if reference is None else reference))
 
     def put(self, adapter: LoadedAdapter) -> None:
         """Take in a loaded adapter, under its name@version."""
         self._adapters[adapter] = None
-        self._meanings[adapter.manifest.reference] = adapter
+        self._references[adapter.manifest.reference] = adapter
 
-    def mean(self, reference: str, adapter: LoadedAdapter) -> None:
-        """Let a name@alias mean this adapter from now on.
+    def point(self, reference: str, adapter: LoadedAdapter) -> None:
+        """Make a name@alias point to this adapter.
 
         Raises:
             KeyError: the adapter is not in memory.
         """
         if adapter not in self._adapters:
             raise KeyError(adapter.manifest.reference)
-        self._meanings[full_reference(reference)] = adapter
+        self._references[full_reference(reference)] = adapter
 
     def drop(self, adapter: LoadedAdapter) -> None:
-        """Forget an adapter and every name that means it; whoever holds it keeps it."""
+        """Forget an adapter and every reference to it; whoever holds it keeps it."""
         del self._adapters[adapter]
-        self._meanings = {name: other for name, other in self._meanings.items() if other is not adapter}
+        self._references = {name: other for name, other in self._references.items() if other is not adapter}
 
     def aliases(self) -> Sequence[str]:
-        """Every name@alias that means something here."""
-        return [name for name, adapter in self._meanings.items() if name != adapter.manifest.reference]
+        """Every name@alias that points to an adapter in memory."""
+        return [name for name, adapter in self._references.items() if name != adapter.manifest.reference]
 
     @contextmanager
     def holding(self, adapters: Sequence[LoadedAdapter]) -> Iterator[None]:

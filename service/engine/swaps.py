@@ -94,7 +94,7 @@ class Swaps:
             exact = await self._resolve(reference)
             adapter = self._loaded.find(exact) or await self._load_once(exact)
             if self._loaded.find(exact) is adapter and self._loaded.find(reference) is None:
-                self._loaded.mean(reference, adapter)
+                self._loaded.point(reference, adapter)
         return adapter
 
     async def unload(self, reference: str) -> str:
@@ -134,7 +134,7 @@ class Swaps:
                     raise LoadFailedError(f"{name}@{alias}", error) from error
                 except OSError as error:
                     raise StoreReadOnlyError(f"{name}@{alias} could not be changed") from error
-                self._loaded.mean(f"{name}@{alias}", adapter)
+                self._loaded.point(f"{name}@{alias}", adapter)
         logger.info("promoted", extra={"model": adapter.manifest.reference, "alias": alias})
 
     async def follow_store(self, seconds: float) -> None:
@@ -182,7 +182,7 @@ class Swaps:
             raise
         self._put_off.pop(alias, None)
         self._warned.pop(alias, None)
-        self._loaded.mean(alias, adapter)
+        self._loaded.point(alias, adapter)
         logger.info("followed the store", extra={"alias": alias, "model": exact})
 
     def _is_put_off(self, alias: str, exact: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 from uq4ct.service.engine.batching import count_fitting
 from uq4ct.service.engine.failures import WorkerDiedError
 from uq4ct.service.engine.loaded import LoadedAdapter
-from uq4ct.service.engine.orders import Order
+from uq4ct.service.engine.outcomes import Outcomes
 from uq4ct.service.engine.predictor import Encoded
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -22,8 +22,8 @@ from uq4ct.service.telemetry.metrics import Metrics
 class Ticket:
     """One question that waits for its forward; it never changes."""
 
-    order: Order
-    index: int  # in the order
+    outcomes: Outcomes  # of its request
+    index: int  # of the question in its request
     adapter: LoadedAdapter
     encoded: Encoded
     tokens: int  # of `encoded`, once for each pass of its adapter

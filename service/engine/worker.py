@@ -23,6 +23,7 @@ from uq4ct.service.telemetry.metrics import Metrics
 
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
 _QUESTIONS_TO_MEASURE = 16
+_FAILURES_UNTIL_FAILING = 3
 _CRASHES_UNTIL_THE_END = 3  # in a row, without an answer in between
 
 T = TypeVar("T")
@@ -44,8 +45,13 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="model-worker")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._crashes = 0
-        self.failures_in_a_row = 0
+        self._failures_in_a_row = 0
         self.died = asyncio.Event()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last forwards all failed, and the next is still tried; one that succeeds ends it."""
+        return self._failures_in_a_row >= _FAILURES_UNTIL_FAILING and not self.died.is_set()
 
     def start(self) -> None:
         """Start the thread; outcomes are handed over in the running event loop."""
@@ -91,19 +97,19 @@ class Worker:
         """
         (answer,) = predictor.answer([predictor.encode(WARM_UP)])
         check_answer(answer, len(WARM_UP.options))
-        self.failures_in_a_row = 0
+        self._failures_in_a_row = 0
 
     def _check_limits(self, predictor: Predictor[Any]) -> None:
         """Every question that the adapter allows can be answered: alone, it may take more passes than a batch holds."""
         reference, tokens, passes = predictor.manifest.reference, predictor.token_limit, predictor.passes
         if tokens > self._budget.configured:
             raise BudgetTooSmallError(
-                f"MAX_BATCH_TOKENS {self._budget.configured} is below the {tokens} tokens that a question of "
+                f"UQ4CT_MAX_BATCH_TOKENS {self._budget.configured} is below the {tokens} tokens that a question of "
                 f"{reference} may have"
             )
         if tokens * passes > self._queue_tokens:
             raise BudgetTooSmallError(
-                f"MAX_QUEUE_TOKENS {self._queue_tokens} is below the {tokens * passes} tokens that a question of "
+                f"UQ4CT_MAX_QUEUE_TOKENS {self._queue_tokens} is below the {tokens * passes} tokens that a question of "
                 f"{reference} may take, {tokens} in each of {passes} passes"
             )
 
@@ -156,7 +162,7 @@ class Worker:
                 in_hand = None
         except BaseException as error:  # also what only a broken library raises
             self._crashes += 1
-            self.failures_in_a_row += 1
+            self._failures_in_a_row += 1
             logger.critical("worker failed", extra={"error": type(error).__name__, "crashes": self._crashes})
             if in_hand is None:  # something that waits broke the choice, and would break it again
                 self._fail(*self._waiting.take_all())
@@ -191,11 +197,11 @@ class Worker:
         outcomes = self._outcomes(batch)
         seconds = time.monotonic() - started
         if any(isinstance(outcome, Served) for outcome in outcomes):
-            self.failures_in_a_row = self._crashes = 0
+            self._failures_in_a_row = self._crashes = 0
             self._rate.observe(len(batch), tokens, seconds)
             self._metrics.forward_seconds.observe(seconds)
         else:
-            self.failures_in_a_row += 1
+            self._failures_in_a_row += 1
         self._hand_over(batch, outcomes)
 
     def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
@@ -252,7 +258,7 @@ def _checked(ticket: Ticket, answer: Answer, adapter: LoadedAdapter) -> Served |
 
 def _settle(tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:
     for ticket, outcome in zip(tickets, outcomes, strict=True):
-        ticket.order.settle(ticket.index, outcome)
+        ticket.outcomes.settle(ticket.index, outcome)
 
 
 def _end_job(job: Job, outcome: object) -> None:

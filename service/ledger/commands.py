@@ -22,13 +22,13 @@ ledger = typer.Typer(name="ledger", help=__doc__, no_args_is_help=True)
 
 @ledger.command()
 def migrate() -> None:
-    """Bring the database at DATABASE_URL to the schema of this version; a server does so itself when it starts."""
+    """Bring the database at UQ4CT_DATABASE_URL to the schema of this version; servers do so when they start."""
     typer.echo(f"schema {migrate_database(read_settings(os.environ, {}).database_url)}")
 
 
 @ledger.command()
 def prune() -> None:
-    """Delete what is older than RETENTION_DAYS; a running server does so itself every hour."""
+    """Delete what is older than UQ4CT_RETENTION_DAYS; a running server does so itself every hour."""
     settings = read_settings(os.environ, {})
     before = oldest_kept_ms(int(time.time() * 1000), settings.retention_days)
     with opened(settings) as database:

@@ -60,11 +60,14 @@ class Database:
                 hide_parameters=True,  # the message of an error must not hold what a client sent
             )
         except ModuleNotFoundError as error:
-            raise LedgerError(f"DATABASE_URL: {parsed.drivername} needs the extra `postgres` ({error})") from error
+            raise LedgerError(
+                f"UQ4CT_DATABASE_URL: {parsed.drivername} needs the extra `postgres` ({error}): "
+                "pip install 'uq4ct[postgres]'"
+            ) from error
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
 
-    def make_room(self) -> None:
+    def make_folder(self) -> None:
         """Make the folder of an SQLite file."""
         if self._file is not None:
             Path(self._file).parent.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ _MOST_REPORTS = 8  # that wait for one after the other; each may take seconds
 _VISIBLE_AFTER = 10.0  # seconds beyond the flush bound in which another replica may still be writing a prediction
 _BETWEEN_STEPS = 0.1  # seconds of pause for others
 _BETWEEN_ROUNDS = 3600.0  # seconds
+_BETWEEN_PROBES = 5.0  # seconds
 _BETWEEN_COUNTS = 5.0  # seconds in which a label waits for the sequential tests
 
 logger = logging.getLogger(__name__)
@@ -50,22 +51,30 @@ logger = logging.getLogger(__name__)
 class Ledger:
     """Predictions and labels of all replicas; the methods belong to the event loop's thread."""
 
-    def __init__(self, settings: Settings, adapters: Registry, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        adapters: Registry,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        probe_seconds: float = _BETWEEN_PROBES,
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             adapters: whose manifests say what error rate a version may have.
             clock: Unix seconds.
+            probe_seconds: how often, without traffic, it is tried whether the database can be written.
 
         Raises:
-            LedgerError: the driver of DATABASE_URL is not installed.
+            LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
         """
         self.database = Database(settings.database_url)
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
         self._buffer = Buffer(settings.ledger_buffer, settings.ledger_flush_seconds, metrics)
-        self._writer = Writer(self.database, self._buffer, metrics)
+        self._writer = Writer(self.database, self._buffer, metrics, probe_seconds)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
         self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long ones keep only each other up
         self._reporting = asyncio.Semaphore(_MOST_REPORTS)
@@ -97,9 +106,9 @@ class Ledger:
         )
         self._writing = threading.Thread(target=work, name="ledger-writer")
         self._writing.start()
-        self._background = [loop.create_task(self._retain()), loop.create_task(self._watch())]
+        self._background = [loop.create_task(self._prune()), loop.create_task(self._watch())]
 
-    async def opened(self) -> None:
+    async def wait_until_opened(self) -> None:
         """Return when it was tried to open the database.
 
         Raises:
@@ -133,6 +142,12 @@ class Ledger:
     def record(self, record: PredictionRecord) -> None:
         """Take a prediction to be written; where there is no room, count it as unlogged. Never waits, never raises."""
         self._buffer.put(record)
+
+    async def flush(self) -> None:
+        """Write what is buffered now; raises LedgerUnavailableError where that is not possible."""
+        if not self._writer.writable:  # the writer pauses between its tries; nobody should wait for that
+            raise LedgerUnavailableError("not writable")
+        await asyncio.wrap_future(self._buffer.flush())
 
     async def record_once(self, record: PredictionRecord) -> StoredPrediction:
         """Write a prediction with an idempotency key, or give back the one that came first with the same body.
@@ -181,7 +196,7 @@ class Ledger:
         """
         try:
             if self._buffer.find(feedback.prediction_id) is not None:
-                await self._flush()
+                await self.flush()
             stored = await self.find(feedback.prediction_id, tenant)
             return await self._ask(store_label, self.database, self._metrics, stored.record, feedback, self.now_ms())
         except UnknownPredictionError:
@@ -212,11 +227,6 @@ class Ledger:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(threads or self._threads, partial(work, *arguments))
 
-    async def _flush(self) -> None:
-        if not self._writer.writable:  # the writer pauses between its tries; nobody should wait for that
-            raise LedgerUnavailableError("not writable")
-        await asyncio.wrap_future(self._buffer.flush())
-
     def _check_age(self, prediction_id: str) -> None:
         made = milliseconds_of(prediction_id)
         if made is None:
@@ -234,7 +244,7 @@ class Ledger:
         self._open_error = error
         self._open_tried.set()
 
-    async def _retain(self) -> None:
+    async def _prune(self) -> None:
         await self._open_tried.wait()
         total = 0
         while True:

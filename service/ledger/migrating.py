@@ -32,7 +32,7 @@ def migrate(url: str) -> str:
     """
     database = Database(url, patience=_PATIENCE)
     try:
-        database.make_room()
+        database.make_folder()
         scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
         head = scripts.get_current_head()
         if head is None:
@@ -45,9 +45,9 @@ def migrate(url: str) -> str:
     except LedgerUnavailableError as error:
         cause = error.__cause__
         reason = cause.orig if isinstance(cause, DBAPIError) else cause
-        raise LedgerError(f"DATABASE_URL: the ledger cannot be opened: {reason}") from error
+        raise LedgerError(f"UQ4CT_DATABASE_URL: the ledger cannot be opened: {reason}") from error
     except OSError as error:
-        raise LedgerError(f"DATABASE_URL: {error.strerror}: {error.filename}") from error
+        raise LedgerError(f"UQ4CT_DATABASE_URL: {error.strerror}: {error.filename}") from error
     finally:
         database.close()
 
@@ -95,4 +95,4 @@ def _use_write_ahead_log(database: Database) -> None:
                 break
         time.sleep(_PAUSE)
     if mode != "wal":
-        raise LedgerError(f"DATABASE_URL: the file system allows journal mode {mode}, not wal")
+        raise LedgerError(f"UQ4CT_DATABASE_URL: the file system allows journal mode {mode}, not wal")

@@ -28,10 +28,14 @@ def delete_step(database: Database, before_ms: int, step: int = STEP) -> int:
         .where(predictions.c.prediction_id < first_id(before_ms))
         .order_by(predictions.c.prediction_id)
         .limit(step)
-        .with_for_update(skip_locked=True)  # two replicas at once share the work; SQLite has one writer anyway
+        .with_for_update(skip_locked=True)  # replicas share the work; SQLite has one writer at a time
     )
     with database.transaction() as connection:
-        return connection.execute(delete(predictions).where(predictions.c.prediction_id.in_(oldest))).rowcount
+        if database.is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for the other writers
+        # As a subquery of the deletion, PostgreSQL might run it once a row, and lock and delete other rows each time.
+        ids = connection.scalars(oldest).all()
+        return connection.execute(delete(predictions).where(predictions.c.prediction_id.in_(ids))).rowcount
 
 
 def delete_all(database: Database, before_ms: int) -> int:

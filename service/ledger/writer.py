@@ -18,13 +18,10 @@ from uq4ct.service.ledger.tables import labels, predictions
 from uq4ct.service.telemetry.metrics import Metrics
 
 _BATCH = 500
-_PROBE_SECONDS = 5.0  # without traffic, so often it is tried whether the database can be written
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 _CLOSE_SECONDS = 3.0  # for what is buffered at the end, while the database cannot be written
 _NOBODY = str(uuid.UUID(int=0))
-
-Report = Callable[[Exception | None], None]
 
 logger = logging.getLogger(__name__)
 
@@ -32,10 +29,12 @@ logger = logging.getLogger(__name__)
 class Writer:
     """Opens the ledger, then moves records from the buffer into it; `run` belongs to one thread."""
 
-    def __init__(self, database: Database, buffer: Buffer, metrics: Metrics) -> None:
+    def __init__(self, database: Database, buffer: Buffer, metrics: Metrics, probe_seconds: float) -> None:
+        """`probe_seconds` is how often, without traffic, it is tried whether the database can be written."""
         self._database = database
         self._buffer = buffer
         self._metrics = metrics
+        self._probe_seconds = probe_seconds
         self._pause = _FIRST_PAUSE
         self._opened = threading.Event()
         self._failing = False
@@ -64,7 +63,7 @@ class Writer:
                 self._give_up()
                 return
         report(None)
-        while (batch := self._buffer.next_batch(_BATCH, _PROBE_SECONDS)) is not None:
+        while (batch := self._buffer.next_batch(_BATCH, self._probe_seconds)) is not None:
             if not self._write(batch) and not self._keep_trying():
                 self._give_up()
                 return

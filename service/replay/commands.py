@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from uq4ct.model_store.environment import variable_names
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.service.client.client import AsyncClient
@@ -36,7 +37,9 @@ def replay(  # noqa: PLR0913, PLR0917  # a flag each
     questions: File,
     shifted: Annotated[Path | None, typer.Option(help="questions of another kind, asked from the shift day on")] = None,
     url: Annotated[str, typer.Option(help="where the service listens")] = "http://127.0.0.1:8000",
-    key: Annotated[str | None, typer.Option(envvar="KEY", help="with the scopes predict and feedback")] = None,
+    key: Annotated[
+        str | None, typer.Option(envvar=variable_names("KEY"), help="with the scopes predict and feedback")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="name or name@version; default: the service's")] = None,
     minutes: Annotated[float, typer.Option(min=0.01, help="in which the week passes")] = 10.0,
     asked: Annotated[int, typer.Option(min=1, help="questions in the week")] = _USUAL.questions,

@@ -49,8 +49,8 @@ def calibration_report(
 ) -> None:
     """Write whether the confidence still means what it says, by model version and day of the prediction.
 
-    It reads the ledger at DATABASE_URL, of all tenants, and what MODEL_STORE_DIR says of the versions; a server may run
-    meanwhile. With few labels it says so.
+    It reads the ledger at UQ4CT_DATABASE_URL, of all tenants, and what UQ4CT_MODEL_STORE_DIR says of the versions; a
+    server may run meanwhile. With few labels it says so.
     """
     if output is None and json_file is None:
         raise ReportError("nothing to write: give --output FILE.html, --json FILE or both")
@@ -118,4 +118,4 @@ def _nothing(database: Database, first_ms: int, model: str | None) -> str:
     if others:
         known = ", ".join(f"{one.model}@{one.version}" for one in others)
         return f"--model {model} has made no predictions since {moment}; in that time there are those of {known}"
-    return f"the ledger has no predictions since {moment}: ask for a longer --window, or check DATABASE_URL"
+    return f"the ledger has no predictions since {moment}: ask for a longer --window, or check UQ4CT_DATABASE_URL"

@@ -175,7 +175,7 @@ class ReferenceView(Body):
             confidence_shares=show_shares(reference.confidence) if comparable else None,
             feu_shares=show_shares(reference.feu) if comparable and reference.feu is not None else None,
             abstention=_show_abstention(manifest),
-            curve=None if manifest.reference_curve is None else _show_reference_curve(manifest.reference_curve),
+            curve=_show_reference_curve(manifest.reference_curve),
         )
 
 

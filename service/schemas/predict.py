@@ -9,18 +9,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from uq4ct.model_store.base.identity import BaseIdentity
 from uq4ct.model_store.calibrations import Calibration
-from uq4ct.model_store.decisions import AbstainReason
+from uq4ct.model_store.decisions import AbstainReason, Abstention, Decisions, TestedDecisions
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.questions import MAX_OPTIONS, MIN_OPTIONS
-from uq4ct.model_store.storage.manifest import (
-    Abstention,
-    BatchCompany,
-    Decisions,
-    Manifest,
-    ReferenceHistograms,
-    Scores,
-    TestedDecisions,
-)
+from uq4ct.model_store.storage.manifest import BatchCompany, Manifest, ReferenceHistograms, Scores
 from uq4ct.model_store.uncertainty.conformal import ConformalScore
 
 REFERENCE_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}(@[a-z0-9_-]{1,64})?$"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
+from uq4ct import __version__
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.service.ledger.records import PredictionRecord
 from uq4ct.service.telemetry.label_metrics import LabelMetrics
@@ -41,6 +43,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, tasks: Sequence[str] = ()) -> None:
         self.registry = registry
         self._tasks = (*tasks, OTHER_TASK)
+        self._show_build()
         self._define_requests()
         self._define_queue()
         self._define_forwards()
@@ -98,6 +101,10 @@ class Metrics:
     def count_label(self, record: PredictionRecord, *, correct: bool, labelled_ms: int) -> None:
         """Count a label that the ledger has taken at this Unix millisecond, with what was served."""
         self._labels.count(record, correct=correct, labelled_ms=labelled_ms)
+
+    def _show_build(self) -> None:
+        build = Info("uq4ct_build", "Versions of the service and of its Python", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
 
     def _define_requests(self) -> None:
         self.ready = Gauge("uq4ct_ready", "1 while /health/ready says 200", registry=self.registry)

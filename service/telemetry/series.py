@@ -9,6 +9,6 @@ TASK = (*MODEL, "task")
 BIN = (*TASK, "bin")
 DECISION = (*BIN, "decision")
 
-OTHER_TASK = "other"  # of questions whose task is none of the setting TASKS
+OTHER_TASK = "other"  # of questions whose task is none of the setting UQ4CT_TASKS
 BIN_LABELS = tuple(f"{index:02d}" for index in range(BINS))
 DECISIONS = ("answer", "abstain")  # as `abstain` of a record is false or true

@@ -29,7 +29,7 @@ def exported_traces(endpoint: str | None) -> Iterator[TracerProvider | None]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SettingsError(
-            f"OTLP_ENDPOINT: {error.name} is not installed; install the extra `otel`: pip install 'uq4ct[otel]'"
+            f"UQ4CT_OTLP_ENDPOINT: {error.name} is not installed; install the extra `otel`: pip install 'uq4ct[otel]'"
         ) from error
     exporter = OTLPSpanExporter(endpoint.rstrip("/").removesuffix(_TRACES_PATH) + _TRACES_PATH)
     provider = ExportingProvider(resource=Resource.create({SERVICE_NAME: "uq4ct"}), shutdown_on_exit=False)

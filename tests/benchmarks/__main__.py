@@ -15,9 +15,9 @@ from tests.benchmarks.plain_transformers import option_likelihoods
 from tests.benchmarks.rounds import compare
 from tests.benchmarks.served import running_service
 from tests.benchmarks.small_adapter import publish_small
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.models import BaseModel, load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
@@ -50,7 +50,7 @@ def main() -> None:
     _service_figures()
 
 
-def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Question]) -> None:
+def _forward_ratios(base: BaseModel, model: AdaptedModel, questions: list[Question]) -> None:
     training = _training_step(model, questions)
     looped = loop_experts(model)
     console.print(f"R6 training step / per-expert loop: {compare(training, _looped(looped, training), rounds=5)}")
@@ -84,7 +84,7 @@ def _forward_ratios(base: BaseModel, model: CandidateModel, questions: list[Ques
     )
 
 
-def _randomise(model: CandidateModel) -> None:
+def _randomise(model: AdaptedModel) -> None:
     """B starts at zero; numbers as after training, so that nothing could be skipped."""
     torch.manual_seed(0)
     with torch.no_grad():
@@ -93,7 +93,7 @@ def _randomise(model: CandidateModel) -> None:
                 parameter.normal_(std=0.01)
 
 
-def _training_step(model: CandidateModel, questions: list[Question]) -> Callable[[], None]:
+def _training_step(model: AdaptedModel, questions: list[Question]) -> Callable[[], None]:
     items = [TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in questions[:16]]
     parameters = list(model.adapter_tensors().values())
 

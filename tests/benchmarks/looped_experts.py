@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.context import current_forward
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.adapters.layers import AdaptedLinear
-from uq4ct.model_store.candidate_model import CandidateModel
 
 
 class LoopedLinear(nn.Module):
@@ -40,7 +40,7 @@ class LoopedLinear(nn.Module):
 Place = tuple[nn.Module, str, AdaptedLinear, LoopedLinear]  # parent, attribute, ours, looped
 
 
-def loop_experts(model: CandidateModel) -> list[Place]:
+def loop_experts(model: AdaptedModel) -> list[Place]:
     """Where a looped layer goes, for every adapted linear."""
     places = []
     for name, module in model.tuner.model.named_modules():

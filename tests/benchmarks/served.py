@@ -41,7 +41,7 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
     port = int(settings.get("PORT", free_port()))
     fixed = {"MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"}
     fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"
-    environment = os.environ | fixed | settings
+    environment = os.environ | {f"UQ4CT_{name}": value for name, value in (fixed | settings).items()}
     start = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
     address = f"http://127.0.0.1:{port}"

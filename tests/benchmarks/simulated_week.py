@@ -47,8 +47,8 @@ async def simulated_service(
         app.router.lifespan_context(app),
         AsyncClient("http://service", transport=httpx2.ASGITransport(app), timeout=300) as client,
     ):
-        await app.state.context.ledger.opened()
-        await app.state.context.engine.loaded()
+        await app.state.context.ledger.wait_until_opened()
+        await app.state.context.engine.wait_until_loaded()
         yield client
 
 

@@ -63,7 +63,7 @@ def _ratio(
     lifespan = app.router.lifespan_context(app)
     runner.run(lifespan.__aenter__())
     try:
-        runner.run(app.state.context.engine.loaded())
+        runner.run(app.state.context.engine.wait_until_loaded())
 
         def counting() -> None:
             runner.run(_ask_all(app, questions))

@@ -27,7 +27,6 @@ from tests.benchmarks.small_adapter import publish_small
 from uq4ct.model_store.predictor import batches_by_length
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data import facts
 
 QUESTIONS = 256
@@ -79,7 +78,7 @@ def _print_ratio(
     send: Send, service: RunningService, store: Path, questions: Sequence[Question], bodies: list[str]
 ) -> None:
     """Both sides choose their batches among as many questions as are in flight."""
-    predictor = load_predictor(Registry(store), "bench")
+    predictor = load_predictor("bench", store)
 
     def in_process() -> None:
         for _ in range(REPEATS):

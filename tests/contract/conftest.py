@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from prometheus_client import CollectorRegistry
 
+from tests.manifests import make_draft
 from tests.service.access.key_holder import KeyHolder
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.listening import listening
-from uq4ct.model_store.base.identity import BaseIdentity
-from uq4ct.model_store.storage.manifest import ManifestDraft
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
 from uq4ct.service.settings import Settings
@@ -31,12 +30,11 @@ def keys(tmp_path: Path) -> KeyHolder:
 
 
 @pytest.fixture
-def fake_service(keys: KeyHolder, tmp_path: Path, make_tiny_draft: Callable[..., ManifestDraft]) -> Iterator[str]:
+def fake_service(keys: KeyHolder, tmp_path: Path) -> Iterator[str]:
     """The address of a service that answers with toy@1 and has other@1 registered."""
     adapters = Registry(tmp_path / "store")
-    base = BaseIdentity(name="tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama")
     for name in ("toy", "other"):
-        adapters.publish(make_tiny_draft(base, name=name), {"w": torch.ones(2)}, {}, promote=False)
+        adapters.publish(make_draft(name), {"w": torch.ones(2)}, {}, promote=False)
     ids = TimeOrderedIds(time.time, secrets.randbits)
     settings = Settings(
         default_model="toy", database_url=f"sqlite:///{tmp_path}/ledger.sqlite3", api_keys_file=keys.file

@@ -11,7 +11,6 @@ import pytest
 import yaml
 from sqlalchemy import make_url
 
-from tests.command_line import as_flags
 from tests.docker.compose import COMPOSE, SERVICES, environment_of, image_of, script_of, volumes_of
 from tests.docker.dockerfile import ROOT
 from uq4ct.service.routes.metrics import router as metrics_routes
@@ -19,7 +18,7 @@ from uq4ct.service.settings import Settings, read_settings
 
 PROMETHEUS_CONFIG = ROOT / "docker/prometheus/prometheus.yml"
 ALERTMANAGER_CONFIG = ROOT / "docker/prometheus/alertmanager.yml"
-SETTINGS = {name.upper() for name in Settings.model_fields}
+SETTINGS = {f"UQ4CT_{name.upper()}" for name in Settings.model_fields}
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 every_build = pytest.mark.parametrize("name", [name for name, one in SERVICES.items() if "build" in one])
@@ -99,7 +98,7 @@ def test_what_keeps_running_has_a_health_check(name: str) -> None:
 
 def _settings(**variables: str) -> Settings:
     environment = image_of("service").environment | environment_of("service", **variables)
-    return read_settings(environment, as_flags(environment))
+    return read_settings(environment, {})
 
 
 def test_the_service_starts_with_these_variables() -> None:
@@ -114,7 +113,7 @@ def test_the_service_starts_with_these_variables() -> None:
 
 
 def test_the_ledger_is_a_file_in_the_volume_until_postgres_has_a_password() -> None:
-    assert _settings().database_url == image_of("service").environment["DATABASE_URL"]
+    assert _settings().database_url == image_of("service").environment["UQ4CT_DATABASE_URL"]
     url = make_url(_settings(POSTGRES_PASSWORD="s3cret").database_url)
     server = environment_of("postgres", POSTGRES_PASSWORD="s3cret")
     assert (url.drivername, url.host) == ("postgresql+psycopg", "postgres")
@@ -143,7 +142,7 @@ def test_postgres_is_reached_by_the_other_containers_only_and_keeps_its_data() -
 
 def test_prometheus_scrapes_the_metrics_of_the_service() -> None:
     (job,) = yaml.safe_load(PROMETHEUS_CONFIG.read_text(encoding="utf-8"))["scrape_configs"]
-    port = image_of("service").environment["PORT"]
+    port = image_of("service").environment["UQ4CT_PORT"]
     assert job["static_configs"] == [{"targets": [f"service:{port}"]}]
     assert job["metrics_path"] in {getattr(route, "path", None) for route in metrics_routes.routes}
     mounts = volumes_of("prometheus")

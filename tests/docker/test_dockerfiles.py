@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from typer.exceptions import TyperException
 
-from tests.command_line import as_flags, check_command
+from tests.command_line import check_command
 from tests.docker.dockerfile import DOCKERFILES, ROOT, Dockerfile, is_ignored, read_dockerfile
 from uq4ct.model_store.base.models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
 from uq4ct.service.settings import Settings, SettingsError, read_settings
@@ -27,8 +27,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 DOCKERIGNORE = (ROOT / ".dockerignore").read_text(encoding="utf-8")
 SERVICE, TRAINING = DOCKERFILES
 
-SETTINGS = {name.upper() for name in Settings.model_fields}
-OF_THE_STORE = {"MODEL_STORE_DIR", "BASE_CACHE_DIR"}
+SETTINGS = {f"UQ4CT_{name.upper()}" for name in Settings.model_fields}
+OF_THE_STORE = {"UQ4CT_MODEL_STORE_DIR", "UQ4CT_BASE_CACHE_DIR"}
 OF_PYTHON = {"PYTHONSAFEPATH", "PYTHONUNBUFFERED"}
 
 every_image = pytest.mark.parametrize("path", DOCKERFILES)
@@ -213,9 +213,9 @@ def test_nothing_secret_is_built_in(path: str) -> None:
 def test_the_service_opens_only_when_whoever_starts_it_agrees() -> None:
     environment = read_dockerfile(SERVICE).environment
     with pytest.raises(SettingsError, match="ALLOW_PUBLIC_WITHOUT_KEYS"):
-        read_settings(environment, as_flags(environment))
-    agreed = environment | {"ALLOW_PUBLIC_WITHOUT_KEYS": "true"}
-    settings = read_settings(agreed, as_flags(agreed))
+        read_settings(environment, {})
+    agreed = environment | {"UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS": "true"}
+    settings = read_settings(agreed, {})
     assert settings.host == "0.0.0.0"
     assert str(settings.port) == read_dockerfile(SERVICE).only("EXPOSE")
 
@@ -273,7 +273,7 @@ def _check_health(port: int) -> int:
     }  # fmt: skip
     python, *arguments = json.loads(command)
     assert python == "python"
-    environment = {"PORT": str(port), "http_proxy": "http://127.0.0.1:9"}  # where nobody answers
+    environment = {"UQ4CT_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}  # where nobody answers
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, check=False).returncode
 
 

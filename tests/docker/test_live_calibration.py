@@ -24,7 +24,8 @@ from tests.docker.live_traffic import BATCH, Offline, population_stability, read
 from tests.docker.prometheus_server import PrometheusServer, running_prometheus
 from tests.ports import free_port
 from uq4ct.client import Client
-from uq4ct.model_store.storage.manifest import Abstention, ConformalSets, Decisions, ReferenceHistograms
+from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions
+from uq4ct.model_store.storage.manifest import ReferenceHistograms
 
 pytestmark = pytest.mark.slow
 WINDOW = "10m"

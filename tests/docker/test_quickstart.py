@@ -18,8 +18,8 @@ from uq4ct.training.cli import recipe_path
 
 
 def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> None:
-    file = Path(environment_of("service")["API_KEYS_FILE"])
-    assert file == Path(environment_of("quickstart")["API_KEYS_FILE"])
+    file = Path(environment_of("service")["UQ4CT_API_KEYS_FILE"])
+    assert file == Path(environment_of("quickstart")["UQ4CT_API_KEYS_FILE"])
     assert f"keys:{file.parent}" in SERVICES["quickstart"]["volumes"]
     assert f"keys:{file.parent}:ro" in SERVICES["service"]["volumes"]
     for name in ("quickstart", "service"):
@@ -43,8 +43,8 @@ class Quickstart:
     def run(self, *, failing: str = "") -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": f"{self._programs}:{os.defpath}",
-            "MODEL_STORE_DIR": str(self.store),
-            "API_KEYS_FILE": str(self.file),
+            "UQ4CT_MODEL_STORE_DIR": str(self.store),
+            "UQ4CT_API_KEYS_FILE": str(self.file),
             "CALLS": str(self.log),
             "FAILING": failing,
         }
@@ -66,7 +66,7 @@ with open(os.environ["CALLS"], "a") as calls:
     print(shlex.join(["uq4ct", *sys.argv[1:]]), file=calls)
 command = sys.argv[1]
 if command == "publish":
-    folder = pathlib.Path(os.environ["MODEL_STORE_DIR"], "quickstart")
+    folder = pathlib.Path(os.environ["UQ4CT_MODEL_STORE_DIR"], "quickstart")
     folder.mkdir(parents=True)
     (folder / "aliases.json").touch()
 if command == "keys":

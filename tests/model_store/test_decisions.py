@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from uq4ct.model_store.decisions import Decision, decide
-from uq4ct.model_store.storage.manifest import Abstention, ConformalSets, Decisions
+from uq4ct.model_store.decisions import Abstention, ConformalSets, Decision, Decisions, decide
 
 NOTHING = Decisions(sets=None, abstention=None, tested=None)
 SETS = ConformalSets(score="lac", coverage=0.5, max_set_size=2, scores=(0.125, 0.25, 0.5, 0.75, 0.875))

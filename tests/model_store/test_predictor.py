@@ -100,7 +100,7 @@ def test_scores_of_a_batch_leave_the_model_in_training(tiny_base, make_model, qu
 def test_a_stored_adapter_answers_as_it_did_before(publish_tiny, questions, scoring):
     published = publish_tiny(scoring=scoring)
     before = Predictor(published.model, PointPosterior(), published.manifest.calibration)
-    loaded = load_predictor(published.registry, published.reference, device="cpu", dtype="float32")
+    loaded = load_predictor(published.reference, published.registry.root, device="cpu", dtype="float32")
     assert loaded.manifest == published.manifest
     assert loaded.token_limit == before.token_limit == 512
     encoded = [loaded.encode(question) for question in questions]
@@ -111,14 +111,14 @@ def test_a_stored_adapter_answers_as_it_did_before(publish_tiny, questions, scor
 def test_an_uncalibrated_adapter_answers_at_temperature_one(publish_tiny, questions):
     published = publish_tiny(calibration=NoCalibration())
     before = Predictor(published.model, PointPosterior())
-    loaded = load_predictor(published.registry, published.reference, device="cpu", dtype="float32")
+    loaded = load_predictor(published.reference, published.registry.root, device="cpu", dtype="float32")
     encoded = [loaded.encode(question) for question in questions]
     assert loaded.answer(encoded) == before.answer(encoded)
 
 
 def test_an_adapter_without_routers_answers_without_feu(publish_tiny, questions):
     published = publish_tiny(adapter={"experts": 1, "top_k": 1})
-    loaded = load_predictor(published.registry, published.reference, device="cpu", dtype="float32")
+    loaded = load_predictor(published.reference, published.registry.root, device="cpu", dtype="float32")
     (answer,) = loaded.answer([loaded.encode(questions[0])])
     assert answer.feu is None
     assert sum(answer.probabilities) == pytest.approx(1)
@@ -134,9 +134,7 @@ def test_another_base_model_is_refused(publish_tiny, make_base_folder, tmp_path)
     assert issubclass(WrongBaseError, StoreError)
 
 
-def test_a_base_folder_that_changed_since_is_refused(
-    make_base_folder, make_tiny_draft, publish_tiny, tmp_path, tiny_folder
-):
+def test_a_base_folder_that_changed_since_is_refused(make_base_folder, publish_tiny, tmp_path, tiny_folder):
     published = publish_tiny()
     moved = shutil.copytree(tiny_folder, tmp_path / "moved")
     stored = published.registry.load(published.reference)

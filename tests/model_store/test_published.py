@@ -7,7 +7,10 @@ import torch
 
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.published import AdapterHost, WrongBaseError, load_predictor
+from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
+from uq4ct.model_store.storage.errors import StoreError
 
 SHAPES = [
     {"seed": 1},
@@ -27,9 +30,15 @@ def answers(predictor, questions):
     return predictor.answer([predictor.encode(question) for question in questions])
 
 
+def load_alone(published):
+    return load_predictor(published.reference, published.registry.root, device="cpu", dtype="float32")
+
+
 def alone(published, questions):
     """The answers of an adapter that has a base model for itself."""
-    return answers(load_predictor(published.registry, published.reference, device="cpu", dtype="float32"), questions)
+    return answers(
+        load_predictor(published.reference, published.registry.root, device="cpu", dtype="float32"), questions
+    )
 
 
 def plain_output(base):
@@ -106,3 +115,47 @@ def test_memory_is_what_the_weights_take(host, publish_tiny):
     stored = published.registry.load(published.reference)
     numbers = sum(tensor.numel() for tensor in stored.tensors.values())
     assert host.add(stored).memory_bytes == stored.memory_bytes == 4 * numbers
+
+
+def test_questions_are_asked_without_tokens_showing(publish_tiny, questions):
+    predictor = load_alone(publish_tiny())
+    expected = answers(predictor, questions)
+    assert [predictor.ask(question).option for question in questions] == [answer.option for answer in expected]
+    for answer, alone in zip(predictor.ask_all(questions), expected, strict=True):
+        assert answer.probabilities == pytest.approx(alone.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 60])
+def test_answers_come_in_the_order_of_the_questions(publish_tiny, questions, batch_tokens):
+    predictor = load_alone(publish_tiny())
+    asked = [*reversed(questions), *questions]
+    found = predictor.ask_all(iter(asked), batch_tokens=batch_tokens)
+    assert [len(answer.probabilities) for answer in found] == [len(question.options) for question in asked]
+    for answer, question in zip(found, asked, strict=True):
+        assert answer.probabilities == pytest.approx(predictor.ask(question).probabilities, abs=1e-5)
+    assert predictor.ask_all([]) == []
+
+
+def test_a_question_that_is_too_long_is_refused_before_any_is_answered(publish_tiny, questions, monkeypatch):
+    predictor = load_alone(publish_tiny())
+    monkeypatch.setattr(predictor, "answer", lambda _: pytest.fail("answered"))
+    with pytest.raises(QuestionTooLongError):
+        predictor.ask_all([*questions, Question("q", "long " * 600, ("a", "b"))])
+
+
+def test_the_store_is_that_of_the_environment_unless_one_is_given(publish_tiny, questions, monkeypatch, tmp_path):
+    published = publish_tiny()
+    monkeypatch.setenv("MODEL_STORE_DIR", str(published.registry.root))
+    loaded = load_predictor("tiny", device="cpu", dtype="float32")
+    assert loaded.manifest == published.manifest
+    assert loaded.manifest == load_predictor("tiny", str(published.registry.root), device="cpu").manifest
+
+
+def test_a_store_that_does_not_exist_is_named(monkeypatch, tmp_path):
+    monkeypatch.delenv("MODEL_STORE_DIR", raising=False)
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "model_store" / "artifacts" / "adapters"
+    with pytest.raises(StoreError, match=f"no model store at {place}; pass its directory or set MODEL_STORE_DIR"):
+        load_predictor("quickstart")
+    with pytest.raises(StoreError, match=r"no model store at .*elsewhere"):
+        load_predictor("quickstart", tmp_path / "elsewhere")

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from tests.manifests import make_draft
 from tests.readme.examples.root import MAKE_SERVE
 from tests.readme.terminal import Terminal, check_out
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel
-from uq4ct.model_store.storage.manifest import ManifestDraft
+from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.settings import Settings
 
@@ -44,15 +45,14 @@ def shell(tmp_path: Path) -> Terminal:
 def tiny_store(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_folder: Path,
-    make_model: Callable[..., CandidateModel],
-    make_tiny_draft: Callable[..., ManifestDraft],
+    make_model: Callable[..., AdaptedModel],
 ) -> Path:
     """A store with two versions of `quickstart`, the first in production; tests only read it."""
     registry = Registry(tmp_path_factory.mktemp("readme") / "store")
     for seed in (1, 2):
         base = load_base_model(str(tiny_folder), device="cpu", dtype="float32")
         model: Any = make_model(base, seed=seed)
-        draft = make_tiny_draft(base.identity, name="quickstart", adapter=model.config)
+        draft = make_draft("quickstart", base=base.identity, adapter=model.config, scoring=ClozeConfig())
         registry.publish(draft, model.adapter_tensors(), {}, promote=seed == 1)
     return registry.root
 

@@ -74,7 +74,7 @@ class Terminal:
     def serve(self, command: str) -> Iterator[str]:
         """Where the service of a command listens, once it is ready; the block ends it."""
         port = free_port()
-        environment = self._environment({"PORT": str(port), "SHUTDOWN_GRACE_SECONDS": "0"})
+        environment = self._environment({"UQ4CT_PORT": str(port), "UQ4CT_SHUTDOWN_GRACE_SECONDS": "0"})
         with (self.folder / "serve.log").open("wb") as log:
             process = subprocess.Popen(
                 ["sh", "-c", command], cwd=self.folder, env=environment, stderr=log, start_new_session=True

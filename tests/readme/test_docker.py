@@ -60,14 +60,14 @@ def test_compose_has_the_services_and_the_key_that_the_readme_names() -> None:
 def test_the_ledger_is_in_postgresql_where_it_has_a_password() -> None:
     name, value, words = _with_variable(COMPOSE_POSTGRES)
     assert words == ["docker", "compose", "--profile", "postgres", "up"]
-    assert value in " ".join(environment_of("service", **{name: value}).values())
+    assert value in environment_of("service", **{name: value})["UQ4CT_DATABASE_URL"]
     assert SERVICES["postgres"]["profiles"] == ["postgres"]
 
 
 def test_a_model_is_trained_and_published_where_the_service_finds_it() -> None:
     recipe = load_run_config(recipe_path("arc_easy_smollm2"))
     for command, options in {
-        COMPOSE_TRAIN: ["-e", "DATA_DIR=/data", "-v", "./data:/data:ro"],
+        COMPOSE_TRAIN: ["-e", "UQ4CT_DATA_DIR=/data", "-v", "./data:/data:ro"],
         COMPOSE_PUBLISH: [],
     }.items():
         run = ["docker", "compose", "run", "--rm", *options, "quickstart"]
@@ -78,7 +78,7 @@ def test_a_model_is_trained_and_published_where_the_service_finds_it() -> None:
     assert f"runs/{recipe.name}" in _words(COMPOSE_PUBLISH)
     name, value, words = _with_variable(COMPOSE_UP_WITH_MODEL)
     assert (value, words) == (recipe.name, UP)
-    assert value in environment_of("service", **{name: value}).values()
+    assert value == environment_of("service", **{name: value})["UQ4CT_DEFAULT_MODEL"]
 
 
 def test_the_gpu_is_given_to_the_service() -> None:

@@ -39,8 +39,8 @@ from tests.readme.examples.training import (
 )
 from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
+from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.candidate_model import add_adapter
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.cli import recipe_path

@@ -18,27 +18,12 @@ from fastapi import FastAPI
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
 
+from tests.manifests import TINY_BASE, make_draft, make_provenance, make_scores
 from tests.service.engine.engines import Run, running
 from tests.service.fake_predictor import FakeHost, FakePredictor
-from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.base.identity import BaseIdentity
-from uq4ct.model_store.calibrations import TemperatureCalibration
-from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions, TestedDecisions
 from uq4ct.model_store.scoring.config import ClozeConfig
-from uq4ct.model_store.storage.manifest import (
-    Abstention,
-    BatchCompany,
-    ConformalSets,
-    Decisions,
-    Interval,
-    ManifestDraft,
-    Provenance,
-    ReferenceCurve,
-    ReferenceHistograms,
-    Scores,
-    Splits,
-    TestedDecisions,
-)
+from uq4ct.model_store.storage.manifest import ManifestDraft, ReferenceHistograms
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.app import create_app
@@ -48,28 +33,7 @@ from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
-_ANYWHERE = Interval(low=0.0, high=1.0)
-SCORES = Scores(
-    questions=40,
-    accuracy=0.7,
-    accuracy_interval=_ANYWHERE,
-    ece=0.08,
-    ece_interval=_ANYWHERE,
-    ece_noise_floor=0.07,
-    ece_noise_floor_p95=0.12,
-    debiased_calibration_error=-0.003,
-    nll=0.81,
-    nll_interval=_ANYWHERE,
-    brier=0.41,
-    brier_interval=_ANYWHERE,
-    auroc_confidence=0.77,
-    auroc_feu=None,
-    auroc_epistemic=None,
-    auroc_error_score=None,
-    ece_feu=None,
-    mean_feu=None,
-    area_under_risk_coverage=0.15,
-)
+SCORES = make_scores(auroc_feu=None, auroc_error_score=None, ece_feu=None, mean_feu=None)
 
 DECISIONS = Decisions(
     sets=ConformalSets(score="lac", coverage=0.5, max_set_size=None, scores=(0.25, 0.5, 0.75)),
@@ -89,35 +53,18 @@ DECISIONS = Decisions(
 
 
 def draft(name: str) -> ManifestDraft:
-    return ManifestDraft(
-        name=name,
-        method="uq4ct",
-        dtype="float32",
-        base=BaseIdentity(
-            name="/srv/weights/secret-place/tiny", revision=None, digest="sha256:" + "0f" * 32, model_type="llama"
-        ),
-        adapter=AdapterConfig(experts=4, top_k=2, rank=2, alpha=4.0, dropout=0.1, targets=("q_proj", "v_proj")),
+    """A draft with decisions and without FEU, whose paths no client may see."""
+    return make_draft(
+        name,
+        base=TINY_BASE.model_copy(update={"name": "/srv/weights/secret-place/tiny"}),
         scoring=ClozeConfig(max_tokens=128),
-        posterior=PointConfig(),
-        calibration=TemperatureCalibration(value=1.3, questions=20, nll_before=0.9, nll_after=0.8),
         scores_before=None,
         scores_after=SCORES,
-        scores_untrained=None,
         reference_histograms=ReferenceHistograms(
             bins=3, questions=20, confidence=(2, 6, 12), feu=None, accuracy=0.65, ece=0.1
         ),
-        reference_curve=ReferenceCurve(questions=20, thresholds=(0.0, 0.5, 1.0), answered=(20, 18, 3), wrong=(7, 5, 0)),
         decisions=DECISIONS,
-        batch_company=BatchCompany(
-            dtype="float32", questions=16, largest_probability_change=1e-7, changed_option_share=0.0
-        ),
-        provenance=Provenance(
-            recipe={"data": "/srv/data/secret-place"},
-            code_commit=None,
-            seed=7,
-            splits=Splits(train=100, fit=10, guarantee=10, test=40),
-            data_digest="sha256:" + "ab" * 32,
-        ),
+        provenance=make_provenance(recipe={"data": "/srv/data/secret-place"}, code_commit=None),
     )
 
 
@@ -156,7 +103,7 @@ def host(predictor: FakePredictor) -> FakeHost:
 
 @pytest.fixture
 def run(host: FakeHost, adapters: Registry) -> Run:
-    """Run an engine on `host`: run(default=..., poll=..., **limits)."""
+    """Run an engine on `host`: run(default=..., poll=..., probe=..., **limits)."""
     return partial(running, host, adapters)
 
 
@@ -240,8 +187,8 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path
         async with app.router.lifespan_context(app), client:
             replica = Replica(app, client, app.state.context, registry)
             if wait:
-                await replica.context.ledger.opened()
-                await replica.context.engine.loaded()
+                await replica.context.ledger.wait_until_opened()
+                await replica.context.engine.wait_until_loaded()
             try:
                 yield replica
             finally:

@@ -1,4 +1,4 @@
-"""The real server process around the fake predictor: python -m tests.service.fake_server STORE PORT FORWARD_SECONDS."""
+"""The real server process around the fake predictor: python -m tests.service.fake_server STORE PORT SECONDS LEDGER."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ def run_logged(log: str, *arguments: Any, **changes: Any) -> None:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]))
+    run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), database_url=sys.argv[4])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.command_line import uq4ct
 from uq4ct.service.settings import Settings, SettingsError, read_settings
@@ -9,24 +11,24 @@ from uq4ct.service.settings import Settings, SettingsError, read_settings
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"port": "many"}, "PORT: .*'many'"),
-        ({"port": "0"}, "PORT: .*'0'"),
-        ({"max_batch_tokens": "-1"}, "MAX_BATCH_TOKENS: "),
-        ({"dtype": "int8"}, "DTYPE: .*'int8'"),
-        ({"device": "tpu"}, "DEVICE: .*'tpu'"),
-        ({"log_level": "loud"}, "LOG_LEVEL: "),
-        ({"no_such_setting": "1"}, "NO_SUCH_SETTING: "),
-        ({"max_client_batch_size": "9", "max_concurrent_requests": "8"}, "MAX_CLIENT_BATCH_SIZE 9 .* 8"),
-        ({"database_url": "mysql://root:secret@host/x"}, "DATABASE_URL: has the driver 'mysql'"),
-        ({"tasks": "triage,triage"}, "TASKS: .*stands once"),
-        ({"tasks": "Triage!"}, "TASKS: "),
-        ({"host": "0.0.0.0"}, "HOST '0.0.0.0' .* API_KEYS_FILE, or ALLOW_PUBLIC_WITHOUT_KEYS=true"),
-        ({"max_client_batch_size": "9", "rate_limit_per_minute": "8"}, "MAX_CLIENT_BATCH_SIZE 9 .* 8"),
-        ({"rate_limit_per_minute": "0"}, "RATE_LIMIT_PER_MINUTE: .*'0'"),
-        ({"docs_need_key": "true"}, "DOCS_NEED_KEY .* API_KEYS_FILE"),
-        ({"otlp_endpoint": "collector:4318"}, "OTLP_ENDPOINT: .*'collector:4318'"),
-        ({"host": "example.org"}, "HOST 'example.org'"),
-        ({"host": "::"}, "HOST '::'"),
+        ({"port": "many"}, "UQ4CT_PORT: .*'many'"),
+        ({"port": "0"}, "UQ4CT_PORT: .*'0'"),
+        ({"max_batch_tokens": "-1"}, "UQ4CT_MAX_BATCH_TOKENS: "),
+        ({"dtype": "int8"}, "UQ4CT_DTYPE: .*'int8'"),
+        ({"device": "tpu"}, "UQ4CT_DEVICE: .*'tpu'"),
+        ({"log_level": "loud"}, "UQ4CT_LOG_LEVEL: "),
+        ({"no_such_setting": "1"}, "UQ4CT_NO_SUCH_SETTING: "),
+        ({"max_client_batch_size": "9", "max_concurrent_requests": "8"}, "UQ4CT_MAX_CLIENT_BATCH_SIZE 9 .* 8"),
+        ({"database_url": "mysql://root:secret@host/x"}, "UQ4CT_DATABASE_URL: has the driver 'mysql'"),
+        ({"tasks": "triage,triage"}, "UQ4CT_TASKS: .*given once"),
+        ({"tasks": "Triage!"}, "UQ4CT_TASKS: "),
+        ({"host": "0.0.0.0"}, "UQ4CT_HOST '0.0.0.0' .* UQ4CT_API_KEYS_FILE, or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true"),
+        ({"max_client_batch_size": "9", "rate_limit_per_minute": "8"}, "UQ4CT_MAX_CLIENT_BATCH_SIZE 9 .* 8"),
+        ({"rate_limit_per_minute": "0"}, "UQ4CT_RATE_LIMIT_PER_MINUTE: .*'0'"),
+        ({"docs_need_key": "true"}, "UQ4CT_DOCS_NEED_KEY .* UQ4CT_API_KEYS_FILE"),
+        ({"otlp_endpoint": "collector:4318"}, "UQ4CT_OTLP_ENDPOINT: .*'collector:4318'"),
+        ({"host": "example.org"}, "UQ4CT_HOST 'example.org'"),
+        ({"host": "::"}, "UQ4CT_HOST '::'"),
     ],
 )
 def test_a_wrong_setting_is_named(flags: dict[str, str], message: str) -> None:
@@ -47,7 +49,7 @@ def test_tasks_stand_between_commas() -> None:
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    with pytest.raises(SettingsError, match=r"(?s)PORT.*THREADS"):
+    with pytest.raises(SettingsError, match=r"(?s)UQ4CT_PORT.*UQ4CT_THREADS"):
         read_settings({}, {"port": "x", "threads": "y"})
 
 
@@ -64,24 +66,88 @@ def test_a_public_address_needs_one_or_keys(permission: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "setting"), [("MAX_BATCH_TOKEN", "MAX_BATCH_TOKENS"), ("DEFAULT_MODELS", "DEFAULT_MODEL")]
+    ("variable", "setting"),
+    [
+        ("MAX_BATCH_TOKEN", "UQ4CT_MAX_BATCH_TOKENS"),
+        ("DEFAULT_MODELS", "UQ4CT_DEFAULT_MODEL"),
+        ("UQ4CT_DEFAULT_MODELS", "UQ4CT_DEFAULT_MODEL"),
+        ("UQ4CT_PROT", "UQ4CT_PORT"),
+        ("uq4ct_port", "UQ4CT_PORT"),
+        ("max_batch_tokens", "UQ4CT_MAX_BATCH_TOKENS"),
+    ],
 )
 def test_a_misspelt_variable_is_an_error(variable: str, setting: str) -> None:
     with pytest.raises(SettingsError, match=f"{variable}: is not a setting; did you mean {setting}"):
         read_settings({variable: "1"}, {})
 
 
-def test_other_programs_variables_are_none_of_ours() -> None:
-    others = {"PATH": "/bin", "HOSTNAME": "x", "PYTHONPATH": "", "LANG": "C", "REPORT": "1", "TYPE": "2"}
-    assert read_settings(others, {}) == read_settings({}, {})
+def test_other_variables_are_ignored() -> None:
+    of_other_programs = {"PATH": "/bin", "HOSTNAME": "x", "PYTHONPATH": "", "LANG": "C", "REPORT": "1", "TYPE": "2"}
+    of_other_commands = {"UQ4CT_DATA_DIR": "/data", "UQ4CT_KEY": "secret", "DATA_DIR": "/data", "KEY": "secret"}
+    assert read_settings(of_other_programs | of_other_commands, {}) == read_settings({}, {})
 
 
-def test_variables_are_read_and_flags_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MAX_BATCH_TOKENS", "1000")
-    monkeypatch.setenv("PAYLOAD_LIMIT", "77")
-    monkeypatch.setenv("DEFAULT_MODEL", "")
-    settings = read_settings({}, {"payload_limit": "78"})
-    assert (settings.max_batch_tokens, settings.payload_limit, settings.default_model) == (1000, 78, None)
+TEXTS = {  # for each setting two texts that are valid beside the defaults of the others
+    "host": ("127.0.0.2", "127.0.0.3"),
+    "port": ("8001", "8002"),
+    "allow_public_without_keys": ("true", "false"),
+    "api_keys_file": ("a.json", "b.json"),
+    "docs_need_key": ("false", "0"),
+    "rate_limit_per_minute": ("100", "200"),
+    "model_store_dir": ("a", "b"),
+    "default_model": ("a", "b"),
+    "base_cache_dir": ("a", "b"),
+    "device": ("cpu", "cuda:1"),
+    "dtype": ("float32", "float16"),
+    "threads": ("1", "2"),
+    "max_concurrent_requests": ("100", "200"),
+    "max_queue_tokens": ("4000", "5000"),
+    "max_batch_tokens": ("1000", "1001"),
+    "max_client_batch_size": ("2", "3"),
+    "request_timeout_seconds": ("1", "2.5"),
+    "adapter_memory_mb": ("1", "2"),
+    "alias_poll_seconds": ("0", "1"),
+    "payload_limit": ("1", "2"),
+    "shutdown_grace_seconds": ("0", "1"),
+    "database_url": ("sqlite:///a", "sqlite:///b"),
+    "ledger_required": ("true", "false"),
+    "ledger_flush_seconds": ("2", "3"),
+    "ledger_buffer": ("100", "200"),
+    "retention_days": ("1", "2"),
+    "store_questions": ("true", "false"),
+    "tasks": ("a", "b,c"),
+    "sequential_alpha": ("0.1", "0.2"),
+    "error_rate_margin": ("0.1", "0.2"),
+    "log_level": ("debug", "error"),
+    "otlp_endpoint": ("http://a", "http://b"),
+}
+
+
+def test_the_texts_are_of_every_setting() -> None:
+    assert list(TEXTS) == list(Settings.model_fields)
+
+
+@given(data=st.data(), name=st.sampled_from(list(TEXTS)))
+def test_a_flag_wins_over_the_prefixed_variable_and_that_over_the_bare_one(data: st.DataObject, name: str) -> None:
+    text = st.none() | st.sampled_from(TEXTS[name])
+    flag, prefixed, bare = data.draw(text), data.draw(text | st.just("")), data.draw(text | st.just(""))
+    given_variables = {f"UQ4CT_{name.upper()}": prefixed, name.upper(): bare}
+    environ = {variable: value for variable, value in given_variables.items() if value is not None}
+    expected = flag or prefixed or bare
+    read = read_settings(environ, {} if flag is None else {name: flag})
+    assert read == (Settings() if not expected else Settings.model_validate({name: expected}))
+
+
+def test_flags_of_the_command_win_over_variables() -> None:
+    for arguments, env, message in [
+        (["--port", "0"], {"UQ4CT_PORT": "1", "PORT": "2"}, "(got '0')"),
+        ([], {"UQ4CT_PORT": "-1", "PORT": "2"}, "(got '-1')"),
+        ([], {"UQ4CT_PORT": "", "PORT": "-2"}, "(got '-2')"),
+    ]:
+        refused = uq4ct(["check", *arguments], env=env)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("error: UQ4CT_PORT: ")
+        assert message in refused.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "check"])
@@ -89,7 +155,7 @@ def test_help_documents_every_setting(command: str) -> None:
     text = uq4ct([command, "--help"], env={"COLUMNS": "240"}).output
     for name, field in Settings.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
-        assert name.upper() in text
+        assert f"UQ4CT_{name.upper()}" in text
         assert field.description
         assert field.description[:40] in text
 

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from tests.ports import free_port
 from tests.service.engine.engines import until
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
+from tests.service.readiness import until_ready
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
@@ -53,8 +54,16 @@ class Served:
 
 @contextmanager
 def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DATABASE_URL": f"sqlite:///{log}.sqlite3"}
-    command = [sys.executable, "-m", "tests.service.fake_server", str(store_dir), str(port), "0.05"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [
+        sys.executable,
+        "-m",
+        "tests.service.fake_server",
+        str(store_dir),
+        str(port),
+        "0.05",
+        f"sqlite:///{log}.sqlite3",
+    ]
     with (
         log.open("wb") as stderr,
         subprocess.Popen(command, cwd=ROOT, stderr=stderr, env=environment) as process,
@@ -63,17 +72,6 @@ def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Po
             yield process
         finally:
             process.kill()
-
-
-async def until_ready(client: httpx2.AsyncClient) -> None:
-    for _ in range(2400):
-        try:
-            if (await client.get("/health/ready")).status_code == 200:
-                return
-        except httpx2.ConnectError:
-            pass
-        await asyncio.sleep(0.05)
-    raise TimeoutError("the server never became ready")
 
 
 async def ask_until_refused(client: httpx2.AsyncClient, name: int, answered: list[int], codes: set[int]) -> None:

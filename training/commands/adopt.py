@@ -10,8 +10,8 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file
 
+from uq4ct.model_store.adapted_model import SCORING_PREFIX, AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
-from uq4ct.model_store.candidate_model import SCORING_PREFIX, CandidateModel
 from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.formats import read_adapter
@@ -147,7 +147,7 @@ def _check_activation(foreign: ForeignAdapter, base: BaseModel) -> None:
         )
 
 
-def _fill(model: CandidateModel, foreign: ForeignAdapter) -> None:
+def _fill(model: AdaptedModel, foreign: ForeignAdapter) -> None:
     own = model.adapter_tensors()
     scoring: dict[str, torch.Tensor] = {name: own[name] for name in own if name.startswith(SCORING_PREFIX)}
     try:

@@ -98,11 +98,11 @@ def _service(store: Path, reference: str) -> Iterator[httpx2.Client]:
     """The service as a user starts it, in a process of its own, until the block ends."""
     port = _free_port()
     environment = os.environ | {
-        "MODEL_STORE_DIR": str(store),
-        "DEFAULT_MODEL": reference,
-        "PORT": str(port),
-        "LOG_LEVEL": "warning",
-        "SHUTDOWN_GRACE_SECONDS": "0",
+        "UQ4CT_MODEL_STORE_DIR": str(store),
+        "UQ4CT_DEFAULT_MODEL": reference,
+        "UQ4CT_PORT": str(port),
+        "UQ4CT_LOG_LEVEL": "warning",
+        "UQ4CT_SHUTDOWN_GRACE_SECONDS": "0",
     }
     process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
     try:

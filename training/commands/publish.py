@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.calibrations import NoCalibration
-from uq4ct.model_store.candidate_model import add_adapter
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.questions import Question

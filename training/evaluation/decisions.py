@@ -6,10 +6,9 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from uq4ct.model_store.decisions import decide
+from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions, TestedDecisions, decide
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints
-from uq4ct.model_store.storage.manifest import Abstention, ConformalSets, Decisions, TestedDecisions
 from uq4ct.model_store.uncertainty.conformal import ConformalScore, calibration_scores, largest_coverage
 from uq4ct.model_store.uncertainty.selective import TargetNotMetError, threshold_for_coverage, threshold_for_risk
 from uq4ct.training.evaluation.scores import ScoredAnswers

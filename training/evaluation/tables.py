@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from rich.table import Table
 
-from uq4ct.model_store.storage.manifest import Decisions, Interval, Scores
+from uq4ct.model_store.decisions import Decisions
+from uq4ct.model_store.storage.manifest import Interval, Scores
 
 
 def score_table(columns: Mapping[str, Scores], title: str) -> Table:

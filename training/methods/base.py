@@ -11,9 +11,9 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
+from uq4ct.model_store.adapted_model import AdaptedModel, CandidateOutput
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
-from uq4ct.model_store.candidate_model import CandidateModel, CandidateOutput
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors import PosteriorConfig
@@ -90,7 +90,7 @@ class Forward:
     loss: LossConfig
     step: int
     train_questions: int
-    model: CandidateModel
+    model: AdaptedModel
     variation: Variation | None
 
 
@@ -119,7 +119,7 @@ class TrainedMethod:
     check: Callable[[AdapterConfig, LossConfig], None]
     losses: Callable[[Forward], LossTerms]
     options: type[Frozen] = NoOptions
-    variation: Callable[[CandidateModel, Any], Variation] | None = None
+    variation: Callable[[AdaptedModel, Any], Variation] | None = None
     finish: Callable[[Mapping[str, Tensor], Any, int], Finished] = finish_point
 
 
@@ -139,7 +139,7 @@ class Fitting:
     has the kept tensors of each run, `snapshots` those that the first run kept on its way, the last its end.
     """
 
-    model: CandidateModel
+    model: AdaptedModel
     weights: Sequence[Mapping[str, Tensor]]
     snapshots: Sequence[Mapping[str, Tensor]]
     train: Sequence[TrainingQuestion]

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig, std_name
@@ -80,7 +80,7 @@ def _signs(like: Tensor) -> Tensor:
     return torch.randint(2, (len(like), 1, like.shape[-1]), device=like.device).to(like.dtype) * 2 - 1
 
 
-def _variation(model: CandidateModel, options: BlobOptions) -> WeightNoise:
+def _variation(model: AdaptedModel, options: BlobOptions) -> WeightNoise:
     return WeightNoise(bank_weights(model), options)
 
 

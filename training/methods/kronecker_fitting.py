@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.posteriors.draws import generator
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors
 from uq4ct.model_store.posteriors.taps import BankTaps, Tap, output_gradients
@@ -77,7 +77,7 @@ class _WeightMoments:
 
 
 def fit_curvature(
-    model: CandidateModel,
+    model: AdaptedModel,
     questions: Sequence[TrainingQuestion],
     rank: int,
     batch_tokens: int,
@@ -112,7 +112,7 @@ def fit_curvature(
 
 
 def _count(
-    model: CandidateModel,
+    model: AdaptedModel,
     batch: TokenBatch,
     log_probabilities: Tensor,
     taps: Mapping[str, Tap],

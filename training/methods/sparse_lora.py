@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig, gate_name
 from uq4ct.training.methods.base import Finished, TrainedMethod, Variation
@@ -71,7 +71,7 @@ class RankGates(Variation):
         return (logits.sigmoid() * (logits - start) - F.softplus(logits) + F.softplus(start)).sum()
 
 
-def _variation(model: CandidateModel, options: SparseLoraOptions) -> RankGates:
+def _variation(model: AdaptedModel, options: SparseLoraOptions) -> RankGates:
     return RankGates({place: len(weight) for place, weight in bank_weights(model).items()}, options)
 
 

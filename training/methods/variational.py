@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.posteriors.draws import bank_places
 from uq4ct.training.loss_config import LossConfig
 from uq4ct.training.methods.base import VARIATION_PREFIX, Forward, LossTerms, mean_cross_entropy
@@ -35,7 +35,7 @@ def evidence_losses(forward: Forward) -> LossTerms:
     return LossTerms(total, {"cross_entropy": entropy.detach(), "kl": divergence.detach()})
 
 
-def bank_weights(model: CandidateModel) -> dict[str, Tensor]:
+def bank_weights(model: AdaptedModel) -> dict[str, Tensor]:
     """A of every bank [r, in] by its place: the parameters themselves."""
     tensors = model.adapter_tensors()
     return {place: tensors[f"{place}.A"] for place in bank_places(tensors)}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.base.models import BaseModel, load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.training.run_config import ConfigError, RunConfig
 
 
@@ -15,7 +15,7 @@ def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | N
     return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
 
 
-def new_candidate(config: RunConfig, base: BaseModel) -> CandidateModel:
+def new_candidate(config: RunConfig, base: BaseModel) -> AdaptedModel:
     """An untrained adapter (its output is the base model's), initialised from the run's seed.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from uq4ct.model_store.candidate_model import CandidateModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
 from uq4ct.training.data.batches import TrainingQuestion
@@ -18,7 +18,7 @@ from uq4ct.training.run_config import ConfigError, RunConfig
 
 
 def encode_train(
-    train: Sequence[Question], model: CandidateModel, config: RunConfig, console: Console
+    train: Sequence[Question], model: AdaptedModel, config: RunConfig, console: Console
 ) -> list[TrainingQuestion]:
     """Encode the training split; what does not fit the token limit is left out, with a message.
 
@@ -45,7 +45,7 @@ def encode_train(
     return encoded
 
 
-def encode_fit(fit: Sequence[Question], model: CandidateModel) -> list[TrainingQuestion]:
+def encode_fit(fit: Sequence[Question], model: AdaptedModel) -> list[TrainingQuestion]:
     """Encode the fit split, on which nothing may be left out.
 
     Raises:
@@ -55,7 +55,7 @@ def encode_fit(fit: Sequence[Question], model: CandidateModel) -> list[TrainingQ
     return [TrainingQuestion(_encode(model, question), answer) for question, answer in zip(fit, right, strict=True)]
 
 
-def check_lengths(splits: Splits, model: CandidateModel) -> None:
+def check_lengths(splits: Splits, model: AdaptedModel) -> None:
     """See before hours of training that what is asked after them can be asked: nothing of it may be left out.
 
     Raises:
@@ -66,7 +66,7 @@ def check_lengths(splits: Splits, model: CandidateModel) -> None:
             _encode(model, question)
 
 
-def _encode(model: CandidateModel, question: Question) -> EncodedQuestion:
+def _encode(model: AdaptedModel, question: Question) -> EncodedQuestion:
     try:
         return model.scorer.encode(question)
     except QuestionTooLongError as error:

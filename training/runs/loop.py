@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 from torch.optim import AdamW
 
-from uq4ct.model_store.candidate_model import CandidateModel, CandidateOutput
+from uq4ct.model_store.adapted_model import AdaptedModel, CandidateOutput
 from uq4ct.model_store.errors import UserError
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, epoch_steps, forwards
 from uq4ct.training.methods.base import Forward, TrainedMethod, Variation
@@ -46,7 +46,7 @@ def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float
 
 
 class Trainer:
-    """One run: a candidate model, its questions, and a folder that holds its log, its resume point and its weights.
+    """One run: an adapted model, its questions, and a folder that holds its log, its resume point and its weights.
 
     `variation` is the method's noise on `model`, if it has some. `fit_nll` scores the model after each epoch: the NLL
     on the fit split in nats per question.
@@ -56,7 +56,7 @@ class Trainer:
         self,
         config: RunConfig,
         method: TrainedMethod,
-        model: CandidateModel,
+        model: AdaptedModel,
         variation: Variation | None,
         questions: Sequence[TrainingQuestion],
         fit_nll: Callable[[], float],

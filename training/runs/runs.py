@@ -12,10 +12,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 from torch import Tensor
 
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.context import BankCall
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
 from uq4ct.model_store.base.models import BaseModel
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors import PosteriorConfig, adapter_tensors
@@ -75,7 +75,7 @@ class TrainedRun:
     config: RunConfig
     result: RunResult
     base: BaseModel
-    model: CandidateModel
+    model: AdaptedModel
     tensors: Mapping[str, Tensor]
 
 
@@ -87,7 +87,7 @@ class _Workshop:
     folder: Path
     splits: Splits
     base: BaseModel
-    model: CandidateModel
+    model: AdaptedModel
     train: Sequence[TrainingQuestion]
     fit: Sequence[TrainingQuestion]
     console: Console

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
@@ -19,7 +20,6 @@ from uq4ct.model_store.adapters.expert_block import ClosingBank, OpeningBank
 from uq4ct.model_store.adapters.layers import AdaptedLinear
 from uq4ct.model_store.adapters.router import Router
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import add_adapter
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.scoring.encoding import collate
 

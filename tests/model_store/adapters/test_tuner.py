@@ -11,12 +11,12 @@ from peft import LoraConfig, LoraModel
 from torch.utils.checkpoint import checkpoint
 from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
+from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward, current_forward
 from uq4ct.model_store.adapters.layers import AdaptedLinear
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import add_adapter
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
 from uq4ct.model_store.scoring.encoding import collate
 

@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import multiprocessing
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,18 +13,21 @@ import torch
 from huggingface_hub import constants
 from transformers import GPT2Config, MistralConfig, Qwen2Config, Qwen3Config
 
-from uq4ct.model_store.base import models as base_models
+from uq4ct.model_store.adapted_model import add_adapter
+from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.models import (
     EMBEDDED,
     EMBEDDED_DIGEST,
     BaseModelError,
     default_cache_dir,
+    embedded_folder,
     find_base_files,
     folder_digest,
     load_base_model,
     resolve_device,
     resolve_dtype,
 )
+from uq4ct.model_store.scoring.config import ClozeConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CPU = torch.device("cpu")
@@ -63,7 +67,8 @@ def test_the_window_ends_where_attention_would_slide(tmp_path, make_base_folder)
 def test_the_attention_is_ours_whatever_a_configuration_says(copied):
     config = json.loads((copied / "config.json").read_text())
     (copied / "config.json").write_text(json.dumps({**config, "attn_implementation": "eager"}))
-    assert load_base_model(str(copied), device="cpu").model.config._attn_implementation == "grouped_sdpa"
+    base = load_base_model(str(copied), device="cpu")
+    add_adapter(base, AdapterConfig(), ClozeConfig())  # rejects another attention
 
 
 def test_pickled_weights_are_never_read(copied):
@@ -218,10 +223,11 @@ def test_a_device_that_is_none_is_named(device):
         resolve_device(device)
 
 
-def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path):
-    monkeypatch.setenv("BASE_CACHE_DIR", str(tmp_path))
+@pytest.mark.parametrize("variable", ["UQ4CT_BASE_CACHE_DIR", "BASE_CACHE_DIR"])
+def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path, variable):
+    monkeypatch.setenv(variable, str(tmp_path))
     assert default_cache_dir() == tmp_path
-    monkeypatch.delenv("BASE_CACHE_DIR")
+    monkeypatch.delenv(variable)
     assert default_cache_dir() == Path("model_store/artifacts/base_models")
 
 
@@ -270,43 +276,53 @@ def _copy_privately(source, target):
         file.chmod(0o600)
 
 
+Convertible = Callable[..., Path]
+
+
 @pytest.fixture
-def convertible(monkeypatch, tiny_folder, tmp_path) -> Path:
-    """A cache for the embedded model, with a conversion that writes the tiny base instead."""
-    monkeypatch.setattr(base_models, "_embedded_file", lambda: tmp_path / "model.gguf")
-    monkeypatch.setattr(base_models, "_convert", lambda source, target: _copy_privately(tiny_folder, target))
+def cache(tmp_path) -> Path:
     return tmp_path / "cache"
 
 
-def test_the_embedded_model_is_converted_once(convertible, monkeypatch):
-    first = find_base_files(EMBEDDED, cache_dir=convertible)
-    assert first.identity.digest == f"sha256:{EMBEDDED_DIGEST}"
-    assert first.folder.stat().st_mode & 0o777 == 0o755
-    assert {file.stat().st_mode & 0o777 for file in first.folder.iterdir() if file.name != "digest.json"} == {0o644}
-    monkeypatch.setattr(base_models, "_convert", lambda *_: pytest.fail("converted again"))
-    assert find_base_files(EMBEDDED, cache_dir=convertible) == first
-    assert list(convertible.iterdir()) == [first.folder]
+@pytest.fixture
+def convertible(tiny_folder, cache, tmp_path) -> Convertible:
+    """Fill the cache of the embedded model with a conversion that writes the tiny base instead, or with another one."""
+    copy = functools.partial(_copy_privately, tiny_folder)
+
+    def fill(convert=lambda source, target: copy(target)) -> Path:
+        return embedded_folder(cache, locate=lambda: tmp_path / "model.gguf", convert=convert)
+
+    return fill
 
 
-def test_a_failing_conversion_leaves_nothing(convertible, monkeypatch):
+def test_the_embedded_model_is_converted_once(convertible, cache):
+    folder = convertible()
+    assert folder.stat().st_mode & 0o777 == 0o755
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir() if file.name != "digest.json"} == {0o644}
+    assert convertible(lambda *_: pytest.fail("converted again")) == folder
+    found = find_base_files(EMBEDDED, cache_dir=cache)
+    assert (found.folder, found.identity.digest) == (folder, f"sha256:{EMBEDDED_DIGEST}")
+    assert list(cache.iterdir()) == [folder]
+
+
+def test_a_failing_conversion_leaves_nothing(convertible, cache):
     def convert(source, target):
         (target / "half").write_text("written")
         raise RuntimeError("the disk is full")
 
-    monkeypatch.setattr(base_models, "_convert", convert)
     with pytest.raises(RuntimeError, match="disk is full"):
-        find_base_files(EMBEDDED, cache_dir=convertible)
-    assert list(convertible.iterdir()) == []
+        convertible(convert)
+    assert list(cache.iterdir()) == []
 
 
-def test_a_changed_cache_is_an_error(convertible):
-    folder = find_base_files(EMBEDDED, cache_dir=convertible).folder
+def test_a_changed_cache_is_an_error(convertible, cache):
+    folder = convertible()
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
     with pytest.raises(BaseModelError, match=f"in {folder} has changed: delete it"):
-        find_base_files(EMBEDDED, cache_dir=convertible)
+        find_base_files(EMBEDDED, cache_dir=cache)
 
 
-def test_two_processes_that_convert_at_once_end_with_one_model(convertible, monkeypatch, tiny_folder):
+def test_two_processes_that_convert_at_once_end_with_one_model(convertible, cache, tiny_folder):
     fork = multiprocessing.get_context("fork")
     barrier = fork.Barrier(2)
 
@@ -314,38 +330,32 @@ def test_two_processes_that_convert_at_once_end_with_one_model(convertible, monk
         shutil.copytree(tiny_folder, target, dirs_exist_ok=True)
         barrier.wait(timeout=60)
 
-    monkeypatch.setattr(base_models, "_convert", convert)
-    find = functools.partial(find_base_files, EMBEDDED, cache_dir=convertible)
-    processes = [fork.Process(target=find) for _ in range(2)]
+    processes = [fork.Process(target=convertible, args=(convert,)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(timeout=60)
     assert [process.exitcode for process in processes] == [0, 0]
-    (folder,) = convertible.iterdir()
+    (folder,) = cache.iterdir()
     assert folder_digest(folder) == folder_digest(tiny_folder)
-    assert find_base_files(EMBEDDED, cache_dir=convertible).folder == folder
+    assert find_base_files(EMBEDDED, cache_dir=cache).folder == folder
 
 
-def test_the_slower_of_two_conversions_gives_way(convertible, monkeypatch):
-    copy = base_models._convert
-
+def test_the_slower_of_two_conversions_gives_way(convertible, cache, tiny_folder):
     def overtaken(source, target):
-        copy(source, target)
-        monkeypatch.setattr(base_models, "_convert", copy)
-        find_base_files(EMBEDDED, cache_dir=convertible)
+        _copy_privately(tiny_folder, target)
+        convertible()
 
-    monkeypatch.setattr(base_models, "_convert", overtaken)
-    folder = find_base_files(EMBEDDED, cache_dir=convertible).folder
-    assert list(convertible.iterdir()) == [folder]
+    folder = convertible(overtaken)
+    assert list(cache.iterdir()) == [folder]
 
 
-def test_a_conversion_that_cannot_be_put_in_place_is_an_error(convertible, monkeypatch):
-    folder = find_base_files(EMBEDDED, cache_dir=convertible).folder
+def test_a_conversion_that_cannot_be_put_in_place_is_an_error(convertible, cache):
+    folder = convertible()
     (folder / "digest.json").unlink()  # not a cache, but in its place
     with pytest.raises(BaseModelError, match=f"cannot be put in {folder}"):
-        find_base_files(EMBEDDED, cache_dir=convertible)
-    assert list(convertible.iterdir()) == [folder]
+        convertible()
+    assert list(cache.iterdir()) == [folder]
 
 
 @pytest.mark.slow

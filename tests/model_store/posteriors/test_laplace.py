@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.model_store.posteriors.test_kronecker import dense_curvature, random_factors
+from tests.model_store.posteriors.kronecker_factors import dense_curvature, random_factors
 from uq4ct.model_store.posteriors import laplace as laplace_module
 from uq4ct.model_store.posteriors.draws import bank_places
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors, stored_factors

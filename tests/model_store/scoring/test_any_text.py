@@ -13,7 +13,7 @@ from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.predictor import answers_from_samples
 from uq4ct.model_store.questions import LABELS, Question, QuestionError
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import QuestionTooLongError, collate
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
 
 LIMIT = 400
 MARKERS = st.sampled_from([
@@ -35,9 +35,14 @@ SCORINGS = {"letter": LetterConfig(max_tokens=LIMIT), "cloze": ClozeConfig(max_t
 
 
 @pytest.fixture(scope="module", params=["plain", "starting"])
-def models(request, tmp_path_factory, make_base_folder, make_model, starting_tokenizer):
-    """Both scorings on one base, whose tokenizer has a start token or none."""
-    tokenizer = starting_tokenizer if request.param == "starting" else None
+def tokenizer(request, tiny_tokenizer, starting_tokenizer):
+    """One without a start token, and one with."""
+    return starting_tokenizer if request.param == "starting" else tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory, make_base_folder, make_model, tokenizer):
+    """Both scorings on one base."""
     folder = make_base_folder(tmp_path_factory.mktemp("any"), tokenizer=tokenizer, hidden_size=16)
     base = load_base_model(str(folder), device="cpu", dtype="float32")
     letter = make_model(base, SCORINGS["letter"], adapter="letter")
@@ -62,24 +67,23 @@ def _check_refusal(error, options):
         assert str(error).startswith(f"{error.field}: ")
 
 
-def _lines(model, encoded):
+def _lines(tokenizer, encoded):
     """The prompt's lines as any reader would break them."""
-    tokenizer = model.scorer._encoder._tokenizer
-    return tokenizer.decode(list(encoded.tokens), skip_special_tokens=False).splitlines()
+    return tokenizer.backend_tokenizer.decode(list(encoded.tokens), skip_special_tokens=False).splitlines()
 
 
 @pytest.mark.parametrize("scoring", SCORINGS)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(text=TEXTS, options=OPTIONS, context=st.none() | TEXTS)
-def test_any_question_is_answered_or_refused_with_a_reason(models, scoring, text, options, context):
+def test_any_question_is_answered_or_refused_with_a_reason(models, tokenizer, scoring, text, options, context):
     model = models[scoring]
     encoded, error = _refusal(model, text, options, context)
     if encoded is None:
         _check_refusal(error, options)
         return
-    start = model.scorer._encoder.encode("").ids
+    start = TextEncoder(tokenizer).encode("").ids
     assert list(encoded.tokens[: len(start)]) == start
-    special = model.scorer._encoder._tokenizer.get_added_tokens_decoder()
+    special = tokenizer.backend_tokenizer.get_added_tokens_decoder()
     assert not set(encoded.tokens[len(start) :]) & set(special)
     with torch.inference_mode():
         output = model(collate([encoded]))
@@ -96,8 +100,8 @@ def test_any_question_is_answered_or_refused_with_a_reason(models, scoring, text
     if scoring == "letter":
         plain, _ = _refusal(model, text, [f"a{index}" for index in range(len(options))], context)
         assert plain is not None
-        lines = _lines(model, encoded)
-        assert len(lines) == len(_lines(model, plain))
+        lines = _lines(tokenizer, encoded)
+        assert len(lines) == len(_lines(tokenizer, plain))
         for label, line in zip(LABELS, lines[-1 - len(options) : -1], strict=False):
             assert line.startswith(f"{label}. ")
 

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.attention import grouped_attention
 from uq4ct.model_store.base.models import BaseModel
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
@@ -41,7 +41,7 @@ def batch_of(trees: list[tuple[int, list[int]]], side: str) -> TokenBatch:
     return collate([encoded(*tree, first=100 * row) for row, tree in enumerate(trees)], padding_side=side)
 
 
-def scored(batch: TokenBatch, model: CandidateModel, padded: bool) -> Any:
+def scored(batch: TokenBatch, model: AdaptedModel, padded: bool) -> Any:
     """The model's output with or without pads: a bank call that only passes on gets padded rows."""
 
     def through(place: str, bank: nn.Module, *arguments: Any) -> Any:

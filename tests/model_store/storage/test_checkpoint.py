@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from tests.manifests import make_draft
 from uq4ct.model_store.storage.checkpoint import read_checkpoint, read_manifest, write_checkpoint
 from uq4ct.model_store.storage.errors import (
     CorruptFileError,
@@ -22,15 +23,14 @@ from uq4ct.model_store.storage.errors import (
     StoreError,
     UnknownFileError,
 )
-from uq4ct.model_store.storage.manifest import FORMAT_VERSION, ManifestDraft
+from uq4ct.model_store.storage.manifest import FORMAT_VERSION
 
-DraftMaker = Callable[..., ManifestDraft]
 ATTACHMENTS = {"report.md": b"# Scores\n", "reliability.png": bytes(range(256))}
 FILES = ("adapter.safetensors", "manifest.json", "manifest.sha256", "reliability.png", "report.md")
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory, make_draft: DraftMaker) -> Path:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A written version; a test that damages it puts it right again."""
     directory = tmp_path_factory.mktemp("checkpoint")
     tensors = {"expert_bank.a": torch.arange(12.0).reshape(4, 3), "router": torch.eye(2, dtype=torch.bfloat16)}
@@ -57,9 +57,7 @@ def _bits(tensor: Tensor) -> tuple[torch.dtype, torch.Size, list[int]]:
     data=st.binary(min_size=8, max_size=64).map(lambda data: data[: len(data) // 8 * 8]),
     dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.uint8]),
 )
-def test_tensors_return_bit_for_bit(
-    tmp_path_factory: pytest.TempPathFactory, make_draft: DraftMaker, data: bytes, dtype: torch.dtype
-) -> None:
+def test_tensors_return_bit_for_bit(tmp_path_factory: pytest.TempPathFactory, data: bytes, dtype: torch.dtype) -> None:
     """Any bits: NaN payloads, negative zeros and subnormal numbers among them."""
     tensor = torch.frombuffer(bytearray(data), dtype=dtype)
     directory = tmp_path_factory.mktemp("bits")
@@ -67,7 +65,7 @@ def test_tensors_return_bit_for_bit(
     assert _bits(read_checkpoint(directory).tensors["tensor"]) == _bits(tensor)
 
 
-def test_views_and_shared_memory_return_bit_for_bit(tmp_path: Path, make_draft: DraftMaker) -> None:
+def test_views_and_shared_memory_return_bit_for_bit(tmp_path: Path) -> None:
     bank = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
     tensors = {
         "whole": torch.nn.Parameter(bank),
@@ -81,10 +79,10 @@ def test_views_and_shared_memory_return_bit_for_bit(tmp_path: Path, make_draft: 
     assert {name: _bits(tensor) for name, tensor in stored.tensors.items()} == {
         name: _bits(tensor.detach()) for name, tensor in tensors.items()
     }
-    assert stored.attachments == ATTACHMENTS
+    assert {file: (tmp_path / file).read_bytes() for file in ATTACHMENTS} == ATTACHMENTS
 
 
-def test_the_written_manifest_is_returned_and_lists_the_digests(tmp_path: Path, make_draft: DraftMaker) -> None:
+def test_the_written_manifest_is_returned_and_lists_the_digests(tmp_path: Path) -> None:
     written = write_checkpoint(tmp_path, make_draft(), 5, {"a": torch.ones(2)}, ATTACHMENTS)
     assert read_manifest(tmp_path) == written == read_checkpoint(tmp_path).manifest
     assert written.version == 5
@@ -179,9 +177,7 @@ def test_weights_that_are_no_safetensors_are_refused_even_with_the_right_digest(
     "file",
     ["../report.md", "a/b", "/etc/passwd", "..", ".hidden", "", "a\n", "a\\b", "manifest.json", "manifest.sha256"],
 )
-def test_an_attachment_with_a_path_or_a_reserved_name_is_refused(
-    tmp_path: Path, make_draft: DraftMaker, file: str
-) -> None:
+def test_an_attachment_with_a_path_or_a_reserved_name_is_refused(tmp_path: Path, file: str) -> None:
     inside = tmp_path / "inside"
     inside.mkdir()
     with pytest.raises(InvalidAttachmentError, match="attachment") as caught:
@@ -190,7 +186,7 @@ def test_an_attachment_with_a_path_or_a_reserved_name_is_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["inside"]
 
 
-def test_an_attachment_does_not_replace_the_weights(tmp_path: Path, make_draft: DraftMaker) -> None:
+def test_an_attachment_does_not_replace_the_weights(tmp_path: Path) -> None:
     with pytest.raises(InvalidAttachmentError, match="checkpoint's own file"):
         write_checkpoint(tmp_path, make_draft(), 1, {}, {"adapter.safetensors": b""})
 

@@ -1,23 +1,35 @@
-"""Stores written by earlier code, never rewritten: what was readable once stays readable, to the last bit."""
+"""A store that was written once, when its format was new: it stays readable to the last bit, and answers as it did."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
+import hashlib
+import json
 
 import pytest
 import torch
 
+from tests.golden_store import DECISIONS, GOLDEN, QUESTIONS, REPORT, answers, stored_tensors
+from uq4ct.model_store.adapted_model import add_adapter
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
-from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Decisions, Interval, ReferenceCurve
+from uq4ct.model_store.storage.entries import RegistryEntry
+from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Interval, ReferenceCurve
 from uq4ct.model_store.storage.registry import Registry
 
-GOLDEN = Path(__file__).parents[2] / "golden"
+FORMAT_1 = GOLDEN / "format_1"
+VERSION = FORMAT_1 / "store" / "tiny" / "1"
+WRITTEN = {
+    "adapter.safetensors": "560409586528dbc5e425ba38a7fcc80f9d802603c0ec3e4dd10bc957a9fbb86c",
+    "manifest.json": "853be69eb7ac753ddaab78b705d93993292388ed6a5e015abb08602cb99c83ac",
+    "manifest.sha256": "0ae4aad1dd30b7f73374fa521c37c7af29049cc098c4b6ca21c1509710ba93b0",
+    "report.md": "54a1c2bca83cb516d8e6d5de3b66059cb28b04115cd83a304fffcd48e0595199",
+}
 
 
 @pytest.fixture(scope="module")
 def stored() -> StoredAdapter:
-    return Registry(GOLDEN / "format_1").load("tiny@1")
+    return Registry(FORMAT_1 / "store").load("tiny@1")
 
 
 def test_every_format_has_a_golden_store() -> None:
@@ -26,155 +38,88 @@ def test_every_format_has_a_golden_store() -> None:
     )
 
 
-def test_names_and_aliases_of_format_1_are_read() -> None:
-    registry = Registry(GOLDEN / "format_1")
+def test_the_files_are_those_that_were_written_once() -> None:
+    assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in VERSION.iterdir()} == WRITTEN
+    assert (VERSION / "report.md").read_bytes() == REPORT
+
+
+def test_names_and_aliases_are_read(stored: StoredAdapter) -> None:
+    registry = Registry(FORMAT_1 / "store")
     assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
-    assert [entry.aliases for entry in registry.list()] == [("canary", "production")]
+    assert registry.survey() == [RegistryEntry("tiny", 1, ("canary", "production"), stored.manifest)]
 
 
-def test_tensors_of_format_1_are_read(stored: StoredAdapter) -> None:
-    expected = {
-        "layers.0.q_proj.a": torch.tensor([[row * 3 / 8 + column / 8 for column in range(3)] for row in range(8)]),
-        "layers.0.q_proj.b": torch.tensor([[1.5, -2.25], [float("inf"), -0.0]], dtype=torch.bfloat16),
-        "layers.0.router": torch.tensor([0.1, 1 / 3]),
-        "scale": torch.tensor(1.0625, dtype=torch.float16),
-    }
+def test_the_record_is_written_again_as_the_same_bytes(stored: StoredAdapter) -> None:
+    """No field is lost, renamed, rounded or given another default."""
+    assert stored.manifest.to_json() == (VERSION / "manifest.json").read_bytes()
+
+
+def test_the_tensors_are_those_of_an_adapter_of_this_shape(stored: StoredAdapter) -> None:
+    base = load_base_model(str(FORMAT_1 / "base"), device="cpu", dtype="float32")
+    expected = stored_tensors(add_adapter(base, stored.manifest.adapter, stored.manifest.scoring))
     assert stored.tensors.keys() == expected.keys()
     for name, tensor in expected.items():
         found = stored.tensors[name]
-        assert (found.dtype, found.shape) == (tensor.dtype, tensor.shape), name
-        assert found.tolist() == tensor.tolist(), name
-    assert torch.signbit(stored.tensors["layers.0.q_proj.b"][1, 1])
+        assert (found.dtype, found.shape) == (torch.float32, tensor.shape), name
+        assert torch.equal(found, tensor), name
 
 
-def test_what_fixes_the_answers_of_format_1_is_read(stored: StoredAdapter) -> None:
+def test_what_fixes_the_answers_is_read(stored: StoredAdapter) -> None:
     manifest = stored.manifest
-    assert (manifest.reference, manifest.method, manifest.dtype) == ("tiny@1", "uq4ct", "bfloat16")
-    assert manifest.base.model_dump() == {
-        "name": "tiny-base",
-        "revision": "main-1",
-        "digest": "sha256:" + "0123456789abcdef" * 4,
-        "model_type": "llama",
-    }
-    adapter = manifest.adapter
-    assert (adapter.experts, adapter.top_k, adapter.rank, adapter.alpha, adapter.dropout) == (4, 2, 2, 3.0, 0.125)
-    assert (adapter.mixing, adapter.placement, adapter.feu_tokens) == ("renormalised", "layer", "prompt_and_options")
-    assert adapter.targets == ("q_proj", "down_proj")
-    assert manifest.scoring.model_dump() == {"kind": "cloze", "reduction": "sum", "max_tokens": 96}
-    assert manifest.posterior.model_dump() == {"kind": "point"}
+    assert (manifest.reference, manifest.method, manifest.dtype) == ("tiny@1", "uq4ct", "float32")
+    assert (manifest.base.name, manifest.base.revision, manifest.base.model_type) == ("tiny-base", "main-1", "llama")
+    assert manifest.adapter == AdapterConfig(
+        experts=4,
+        top_k=2,
+        rank=2,
+        alpha=3.0,
+        dropout=0.125,
+        mixing="renormalised",
+        placement="layer",
+        feu_tokens="prompt_and_options",
+        targets=("q_proj", "down_proj"),
+    )
+    assert manifest.scoring.model_dump() == {"kind": "cloze", "reduction": "mean", "max_tokens": 96}
+    assert manifest.posterior.model_dump() == {"kind": "gaussian", "samples": 3, "seed": 7}
     assert manifest.calibration.model_dump() == {
-        "kind": "temperature",
-        "value": 1.25,
-        "questions": 50,
-        "nll_before": 0.875,
-        "nll_after": 0.84375,
-    }
-
-
-def test_what_was_measured_for_format_1_is_read(stored: StoredAdapter) -> None:
-    manifest = stored.manifest
-    assert manifest.scores_before is not None
-    assert manifest.scores_untrained is not None
-    assert (manifest.scores_before.nll, manifest.scores_after.nll, manifest.scores_untrained.nll) == (
-        0.875,
-        0.8125,
-        1.5,
-    )
-    assert manifest.scores_after.accuracy_interval == Interval(low=0.6875, high=0.8125)
-    assert manifest.scores_after.debiased_calibration_error == -0.00125
-    assert (manifest.scores_after.mean_feu, manifest.scores_untrained.mean_feu) == (0.75, None)
-    assert manifest.reference_histograms.confidence == (0, 3, 7, 15, 25)
-    assert manifest.reference_histograms.feu == (0, 0, 10, 30, 10)
-    assert manifest.batch_company.largest_probability_change == 0.00390625
-
-
-def test_where_format_1_comes_from_is_read(stored: StoredAdapter) -> None:
-    provenance = stored.manifest.provenance
-    assert provenance.recipe == {
-        "method": "uq4ct",
-        "learning_rate": 2e-4,
-        "steps": 100,
-        "note": "größer",
-        "weight_decay": 0.30000000000000004,
-        "betas": [0.9, 0.999],
-        "resume": None,
-    }
-    assert (provenance.code_commit, provenance.seed, provenance.splits.train) == ("e1d91e9", 11, 1000)
-    assert datetime(2026, 11, 22, tzinfo=UTC) < stored.manifest.created_at < datetime(2026, 11, 23, tzinfo=UTC)
-    assert stored.attachments == {"report.md": "# Tiny\n\nConfidence größer als FEU.\n".encode()}
-
-
-def test_format_1_abstained_from_nothing(stored: StoredAdapter) -> None:
-    assert stored.manifest.decisions == Decisions(sets=None, abstention=None, tested=None)
-
-
-def test_decisions_of_format_2_are_read() -> None:
-    registry = Registry(GOLDEN / "format_2")
-    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
-    second, first = registry.load("tiny@1"), Registry(GOLDEN / "format_1").load("tiny@1")
-    assert second.manifest.decisions.model_dump() == {
-        "sets": {"score": "aps", "coverage": 0.8, "max_set_size": 3, "scores": (0.125, 0.5, 0.5, 0.8125, 1.0)},
-        "abstention": {
-            "target": "coverage",
-            "value": 0.7,
-            "guarantee": 0.95,
-            "threshold": 0.45,
-            "questions": 50,
-            "risk": 0.1,
-            "risk_bound": 0.21875,
-            "coverage": 0.84,
-            "coverage_bound": 0.7265625,
-        },
-        "tested": {"set_coverage": 0.8125, "mean_set_size": 1.75, "answered": 0.8, "selective_risk": 0.125},
-    }
-    # All the rest is the store of format 1, written again.
-    kept = {"decisions", "created_at", "files"}
-    assert second.manifest.model_dump(exclude=kept) == first.manifest.model_dump(exclude=kept)
-    assert second.manifest.adapter_digest == first.manifest.adapter_digest
-
-
-def test_formats_before_3_counted_no_curve(stored: StoredAdapter) -> None:
-    assert stored.manifest.reference_curve is None
-    assert Registry(GOLDEN / "format_2").load("tiny@1").manifest.reference_curve is None
-
-
-def test_the_curve_of_format_3_is_read() -> None:
-    registry = Registry(GOLDEN / "format_3")
-    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
-    third, second = registry.load("tiny@1"), Registry(GOLDEN / "format_2").load("tiny@1")
-    assert third.manifest.reference_curve == ReferenceCurve(
-        questions=50, thresholds=(0.0, 0.29, 0.57, 1.0), answered=(50, 47, 31, 2), wrong=(12, 10, 4, 0)
-    )
-    # All the rest is the store of format 2, written again.
-    kept = {"reference_curve", "created_at", "files"}
-    assert third.manifest.model_dump(exclude=kept) == second.manifest.model_dump(exclude=kept)
-    assert third.manifest.adapter_digest == second.manifest.adapter_digest
-
-
-def test_what_format_4_added_is_read() -> None:
-    registry = Registry(GOLDEN / "format_4")
-    assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
-    fourth, third = registry.load("tiny@1"), Registry(GOLDEN / "format_3").load("tiny@1")
-    assert fourth.manifest.posterior.model_dump() == {"kind": "dropout", "samples": 3, "share": 0.25, "seed": 7}
-    assert fourth.manifest.calibration.model_dump() == {
         "kind": "feu_temperature",
-        "questions": 50,
-        "nll_before": 0.875,
-        "nll_after": 0.8125,
         "level": 0.125,
         "feu_slope": 1.5,
         "options_slope": -0.25,
         "feu_center": 0.625,
+        "questions": 50,
+        "nll_before": 0.875,
+        "nll_after": 0.8125,
     }
-    scores = fourth.manifest.scores_after
-    assert (scores.auroc_epistemic, scores.auroc_error_score) == (0.5625, 0.6875)
-    assert fourth.tensors["posterior.layers.0.q_proj.std"].tolist() == [[0.5], [0.25]]
-    # All the rest is the store of format 3, written again.
-    kept = {"posterior", "calibration", "scores_after", "created_at", "files"}
-    assert fourth.manifest.model_dump(exclude=kept) == third.manifest.model_dump(exclude=kept)
-    assert fourth.manifest.scores_after.nll == third.manifest.scores_after.nll
+    assert manifest.decisions == DECISIONS
 
 
-def test_formats_before_4_had_no_score_of_errors() -> None:
-    scores = Registry(GOLDEN / "format_3").load("tiny@1").manifest.scores_after
-    assert (scores.auroc_epistemic, scores.auroc_error_score) == (None, None)
+def test_what_was_measured_is_read(stored: StoredAdapter) -> None:
+    manifest = stored.manifest
+    assert manifest.scores_before is not None
+    assert manifest.scores_untrained is not None
+    assert (manifest.scores_before.nll, manifest.scores_after.nll, manifest.scores_untrained.accuracy) == (
+        0.9,
+        0.81,
+        0.25,
+    )
+    assert manifest.scores_after.accuracy_interval == Interval(low=0.55, high=0.85)
+    assert manifest.scores_after.debiased_calibration_error == -0.003
+    assert (manifest.scores_after.mean_feu, manifest.scores_untrained.mean_feu) == (1.0000001, None)
+    assert (manifest.scores_after.auroc_epistemic, manifest.scores_after.auroc_error_score) == (0.5625, 0.7)
+    assert (manifest.reference_histograms.confidence, manifest.reference_histograms.feu) == ((2, 6, 12), (0, 11, 9))
+    assert manifest.reference_curve == ReferenceCurve(
+        questions=20, thresholds=(0.0, 0.5, 1.0), answered=(20, 18, 3), wrong=(7, 5, 0)
+    )
+    assert manifest.batch_company.largest_probability_change == 1e-7
+    assert manifest.provenance.recipe == {"note": "größer", "weight_decay": 0.30000000000000004, "resume": None}
+
+
+def test_it_answers_as_it_did() -> None:
+    """What a tensor, a seed, a posterior or a calibration stands for has not changed."""
+    then, now = json.loads((FORMAT_1 / "answers.json").read_text()), answers(FORMAT_1)
+    assert len(then) == len(now) == len(QUESTIONS)
+    for before, after in zip(then, now, strict=True):
+        assert after.keys() == before.keys()
+        assert after["probabilities"] == pytest.approx(before.pop("probabilities"), abs=1e-5)
+        assert {name: after[name] for name in before} == pytest.approx(before, abs=1e-5)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from tests.manifests import make_draft, make_provenance, make_scores
 from uq4ct import model_store
 from uq4ct.model_store import calibrations as calibrations_module
+from uq4ct.model_store import decisions as decisions_module
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.calibrations import (
     Calibration,
@@ -42,7 +43,6 @@ from uq4ct.model_store.storage.manifest import (
     Interval,
     Manifest,
     ManifestDraft,
-    Provenance,
     ReferenceCurve,
     ReferenceHistograms,
     Scores,
@@ -50,8 +50,6 @@ from uq4ct.model_store.storage.manifest import (
     parse_manifest,
 )
 
-DraftMaker = Callable[..., ManifestDraft]
-ScoresMaker = Callable[..., Scores]
 PATH = Path("facts/3/manifest.json")
 FILES = {ADAPTER_FILE: "cd" * 32}
 
@@ -143,20 +141,13 @@ def _values(manifest: Manifest) -> str:
     recipe=recipes,
 )
 def test_json_round_trip_is_lossless(
-    make_draft: DraftMaker,
     before: Scores | None,
     after: Scores,
     calibration: Any,
     posterior: Any,
     recipe: dict[str, Any],
 ) -> None:
-    provenance = Provenance(
-        recipe=recipe,
-        code_commit=None,
-        seed=-3,
-        splits=Splits(train=0, fit=1, guarantee=2, test=3),
-        data_digest="sha256:" + "ab" * 32,
-    )
+    provenance = make_provenance(recipe=recipe, seed=-3, splits=Splits(train=0, fit=1, guarantee=2, test=3))
     draft = make_draft(
         scores_before=before,
         scores_after=after,
@@ -170,7 +161,7 @@ def test_json_round_trip_is_lossless(
     assert _values(read) == _values(manifest)
 
 
-def test_a_draft_is_completed_and_not_changed(make_draft: DraftMaker) -> None:
+def test_a_draft_is_completed_and_not_changed() -> None:
     draft = make_draft("facts")
     start = datetime.now(UTC)
     manifest = Manifest.from_draft(draft, 12, FILES)
@@ -196,7 +187,7 @@ def test_what_is_no_manifest_is_named(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("format_version", [0, -1, 1.0, True, None])
-def test_a_format_version_is_a_whole_number_from_1(make_draft: DraftMaker, format_version: object) -> None:
+def test_a_format_version_is_a_whole_number_from_1(format_version: object) -> None:
     record = json.loads(Manifest.from_draft(make_draft(), 1, FILES).to_json())
     with pytest.raises(InvalidManifestError, match=re.escape(f"not {format_version!r}")):
         parse_manifest(json.dumps({**record, "format_version": format_version}).encode(), PATH)
@@ -221,9 +212,9 @@ def test_a_format_version_is_a_whole_number_from_1(make_draft: DraftMaker, forma
         ("surprise", 1),
     ],
 )
-def test_a_bad_field_of_a_stored_record_is_named(make_draft: DraftMaker, field: str, value: object) -> None:
+def test_a_bad_field_of_a_stored_record_is_named(field: str, value: object) -> None:
     record = json.loads(Manifest.from_draft(make_draft(), 1, FILES).to_json())
-    with pytest.raises(InvalidManifestError, match=rf"manifest\.json: is not a valid manifest(.|\n)*\n{field}"):
+    with pytest.raises(InvalidManifestError, match=rf"manifest\.json: is not a valid manifest: {field}"):
         parse_manifest(json.dumps({**record, field: value}).encode(), PATH)
 
 
@@ -231,7 +222,7 @@ def test_a_bad_field_of_a_stored_record_is_named(make_draft: DraftMaker, field: 
     ("record", "field"),
     [("adapter", "rank"), ("adapter", "targets"), ("scoring", "max_tokens"), ("reference_histograms", "bins")],
 )
-def test_no_field_is_left_to_a_default_of_the_code(make_draft: DraftMaker, record: str, field: str) -> None:
+def test_no_field_is_left_to_a_default_of_the_code(record: str, field: str) -> None:
     draft = make_draft(
         adapter=AdapterConfig.model_validate({}),
         scoring=LetterConfig.model_validate({}),
@@ -257,7 +248,7 @@ def test_no_field_is_left_to_a_default_of_the_code(make_draft: DraftMaker, recor
         ("mean_feu", -0.1),
     ],
 )
-def test_scores_out_of_range_are_refused(make_scores: ScoresMaker, field: str, value: float) -> None:
+def test_scores_out_of_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValidationError, match=rf"\n{field}\n"):
         make_scores(**{field: value})
 
@@ -305,16 +296,10 @@ def test_a_curve_that_cannot_be_is_refused(changes: dict[str, tuple[float, ...]]
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_recipe_that_json_cannot_hold_is_refused(value: float) -> None:
     with pytest.raises(ValidationError, match=rf"recipe\.optimizer\.betas\.1 is {value}"):
-        Provenance(
-            recipe={"optimizer": {"betas": [0.9, value]}},
-            code_commit=None,
-            seed=0,
-            splits=Splits(train=1, fit=1, guarantee=1, test=1),
-            data_digest="sha256:" + "ab" * 32,
-        )
+        make_provenance(recipe={"optimizer": {"betas": [0.9, value]}})
 
 
-def test_created_at_is_utc_to_the_microsecond(make_draft: DraftMaker) -> None:
+def test_created_at_is_utc_to_the_microsecond() -> None:
     moment = datetime(2026, 2, 3, 4, 5, 6, 789012, tzinfo=UTC)
     manifest = Manifest(**dict(make_draft()), format_version=1, version=1, created_at=moment, files=FILES)
     assert parse_manifest(manifest.to_json(), PATH).created_at == moment
@@ -341,7 +326,8 @@ def kinds_of(union: Any) -> list[type[BaseModel]]:
 def test_the_format_specification_describes_every_field() -> None:
     records = records_of(manifest_module)
     assert len(records) >= 10
-    for record in [*records, *records_of(calibrations_module), *kinds_of(PosteriorConfig)]:
+    fitted_later = [*records_of(calibrations_module), *records_of(decisions_module)]
+    for record in [*records, *fitted_later, *kinds_of(PosteriorConfig)]:
         for field in record.model_fields:
             assert f"`{field}`" in SPECIFICATION, f"{record.__name__}.{field} is not in the format specification"
 
@@ -362,4 +348,3 @@ def test_the_format_specification_has_a_part_for_every_kind(title: str, union: A
 
 def test_the_format_specification_is_of_the_present_format() -> None:
     assert f"**format {FORMAT_VERSION}**" in SPECIFICATION
-    assert all(f"- Format {number} added" in SPECIFICATION for number in range(2, FORMAT_VERSION + 1))

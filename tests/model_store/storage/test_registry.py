@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.manifests import make_draft
 from uq4ct.model_store.storage.checkpoint import write_checkpoint
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
 from uq4ct.model_store.storage.errors import (
@@ -25,13 +26,11 @@ from uq4ct.model_store.storage.errors import (
     MisplacedAdapterError,
     MissingFileError,
     NewerFormatError,
-    StoreError,
     UnknownAdapterError,
 )
-from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Manifest, ManifestDraft
+from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Manifest
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
 
-DraftMaker = Callable[..., ManifestDraft]
 Publish = Callable[..., Manifest]
 
 
@@ -41,7 +40,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def publish(registry: Registry, make_draft: DraftMaker) -> Publish:
+def publish(registry: Registry) -> Publish:
     """Store the next version of a name; its only tensor holds `value`."""
 
     def _publish(name: str = "facts", value: float = 0.0, *, promote: bool = False) -> Manifest:
@@ -68,12 +67,12 @@ class _Failing(Mapping[str, bytes]):
         return 2
 
 
-def test_what_is_published_is_loaded(registry: Registry, make_draft: DraftMaker) -> None:
+def test_what_is_published_is_loaded(registry: Registry) -> None:
     tensors = {"a": torch.randn(3, 5, generator=torch.Generator().manual_seed(1)), "b": torch.tensor([float("nan")])}
     published = registry.publish(make_draft("facts"), tensors, {"report.md": b"text"}, promote=False)
     stored = registry.load("facts@1")
     assert stored.manifest == published == registry.manifest("facts")
-    assert stored.attachments == {"report.md": b"text"}
+    assert (registry.root / "facts" / "1" / "report.md").read_bytes() == b"text"
     assert stored.tensors.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert torch.equal(stored.tensors[name].view(torch.int32), tensor.view(torch.int32))
@@ -103,20 +102,20 @@ def test_the_first_version_becomes_production_and_later_ones_only_when_promoted(
     assert registry.resolve("facts") == ("facts", 3)
 
 
-def test_the_list_is_by_name_and_version_with_aliases(registry: Registry, publish: Publish) -> None:
+def test_a_survey_is_by_name_and_version_with_aliases(registry: Registry, publish: Publish) -> None:
     manifests = [publish("facts"), publish("facts"), publish("arts")]
     registry.promote("facts", 2, alias="canary")
     registry.promote("facts", 2, alias="beta")
-    assert [(entry.name, entry.version, entry.aliases, entry.manifest) for entry in registry.list()] == [
-        ("arts", 1, ("production",), manifests[2]),
-        ("facts", 1, ("production",), manifests[0]),
-        ("facts", 2, ("beta", "canary"), manifests[1]),
+    assert registry.survey() == [
+        RegistryEntry("arts", 1, ("production",), manifests[2]),
+        RegistryEntry("facts", 1, ("production",), manifests[0]),
+        RegistryEntry("facts", 2, ("beta", "canary"), manifests[1]),
     ]
     assert registry.references() == [("arts", 1), ("facts", 1), ("facts", 2)]
 
 
 def test_an_empty_store_lists_nothing_and_says_so(registry: Registry) -> None:
-    assert registry.list() == []
+    assert registry.survey() == []
     with pytest.raises(UnknownAdapterError, match="no adapter 'facts' is stored; there is nothing"):
         registry.resolve("facts")
     with pytest.raises(UnknownAdapterError, match="no adapter 'facts' is stored"):
@@ -179,9 +178,7 @@ def test_a_name_that_could_leave_the_store_is_refused(registry: Registry, publis
     assert (registry.root.parent / "outside" / "1" / "manifest.json").is_file()
 
 
-def test_a_draft_that_slipped_past_validation_does_not_leave_the_store(
-    registry: Registry, make_draft: DraftMaker
-) -> None:
+def test_a_draft_that_slipped_past_validation_does_not_leave_the_store(registry: Registry) -> None:
     draft = make_draft().model_copy(update={"name": "../outside"})
     with pytest.raises(InvalidReferenceError, match=r"'\.\./outside'"):
         registry.publish(draft, {}, {}, promote=True)
@@ -227,7 +224,7 @@ def test_concurrent_promotions_of_different_aliases_are_all_kept(registry: Regis
     aliases = [f"alias-{index}" for index in range(16)]
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda alias: registry.promote("facts", 1, alias), aliases))
-    assert registry.list()[0].aliases == tuple(sorted([*aliases, "production"]))
+    assert registry.survey()[0].aliases == tuple(sorted([*aliases, "production"]))
 
 
 def test_an_alias_is_never_unreadable_while_it_moves(registry: Registry, publish: Publish) -> None:
@@ -257,9 +254,7 @@ def test_an_alias_is_never_unreadable_while_it_moves(registry: Registry, publish
 
 
 @pytest.mark.parametrize("error", [OSError("disk full"), KeyboardInterrupt()])
-def test_a_failed_publish_leaves_nothing(
-    registry: Registry, publish: Publish, make_draft: DraftMaker, error: BaseException
-) -> None:
+def test_a_failed_publish_leaves_nothing(registry: Registry, publish: Publish, error: BaseException) -> None:
     publish()
     with pytest.raises(type(error)):
         registry.publish(make_draft(), {"value": torch.ones(1)}, _Failing(error), promote=True)
@@ -270,20 +265,18 @@ def test_a_failed_publish_leaves_nothing(
 
 
 def test_a_failed_first_publish_leaves_no_name_and_the_next_becomes_production(
-    registry: Registry, publish: Publish, make_draft: DraftMaker
+    registry: Registry, publish: Publish
 ) -> None:
     with pytest.raises(InvalidAttachmentError):
         registry.publish(make_draft(), {}, {"../escape": b""}, promote=True)
-    assert registry.list() == []
+    assert registry.survey() == []
     with pytest.raises(UnknownAdapterError, match="there is nothing"):
         registry.resolve("facts")
     publish()
     assert registry.resolve("facts") == ("facts", 2)
 
 
-def test_a_complete_version_that_was_never_renamed_is_not_seen(
-    registry: Registry, publish: Publish, make_draft: DraftMaker
-) -> None:
+def test_a_complete_version_that_was_never_renamed_is_not_seen(registry: Registry, publish: Publish) -> None:
     """What a power cut between the last write and the rename leaves behind."""
     publish()
     leftover = registry.root / "facts" / ".publishing-0123456789abcdef"
@@ -312,7 +305,7 @@ Registry(Path(sys.argv[1])).publish(draft, {"value": torch.ones(1)}, Killing(a=b
 
 
 @pytest.mark.slow
-def test_a_killed_publisher_blocks_nobody(registry: Registry, publish: Publish, make_draft: DraftMaker) -> None:
+def test_a_killed_publisher_blocks_nobody(registry: Registry, publish: Publish) -> None:
     publish()
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(registry.root)], input=make_draft().model_dump_json().encode(), check=False
@@ -321,7 +314,7 @@ def test_a_killed_publisher_blocks_nobody(registry: Registry, publish: Publish, 
     assert len(list((registry.root / "facts").glob(".publishing-*"))) == 1
     assert registry.references() == [("facts", 1)]
     assert publish().version == 3
-    assert [entry.version for entry in registry.list()] == [1, 3]
+    assert [entry.version for entry in registry.survey()] == [1, 3]
 
 
 def test_a_version_is_deleted_unless_an_alias_points_at_it(registry: Registry, publish: Publish) -> None:
@@ -379,20 +372,24 @@ def test_a_version_under_a_neighbours_name_is_refused(registry: Registry, publis
     publish("facts")
     publish("arts")
     shutil.copytree(registry.root / "facts" / "1", registry.root / "arts" / "2")
-    for attempt in (lambda: registry.load("arts@2"), lambda: registry.manifest("arts@2"), registry.list):
+    for attempt in (
+        lambda: registry.load("arts@2"),
+        lambda: registry.manifest("arts@2"),
+        lambda: registry.entry("arts@2"),
+    ):
         with pytest.raises(MisplacedAdapterError, match="is the manifest of facts@1, not of arts@2"):
             attempt()
 
 
-def test_a_damaged_manifest_does_not_vanish_from_the_list(registry: Registry, publish: Publish) -> None:
+def test_a_damaged_manifest_is_named(registry: Registry, publish: Publish) -> None:
     publish()
     manifest = registry.root / "facts" / "1" / "manifest.json"
     manifest.write_bytes(manifest.read_bytes() + b" ")
     with pytest.raises(CorruptFileError, match=r"manifest\.json"):
-        registry.list()
+        registry.manifest("facts")
     manifest.unlink()
     with pytest.raises(MissingFileError, match=r"manifest\.json"):
-        registry.list()
+        registry.manifest("facts")
 
 
 def test_a_survey_shows_what_is_damaged_among_the_good(registry: Registry, publish: Publish) -> None:
@@ -411,8 +408,6 @@ def test_a_survey_shows_what_is_damaged_among_the_good(registry: Registry, publi
         assert isinstance(entry.error, error)
     with pytest.raises(CorruptFileError, match="manifest"):
         registry.entry("facts@2")
-    with pytest.raises(CorruptFileError):
-        registry.list()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"production": "1"}', b'{"production": 0}', b'{"../a": 1}'])
@@ -476,11 +471,10 @@ def _rewrite_as_format(directory: Path, format_version: int) -> None:
     (directory / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
 
 
-def test_the_store_directory_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("MODEL_STORE_DIR", raising=False)
+@pytest.mark.parametrize("variable", ["UQ4CT_MODEL_STORE_DIR", "MODEL_STORE_DIR"])
+def test_the_store_directory_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
     assert default_store_dir() == Path("model_store/artifacts/adapters")
-    monkeypatch.setenv("MODEL_STORE_DIR", str(tmp_path))
+    monkeypatch.setenv(variable, str(tmp_path))
     assert default_store_dir() == tmp_path
-    monkeypatch.setenv("MODEL_STORE_DIR", "")
-    with pytest.raises(StoreError, match="MODEL_STORE_DIR is set, but empty"):
-        default_store_dir()
+    monkeypatch.setenv(variable, "")
+    assert default_store_dir() == Path("model_store/artifacts/adapters")

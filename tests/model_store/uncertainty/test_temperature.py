@@ -15,8 +15,6 @@ from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
 from uq4ct.model_store.uncertainty.temperature import (
     TEMPERATURE_RANGE,
     Temperature,
-    UnfittedTemperature,
-    UnfittedTemperatureError,
     fit_temperature,
 )
 
@@ -87,11 +85,6 @@ def test_pads_stay_pads_and_the_division_is_the_one_of_the_probabilities() -> No
     divided = Temperature(3.0).divide(logits)
     assert divided.tolist() == [[[0.5, -0.5 / 3, -INF]]]
     assert torch.equal(mean_probabilities(divided), mean_probabilities(logits, 3.0))
-
-
-def test_an_unfitted_temperature_raises() -> None:
-    with pytest.raises(UnfittedTemperatureError, match="never fitted"):
-        UnfittedTemperature().divide(torch.zeros(1, 2, 3))
 
 
 @pytest.mark.parametrize("value", [0.0, -2.0, INF, float("nan")])

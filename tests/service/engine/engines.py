@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 from tests.service.fake_predictor import TOKEN_LIMIT, FakeHost, FakePredictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.service.engine.engine import Engine, Limits
+from uq4ct.service.engine.engine import Engine
+from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Ask, Host, Served
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -32,13 +33,13 @@ def make_engine(load: Callable[[], Host], adapters: Registry, default: str = "to
 
 @asynccontextmanager
 async def running(
-    host: FakeHost, adapters: Registry, *, default: str = "toy", poll: float = 0.0, **limits: Any
+    host: FakeHost, adapters: Registry, *, default: str = "toy", poll: float = 0.0, probe: float = 5.0, **limits: Any
 ) -> AsyncIterator[Engine]:
     """An engine that is ready; at the end nothing may hold up its forwards and loads any more."""
     engine = make_engine(host.load, adapters, default, **limits)
-    engine.start(poll)
+    engine.start(poll, probe)
     try:
-        await engine.loaded()
+        await engine.wait_until_loaded()
         yield engine
     finally:
         for predictor in [*host.given.values(), *host.present.values()]:
@@ -71,4 +72,4 @@ async def until(condition: Callable[[], object]) -> None:
 
 def sample(engine: Engine, name: str, **labels: str) -> float | None:
     """The value of one metric."""
-    return engine._metrics.registry.get_sample_value(f"uq4ct_{name}", labels)
+    return engine.metrics.registry.get_sample_value(f"uq4ct_{name}", labels)

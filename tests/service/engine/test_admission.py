@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tests.service.engine.engines import Run, hold_forward, question, sample, started, until
-from tests.service.fake_predictor import FakePredictor
+from tests.service.fake_predictor import FakeHost, FakePredictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.service.engine.admission import Admission, ServiceRate
@@ -130,21 +130,21 @@ async def test_a_deadline_leaves_the_answers_that_came_before_it(run: Run, predi
     assert [type(outcome) for outcome in outcomes] == [Served, DeadlinePassedError]
 
 
-async def test_a_batch_is_for_one_adapter_and_the_oldest_decides(run: Run, predictor: FakePredictor) -> None:
+async def test_a_batch_is_for_one_adapter_and_the_oldest_decides(
+    run: Run, host: FakeHost, predictor: FakePredictor
+) -> None:
     async with run() as engine:
         await engine.submit([question(9, reference="toy@2")])
-        second = engine._loaded.find("toy@2")
-        assert second is not None
+        second = host.present["toy@2"]
         first = await hold_forward(engine, predictor)
         others = [started(engine, question(n, reference=("toy@2", "toy@1")[n % 2])) for n in range(2, 10)]
         await until(lambda: sample(engine, "queue_depth") == 8)
-        assert isinstance(second.predictor, FakePredictor)
-        second.predictor.forward_started.clear()
-        second.predictor.forward_may_start.clear()
+        second.forward_started.clear()
+        second.forward_may_start.clear()
         predictor.forward_may_start.set()
-        await until(second.predictor.forward_started.is_set)
+        await until(second.forward_started.is_set)
         assert predictor.served_texts() == [["q0"]]  # q2 came before q3
-        second.predictor.forward_may_start.set()
+        second.forward_may_start.set()
         answers = await asyncio.gather(*others)
         await first
     assert [answer[0].manifest.reference for answer in answers if isinstance(answer[0], Served)] == [
@@ -152,7 +152,7 @@ async def test_a_batch_is_for_one_adapter_and_the_oldest_decides(run: Run, predi
         "toy@1",
     ] * 4
     assert predictor.served_texts() == [["q0"], ["q3", "q5", "q7", "q9"]]
-    assert second.predictor.served_texts() == [["q9"], ["q2", "q4", "q6", "q8"]]
+    assert second.served_texts() == [["q9"], ["q2", "q4", "q6", "q8"]]
 
 
 async def test_a_long_question_among_many_short_ones_is_next_when_it_is_the_oldest(

@@ -11,7 +11,6 @@ from tests.service.fake_predictor import TOKEN_LIMIT, FakeHost, FakePredictor, a
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.service.engine import engine as engine_module
 from uq4ct.service.engine.engine import State
 from uq4ct.service.engine.failures import (
     BudgetTooSmallError,
@@ -157,12 +156,9 @@ async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(run: Run
         assert engine.state is State.READY
 
 
-async def test_a_model_that_answers_again_is_ready_without_a_question(
-    run: Run, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_model_that_answers_again_is_ready_without_a_question(run: Run, predictor: FakePredictor) -> None:
     """A balancer sends nothing to a replica that is not ready."""
-    monkeypatch.setattr(engine_module, "_BETWEEN_PROBES", 0.02)
-    async with run() as engine:
+    async with run(probe=0.02) as engine:
         predictor.failures_to_come = 5
         for _ in range(3):
             await engine.submit([question(1)])

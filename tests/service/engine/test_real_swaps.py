@@ -24,7 +24,7 @@ CLOSE = 1e-5  # company in a batch changes the last bits of a float32
 
 def alone(registry: Registry, reference: str, questions: list[Question]) -> list[tuple[float, ...]]:
     """The probabilities of an adapter that has a base model for itself, one question a batch."""
-    predictor = load_predictor(registry, reference, device="cpu", dtype="float32")
+    predictor = load_predictor(reference, registry.root, device="cpu", dtype="float32")
     return [predictor.answer([predictor.encode(question)])[0].probabilities for question in questions]
 
 
@@ -48,7 +48,7 @@ async def test_fifty_swaps_of_a_real_model_under_load(
     engine = make_engine(lambda: AdapterHost(base), registry, "tiny", **limits)
     engine.start()
     try:
-        await engine.loaded()
+        await engine.wait_until_loaded()
         names, alive = [name for name, _ in base.model.named_parameters()], parameters_alive()
         assert await swap_under_load(engine, questions, expected) == {1, 2}
         assert [name for name, _ in base.model.named_parameters()] == names

@@ -48,7 +48,7 @@ async def answering(engine: Engine, reference: str | None = None) -> str:
 
 
 def in_memory(engine: Engine) -> list[str]:
-    return [adapter.manifest.reference for adapter in engine._loaded._adapters]
+    return [adapter.manifest.reference for adapter in engine.loaded]
 
 
 async def test_promoting_loads_warms_and_switches_the_name(
@@ -281,7 +281,7 @@ async def test_no_room_ever_or_for_too_long_is_said(run: Run, host: FakeHost, ad
         assert await answering(engine) == "toy@1"
     async with run(adapter_bytes=16, seconds=0.1) as engine:
         two = await engine.swaps.obtain("toy@2")
-        with engine._loaded.holding([two]), pytest.raises(LoadFailedError) as refused:
+        with engine.loaded.holding([two]), pytest.raises(LoadFailedError) as refused:
             await engine.swaps.obtain("other")
         assert isinstance(refused.value.cause, NoRoomError)
         assert await answering(engine, "other") == "other@1"

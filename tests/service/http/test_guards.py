@@ -28,8 +28,8 @@ from tests.service.access.fake_clocks import FakeTime
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Replica, Start
 from tests.service.fake_predictor import FakeHost, FakePredictor
-from tests.service.http.test_problems import QUESTION, problem
-from tests.service.test_shutdown import until_ready
+from tests.service.problem_documents import QUESTION, problem
+from tests.service.readiness import until_ready
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.access.key_ring import KeyRing
 from uq4ct.service.access.keys import revoke_key

@@ -8,30 +8,15 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import httpx2
 import pytest
 
 from tests.service.conftest import Replica, Start
 from tests.service.fake_predictor import FakePredictor
+from tests.service.problem_documents import QUESTION, problem
 
 pytestmark = pytest.mark.anyio
 
 JSON = {"content-type": "application/json"}
-QUESTION = {"question": "Which one?", "options": ["this", "that"]}
-
-
-def problem(response: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
-    """The problem document, checked for what all of them have."""
-    assert response.status_code == status, response.text
-    assert response.headers["content-type"] == "application/problem+json"
-    document = response.json()
-    assert document["type"] == f"urn:uq4ct:problem:{slug}"
-    assert document["status"] == status
-    assert document["title"]
-    assert document["detail"]
-    assert document["request_id"] == response.headers["x-request-id"]
-    assert "Traceback" not in response.text
-    return document
 
 
 @pytest.mark.parametrize(
@@ -179,11 +164,16 @@ async def test_422_too_long_says_both_counts(start: Start, predictor: FakePredic
     assert predictor.served_texts() == []
 
 
+def admitted_questions(replica: Replica, predictor: FakePredictor) -> float:
+    """How many questions wait, or have come to a forward."""
+    return sum(map(len, predictor.served_texts())) + (replica.sample("queue_depth") or 0)
+
+
 async def test_429_when_the_queue_is_full(start: Start, predictor: FakePredictor) -> None:
     async with start(max_concurrent_requests=2, max_client_batch_size=2) as replica:
         predictor.forward_may_start.clear()
         admitted = [asyncio.create_task(replica.ask(f"q{n}")) for n in range(2)]
-        await replica.settle(lambda: replica.context.engine._admission._questions == 2)
+        await replica.settle(lambda: admitted_questions(replica, predictor) == 2)
         response = await replica.ask("one too many")
         assert problem(response, 429, "queue-full")["limit"] == 2
         assert 1 <= int(response.headers["retry-after"]) <= 60
@@ -200,7 +190,7 @@ async def test_429_when_there_is_no_room_for_all_of_a_batch(start: Start, predic
     async with start(max_concurrent_requests=2, max_client_batch_size=2) as replica:
         predictor.forward_may_start.clear()
         admitted = asyncio.create_task(replica.ask("one"))
-        await replica.settle(lambda: replica.context.engine._admission._questions == 1)
+        await replica.settle(lambda: admitted_questions(replica, predictor) == 1)
         batch = await replica.client.post("/predict/batch", json={"questions": [QUESTION, QUESTION]})
         problem(batch, 429, "queue-full")
         assert replica.sample("rejected_total", reason="queue_full") == 2
@@ -241,8 +231,8 @@ async def test_503_before_loading_and_while_draining(start: Start, predictor: Fa
             assert response.headers["retry-after"] == "1"
         assert (await replica.client.get("/health/live")).json() == {"status": "live"}
         predictor.forward_may_start.set()
-        await replica.context.ledger.opened()
-        await replica.context.engine.loaded()
+        await replica.context.ledger.wait_until_opened()
+        await replica.context.engine.wait_until_loaded()
         ready = await replica.client.get("/health/ready")
         assert (ready.status_code, ready.json()) == (200, {"status": "ready", "model": "toy@1"})
         replica.context.engine.leave()
@@ -262,7 +252,7 @@ async def test_503_when_loading_failed(start: Start) -> None:
 
     async with start(load=load, wait=False) as replica:
         with pytest.raises(OSError, match="no such file"):
-            await replica.context.engine.loaded()
+            await replica.context.engine.wait_until_loaded()
         response = await replica.client.get("/health/ready")
         problem(response, 503, "not-ready")
         assert "secret-place" not in response.text

@@ -16,7 +16,8 @@ from scipy.stats import binomtest
 
 from tests.service.conftest import Replica, Start, draft
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
-from uq4ct.model_store.storage.manifest import Decisions, ReferenceHistograms
+from uq4ct.model_store.decisions import Decisions
+from uq4ct.model_store.storage.manifest import ReferenceHistograms
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
 from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
@@ -237,14 +238,14 @@ async def test_shares_of_the_reference(start: Start, url: str, database: Databas
         bins=15, questions=20, confidence=(0,) * 13 + (8, 12), feu=(5, 15) + (0,) * 13, accuracy=0.65, ece=0.1
     )
     undecided = {"sets": None, "abstention": None, "tested": None}
-    changes = {"reference_histograms": histograms, "reference_curve": None, "decisions": Decisions(**undecided)}
+    changes = {"reference_histograms": histograms, "decisions": Decisions(**undecided)}
     own_adapters.publish(draft("toy").model_copy(update=changes), {"w": torch.ones(2)}, {}, promote=False)
     insert(database, make_record(version=3))
     async with start(database_url=url, adapters=own_adapters) as replica:
         (cohort,) = (await report(replica)).json()["models"]
     assert cohort["reference"]["confidence_shares"] == [0.0] * 13 + [0.4, 0.6]
     assert cohort["reference"]["feu_shares"] == [0.25, 0.75] + [0.0] * 13
-    assert (cohort["reference"]["abstention"], cohort["reference"]["curve"]) == (None, None)
+    assert cohort["reference"]["abstention"] is None
 
 
 async def test_a_damaged_version_has_no_reference(

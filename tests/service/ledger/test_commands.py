@@ -23,7 +23,7 @@ def run(url: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_migrate(new_url: Callable[[], str]) -> None:
     code, output, _ = run(new_url(), "migrate")
-    assert (code, output) == (0, "schema 0003\n")
+    assert (code, output) == (0, "schema 0001\n")
 
 
 def test_prune(url: str, database: Database) -> None:

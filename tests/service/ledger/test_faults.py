@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from tests.ports import free_port
 from tests.service.conftest import Replica, Start
+from tests.service.engine.engines import until
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.ledger.conftest import PostgresServer, count_rows, make_record
 from uq4ct.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
@@ -25,6 +26,7 @@ from uq4ct.service.app import create_app
 from uq4ct.service.ledger.buffer import Buffer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.ledger.tables import predictions
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
@@ -96,7 +98,7 @@ async def it_comes_back(replica: Replica, database: Database, answered: str, *, 
 async def first_answer(replica: Replica) -> str:
     """The id of an answer that is in the ledger."""
     identifier = (await replica.ask("before")).json()["prediction_id"]
-    await replica.context.ledger._flush()
+    await replica.context.ledger.flush()
     return identifier
 
 
@@ -236,15 +238,18 @@ async def test_the_client_s_own_keys_do_not_cost_it_answers(
                 assert (await client.prediction(made.prediction_id)).prediction_id == made.prediction_id
 
 
-async def test_an_idle_replica_notices(start: Start, impatient_url: str, database: Database) -> None:
-    async with start(database_url=impatient_url) as replica:
-        writer = replica.context.ledger._writer
-        assert writer.writable
+async def test_an_idle_ledger_notices(adapters: Registry, impatient_url: str, database: Database) -> None:
+    settings = Settings(database_url=impatient_url)
+    ledger = Ledger(settings, adapters, Metrics(CollectorRegistry()), time.time, probe_seconds=0.05)
+    ledger.start()
+    try:
+        await ledger.wait_until_opened()
+        assert ledger.writable
         with locked(database):
-            assert not writer._write([])
-            assert slug(await replica.client.get("/health/ready")) == "ledger-unavailable"
-        assert writer._write([])
-        assert (await replica.client.get("/health/ready")).status_code == 200
+            await until(lambda: not ledger.writable)
+        await until(lambda: ledger.writable)
+    finally:
+        await ledger.close()
 
 
 async def test_a_row_that_cannot_be_stored_keeps_nobody_up(start: Start, url: str, database: Database) -> None:
@@ -253,7 +258,7 @@ async def test_a_row_that_cannot_be_stored_keeps_nobody_up(start: Start, url: st
         poison = make_record(tags=(object(),))
         for record in (*good[:2], poison, *good[2:]):
             replica.context.ledger.record(record)
-        await replica.context.ledger._flush()
+        await replica.context.ledger.flush()
         assert replica.sample("ledger_unlogged_total") == 1
         assert replica.context.ledger.writable
         assert count_rows(database) == (4, 0)

@@ -63,7 +63,7 @@ async def test_an_answer_is_stored_as_it_was_served(
             for task in ("triage", "no such task", None)
         ]
         waiting = (await replica.client.get(f"/predictions/{answers[0]['prediction_id']}")).json()
-        await replica.context.ledger._flush()
+        await replica.context.ledger.flush()
         views = [(await replica.client.get(f"/predictions/{one['prediction_id']}")).json() for one in answers]
     assert waiting == views[0]
     assert [view["task"] for view in views] == ["triage", "other", "other"]

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 
 from tests.service.conftest import Start
 from tests.service.ledger.conftest import PostgresServer, count_rows, id_of_age, insert, insert_label, make_record
@@ -12,6 +13,18 @@ from uq4ct.service.ledger.retention import delete_all, delete_step, oldest_kept_
 from uq4ct.service.ledger.tables import labels, predictions
 
 DAY = 86_400_000
+
+
+@pytest.mark.parametrize("others", ["on", "off"])
+def test_a_step_takes_no_more_than_it_says_however_postgres_plans_it(postgres: PostgresServer, others: str) -> None:
+    """A nested loop runs a subquery again for each row; each run would lock and delete other rows."""
+    options = " ".join(
+        f"-c enable_{plan}={others}" for plan in ("hashjoin", "mergejoin", "hashagg", "sort", "material")
+    )
+    url = make_url(postgres.empty_ledger()).update_query_dict({"options": options})
+    with closing(Database(url.render_as_string(hide_password=False))) as database:
+        insert(database, *(make_record(prediction_id=id_of_age(days)) for days in (50, 40, 35, 31)))
+        assert [delete_step(database, make_record().created_ms, step=3) for _ in range(3)] == [3, 1, 0]
 
 
 def test_steps_take_the_oldest_with_their_labels(database: Database) -> None:

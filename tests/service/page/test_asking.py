@@ -11,8 +11,8 @@ from tests.service.conftest import DECISIONS, draft
 from tests.service.fake_predictor import TOKEN_LIMIT, FakePredictor, answer_to
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
+from uq4ct.model_store.decisions import ConformalSets
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import ConformalSets
 from uq4ct.model_store.storage.registry import Registry
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import pytest
 
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Replica, Start
-from tests.service.http.test_problems import problem
+from tests.service.problem_documents import problem
 
 pytestmark = pytest.mark.anyio
 FOLDER = files("uq4ct.service.page")

@@ -10,7 +10,7 @@ import torch
 
 from tests.service.conftest import SCORES, Replica, Start, draft
 from tests.service.fake_predictor import FakeHost, FakePredictor
-from tests.service.http.test_problems import problem
+from tests.service.problem_documents import problem
 from uq4ct.model_store.base.identity import BaseIdentity
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
 from uq4ct.model_store.published import WrongBaseError
@@ -162,22 +162,26 @@ CHANGES = ["toy@2/load", "other/unload", "toy/promote"]
 
 
 @asynccontextmanager
-async def held_up(replica: Replica, path: str) -> AsyncIterator[asyncio.Task[httpx2.Response]]:
-    """A change under way, which waits until the end for another one that takes long."""
+async def held_up(replica: Replica, host: FakeHost, path: str) -> AsyncIterator[asyncio.Task[httpx2.Response]]:
+    """A change under way, which waits until the end for a load that takes long."""
     engine = replica.context.engine
     await engine.swaps.obtain("other")
-    async with engine.swaps._changing:
-        change = asyncio.create_task(replica.client.post(f"/models/{path}", json={"version": 2}))
-        await replica.settle(lambda: engine._changes._under_way)
-        yield change
+    host.adding_may_end.clear()
+    load = asyncio.create_task(engine.swaps.obtain("toy@2"))
+    await replica.settle(lambda: "toy@2" in host.added)
+    change = asyncio.create_task(replica.client.post(f"/models/{path}", json={"version": 2}))
+    await replica.settle(lambda: len(engine.changes) == 1)
+    yield change
+    host.adding_may_end.set()
+    await load
 
 
 @pytest.mark.parametrize("path", CHANGES)
 async def test_a_change_that_was_admitted_is_made_before_the_replica_leaves(
-    start: Start, own_adapters: Registry, path: str
+    start: Start, own_adapters: Registry, host: FakeHost, path: str
 ) -> None:
     async with start(adapters=own_adapters) as replica:
-        async with held_up(replica, path) as change:
+        async with held_up(replica, host, path) as change:
             draining = asyncio.create_task(replica.context.engine.drain())
             await asyncio.sleep(0.05)
             assert not draining.done()
@@ -191,10 +195,10 @@ async def test_a_change_that_was_admitted_is_made_before_the_replica_leaves(
 
 @pytest.mark.parametrize("path", CHANGES)
 async def test_a_change_that_takes_longer_than_a_question_may_is_given_up(
-    start: Start, own_adapters: Registry, path: str
+    start: Start, own_adapters: Registry, host: FakeHost, path: str
 ) -> None:
     started = start(adapters=own_adapters, request_timeout_seconds=0.1)
-    async with started as replica, held_up(replica, path) as change:
+    async with started as replica, held_up(replica, host, path) as change:
         await asyncio.sleep(0.2)
         assert not change.done()  # the time counts from when the replica leaves
         drain = replica.context.engine.drain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 
 from tests.service.conftest import Start, draft
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
+from uq4ct.model_store.decisions import Decisions
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import Decisions
 from uq4ct.model_store.storage.registry import Registry
 
 pytestmark = pytest.mark.anyio
@@ -305,8 +306,12 @@ async def test_bodies_are_read_as_strictly_as_those_of_predict(start: Start) -> 
 async def test_429_and_503_say_when_to_come_back(start: Start, predictor: FakePredictor) -> None:
     async with start(max_concurrent_requests=2, max_client_batch_size=2) as replica:
         body = {"inputs": tensors(*QUESTIONS[:2])}
-        with replica.context.engine._admission.reserve(1):
-            response = await replica.client.post(INFER, json=body)
+        predictor.forward_may_start.clear()
+        admitted = asyncio.create_task(replica.ask())
+        await replica.settle(predictor.served_texts)
+        response = await replica.client.post(INFER, json=body)
+        predictor.forward_may_start.set()
+        assert (await admitted).status_code == 200
         refused(response, 429)
         assert int(response.headers["retry-after"]) >= 1
         assert (await replica.client.get("/v2/health/ready")).json() == {"ready": True}

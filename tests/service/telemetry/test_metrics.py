@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import Counter
+from importlib import metadata
 
 import pytest
 
@@ -39,13 +41,20 @@ async def test_what_a_replica_shows_before_the_first_question(start: Start) -> N
         assert replica.sample("queue_tokens_limit") == 4321
 
 
+async def test_the_metrics_say_what_is_installed(start: Start) -> None:
+    async with start() as replica:
+        shown = (await replica.client.get("/metrics")).text
+    versions = f'python="{".".join(map(str, sys.version_info[:3]))}",version="{metadata.version("uq4ct")}"'
+    assert f"uq4ct_build_info{{{versions}}} 1.0" in shown.splitlines()
+
+
 async def test_the_metrics_say_whether_the_replica_is_ready(start: Start, host: FakeHost) -> None:
     host.adding_may_end.clear()
     async with start(wait=False) as replica:
         assert replica.sample("ready") == 0
         host.adding_may_end.set()
-        await replica.context.ledger.opened()
-        await replica.context.engine.loaded()
+        await replica.context.ledger.wait_until_opened()
+        await replica.context.engine.wait_until_loaded()
         assert replica.sample("ready") == 1
         replica.context.engine.leave()
         assert (await replica.client.get("/health/ready")).status_code == 503

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.samples import Sample
 
 from tests.service.served import CONFIDENCE, FEU, REFERENCE, answer, manifest_of
-from uq4ct.model_store.storage.manifest import Decisions, ReferenceHistograms
+from uq4ct.model_store.decisions import Decisions
+from uq4ct.model_store.storage.manifest import ReferenceHistograms
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.series import BIN_LABELS, DECISIONS
 

@@ -76,7 +76,7 @@ def test_an_adopted_adapter_is_published_and_answers_as_in_its_makers_program(
         "base": str(tiny_folder),
     }
 
-    predictor = load_predictor(registry, manifest.reference, device="cpu", dtype="float32")
+    predictor = load_predictor(manifest.reference, registry.root, device="cpu", dtype="float32")
     letters = load_run(tmp_path / "run").model.scorer.get_buffer("letter_ids")
     for question in load_splits(parse_run_config(manifest.provenance.recipe, "manifest").data)[0].test[:4]:
         encoded = predictor.encode(question)

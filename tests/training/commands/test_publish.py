@@ -60,7 +60,7 @@ def test_the_decisions_come_from_the_guarantee_split(
     manifest = publication[0].manifest
     run = load_run(finished_run)
     splits = load_splits(run.config.data)[0]
-    loaded = load_predictor(publication[1], manifest.reference, dtype="float32")
+    loaded = load_predictor(manifest.reference, publication[1].root, dtype="float32")
     answers = loaded.answer([loaded.encode(question) for question in splits.guarantee])
     sets = manifest.decisions.sets
     assert sets is not None
@@ -80,7 +80,7 @@ def test_the_reference_curve_is_that_of_the_guarantee_split_as_it_is_served(
 ) -> None:
     manifest = publication[0].manifest
     guarantee = load_splits(load_run(finished_run).config.data)[0].guarantee
-    loaded = load_predictor(publication[1], manifest.reference, dtype="float32")
+    loaded = load_predictor(manifest.reference, publication[1].root, dtype="float32")
     answers = loaded.answer([loaded.encode(question) for question in guarantee])
     rows = [(answer.confidence, answer.option != q.answer) for answer, q in zip(answers, guarantee, strict=True)]
     curve = manifest.reference_curve
@@ -140,7 +140,7 @@ def test_the_published_adapter_gives_the_scores_of_its_manifest(
     publication: tuple[Publication, Registry], finished_run: Path
 ) -> None:
     found, registry = publication
-    predictor = load_predictor(registry, "tiny", device="cpu", dtype="float32")
+    predictor = load_predictor("tiny", registry.root, device="cpu", dtype="float32")
     test = load_splits(load_run(finished_run).config.data)[0].test
     answers = [predictor.answer([predictor.encode(question)])[0] for question in test]
     scores = compute_scores(score_answers(answers, test))

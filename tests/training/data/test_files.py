@@ -120,12 +120,14 @@ def test_environment_variables_in_paths_are_expanded(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("DATA_DIR", "/somewhere")
     monkeypatch.setenv("SPLIT", "train")
     assert expand_path("${DATA_DIR}/set/${SPLIT}.jsonl") == Path("/somewhere/set/train.jsonl")
+    monkeypatch.setenv("UQ4CT_DATA_DIR", "/elsewhere")
+    assert expand_path("${DATA_DIR}/set/${SPLIT}.jsonl") == Path("/elsewhere/set/train.jsonl")
     assert expand_path("plain/$HOME.jsonl") == Path("plain/$HOME.jsonl")
 
 
 def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATA_DIR", raising=False)
-    with pytest.raises(DataError, match="the environment variable DATA_DIR is not set"):
+    with pytest.raises(DataError, match="neither UQ4CT_DATA_DIR nor DATA_DIR is set"):
         expand_path("${DATA_DIR}/train.jsonl")
 
 

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.training.formats.mixlora_layout import published_config, random_tensors, write_published
+from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import add_adapter
 from uq4ct.model_store.scoring.config import LetterConfig
 from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import FormatError

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel, add_adapter
 from uq4ct.model_store.scoring.config import LetterConfig
 from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import FormatError
@@ -43,12 +43,12 @@ def write_with_peft(folder: Path, base_folder: Path, **settings: Any) -> PeftMod
     return model.eval()
 
 
-def our_model(base_folder: Path, config: AdapterConfig) -> CandidateModel:
+def our_model(base_folder: Path, config: AdapterConfig) -> AdaptedModel:
     base = load_base_model(str(base_folder), device="cpu", dtype="float32")
     return add_adapter(base, config, LetterConfig()).eval()
 
 
-def our_logits(model: CandidateModel) -> Tensor:
+def our_logits(model: AdaptedModel) -> Tensor:
     with torch.no_grad(), adapter_forward("default"):
         return model.tuner.model(TOKENS, use_cache=False).logits
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.model_store.posteriors.test_kronecker import dense_curvature, random_factors
+from tests.model_store.posteriors.kronecker_factors import dense_curvature, random_factors
 from uq4ct.training.methods.evidence import Evidence
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import Tensor
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from tests.model_store.posteriors.test_kronecker import dense_curvature
+from tests.model_store.posteriors.kronecker_factors import dense_curvature
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors
 from uq4ct.model_store.posteriors.laplace import LaplaceConfig, linearise

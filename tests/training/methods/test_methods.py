@@ -64,7 +64,7 @@ def published(folder_of: FolderOf, registry: Registry, quiet: Console) -> Callab
     @cache
     def publish(method: str) -> PublishedPredictor:
         manifest = publish_run(folder_of(method), registry, quiet).manifest
-        return load_predictor(registry, manifest.reference, dtype=manifest.dtype)
+        return load_predictor(manifest.reference, registry.root, dtype=manifest.dtype)
 
     return publish
 

@@ -30,7 +30,7 @@ def test_a_block_is_trained_published_and_answered(
     registry = Registry(tmp_path / "store")
     manifest = publish_run(tmp_path / "run", registry, quiet, calibration="none").manifest
     assert manifest.adapter == config.adapter
-    predictor = load_predictor(registry, manifest.reference, device="cpu", dtype="float32")
+    predictor = load_predictor(manifest.reference, registry.root, device="cpu", dtype="float32")
     candidate = candidate_of_run(tmp_path / "run", device=None, dtype=None)
     for question in candidate.splits.test[:4]:
         (served,) = predictor.answer([predictor.encode(question)])

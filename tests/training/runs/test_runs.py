@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 import uq4ct.training.runs.loop
 from tests.training.conftest import MakeConfig
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.candidate_model import CandidateModel
 from uq4ct.model_store.scoring.encoding import TokenBatch
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, forwards
 from uq4ct.training.data.loading import load_splits
@@ -48,7 +48,7 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(uq4ct.training.runs.loop, "forwards", failing)
 
 
-def uq4ct_losses(model: CandidateModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
+def uq4ct_losses(model: AdaptedModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
     """The losses of one forward in the first step."""
     method = METHODS["uq4ct"]
     assert isinstance(method, TrainedMethod)

@@ -1,0 +1,152 @@
+"""One adapter on its base model under its scoring: token batches in, candidate logits and routing out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.context import BankCall, TokenwiseCall, adapter_forward
+from uq4ct.model_store.adapters.router import Routing
+from uq4ct.model_store.adapters.tuner import MixtureTuner
+from uq4ct.model_store.base.attention import GROUPED_ATTENTION, AttentionGroups
+from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.scoring import Scorer, build_scorer
+from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.scoring.packing import pack
+from uq4ct.model_store.uncertainty.functional import functional_uncertainty
+
+SCORING_PREFIX = "scoring."
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateOutput:
+    """`logits` [B, C] in fp32, -inf where a question has no such option; `feu` [B] (equation 9) and the routing of each
+    layer at the N real tokens, row after row: [N, ...]; both None without routers."""
+
+    logits: Tensor
+    feu: Tensor | None
+    routing: tuple[Routing, ...] | None
+
+
+class AdaptedModel(nn.Module):
+    """A named adapter on a base model that other adapters may share.
+
+    Raises:
+        ValueError: the base model's attention cannot tell apart questions that stand in one row.
+    """
+
+    def __init__(self, tuner: MixtureTuner, adapter: str, scorer: Scorer, config: AdapterConfig) -> None:
+        super().__init__()
+        attention = tuner.model.config._attn_implementation
+        if attention != GROUPED_ATTENTION:
+            raise ValueError(f"the base model's attention is {attention!r}, not {GROUPED_ATTENTION!r}")
+        self.tuner = tuner
+        self.adapter = adapter
+        self.scorer = scorer
+        self.config = config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the base model lies."""
+        return self.tuner.model.device
+
+    def adapter_tensors(self) -> dict[str, nn.Parameter]:
+        """Every trained weight by the name under which it is stored: the adapter's and the scoring's."""
+        scoring = {f"{SCORING_PREFIX}{name}": parameter for name, parameter in self.scorer.named_parameters()}
+        return self.tuner.adapter_parameters(self.adapter) | scoring
+
+    def load_adapter_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy stored weights in.
+
+        Raises:
+            ValueError: a name is missing or unknown, or a shape differs; nothing is copied then.
+        """
+        own = self.adapter_tensors()
+        if set(own) != set(tensors):
+            differing = sorted(set(own) ^ set(tensors))
+            raise ValueError(
+                f"stored weights do not fit the adapter: {len(differing)} names differ, first {differing[0]}"
+            )
+        for name, parameter in own.items():
+            if parameter.shape != tensors[name].shape:
+                shapes = f"{tuple(tensors[name].shape)}, expected {tuple(parameter.shape)}"
+                raise ValueError(f"stored weight {name} has shape {shapes}")
+        with torch.no_grad():
+            for name, parameter in own.items():
+                parameter.copy_(tensors[name])
+
+    def freeze(self) -> None:
+        """Make ready to answer: evaluation mode, no gradients, experts in the base model's dtype."""
+        self.tuner.freeze(self.adapter, self.tuner.model.dtype)
+        self.scorer.requires_grad_(False)
+        self.eval()
+
+    def forward(self, batch: TokenBatch, through: BankCall | None = None) -> CandidateOutput:
+        """Score the candidates of a batch on this model's device; `through` stands in for the expert banks."""
+        return self._score(batch, *self._decode(batch, through))
+
+    def forward_with_features(self, batch: TokenBatch) -> tuple[CandidateOutput, Tensor]:
+        """The same forward with what the scoring reads of each candidate: features [B, C, d] in fp32."""
+        hidden, routing = self._decode(batch, None)
+        return self._score(batch, hidden, routing), self.scorer.features(hidden, batch)
+
+    def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, tuple[Routing, ...]]:
+        """The final hidden states [B, T, d] and what the routers of each layer made of the real tokens, [N, ...]."""
+        if through is None or isinstance(through, TokenwiseCall):
+            packed = pack(batch, 1 if through is None else through.parts)
+            hidden, routing = self._run(through, packed.tokens, packed.positions, packed.mask, packed.attention)
+            return packed.unpack(hidden), tuple(layer.of_tokens((0, packed.kept)) for layer in routing)
+        hidden, routing = self._run(through, batch.tokens, batch.positions, batch.attention_mask())
+        return hidden, tuple(layer.of_tokens(batch.real) for layer in routing)
+
+    def _run(
+        self,
+        through: BankCall | None,
+        tokens: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        groups: AttentionGroups | None = None,
+    ) -> tuple[Tensor, list[Routing]]:
+        with adapter_forward(self.adapter, through) as context:
+            output = self.tuner.model.get_decoder()(
+                input_ids=tokens, position_ids=positions, attention_mask=mask, groups=groups, use_cache=False
+            )
+        return output.last_hidden_state, [context.routing[layer] for layer in sorted(context.routing)]
+
+    def _score(self, batch: TokenBatch, hidden: Tensor, routing: tuple[Routing, ...]) -> CandidateOutput:
+        logits = self.scorer(hidden, batch, self.tuner.model.get_output_embeddings())
+        if not routing:
+            return CandidateOutput(logits, None, None)
+        masses = torch.stack([layer.kept_mass for layer in routing])  # [L, N]
+        blank = masses.new_zeros(len(routing), *batch.tokens.shape)
+        kept_mass = blank.masked_scatter(batch.real, masses)  # [L, B, T]
+        return CandidateOutput(logits, functional_uncertainty(kept_mass, self._feu_tokens(batch)), routing)
+
+    def _feu_tokens(self, batch: TokenBatch) -> Tensor:
+        return batch.real if self.config.feu_tokens == "prompt_and_options" else batch.real & ~batch.is_option
+
+
+def add_adapter(
+    base: BaseModel,
+    config: AdapterConfig,
+    scoring: LetterConfig | ClozeConfig,
+    *,
+    adapter: str = "default",
+    tuner: MixtureTuner | None = None,
+) -> AdaptedModel:
+    """Inject an adapter, in a fresh tuner or beside the adapters of one that is there.
+
+    Raises:
+        ValueError: a target matches nothing, or the name is taken.
+    """
+    scorer = build_scorer(scoring, base.tokenizer, base.window).to(base.model.device)
+    if tuner is None:
+        tuner = MixtureTuner(base.model, adapter, config)
+    else:
+        tuner.add(adapter, config)
+    return AdaptedModel(tuner, adapter, scorer, config)

@@ -1,0 +1,19 @@
+"""Waiting for a server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx2
+
+
+async def until_ready(client: httpx2.AsyncClient) -> None:
+    """Return when the server that a client asks is ready."""
+    for _ in range(2400):
+        try:
+            if (await client.get("/health/ready")).status_code == 200:
+                return
+        except httpx2.ConnectError:
+            pass
+        await asyncio.sleep(0.05)
+    raise TimeoutError("the server never became ready")
