@@ -1,7 +1,7 @@
 # make demo | serve | test | test-all | lint | bench. Each makes .venv and installs what it needs.
 
 PYTHON ?= python3
-# Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README, "Installation".
+# Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README.md, "Installation".
 TORCH_INDEX_URL ?=
 PORT ?= 8000
 

@@ -12,7 +12,7 @@ import pytest
 import uq4ct.client as client_module
 from tests.docker.compose import COMPOSE, SERVICES, environment_of, image_of
 from tests.docker.prometheus_rules import read_rules
-from tests.readme.pages import DOCKER_PAGE, ROOT, ROOT_PAGE, SERVICE_PAGE, TRAINING_PAGE, Page
+from tests.readme.pages import DOCKER_PAGE, RECIPES, ROOT, ROOT_PAGE, SERVICE_PAGE, TRAINING_PAGE, Page
 from uq4ct.client import ClientError, ServiceError
 from uq4ct.service.access.keys import Scope
 from uq4ct.service.client.errors import error_of
@@ -20,7 +20,6 @@ from uq4ct.service.http import problems
 from uq4ct.service.schemas.predict import PredictResponse
 from uq4ct.service.settings import Settings
 from uq4ct.service.verbs import VERBS as SERVICE_VERBS
-from uq4ct.training.cli import recipe_path
 from uq4ct.training.data.hub_sets import HUB_SETS
 from uq4ct.training.methods import METHODS
 from uq4ct.training.run_config import CalibrationName, load_run_config
@@ -55,14 +54,14 @@ def test_the_table_of_extras_is_that_of_the_project() -> None:
 def test_every_recipe_of_the_readme_ships_and_the_other_way_round() -> None:
     cells = [cell for cell, *_ in TRAINING_PAGE.table("recipe", "what it trains")]
     named = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
-    shipped = {path.stem for path in recipe_path("quickstart").parent.glob("*.yaml")}
+    shipped = {path.stem for path in RECIPES.glob("*.yaml")}
     assert named | set(METHOD_RECIPES.values()) == shipped
 
 
 def test_the_table_of_methods_has_each_with_a_recipe_of_its_own() -> None:
     assert set(METHOD_RECIPES) == set(METHODS)
     for method, recipe in METHOD_RECIPES.items():
-        assert load_run_config(recipe_path(recipe)).method == method
+        assert load_run_config(RECIPES / f"{recipe}.yaml").method == method
 
 
 def test_the_table_of_calibrations_is_what_a_recipe_may_say() -> None:

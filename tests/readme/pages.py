@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RECIPES = ROOT / "training" / "recipes"
 LANGUAGES = {"bibtex", "csv", "json", "jsonl", "python", "sh", "text", "yaml"}
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")

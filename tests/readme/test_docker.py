@@ -31,7 +31,7 @@ from tests.readme.examples.docker import (
 )
 from tests.readme.examples.root import COMPOSE_UP as COMPOSE_UP_OF_README
 from tests.readme.examples.root import INSTALL_TORCH
-from uq4ct.training.cli import recipe_path
+from tests.readme.pages import RECIPES
 from uq4ct.training.run_config import load_run_config
 
 CPU_INDEX = shlex.split(INSTALL_TORCH)[-1]
@@ -65,7 +65,7 @@ def test_the_ledger_is_in_postgresql_where_it_has_a_password() -> None:
 
 
 def test_a_model_is_trained_and_published_where_the_service_finds_it() -> None:
-    recipe = load_run_config(recipe_path("arc_easy_smollm2"))
+    recipe = load_run_config(RECIPES / "arc_easy_smollm2.yaml")
     for command, options in {
         COMPOSE_TRAIN: ["-e", "UQ4CT_DATA_DIR=/data", "-v", "./data:/data:ro"],
         COMPOSE_PUBLISH: [],

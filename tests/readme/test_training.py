@@ -37,13 +37,13 @@ from tests.readme.examples.training import (
     TRAIN_ON,
     TRAIN_SHIPPED,
 )
+from tests.readme.pages import RECIPES
 from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.cli import recipe_path
 from uq4ct.training.data.csv_file import read_csv
 from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.formats.peft_lora import write_peft
@@ -149,8 +149,8 @@ def test_the_shipped_recipe_and_its_change_are_taken() -> None:
     check_command(shlex.split(TRAIN_SHIPPED, comments=True))
     *_, recipe, option, override = shlex.split(TRAIN_SHIPPED, comments=True)
     assert option == "--set"
-    unchanged = load_run_config(recipe_path(recipe))
-    assert load_run_config(recipe_path(recipe), (override,)) != unchanged
+    unchanged = load_run_config(RECIPES / f"{recipe}.yaml")
+    assert load_run_config(RECIPES / f"{recipe}.yaml", (override,)) != unchanged
 
 
 def test_the_files_of_questions_are_read_as_the_page_says(tmp_path: Path) -> None:
