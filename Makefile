@@ -3,7 +3,7 @@
 PYTHON ?= python3
 # Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README.md, "Installation".
 TORCH_INDEX_URL ?=
-PORT ?= 8000
+PORT ?= $(or $(UQ4CT_PORT),8000)
 
 VENV := .venv
 BIN := $(VENV)/bin
