@@ -42,6 +42,7 @@ COPY training training
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 # PYTHONSAFEPATH: modules come from the installation, never from the data folder, which is the working directory.
+# To change one of these, set the same name: without the prefix it has no effect, since the prefixed name wins.
 # UQ4CT_HOST alone does not open the service: whoever starts it on an address that is not loopback, without keys, has to say
 # so with UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true.
 ENV PYTHONSAFEPATH=1 \

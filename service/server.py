@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 
 import uvicorn
 from fastapi import FastAPI
 
+from uq4ct.model_store.errors import UserError
 from uq4ct.service.context import Context
 from uq4ct.service.engine.failures import WorkerDiedError
 from uq4ct.service.settings import Settings
@@ -19,13 +21,19 @@ _SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last ans
 logger = logging.getLogger(__name__)
 
 
+class AddressError(UserError):
+    """The service cannot listen where HOST and PORT say; the message has the system's reason."""
+
+
 async def serve(app: FastAPI, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then answer what was admitted and return.
 
     Raises:
+        AddressError: the address is in use, not of this machine, or not allowed.
         Exception: whatever loading the model or opening the ledger raised.
         WorkerDiedError: nothing can be answered any more.
     """
+    sockets = _listen(settings.host, settings.port)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -42,11 +50,31 @@ async def serve(app: FastAPI, settings: Settings) -> None:
     # The task first runs when `serve` first waits, which is after uvicorn has set its own signal handlers.
     supervisor = asyncio.create_task(_supervise(server, app.state.context, settings.shutdown_grace_seconds))
     try:
-        await server.serve()
+        await server.serve(sockets)
     finally:
+        for listening in sockets:
+            listening.close()
         supervisor.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await supervisor
+
+
+def _listen(host: str, port: int) -> list[socket.socket]:
+    """A listening socket for each address of a host; uvicorn's own way to fail is a log line and `sys.exit`."""
+    with contextlib.ExitStack() as stack:
+        sockets: list[socket.socket] = []
+        try:
+            for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+                sockets.append(stack.enter_context(socket.create_server(address[:2], family=family)))
+        except OSError as error:
+            raise AddressError(f"UQ4CT_HOST, UQ4CT_PORT: cannot listen on {host}:{port}: {_reason(error)}") from error
+        stack.pop_all()
+    return sockets
+
+
+def _reason(error: OSError) -> str:
+    """What the system says; `create_server` adds the address, which the message has already."""
+    return (error.strerror or str(error)).partition(" (while")[0]
 
 
 async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> None:

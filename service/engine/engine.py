@@ -194,8 +194,7 @@ class Engine:
         try:
             await self.swaps.open(self._load, self._default)
         except Exception as error:
-            logger.error("no model", extra={"error": type(error).__name__, "reason": str(error)})
-            self._load_error = error
+            self._load_error = error  # raised to whoever waits for the model
         else:
             logger.info("model ready", extra={"model": self._default})
         self._load_ended.set()

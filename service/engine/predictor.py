@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.manifest import Manifest
@@ -86,7 +87,7 @@ class Served:
     manifest: Manifest
 
 
-class UnusableAnswerError(ValueError):
+class UnusableAnswerError(UserError, ValueError):
     """An answer that must not reach a client: not finite, not a distribution, or of another question."""
 
 

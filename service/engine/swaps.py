@@ -64,6 +64,7 @@ class Swaps:
         self._memory_limit = memory_limit  # bytes
         self._patience = patience  # seconds to wait for room
         self._host: Host | None = None
+        self._opened = False
         self._reader = ThreadPoolExecutor(2, thread_name_prefix="adapter-reader")  # one for a long read, one beside
         self._loads: dict[str, asyncio.Task[LoadedAdapter]] = {}
         self._changing = asyncio.Lock()  # what is in memory
@@ -82,6 +83,7 @@ class Swaps:
             await self.obtain(default)
         except LoadFailedError as error:
             raise error.cause from error
+        self._opened = True
 
     async def obtain(self, reference: str) -> LoadedAdapter:
         """The adapter that a reference means here, loaded now if it is not; hold it before the next await.
@@ -210,7 +212,7 @@ class Swaps:
     def _end_load(self, exact: str, load: asyncio.Task[LoadedAdapter]) -> None:
         del self._loads[exact]
         error = None if load.cancelled() else load.exception()
-        if isinstance(error, LoadFailedError):
+        if isinstance(error, LoadFailedError) and self._opened:  # before that, `open` raises the cause
             cause = error.cause
             extra = {"model": exact, "error": type(cause).__name__, "reason": str(cause)}
             logger.error("adapter not loaded", extra=extra)

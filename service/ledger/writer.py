@@ -59,6 +59,8 @@ class Writer:
         """
         while (error := self._open(open_ledger)) is not None:
             report(error)
+            if insist:  # without a ledger; else the process ends with the error
+                logger.error("ledger not opened", extra={"error": type(error).__name__, "reason": str(error)})
             if not insist or not self._keep_trying():
                 self._give_up()
                 return
@@ -72,7 +74,6 @@ class Writer:
         try:
             open_ledger()
         except Exception as error:
-            logger.error("ledger not opened", extra={"error": type(error).__name__, "reason": str(error)})
             self._buffer.fail_flushes(LedgerUnavailableError("not opened"))
             return error
         self._opened.set()

@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -182,7 +183,9 @@ async def test_a_load_that_takes_longer_than_a_question_may_is_told_so_before_th
     assert (late.status_code, late.json()["type"]) == (504, "urn:uq4ct:problem:deadline-passed")
 
 
-async def test_the_server_ends_with_the_error_of_loading(adapters: Registry, tmp_path: Path) -> None:
+async def test_the_server_ends_with_the_error_of_loading_and_logs_it_nowhere_else(
+    adapters: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     def load() -> FakeHost:
         raise OSError("no such weights")
 
@@ -190,6 +193,39 @@ async def test_the_server_ends_with_the_error_of_loading(adapters: Registry, tmp
     app = create_app(load, adapters, settings, CollectorRegistry(), TimeOrderedIds(time.time, secrets.randbits))
     with pytest.raises(OSError, match="no such weights"):
         await asyncio.wait_for(serve(app, settings), 10)
+    assert "no such weights" not in str([vars(record) for record in caplog.records])
+
+
+def test_a_port_that_is_taken_is_one_line(store_dir: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = {
+            "PORT": port,
+            "MODEL_STORE_DIR": store_dir,
+            "DEFAULT_MODEL": "toy",
+            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.sqlite3",
+        }
+        environment = os.environ | {f"UQ4CT_{name}": str(value) for name, value in settings.items()}
+        command = [sys.executable, "-m", "uq4ct", "serve"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: UQ4CT_HOST, UQ4CT_PORT: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+    )
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_a_port_is_free_again_when_the_server_has_ended(adapters: Registry, tmp_path: Path, host: str) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.sqlite3"
+    settings = Settings(host=host, port=free_port(), default_model="toy", database_url=url)
+
+    def load() -> FakeHost:
+        raise OSError("no such weights")
+
+    for _ in range(2):
+        app = create_app(load, adapters, settings, CollectorRegistry(), TimeOrderedIds(time.time, secrets.randbits))
+        with pytest.raises(OSError, match="no such weights"):
+            await asyncio.wait_for(serve(app, settings), 10)
 
 
 async def test_the_server_ends_when_nothing_can_answer_any_more(adapters: Registry, predictor: FakePredictor) -> None:

@@ -273,7 +273,9 @@ async def test_what_is_buffered_is_written_at_the_end(start: Start, url: str, da
     assert count_rows(database) == (1200, 0)
 
 
-async def test_a_ledger_that_cannot_be_opened(start: Start, adapters: Registry, tmp_path: Path) -> None:
+async def test_a_ledger_that_cannot_be_opened_ends_the_server_with_one_message(
+    adapters: Registry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     tmp_path.joinpath("file").touch()
     url = f"sqlite:///{tmp_path}/file/ledger.sqlite3"
     settings = Settings(port=free_port(), database_url=url, default_model="toy")
@@ -286,6 +288,7 @@ async def test_a_ledger_that_cannot_be_opened(start: Start, adapters: Registry, 
     )
     with pytest.raises(LedgerError, match=r"DATABASE_URL: .*file"):
         await asyncio.wait_for(serve(app, settings), 20)
+    assert "ledger.sqlite3" not in str([vars(record) for record in caplog.records])  # the command prints it
 
 
 async def test_it_opens_later_where_it_is_not_required(start: Start, tmp_path: Path) -> None:
