@@ -120,7 +120,11 @@ class Predictor:
 
 
 def batches_by_length(encoded: Sequence[EncodedQuestion], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, each at most `batch_tokens` with its padding (or one question)."""
+    """Indices in batches of similar length, each at most `batch_tokens` with its padding (or one question).
+
+    Pads are counted although most forwards leave them out: those with gradients or noise do not, and the bound holds
+    for them too. As the questions are sorted by length, pads are a few percent of a batch.
+    """
     batch: list[int] = []
     for index in sorted(range(len(encoded)), key=lambda i: encoded[i].length):
         if batch and (len(batch) + 1) * encoded[index].length > batch_tokens:

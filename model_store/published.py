@@ -15,7 +15,7 @@ from uq4ct.model_store.scoring.encoding import EncodedQuestion
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.storage.registry import STORE_DIR_VARIABLE, Registry, default_store_dir
+from uq4ct.model_store.storage.registry import Registry, default_store_dir
 
 BATCH_TOKENS = 4096  # of `ask_all`, padding included
 
@@ -104,7 +104,7 @@ def load_predictor(
     """
     root = default_store_dir() if store is None else Path(store)
     if not root.is_dir():
-        raise StoreError(f"no model store at {root.absolute()}; pass its directory or set {STORE_DIR_VARIABLE}")
+        raise StoreError(f"no model store at {root.absolute()}; pass its directory or set UQ4CT_MODEL_STORE_DIR")
     stored = Registry(root).load(reference)
     base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache)
     return predictor_on_base(stored, base)

@@ -105,7 +105,7 @@ def promote(
         Path, typer.Option(envvar=variable_names("MODEL_STORE_DIR"), help="folder of the registered adapters")
     ] = Settings.model_fields["model_store_dir"].default,
 ) -> None:
-    """Let an alias of a model mean another version; every file of that version is checked first.
+    """Point an alias of a model to another version, after checking every file of that version.
 
     Running replicas see it in the store within UQ4CT_ALIAS_POLL_SECONDS, and answer with it once it is warm.
     """

@@ -17,7 +17,8 @@ from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints
 from uq4ct.model_store.scoring.config import ClozeConfig, ScoringConfig
 from uq4ct.training.data.config import DataConfig
-from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.data.paths import locate_files
+from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import Need, TrainedMethod
 
@@ -41,8 +42,8 @@ class OptimizerConfig(Frozen):
     """AdamW and its schedule."""
 
     learning_rate: float = Field(default=2e-4, gt=0, description="peak, per optimizer step")
-    weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled, per optimizer step")
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="decay rates of the two moments")
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="share of all steps in linear warm-up")
     decay: Literal["none", "linear", "cosine"] = Field(default="linear", description="after the warm-up, down to 0")
     clip_norm: float = Field(default=1.0, gt=0, description="largest gradient norm; a variation has its own")
@@ -56,12 +57,12 @@ class TrainingConfig(Frozen):
     accumulation: int = Field(default=1, ge=1, description="forwards in an optimizer step; divides batch_questions")
     seed: int = Field(default=0, ge=0, description="of initialisation, order, dropout and draws")
     keep_epoch: Literal["last", "best"] = Field(default="best", description="best = lowest NLL on the fit split")
-    checkpoint_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
+    resume_point_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
     snapshots: int = Field(default=0, ge=0, description="weights kept at even steps of the run, the last at its end")
     evaluation_batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="tokens in an evaluation forward, with padding; a sampled method runs S times as many",
+        description="most tokens of an evaluation forward, pads counted; a sampled method runs S times as many",
     )
 
     @model_validator(mode="after")
@@ -83,7 +84,7 @@ class RunConfig(Frozen):
     """One training run, or an adapter adopted from elsewhere, which no epoch was trained here."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run and of the published adapter")
-    method: str = Field(description="one of the methods table")
+    method: str = Field(description="how the adapter is trained: a name of the methods table")
     base: BaseModelConfig = BaseModelConfig()
     data: DataConfig = Field(discriminator="source")
     scoring: ScoringConfig = ClozeConfig()
@@ -91,9 +92,11 @@ class RunConfig(Frozen):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
-    options: dict[str, JsonValue] = Field(default={}, description="knobs of the method's own; its file lists them")
+    options: dict[str, JsonValue] = Field(default={}, description="settings of the method's own")
     calibration: CalibrationName = Field(default="temperature", description="what is fitted after training")
-    adopted: AdoptedConfig | None = Field(default=None, description="where weights not trained here come from")
+    adopted: AdoptedConfig | None = Field(
+        default=None, description="where weights not trained here come from; `adopt` sets it"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
@@ -154,6 +157,8 @@ def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     """A recipe's record with the overrides applied, not validated yet.
 
+    Its data files are looked up beside the recipe first; paths in overrides are relative to the working folder.
+
     Raises:
         ConfigError: the file is no YAML mapping, or an override has no `=` or no YAML value.
     """
@@ -163,6 +168,8 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of fields, not {type(record).__name__}")
+    if isinstance(record.get("data"), dict):
+        record["data"] = locate_files(record["data"], path.parent)
     for override in overrides:
         _override(record, override)
     return record

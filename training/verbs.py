@@ -2,6 +2,7 @@
 
 CLI = "uq4ct.training.cli:app"
 VERBS = {
+    "new-recipe": "Write a recipe for questions of your own in a file.",
     "fetch": "Fetch and convert a base model ahead of time.",
     "questions": "Write the questions of a recipe's split with their answers.",
     "train": "Train a recipe.",

@@ -26,9 +26,9 @@ class AdapterConfig(Frozen):
     rank: int = Field(default=16, ge=1, le=1024, description="rank of each expert")
     alpha: float = Field(default=32.0, gt=0, description="numerator of the scale alpha / rank of B A")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="share of the adapter's input set to zero in training")
-    mixing: Literal["raw", "renormalised"] = "raw"
-    placement: Literal["layer", "block"] = "layer"
-    feu_tokens: Literal["prompt", "prompt_and_options"] = "prompt"
+    mixing: Literal["raw", "renormalised"] = Field(default="raw", description="weights of the kept experts")
+    placement: Literal["layer", "block"] = Field(default="layer", description="where the experts are")
+    feu_tokens: Literal["prompt", "prompt_and_options"] = Field(default="prompt", description="tokens that FEU counts")
     targets: tuple[str, ...] = Field(default=LINEAR_TARGETS, min_length=1, description="names of the adapted linears")
 
     @model_validator(mode="after")

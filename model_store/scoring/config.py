@@ -12,14 +12,14 @@ from uq4ct.model_store.frozen import Frozen
 class LetterConfig(Frozen):
     """All options in the prompt; the logits of the option letters after the last token."""
 
-    kind: Literal["letter"] = "letter"
+    kind: Literal["letter"] = Field(default="letter", description="all options in the prompt, one letter each")
     max_tokens: int = Field(default=512, ge=16, description="longest question in tokens; a longer one is an error")
 
 
 class ClozeConfig(Frozen):
     """The likelihood of each option after the shared question, times a learned scale that starts at 1."""
 
-    kind: Literal["cloze"] = "cloze"
+    kind: Literal["cloze"] = Field(default="cloze", description="the likelihood of each option after the question")
     reduction: Literal["mean", "sum"] = Field(default="mean", description="over the tokens of an option")
     max_tokens: int = Field(default=512, ge=16, description="longest question with all its options, in tokens")
 

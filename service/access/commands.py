@@ -32,7 +32,7 @@ KeyFile = Annotated[
     ),
 ]
 
-cli = typer.Typer(help=__doc__, no_args_is_help=True)
+cli = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)
 
 
 @cli.command()

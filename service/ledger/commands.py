@@ -17,7 +17,7 @@ from uq4ct.service.ledger.migrating import migrate as migrate_database
 from uq4ct.service.ledger.retention import delete_all, oldest_kept_ms
 from uq4ct.service.settings import Settings, read_settings
 
-ledger = typer.Typer(name="ledger", help=__doc__, no_args_is_help=True)
+ledger = typer.Typer(name="ledger", help="Migrate, prune and export the ledger.", no_args_is_help=True)
 
 
 @ledger.command()

@@ -49,7 +49,7 @@ def replay(  # noqa: PLR0913, PLR0917  # a flag each
     ] = _USUAL.label_share,
     seed: Annotated[int, typer.Option(help="of the times, the order and the delays")] = 0,
 ) -> None:
-    """Replay a week of questions, with late and partly missing labels, so that the dashboards move.
+    """Ask a running service a week of questions in minutes, with late and partly missing labels.
 
     Predictions and labels are real and stay in the ledger: use a service that is there to be tried out. Dashboards look
     back 24 hours of real time.

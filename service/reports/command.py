@@ -47,7 +47,9 @@ def calibration_report(
     ] = None,
     model: Annotated[str | None, typer.Option(help="only this name or name@version; without it, all")] = None,
 ) -> None:
-    """Write whether the confidence still means what it says, by model version and day of the prediction.
+    """Write a report of the calibration in the ledger.
+
+    It compares confidence with accuracy, by model version and day of the prediction.
 
     It reads the ledger at UQ4CT_DATABASE_URL, of all tenants, and what UQ4CT_MODEL_STORE_DIR says of the versions; a
     server may run meanwhile. With few labels it says so.

@@ -25,7 +25,7 @@ from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.scoring.encoding import collate
 from uq4ct.training.data import facts
 from uq4ct.training.data.batches import TrainingQuestion, forwards
-from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods.base import Forward
 from uq4ct.training.methods.uq4ct import UQ4CT
 

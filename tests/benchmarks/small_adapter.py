@@ -7,9 +7,9 @@ from pathlib import Path
 from rich.console import Console
 
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.commands.publish import publish_run
+from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.run_config import parse_run_config
-from uq4ct.training.runs.runs import train_run
+from uq4ct.training.runs.train import train_run
 
 
 def publish_small(folder: Path, store: Path) -> None:

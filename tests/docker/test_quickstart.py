@@ -14,7 +14,7 @@ import yaml
 from tests.command_line import check_command
 from tests.docker.compose import SERVICES, environment_of, image_of, script_of
 from uq4ct.service.access.keys import Scope
-from uq4ct.training.cli import recipe_path
+from uq4ct.training.recipes.shipped import find_recipe
 
 
 def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> None:
@@ -123,7 +123,7 @@ def test_the_one_shot_publishes_the_run_that_it_trained() -> None:
         if line.strip().startswith("uq4ct ")
     ]
     recipe = train[train.index("train") + 1]
-    name = yaml.safe_load(recipe_path(recipe).read_text(encoding="utf-8"))["name"]
+    name = yaml.safe_load(find_recipe(recipe).read_text(encoding="utf-8"))["name"]
     assert publish[publish.index("publish") + 1] == f"runs/{name}"
     scopes = new[new.index("--scopes") + 1].split(",")
     assert {Scope(one) for one in scopes} == {Scope.PREDICT, Scope.FEEDBACK}

@@ -48,7 +48,7 @@ from uq4ct.training.data.csv_file import read_csv
 from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.formats.peft_lora import write_peft
 from uq4ct.training.run_config import load_run_config
-from uq4ct.training.runs.candidates import load_base_of
+from uq4ct.training.runs.new_model import load_base_of
 
 EVALUATION = Path("runs/my/evaluation")
 CAPITAL = "What is the capital of France?"

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.training.tiny_task import write_tiny_task
 from uq4ct.training.run_config import RunConfig, parse_run_config
-from uq4ct.training.runs.runs import train_run
+from uq4ct.training.runs.train import train_run
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def make_config(tiny_folder: Path, tiny_data: Path) -> MakeConfig:
             "adapter": {**adapter, "rank": 4, "alpha": 8, "dropout": 0.1},
             "loss": {} if method == "uq4ct" else {"calibration": 0},
             "optimizer": {"learning_rate": 1e-2},
-            "training": {"epochs": 2, "batch_questions": 8, "checkpoint_steps": 3},
+            "training": {"epochs": 2, "batch_questions": 8, "resume_point_steps": 3},
         }
         for section, fields in sections.items():
             record[section] = {**record.get(section, {}), **fields}

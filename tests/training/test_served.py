@@ -13,8 +13,8 @@ from rich.console import Console
 from tests.benchmarks.served import running_service
 from tests.command_line import uq4ct
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.commands.publish import publish_run
 from uq4ct.training.evaluation.predictions import read_predictions
+from uq4ct.training.evaluation.publication import publish_run
 
 
 def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

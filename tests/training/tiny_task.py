@@ -12,7 +12,7 @@ COLOURS = ["red", "blue", "white", "black", "green"]
 ANIMALS = ["dog", "penguin", "cat", "horse", "cow"]
 
 
-def _records(name: str, count: int, seed: int) -> list[dict[str, Any]]:
+def tiny_records(name: str, count: int, seed: int) -> list[dict[str, Any]]:
     """Which animal is in the question decides the colour; wrong options are other colours."""
     draw = random.Random(seed)
     records = []
@@ -29,6 +29,6 @@ def _records(name: str, count: int, seed: int) -> list[dict[str, Any]]:
 def write_tiny_task(folder: Path, counts: Mapping[str, int]) -> Path:
     """A file of questions for each split, with as many as asked for; the folder, which is there already."""
     for seed, (name, count) in enumerate(counts.items()):
-        lines = [json.dumps(record) for record in _records(name, count, seed)]
+        lines = [json.dumps(record) for record in tiny_records(name, count, seed)]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     return folder

@@ -1,4 +1,4 @@
-"""The demonstration: train, score, publish, serve, ask — and fail unless training made the answers better."""
+"""`uq4ct demo`: train, score, publish, serve and ask."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from rich.console import Console
 
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.commands.publish import Publication, publish_run
+from uq4ct.model_store.storage.registry import Registry, default_store_dir
+from uq4ct.training.commands.options import OutputOption, RecipeArgument, SetOption, StoreOption, console
+from uq4ct.training.console import say
+from uq4ct.training.evaluation.publication import Publication, publish_run
 from uq4ct.training.evaluation.scores import paired_differences
 from uq4ct.training.evaluation.tables import difference_table, score_table
-from uq4ct.training.run_config import RunConfig
-from uq4ct.training.runs.runs import train_run
+from uq4ct.training.recipes.shipped import find_recipe
+from uq4ct.training.run_config import RunConfig, load_run_config
+from uq4ct.training.runs.train import train_run
 
 START_SECONDS = 120
 STOP_SECONDS = 30
@@ -54,8 +57,22 @@ class DemoError(UserError, RuntimeError):
     """The demonstration did not show what it claims."""
 
 
+def demo(
+    recipe: RecipeArgument = "quickstart",
+    overrides: SetOption = [],  # noqa: B006
+    output: OutputOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Train a recipe, publish it, serve it and ask it three questions.
+
+    Shows the scores before and after, and fails unless training made the answers better.
+    """
+    config = load_run_config(find_recipe(recipe), tuple(overrides))
+    run_demo(config, output or Path("runs") / config.name, store or default_store_dir(), console)
+
+
 def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> None:
-    """Run the whole arch once.
+    """Train, publish, serve and ask, with every step shown.
 
     Raises:
         DemoError: the test NLL did not fall with a paired 95 % interval that excludes 0, or the service gave no answer.
@@ -64,13 +81,13 @@ def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> 
     train_run(config, folder, console, resume=True)
     console.rule("2. score and publish")
     publication = publish_run(folder, Registry(store), console, promote=True)
-    console.print(f"published {publication.manifest.reference}", highlight=False, soft_wrap=True)
+    say(console, f"published {publication.manifest.reference}")
     console.rule("3. serve and ask")
     with _service(store, publication.manifest.reference) as client:
         for title, question in QUESTIONS.items():
             reply = client.post("/predict", json=question, timeout=60)
             reply.raise_for_status()
-            console.print(f"[bold]{title}:[/bold] {question['question']}", highlight=False, soft_wrap=True)
+            say(console, f"{title}: {question['question']}")
             console.print_json(json.dumps(reply.json()))
     console.rule("4. before and after")
     _show(publication, console)

@@ -1,113 +1,67 @@
-"""What `evaluate` does: a run, a stored adapter or an untrained base model on one split of its recipe's data."""
+"""`uq4ct evaluate` and `uq4ct compare`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from uq4ct.model_store.calibrations import Calibration, NoCalibration, TemperatureCalibration
-from uq4ct.model_store.posteriors.point import PointPosterior
-from uq4ct.model_store.predictor import Predictor
-from uq4ct.model_store.published import predictor_on_base
-from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import Scores
-from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.data.loading import load_splits
-from uq4ct.training.data.splits import Splits
-from uq4ct.training.evaluation.calibration import fit_calibration, sample_split
-from uq4ct.training.evaluation.predictions import write_predictions
-from uq4ct.training.evaluation.reliability_diagram import reliability_diagram
-from uq4ct.training.evaluation.scores import answers_of, compute_scores, score_answers
-from uq4ct.training.run_config import ConfigError, RunConfig, parse_run_config
-from uq4ct.training.runs.candidates import load_base_of, new_candidate
-from uq4ct.training.runs.runs import load_run, load_run_splits, load_same_splits
+from uq4ct.model_store.storage.registry import Registry, default_store_dir
+from uq4ct.training.commands.options import SetOption, StoreOption, console
+from uq4ct.training.console import say
+from uq4ct.training.evaluation.evaluate import evaluate as evaluate_model
+from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
+from uq4ct.training.evaluation.predictions import read_pair
+from uq4ct.training.evaluation.scores import paired_differences
+from uq4ct.training.evaluation.tables import difference_table, score_table
+from uq4ct.training.recipes.shipped import find_recipe
+from uq4ct.training.run_config import load_run_config
+from uq4ct.training.runs.records import RESULT_FILE, RunError, is_finished
 
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """Something to evaluate: its raw predictor, the data it belongs to, and its calibration if it has one by now."""
-
-    title: str
-    predictor: Predictor
-    config: RunConfig
-    splits: Splits
-    calibration: Calibration | None
+DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
+DtypeOption = Annotated[
+    str | None, typer.Option(help="float32, bfloat16, auto; default: as trained, untrained the recipe's")
+]
 
 
-def candidate_of_run(folder: Path, *, device: str | None, dtype: str | None) -> Candidate:
-    """A finished run; its calibration is fitted anew."""
-    run = load_run(folder, device=device, dtype=dtype)
-    predictor = Predictor(run.model, run.result.posterior.build(run.tensors))
-    return Candidate(run.config.name, predictor, run.config, load_run_splits(run), None)
+def evaluate(  # noqa: PLR0913, PLR0917  (each is an option of the command)
+    target: Annotated[str, typer.Argument(help="run folder, name@version in the store, or with --untrained a recipe")],
+    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or the name of a shift")] = "test",
+    untrained: Annotated[bool, typer.Option("--untrained", help="the base model of a recipe, before training")] = False,
+    one_by_one: Annotated[bool, typer.Option("--one-by-one", help="every question in a batch of its own")] = False,
+    output: Annotated[Path | None, typer.Option(help="where predictions, scores and diagrams go")] = None,
+    overrides: SetOption = [],  # noqa: B006
+    store: StoreOption = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = None,
+) -> None:
+    """Score a run, a stored adapter or an untrained base model on a split."""
+    folder = Path(target)
+    if untrained:
+        config = load_run_config(find_recipe(target), tuple(overrides))
+        model = open_untrained(config, device=device, dtype=dtype)
+        place = output or Path("runs") / f"{config.name}-untrained"
+    elif is_finished(folder):
+        model = open_run(folder, device=device, dtype=dtype)
+        place = output or folder / "evaluation"
+    elif folder.is_dir() or len(folder.parts) > 1:
+        raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
+    else:
+        model = open_stored(Registry(store or default_store_dir()), target, device=device, dtype=dtype)
+        place = output or Path("runs") / model.title
+    scores = evaluate_model(model, split, place, console, batch_tokens=1 if one_by_one else None)
+    console.print(score_table(scores, f"{model.title}, {split} split"))
+    say(console, f"predictions and diagrams: {place}")
 
 
-def candidate_of_store(registry: Registry, reference: str, *, device: str | None, dtype: str | None) -> Candidate:
-    """A stored adapter with its stored calibration; RunError if its data have changed since it was trained."""
-    stored = registry.load(reference)
-    config = parse_run_config(dict(stored.manifest.provenance.recipe), f"recipe of {stored.manifest.reference}")
-    base = load_base_of(config, device=device, dtype=dtype)
-    predictor = predictor_on_base(stored, base).predictor
-    splits = load_same_splits(config, stored.manifest.provenance.data_digest)
-    return Candidate(stored.manifest.reference, predictor, config, splits, stored.manifest.calibration)
+def compare(
+    ours: Annotated[Path, typer.Argument(help="predictions that `evaluate` wrote")],
+    theirs: Annotated[Path, typer.Argument(help="the same questions, answered by another model")],
+) -> None:
+    """Compare the predictions of two models on the same questions.
 
-
-def candidate_untrained(config: RunConfig, *, device: str | None, dtype: str | None) -> Candidate:
-    """A recipe's base model before any training."""
-    base = load_base_of(config, device=device, dtype=dtype)
-    predictor = Predictor(new_candidate(config, base), PointPosterior())
-    splits, _ = load_splits(config.data)
-    return Candidate(f"{config.name}, untrained", predictor, config, splits, None)
-
-
-def evaluate(
-    candidate: Candidate, split: str, output: Path, console: Console, *, batch_tokens: int | None = None
-) -> Mapping[str, Scores]:
-    """Score a candidate before and after its calibration, and leave predictions and diagrams in `output`.
-
-    Raises:
-        ConfigError: the data have no such split.
-        QuestionTooLongError: a question is longer than the limit.
+    Prints paired bootstrap differences: ours minus theirs.
     """
-    questions = questions_of(candidate.splits, split)
-    budget = batch_tokens or candidate.config.training.evaluation_batch_tokens
-    calibration = candidate.calibration
-    if calibration is None:
-        fit = sample_split(candidate.predictor, candidate.splits.fit, budget, console, "fit split")
-        calibration = fit_calibration(candidate.config.calibration, fit, candidate.splits.fit)
-    samples = sample_split(candidate.predictor, questions, budget, console, f"{split} split")
-    scores = {}
-    applied: dict[str, Calibration] = {"raw": NoCalibration(), "calibrated": calibration}
-    for name, value in applied.items():
-        answers = answers_of(samples, questions, value)
-        scored = score_answers(answers, questions)
-        scores[name] = compute_scores(scored)
-        write_predictions(output / f"{split}-{name}.jsonl", questions, answers)
-        diagram = reliability_diagram(scored, f"{candidate.title}, {split} split, {describe(value)}")
-        (output / f"{split}-{name}.png").write_bytes(diagram)
-        (output / f"{split}-{name}.json").write_text(scores[name].model_dump_json(indent=2))
-    return {"before calibration": scores["raw"], f"after {describe(calibration)}": scores["calibrated"]}
-
-
-def describe(calibration: Calibration) -> str:
-    """A calibration in a few words."""
-    if isinstance(calibration, TemperatureCalibration):
-        return f"temperature {calibration.value:.3f}"
-    return "no calibration" if isinstance(calibration, NoCalibration) else calibration.kind
-
-
-def questions_of(splits: Splits, name: str) -> Sequence[Question]:
-    """The questions of a split by its name, or of a shift set by its own; ConfigError if there are none."""
-    named = {
-        "train": splits.train,
-        "fit": splits.fit,
-        "guarantee": splits.guarantee,
-        "test": splits.test,
-        **splits.shift,
-    }
-    if not named.get(name):
-        present = ", ".join(key for key, questions in named.items() if questions)
-        raise ConfigError(f"split {name!r} is empty or unknown; there are {present}")
-    return named[name]
+    differences = paired_differences(*read_pair(ours, theirs))
+    console.print(difference_table(differences, f"{ours} minus {theirs}"))

@@ -1,120 +1,51 @@
-"""A finished run into the model store: calibrated, scored, with all that is needed to interpret it."""
+"""`uq4ct publish`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
+import typer
 
-from uq4ct.model_store.adapted_model import add_adapter
-from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.calibrations import NoCalibration
-from uq4ct.model_store.posteriors.point import PointPosterior
-from uq4ct.model_store.predictor import Predictor
-from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import (
-    Manifest,
-    ManifestDraft,
-    Provenance,
-)
-from uq4ct.model_store.storage.manifest import Splits as SplitSizes
-from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.evaluation.calibration import fit_calibration, measure_batch_company, sample_split
-from uq4ct.training.evaluation.decisions import DEFAULT_TARGETS, DecisionTargets, fit_decisions
-from uq4ct.training.evaluation.reliability_diagram import reliability_diagram
-from uq4ct.training.evaluation.scores import (
-    ScoredAnswers,
-    answers_of,
-    compute_scores,
-    reference_curve,
-    reference_histograms,
-    score_answers,
-)
+from uq4ct.model_store.storage.registry import Registry, default_store_dir
+from uq4ct.model_store.uncertainty.conformal import ConformalScore
+from uq4ct.training.commands.options import StoreOption, console
+from uq4ct.training.console import say
+from uq4ct.training.evaluation.decision_fitting import decision_targets
+from uq4ct.training.evaluation.publication import publish_run
+from uq4ct.training.evaluation.tables import decision_table, score_table
 from uq4ct.training.run_config import CalibrationName
-from uq4ct.training.runs.runs import TrainedRun, load_run, load_run_splits
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """What was stored, and the answers to the test split: of the base model alone, and as they are served."""
-
-    manifest: Manifest
-    untrained: ScoredAnswers
-    served: ScoredAnswers
-
-
-def publish_run(
-    folder: Path,
-    registry: Registry,
-    console: Console,
-    *,
-    calibration: CalibrationName | None = None,
-    promote: bool = False,
-    targets: DecisionTargets = DEFAULT_TARGETS,
-) -> Publication:
-    """Score a finished run and store it as the next version of its name.
-
-    `calibration` is the recipe's unless given. It is fitted on the fit split, decisions and references come from
-    the guarantee split, the scores from the test split; nothing is fitted on what is reported.
-
-    Raises:
-        RunError: the folder holds no finished run, or its data have changed since.
-        UnmetTargetError: the guarantee split cannot hold a target. Nothing is stored then.
-    """
-    run = load_run(folder)
-    splits = load_run_splits(run)
-    untrained = _answer_untrained(run, splits.test, console)
-    predictor = Predictor(run.model, run.result.posterior.build(run.tensors))
-    budget = run.config.training.evaluation_batch_tokens
-    fit = sample_split(predictor, splits.fit, budget, console, "fit split")
-    guarantee = sample_split(predictor, splits.guarantee, budget, console, "guarantee split")
-    test = sample_split(predictor, splits.test, budget, console, "test split")
-    fitted = fit_calibration(calibration or run.config.calibration, fit, splits.fit)
-    answers = answers_of(test, splits.test, fitted)
-    served = score_answers(answers, splits.test)
-    reference = score_answers(answers_of(guarantee, splits.guarantee, fitted), splits.guarantee)
-    decisions = fit_decisions(targets, reference, served)
-    draft = ManifestDraft(
-        name=run.config.name,
-        method=run.config.method,
-        dtype=run.result.dtype,
-        base=run.result.base,
-        adapter=run.config.adapter,
-        scoring=run.config.scoring,
-        posterior=run.result.posterior,
-        calibration=fitted,
-        scores_before=compute_scores(score_answers(answers_of(test, splits.test, NoCalibration()), splits.test)),
-        scores_after=compute_scores(served),
-        scores_untrained=compute_scores(untrained),
-        reference_histograms=reference_histograms(reference),
-        reference_curve=reference_curve(reference),
-        decisions=decisions,
-        batch_company=measure_batch_company(predictor, splits.test, answers, fitted, run.result.dtype, console),
-        provenance=_provenance(run),
+def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
+    run: Annotated[Path, typer.Argument(help="folder of a finished run")],
+    store: StoreOption = None,
+    promote: Annotated[bool, typer.Option("--promote", help="make it the production version at once")] = False,
+    calibration: Annotated[
+        CalibrationName | None, typer.Option(help="what is fitted after training; default: the recipe's")
+    ] = None,
+    target_risk: Annotated[
+        float | None, typer.Option(help="abstain so that at most this share of the answered is wrong")
+    ] = None,
+    target_coverage: Annotated[float | None, typer.Option(help="abstain, but answer at least this share")] = None,
+    guarantee: Annotated[float, typer.Option(help="probability with which the target holds")] = 0.95,
+    set_coverage: Annotated[float, typer.Option(help="share of prediction sets that hold the right option")] = 0.9,
+    set_score: Annotated[ConformalScore, typer.Option(help="what prediction sets are made by")] = "lac",
+    max_set_size: Annotated[int | None, typer.Option(help="abstain where the prediction set is larger")] = None,
+) -> None:
+    """Score a finished run and store it as the next version of its name."""
+    targets = decision_targets(
+        target_risk,
+        target_coverage,
+        guarantee=guarantee,
+        set_coverage=set_coverage,
+        set_score=set_score,
+        max_set_size=max_set_size,
     )
-    diagram = reliability_diagram(served, f"{run.config.name}, test split")
-    manifest = registry.publish(draft, run.tensors, {"reliability.png": diagram}, promote=promote)
-    return Publication(manifest, untrained, served)
-
-
-def _answer_untrained(run: TrainedRun, questions: Sequence[Question], console: Console) -> ScoredAnswers:
-    """The base model's own answers: plain LoRA before its first step adds nothing."""
-    plain = AdapterConfig(experts=1, top_k=1, rank=1)
-    model = add_adapter(run.base, plain, run.config.scoring, adapter="untrained", tuner=run.model.tuner)
-    predictor = Predictor(model, PointPosterior())
-    budget = run.config.training.evaluation_batch_tokens
-    samples = sample_split(predictor, questions, budget, console, "untrained")
-    return score_answers(answers_of(samples, questions, NoCalibration()), questions)
-
-
-def _provenance(run: TrainedRun) -> Provenance:
-    result = run.result
-    return Provenance(
-        recipe=run.config.model_dump(mode="json"),
-        code_commit=result.code_commit,
-        seed=run.config.training.seed,
-        splits=SplitSizes(train=result.train, fit=result.fit, guarantee=result.guarantee, test=result.test),
-        data_digest=result.data_digest,
-    )
+    registry = Registry(store or default_store_dir())
+    publication = publish_run(run, registry, console, calibration=calibration, promote=promote, targets=targets)
+    manifest = publication.manifest
+    columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
+    console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))
+    console.print(decision_table(manifest.decisions))
+    say(console, f"published {manifest.reference}")

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.training.data.hub_sets import HUB_SETS
 
-DEFAULT_CALIBRATION_SHARE = 0.2  # of train
+DEFAULT_TEST_SHARE = 0.2  # of all questions, where one file holds them
+DEFAULT_CALIBRATION_SHARE = 0.2  # of train, without what is carved out for test
 SPLIT_NAMES = frozenset({"train", "fit", "guarantee", "test"})
 
 
@@ -26,7 +27,7 @@ class _Limits(Frozen):
 class FactsData(_Limits):
     """The quiz that ships with the project."""
 
-    source: Literal["facts"] = "facts"
+    source: Literal["facts"] = Field(default="facts", description="the quiz that ships with the project")
     seed: int = Field(default=0, description="draws the splits, the wrong options and their order")
 
 
@@ -45,35 +46,51 @@ class _CarvedData(_Limits):
 
 
 class _FileData(_CarvedData):
-    """Paths may hold environment variables as `${NAME}`."""
+    """Paths may hold environment variables as `${NAME}`.
+
+    A relative path of a recipe is that of a file beside the recipe, or else of one in the working folder.
+    """
 
     train: str = Field(description="path of the training questions")
     calibration: str | None = Field(
         default=None, description="path of the calibration questions; null carves them from train"
     )
-    test: str = Field(description="path of the test questions")
+    test: str | None = Field(default=None, description="path of the test questions; null carves them from train")
+    test_share: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of train carved out for test, without a file of it; null means 0.2",
+    )
     shift: dict[str, str] = Field(default_factory=dict, description="name -> path of further test sets")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.calibration is not None and self.calibration_share is not None:
             raise ValueError(f"calibration_share {self.calibration_share} has no effect: calibration is a file")
+        if self.test is not None and self.test_share is not None:
+            raise ValueError(f"test_share {self.test_share} has no effect: test is a file")
         taken = SPLIT_NAMES & set(self.shift)
         if taken:
             raise ValueError(f"shift: {min(taken)!r} is the name of a split, choose another")
         return self
 
+    @property
+    def carved_test_share(self) -> float:
+        """The share of train that becomes the test split where there is no file of it."""
+        return DEFAULT_TEST_SHARE if self.test_share is None else self.test_share
+
 
 class JsonlData(_FileData):
     """One JSON object a line: id, question, options and answer, where known also context and subject."""
 
-    source: Literal["jsonl"] = "jsonl"
+    source: Literal["jsonl"] = Field(default="jsonl", description="files of JSON lines")
 
 
 class CsvData(_FileData):
     """A table with a header: question, option_1, option_2, ..., answer; where known id, context and subject."""
 
-    source: Literal["csv"] = "csv"
+    source: Literal["csv"] = Field(default="csv", description="CSV files")
 
 
 class HubSet(Frozen):
@@ -94,7 +111,7 @@ class HubSet(Frozen):
 class HubData(HubSet, _CarvedData):
     """A public data set, with the test splits of others as shift sets."""
 
-    source: Literal["hub"] = "hub"
+    source: Literal["hub"] = Field(default="hub", description="a public data set")
     shift: tuple[HubSet, ...] = Field(default=(), description="data sets whose test split is a shift set")
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from uq4ct.training.data.config import CsvData, JsonlData
 from uq4ct.training.data.paths import expand_path
 from uq4ct.training.data.repeated_options import describe_left_out
 from uq4ct.training.data.source import DataError, SourceSplits
-from uq4ct.training.data.splits import carve_calibration
+from uq4ct.training.data.splits import carve_calibration, carve_test
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class FileQuestions:
 
 
 def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestions]) -> SourceSplits:
-    """The splits of the configured files, each read by `read`; without a calibration file train is divided."""
+    """The splits of the configured files, each read by `read`; without a test or calibration file train is divided."""
     messages: list[str] = []
 
     def questions_of(text: str) -> tuple[Question, ...]:
@@ -35,11 +35,15 @@ def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestion
         return found.questions
 
     train = questions_of(config.train)
+    if config.test is None:
+        train, test = carve_test(train, config.carved_test_share)
+        messages.append(f"{len(test)} of {len(train) + len(test)} questions of {config.train} are the test split")
+    else:
+        test = questions_of(config.test)
     if config.calibration is None:
         train, calibration = carve_calibration(train, config.carved_share)
     else:
         calibration = questions_of(config.calibration)
-    test = questions_of(config.test)
     shift = {name: questions_of(path) for name, path in config.shift.items()}
     return SourceSplits(train, calibration, test, shift, tuple(messages))
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from uq4ct.training.data.config import DataConfig
 from uq4ct.training.data.source import DataError
 from uq4ct.training.data.sources import SOURCES
 from uq4ct.training.data.splits import Questions, Splits, divide_calibration, remove_leaks
 from uq4ct.training.data.stable_hash import digest_of
 
-_log = logging.getLogger(__name__)
-
 
 def load_splits(config: DataConfig) -> tuple[Splits, tuple[str, ...]]:
-    """The splits of a run and what was removed on the way, as sentences that are also logged.
+    """The splits of a run and what was removed on the way, in sentences.
 
     Leaks are removed before the limits are applied, so that no limit lets a question of the full test into train.
 
@@ -22,8 +18,6 @@ def load_splits(config: DataConfig) -> tuple[Splits, tuple[str, ...]]:
         DataError: the data cannot be read, a question has no answer, an id stands twice, or a split is empty.
     """
     source = SOURCES[config.source](config)
-    for message in source.messages:
-        _log.warning(message)
     fit, guarantee = divide_calibration(source.calibration)
     splits, removed = remove_leaks(source.train, fit, guarantee, source.test, source.shift)
     limited = _limit(splits, config)

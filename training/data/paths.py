@@ -1,13 +1,17 @@
-"""Paths of data files, which a recipe may write with environment variables."""
+"""Paths of data files: environment variables in them, and what a relative one is relative to."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from uq4ct.model_store.environment import read_variable, variable_names
 from uq4ct.training.data.source import DataError
 
+_FILE_SOURCES = {"csv", "jsonl"}
+_FILE_FIELDS = ("train", "calibration", "test")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -26,3 +30,25 @@ def expand_path(text: str) -> Path:
         return value
 
     return Path(_VARIABLE.sub(value_of, text)).expanduser()
+
+
+def locate_files(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The data section of a recipe in `folder`, with absolute paths for the files that are found relative to it.
+
+    A path of any other file stays as it is, and is read from the working folder if it is relative.
+    """
+    located = dict(data)
+    if data.get("source") not in _FILE_SOURCES:
+        return located
+    for name in _FILE_FIELDS:
+        if name in data:
+            located[name] = _locate(data[name], folder)
+    if isinstance(data.get("shift"), Mapping):
+        located["shift"] = {name: _locate(path, folder) for name, path in data["shift"].items()}
+    return located
+
+
+def _locate(path: Any, folder: Path) -> Any:
+    if isinstance(path, str) and not Path(path).is_absolute() and (folder / path).is_file():
+        return str((folder / path).resolve())
+    return path

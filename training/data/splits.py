@@ -7,7 +7,6 @@ choice of epoch), `guarantee` for what promises a rate (conformal quantiles, abs
 from __future__ import annotations
 
 import json
-import logging
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -26,8 +25,6 @@ MESSAGE_IDS = 3
 # sums and code different stays: 2*3 is not 2/3, 1.5 is not 15.
 _MEANINGFUL = frozenset("-*/%&#@\\.")
 _HYPHEN_OR_STOP = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])|(?<!\d)\.|\.(?!\d)")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +47,18 @@ class Splits:
                 digest.update(f"{json.dumps(question.to_record(), sort_keys=True)}\n".encode())
         return f"sha256:{digest.hexdigest()}"
 
+    def select(self, name: str) -> Questions:
+        """The questions of a split by its name, or of a shift set by its own.
+
+        Raises:
+            DataError: there is no such split, or it is empty.
+        """
+        named = {"train": self.train, "fit": self.fit, "guarantee": self.guarantee, "test": self.test, **self.shift}
+        if not named.get(name):
+            present = ", ".join(key for key, questions in named.items() if questions)
+            raise DataError(f"split {name!r} is empty or unknown; there are {present}")
+        return named[name]
+
     def named(self) -> list[tuple[str, Questions]]:
         """Every split with its name, the shift sets last and as `shift/<name>`."""
         return [
@@ -70,6 +79,12 @@ def carve_calibration(train: Iterable[Question], share: float) -> tuple[Question
     """Train without a calibration split of about `share`, and that split; where a question goes depends on its id."""
     calibration, rest = _divide(train, share, "calibration")
     return rest, calibration
+
+
+def carve_test(train: Iterable[Question], share: float) -> tuple[Questions, Questions]:
+    """Train without a test split of about `share`, and that split; where a question goes depends on its id."""
+    test, rest = _divide(train, share, "test")
+    return rest, test
 
 
 def remove_leaks(
@@ -100,8 +115,6 @@ def remove_leaks(
         kept[name] = tuple(question for question, key in zip(questions, keys, strict=True) if key not in taken)
         messages += _report(name, questions, keys, taken)
         taken.update((key, name) for key in keys if key not in taken)
-    for message in messages:
-        _log.warning(message)
     return Splits(kept["train"], kept["fit"], kept["guarantee"], test, published.shift), tuple(messages)
 
 

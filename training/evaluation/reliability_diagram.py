@@ -1,46 +1,59 @@
-"""Pictures of calibration."""
+"""Reliability diagrams: accuracy against confidence, for a model's own picture and for the panels of a study."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor, reliability_bins
+from uq4ct.training.evaluation.axes import BLUE, COLOURS, MUTED, SHARE_TICKS, style_axes
 from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
 
-INK, BLUE, GREY = "#1b1f24", "#2563a8", "#9aa4b1"
 
+def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[ScoredAnswers]]) -> None:
+    """Accuracy against confidence in equal bins: a curve for each name, over all answers that it has together.
 
-def reliability_diagram(scored: ScoredAnswers, title: str) -> bytes:
-    """A PNG: accuracy against confidence in each bin with its 95 % binomial band, and how many answers lie there.
-
-    The band is what a calibrated model of these confidences would show (normal approximation).
+    The first has the band in which a calibrated model of these confidences would be with 95 % (normal approximation),
+    and bars that show how many answers are in each bin. A point is as large as its bin has answers.
     """
-    bins = reliability_bins(scored.confidence, scored.correct, BINS)
-    counts = bins.count.numpy()
-    filled = counts > 0
-    confidence = bins.confidence_sum.numpy()[filled] / counts[filled]
-    accuracy = bins.correct_sum.numpy()[filled] / counts[filled]
-    spread = 1.96 * np.sqrt(confidence * (1 - confidence) / counts[filled])
-    figure = Figure(figsize=(5, 6), dpi=150, layout="constrained")
-    diagram, histogram = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    diagram.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
-    low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
-    diagram.fill_between(confidence, low, high, color=GREY, alpha=0.25, linewidth=0, label="95 % of a calibrated model")
-    diagram.plot(confidence, accuracy, "o-", color=BLUE, markersize=5, clip_on=False, label="this model")
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
+    for index, (name, scored) in enumerate(curves.items()):
+        confidence, accuracy, count = _binned(scored)
+        size = count / count.max()
+        if index == 0:
+            spread = 1.96 * np.sqrt(confidence * (1 - confidence) / count)
+            low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
+            axes.fill_between(confidence, low, high, color=MUTED, alpha=0.25, linewidth=0)
+            axes.bar(confidence, 0.2 * size, width=0.04, color=BLUE, alpha=0.3)
+        colour = COLOURS[index]
+        axes.plot(confidence, accuracy, color=colour, linewidth=1, alpha=0.6)
+        axes.scatter(confidence, accuracy, 4 + 45 * size, color=colour, label=name, clip_on=False)
+    axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
+    axes.set(xticks=SHARE_TICKS, yticks=SHARE_TICKS)
+
+
+def reliability_png(scored: ScoredAnswers, title: str) -> bytes:
+    """A PNG of one model's reliability diagram; the title names its ECE, the noise floor and the questions."""
+    figure = Figure(figsize=(5, 5), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    draw_reliability(axes, {"this model; the band is 95 % of a calibrated one": [scored]})
     ece = expected_calibration_error(scored.confidence, scored.correct, BINS)
     floor = noise_floor(scored.confidence, BINS).mean
-    diagram.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    diagram.set_title(f"{title}\nECE {ece:.3f}, noise floor {floor:.3f}, {len(scored.correct)} questions", fontsize=10)
-    diagram.legend(frameon=False, fontsize=8, loc="upper left")
-    edges = np.linspace(0, 1, BINS + 1)
-    histogram.bar(edges[:-1], counts, width=1 / BINS, align="edge", color=BLUE, alpha=0.8)
-    histogram.set(xlabel="confidence", ylabel="answers")
-    for axes in (diagram, histogram):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(colors=INK, labelsize=8)
+    style_axes(axes, f"{title}\nECE {ece:.3f}, noise floor {floor:.3f}, {len(scored.correct)} questions")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def _binned(scored: Sequence[ScoredAnswers]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean confidence, accuracy and number of answers of each bin that has some."""
+    confidence = torch.cat([one.confidence for one in scored])
+    bins = reliability_bins(confidence, torch.cat([one.correct for one in scored]), BINS)
+    filled = (bins.count > 0).numpy()
+    count = bins.count.numpy()[filled]
+    return bins.confidence_sum.numpy()[filled] / count, bins.correct_sum.numpy()[filled] / count, count

@@ -23,13 +23,10 @@ from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_lo
 from uq4ct.model_store.uncertainty.ranking import area_under_risk_coverage, auroc
 from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS, selective_curve
+from uq4ct.training.data.answers import right_options
 
 BINS = 15
 Statistic = Callable[[Tensor], float]  # of the rows [n] of a split that a bootstrap draw names
-
-
-class UnlabelledError(ValueError):
-    """A question without an answer was to be scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +43,6 @@ class ScoredAnswers:
     feu: Tensor | None
     epistemic: Tensor | None
     error_score: Tensor | None
-
-
-def right_options(questions: Sequence[Question]) -> Tensor:
-    """The index of each question's right option [B].
-
-    Raises:
-        UnlabelledError: a question has no answer.
-    """
-    missing = [question.id for question in questions if question.answer is None]
-    if missing:
-        raise UnlabelledError(f"{len(missing)} questions have no answer, the first is {missing[0]!r}")
-    return torch.tensor([question.answer for question in questions])
 
 
 def score_answers(answers: Sequence[Answer], questions: Sequence[Question]) -> ScoredAnswers:

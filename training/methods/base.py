@@ -19,8 +19,7 @@ from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion
-from uq4ct.training.loss_config import LossConfig
-from uq4ct.training.losses import cross_entropy
+from uq4ct.training.losses import LossConfig, cross_entropy
 
 VARIATION_PREFIX = "variation."  # of a variation's parameters among a run's tensors
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from rich.progress import Progress
 from torch import Tensor
 
 from uq4ct.model_store.predictor import batches_by_length
 from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.training.console import count_up
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.methods.base import Fitting
 
@@ -45,13 +45,12 @@ def read_features(fitting: Fitting, questions: Sequence[TrainingQuestion], title
     width = model.tuner.model.get_output_embeddings().in_features
     logits = torch.full((len(encoded), int(options.max())), -torch.inf)
     features = torch.zeros(*logits.shape, width)
-    with Progress(console=fitting.console, disable=not fitting.console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=len(encoded))
+    with count_up(fitting.console, title, len(encoded)) as advance:
         for batch in batches_by_length(encoded, fitting.batch_tokens):
             tokens = collate([encoded[index] for index in batch]).to(model.device)
             output, read = model.forward_with_features(tokens)
             count = output.logits.shape[1]
             logits[batch, :count] = output.logits.cpu()
             features[batch, :count] = read.cpu()
-            bar.advance(task, len(batch))
+            advance(len(batch))
     return ScoredQuestions(logits, features, options, torch.tensor([question.answer for question in questions]))

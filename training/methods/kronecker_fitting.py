@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,14 +48,6 @@ class SecondMoment:
         return left[:, : self._rank], singular[: self._rank].square()
 
 
-@dataclass(frozen=True, slots=True)
-class Curvature:
-    """What a sweep found: the factors by the weights' stored names, and the training questions' log-likelihood."""
-
-    factors: dict[str, KroneckerFactors]
-    log_likelihood: float
-
-
 class _WeightMoments:
     """The second moments of one weight: of what goes in, and of the gradients at what comes out.
 
@@ -83,8 +74,10 @@ def fit_curvature(
     batch_tokens: int,
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
-) -> Curvature:
-    """Sweep the questions in evaluation mode; the Fisher is exact: over all candidates, weighted by their probability.
+) -> dict[str, KroneckerFactors]:
+    """Sweep the questions in evaluation mode: the factors by the weights' stored names.
+
+    The Fisher is exact: over all candidates, weighted by their probability.
 
     Inputs and gradients are those at the answer positions, where the scorer reads the candidates: one a question under
     letter scoring, every token before an option's under cloze scoring. These count as so many independent positions
@@ -96,19 +89,17 @@ def fit_curvature(
     if model.training:
         raise ValueError("the curvature of a model in training mode was asked for: call eval() first")
     moments: dict[str, _WeightMoments] = {}
-    log_likelihood, positions = 0.0, 0
+    positions = 0
     for chosen in batches_by_length([question.encoded for question in questions], batch_tokens):
         batch = collate([questions[index].encoded for index in chosen]).to(model.device)
-        answers = torch.tensor([questions[index].answer for index in chosen], device=model.device)
         through = BankTaps()
         with torch.enable_grad():
             log_probabilities = model(batch, through).logits.log_softmax(dim=-1)
-        log_likelihood += log_probabilities.gather(1, answers.unsqueeze(1)).double().sum().item()
         if not moments:
             moments = {name: _WeightMoments(name, tap, rank, seed) for name, tap in through.taps.items()}
         positions += _count(model, batch, log_probabilities, through.taps, moments)
         advance(len(chosen))
-    return Curvature({name: moment.factors(positions) for name, moment in moments.items()}, log_likelihood)
+    return {name: moment.factors(positions) for name, moment in moments.items()}
 
 
 def _count(

@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, FiniteFloat
-from rich.progress import Progress
 from torch import Tensor
 
 from uq4ct.model_store.frozen import Frozen
@@ -17,9 +16,10 @@ from uq4ct.model_store.posteriors.laplace import LaplaceConfig, antithetic_noise
 from uq4ct.model_store.predictor import batches_by_length
 from uq4ct.model_store.scoring.encoding import collate
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
+from uq4ct.training.console import count_up, say
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
-from uq4ct.training.methods.evidence import Evidence
-from uq4ct.training.methods.kronecker_fitting import Curvature, fit_curvature
+from uq4ct.training.methods.evidence import best_precision
+from uq4ct.training.methods.kronecker_fitting import fit_curvature
 
 PRECISIONS = tuple(10 ** (step / 4) for step in range(-8, 25))  # from 0.01 to a million, tried on the fit split
 
@@ -36,44 +36,43 @@ class LaplaceOptions(Frozen):
 
 def _fit(fitting: Fitting, options: LaplaceOptions) -> Finished:
     weights = fitting.weights[0]
-    with Progress(console=fitting.console, disable=not fitting.console.is_terminal, transient=True) as bar:
-        task = bar.add_task("curvature", total=len(fitting.train))
-        curvature = fit_curvature(
+    with count_up(fitting.console, "curvature", len(fitting.train)) as advance:
+        factors = fit_curvature(
             fitting.model,
             fitting.train,
             options.factor_rank,
             fitting.batch_tokens,
             fitting.seed,
-            lambda questions: bar.advance(task, questions),
+            advance,
         )
-    precision = _prior_precision(fitting, options, curvature)
-    fitting.console.print(f"prior precision {precision:.4g}", highlight=False, soft_wrap=True)
+    precision = _prior_precision(fitting, options, factors)
+    say(fitting.console, f"prior precision {precision:.4g}")
     posterior = LaplaceConfig(
         samples=options.samples,
         prior_precision=precision,
         options=max(question.encoded.options for question in fitting.train),
         seed=fitting.seed,
     )
-    stored = [factors.stored(name) for name, factors in curvature.factors.items()]
+    stored = [one.stored(name) for name, one in factors.items()]
     return Finished(posterior, {**weights, **{name: tensor for one in stored for name, tensor in one.items()}})
 
 
-def _prior_precision(fitting: Fitting, options: LaplaceOptions, curvature: Curvature) -> float:
+def _prior_precision(fitting: Fitting, options: LaplaceOptions, factors: Mapping[str, KroneckerFactors]) -> float:
     if options.prior_precision == "marglik":
-        return evidence_of(fitting.weights[0], curvature).best_precision()
+        return precision_by_evidence(fitting.weights[0], factors)
     if options.prior_precision == "fit_nll":
         noise = antithetic_noise(options.samples, fitting.seed)
-        nll = torch.stack([_nll(fitting, chosen, curvature.factors, noise) for chosen in _batches(fitting)]).sum(dim=0)
+        nll = torch.stack([_nll(fitting, chosen, factors, noise) for chosen in _batches(fitting)]).sum(dim=0)
         return PRECISIONS[int(nll.argmin())]
     return options.prior_precision
 
 
-def evidence_of(weights: Mapping[str, Tensor], curvature: Curvature) -> Evidence:
-    """The evidence of trained weights; only those of the expert banks are parameters of the posterior."""
+def precision_by_evidence(weights: Mapping[str, Tensor], factors: Mapping[str, KroneckerFactors]) -> float:
+    """The prior precision of largest evidence; only the weights of the expert banks are parameters of the posterior."""
     banks = [weights[f"{place}.{weight}"] for place in bank_places(weights) for weight in ("A", "B")]
     squared_norm = sum(weight.double().square().sum().item() for weight in banks)
-    eigenvalues = torch.cat([factors.curvature.flatten() for factors in curvature.factors.values()])
-    return Evidence(curvature.log_likelihood, squared_norm, eigenvalues)
+    eigenvalues = torch.cat([one.curvature.flatten() for one in factors.values()])
+    return best_precision(eigenvalues, squared_norm)
 
 
 def _batches(fitting: Fitting) -> list[list[int]]:

@@ -7,7 +7,7 @@ from pydantic import Field
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
-from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
 
 

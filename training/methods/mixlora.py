@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.training.loss_config import LossConfig
-from uq4ct.training.losses import load_balance_loss
+from uq4ct.training.losses import LossConfig, load_balance_loss
 from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod, mean_cross_entropy
 
 

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 
 import torch
 from pydantic import Field
-from rich.progress import Progress
 from torch import Tensor
 
 from uq4ct.model_store.frozen import Frozen
@@ -19,6 +18,7 @@ from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig, std_nam
 from uq4ct.model_store.predictor import score_batch, score_in_batches
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
+from uq4ct.training.console import count_up, say
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
 
@@ -108,11 +108,11 @@ def _fit(fitting: Fitting, options: TfbOptions) -> Finished:
         posterior = config.build(noisy(sigma)) if sigma > 0 else PointPosterior()
         found = _nll(fitting, posterior, anchor, f"noise {sigma:.4g}")
         message = f"noise of {sigma:.4g}: NLL {found:.4f} on {len(anchor)} questions of the fit split"
-        fitting.console.print(message, highlight=False, soft_wrap=True)
+        say(fitting.console, message)
         return found
 
     sigma = largest_borne(nll, update_size(tensors, singular), options.steps, options.tolerance)
-    fitting.console.print(f"keeps noise of {sigma:.4g}", highlight=False, soft_wrap=True)
+    say(fitting.console, f"keeps noise of {sigma:.4g}")
     return Finished(config, noisy(sigma))
 
 
@@ -125,13 +125,12 @@ def _anchor(fitting: Fitting, count: int) -> list[TrainingQuestion]:
 def _nll(fitting: Fitting, posterior: Posterior, anchor: list[TrainingQuestion], title: str) -> float:
     """The mean NLL of the questions' right answers in nats, with a progress bar."""
     encoded = [question.encoded for question in anchor]
-    with Progress(console=fitting.console, disable=not fitting.console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=len(encoded))
+    with count_up(fitting.console, title, len(encoded)) as advance:
         samples = score_in_batches(
             lambda batch: score_batch(fitting.model, posterior, batch),
             encoded,
             fitting.batch_tokens,
-            lambda count: bar.advance(task, count),
+            advance,
         )
     answers = torch.tensor([question.answer for question in anchor])
     return negative_log_likelihood(mean_probabilities(samples.logits), answers).mean().item()

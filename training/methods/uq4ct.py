@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.training.loss_config import LossConfig
-from uq4ct.training.losses import calibration_loss, calibration_weight
+from uq4ct.training.losses import LossConfig, calibration_loss, calibration_weight
 from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod
 from uq4ct.training.methods.mixlora import check_no_l2, mixture_losses
 

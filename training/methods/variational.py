@@ -9,7 +9,7 @@ from torch import Tensor
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.posteriors.draws import bank_places
-from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods.base import VARIATION_PREFIX, Forward, LossTerms, mean_cross_entropy
 from uq4ct.training.methods.lora import check_plain
 from uq4ct.training.methods.mixlora import check_no_l2

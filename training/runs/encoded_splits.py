@@ -10,10 +10,11 @@ from rich.console import Console
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
+from uq4ct.training.console import say
+from uq4ct.training.data.answers import right_options
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.data.splits import Splits
-from uq4ct.training.evaluation.scores import right_options
-from uq4ct.training.loss_config import LossConfig
+from uq4ct.training.losses import LossConfig
 from uq4ct.training.run_config import ConfigError, RunConfig
 
 
@@ -36,10 +37,7 @@ def encode_train(
             too_long.append(question.id)
     if too_long:
         limit = model.scorer.token_limit
-        console.print(
-            f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}",
-            soft_wrap=True,
-        )
+        say(console, f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}")
     if all(question.held_out for question in encoded):
         raise ConfigError("data: no training question is left")
     return encoded

@@ -17,11 +17,18 @@ from torch.optim import AdamW
 
 from uq4ct.model_store.adapted_model import AdaptedModel, CandidateOutput
 from uq4ct.model_store.errors import UserError
+from uq4ct.training.console import say
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, epoch_steps, forwards
 from uq4ct.training.methods.base import Forward, TrainedMethod, Variation
 from uq4ct.training.run_config import ConfigError, OptimizerConfig, RunConfig
-from uq4ct.training.runs.progress_bar import StepReport, TrainingProgress
-from uq4ct.training.runs.resume_point import CHECKPOINT_FILE, Progress, load_checkpoint, save_checkpoint, save_tensors
+from uq4ct.training.runs.progress_bar import StepReport, TrainingBar
+from uq4ct.training.runs.resume_point import (
+    RESUME_FILE,
+    LoopState,
+    load_resume_point,
+    save_resume_point,
+    save_tensors,
+)
 
 KEPT_FILE = "kept.safetensors"
 LOG_FILE = "steps.jsonl"
@@ -85,7 +92,7 @@ class Trainer:
         if config.training.snapshots > self.steps:
             raise ConfigError(f"training.snapshots is {config.training.snapshots}: the run has {self.steps} steps only")
 
-    def run(self, console: Console) -> Progress:
+    def run(self, console: Console) -> LoopState:
         """Train to the end, from the resume point in the folder if there is one.
 
         The folder's `kept.safetensors` then holds the weights of the epoch that the configuration keeps.
@@ -93,50 +100,48 @@ class Trainer:
         Raises:
             DivergedError: the loss is no finite number.
         """
-        progress = Progress()
-        if (self._folder / CHECKPOINT_FILE).is_file():
-            progress = load_checkpoint(self._folder, self.parameters, self._optimizer)
-            console.print(f"resumed at step {progress.step} of {self.steps}", highlight=False, soft_wrap=True)
-        with TrainingProgress(self.steps, progress.step, console) as display, self._log(progress) as log:
-            while progress.epoch < self._config.training.epochs:
-                progress = self._run_epoch(progress, display, log)
-        return progress
+        state = LoopState()
+        if (self._folder / RESUME_FILE).is_file():
+            state = load_resume_point(self._folder, self.parameters, self._optimizer)
+            say(console, f"resumed at step {state.step} of {self.steps}")
+        with TrainingBar(self.steps, state.step, console) as bar, self._log(state) as log:
+            while state.epoch < self._config.training.epochs:
+                state = self._run_epoch(state, bar, log)
+        return state
 
-    def _run_epoch(self, progress: Progress, display: TrainingProgress, log: TextIO) -> Progress:
+    def _run_epoch(self, state: LoopState, bar: TrainingBar, log: TextIO) -> LoopState:
         self._set_training(True)
-        for step in self._steps_of(progress.epoch)[progress.epoch_step :]:
-            report = self._run_step(step, progress)
-            display.step(report)
+        for step in self._steps_of(state.epoch)[state.epoch_step :]:
+            report = self._run_step(step, state)
+            bar.step(report)
             log.write(json.dumps(asdict(report)) + "\n")
             log.flush()
-            progress = progress.model_copy(
+            state = state.model_copy(
                 update={
-                    "epoch_step": progress.epoch_step + 1,
+                    "epoch_step": state.epoch_step + 1,
                     "step": report.step,
-                    "seconds": progress.seconds + report.seconds,
-                    "tokens": progress.tokens + report.tokens,
+                    "seconds": state.seconds + report.seconds,
+                    "tokens": state.tokens + report.tokens,
                 }
             )
             self._keep_snapshot(report.step)
-            if report.step % self._config.training.checkpoint_steps == 0:
-                save_checkpoint(self._folder, self.parameters, self._optimizer, progress)
-        return self._finish_epoch(progress, display)
+            if report.step % self._config.training.resume_point_steps == 0:
+                save_resume_point(self._folder, self.parameters, self._optimizer, state)
+        return self._finish_epoch(state, bar)
 
-    def _finish_epoch(self, progress: Progress, display: TrainingProgress) -> Progress:
+    def _finish_epoch(self, state: LoopState, bar: TrainingBar) -> LoopState:
         self._set_training(False)
         nll = self._fit_nll()
-        progress = progress.model_copy(
-            update={"epoch": progress.epoch + 1, "epoch_step": 0, "fit_nll": (*progress.fit_nll, nll)}
-        )
-        if self._config.training.keep_epoch == "last" or progress.best_epoch == progress.epoch - 1:
+        state = state.model_copy(update={"epoch": state.epoch + 1, "epoch_step": 0, "fit_nll": (*state.fit_nll, nll)})
+        if self._config.training.keep_epoch == "last" or state.best_epoch == state.epoch - 1:
             save_tensors(self._folder / KEPT_FILE, self.parameters)
-        save_checkpoint(self._folder, self.parameters, self._optimizer, progress)
-        display.say(f"epoch {progress.epoch}: NLL on the fit split {nll:.4f}")
-        return progress
+        save_resume_point(self._folder, self.parameters, self._optimizer, state)
+        bar.print_line(f"epoch {state.epoch}: NLL on the fit split {nll:.4f}")
+        return state
 
-    def _run_step(self, questions: Sequence[TrainingQuestion], progress: Progress) -> StepReport:
+    def _run_step(self, questions: Sequence[TrainingQuestion], state: LoopState) -> StepReport:
         start = time.perf_counter()
-        step = progress.step + 1
+        step = state.step + 1
         share = learning_rate_share(self._config.optimizer, step - 1, self.steps)
         for group in self._optimizer.param_groups:
             group["lr"] = group["peak"] * share
@@ -159,7 +164,7 @@ class Trainer:
         self._optimizer.zero_grad()
         return StepReport(
             step,
-            progress.epoch,
+            state.epoch,
             self._config.optimizer.learning_rate * share,
             dict(losses),
             correct / len(questions),
@@ -189,9 +194,9 @@ class Trainer:
         training = self._config.training
         return epoch_steps(self._questions, training.batch_questions, training.seed, epoch)
 
-    def _log(self, progress: Progress) -> TextIO:
+    def _log(self, state: LoopState) -> TextIO:
         """The step log, cut back to the resume point: steps after it are taken again."""
         path = self._folder / LOG_FILE
-        kept = path.read_text().splitlines(keepends=True)[: progress.step] if path.is_file() else []
+        kept = path.read_text().splitlines(keepends=True)[: state.step] if path.is_file() else []
         path.write_text("".join(kept))
         return path.open("a")

@@ -1,4 +1,4 @@
-"""What a person sees of a run while it goes on."""
+"""Live progress of a training run."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from uq4ct.training.console import say
 
 WINDOW_STEPS = 20  # the bar shows means over the latest steps
 LINE_EVERY_STEPS = 20  # where there is no terminal, lines take the place of the bar
@@ -27,7 +29,7 @@ class StepReport:
     seconds: float
 
 
-class TrainingProgress:
+class TrainingBar:
     """A bar on a terminal, a line now and then elsewhere: loss, accuracy, mean FEU, tokens a second."""
 
     def __init__(self, steps: int, done: int, console: Console) -> None:
@@ -46,7 +48,7 @@ class TrainingProgress:
         )
         self._task = self._bar.add_task("training", total=steps, completed=done, state="")
 
-    def __enter__(self) -> TrainingProgress:
+    def __enter__(self) -> TrainingBar:
         self._bar.start()
         return self
 
@@ -61,11 +63,11 @@ class TrainingProgress:
         state = self._state()
         self._bar.update(self._task, completed=report.step, state=state)
         if not self._console.is_terminal and (report.step % LINE_EVERY_STEPS == 0 or report.step == self._steps):
-            self._console.print(f"step {report.step}/{self._steps} {state}", highlight=False, soft_wrap=True)
+            say(self._console, f"step {report.step}/{self._steps} {state}")
 
-    def say(self, text: str) -> None:
+    def print_line(self, text: str) -> None:
         """Print a line that stays."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
     def _state(self) -> str:
         count = len(self._recent)

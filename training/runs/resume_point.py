@@ -1,4 +1,4 @@
-"""A run's resume point: weights, optimizer, random state and progress in one file, replaced atomically."""
+"""A run's resume point: weights, optimizer, random state and the loop's state in one file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from torch.optim import AdamW
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.storage.durable_files import replace_file
 
-CHECKPOINT_FILE = "checkpoint.safetensors"
+RESUME_FILE = "resume_point.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
-class Progress(Frozen):
-    """Where a run stands; `fit_nll` has one entry for each finished epoch."""
+class LoopState(Frozen):
+    """How far the loop of a run has come; `fit_nll` has one entry for each finished epoch."""
 
     epoch: int = Field(default=0, ge=0, description="the epoch under way, counted from 0")
     epoch_step: int = Field(default=0, ge=0, description="steps done in that epoch")
@@ -41,22 +41,22 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     replace_file(path, save(packed, dict(metadata or {})))
 
 
-def save_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW, progress: Progress) -> None:
+def save_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW, state: LoopState) -> None:
     """Write the resume point of a run."""
     tensors: dict[str, Tensor] = {f"parameter/{name}": parameter for name, parameter in parameters.items()}
     for name, parameter in parameters.items():
-        state = optimizer.state[parameter]
-        tensors |= {f"optimizer/{moment}/{name}": state[moment] for moment in _MOMENTS}
+        own = optimizer.state[parameter]
+        tensors |= {f"optimizer/{moment}/{name}": own[moment] for moment in _MOMENTS}
     tensors["random/cpu"] = torch.get_rng_state()
     device = _device_of(parameters)
     if device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(device)
-    save_tensors(folder / CHECKPOINT_FILE, tensors, {"progress": progress.model_dump_json()})
+    save_tensors(folder / RESUME_FILE, tensors, {"state": state.model_dump_json()})
 
 
-def load_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> Progress:
+def load_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> LoopState:
     """Put a run back where its resume point was written."""
-    with safe_open(folder / CHECKPOINT_FILE, framework="pt") as file:
+    with safe_open(folder / RESUME_FILE, framework="pt") as file:
         for name, parameter in parameters.items():
             with torch.no_grad():
                 parameter.copy_(file.get_tensor(f"parameter/{name}"))
@@ -68,7 +68,7 @@ def load_checkpoint(folder: Path, parameters: Mapping[str, nn.Parameter], optimi
         device = _device_of(parameters)
         if device.type == "cuda":
             torch.cuda.set_rng_state(file.get_tensor("random/cuda"), device)
-        return Progress.model_validate_json(file.metadata()["progress"])
+        return LoopState.model_validate_json(file.metadata()["state"])
 
 
 def _device_of(parameters: Mapping[str, nn.Parameter]) -> torch.device:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import Field, ValidationError, model_validator
 
 from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.training.data.paths import locate_files
 from uq4ct.training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config, read_recipe
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,29}$")]
@@ -150,10 +151,18 @@ def merge_sections(general: Mapping[str, Any], special: Mapping[str, Any]) -> di
 
 def _parse(path: Path) -> StudyConfig:
     record = read_recipe(path)
+    _locate_data_files(record, path.parent)
     try:
         return StudyConfig.model_validate(record)
     except ValidationError as error:
         raise ConfigError("\n  ".join([f"{path}:", *complaints(error)])) from error
+
+
+def _locate_data_files(record: dict[str, Any], folder: Path) -> None:
+    data_sets = record.get("data_sets")
+    for data_set in data_sets.values() if isinstance(data_sets, dict) else ():
+        if isinstance(data_set, dict) and isinstance(data_set.get("data"), dict):
+            data_set["data"] = locate_files(data_set["data"], folder)
 
 
 def _cell(config: StudyConfig, key: CellKey, path: Path) -> Cell:

@@ -11,9 +11,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from uq4ct.training.evaluation.axes import INK, MUTED, style_axes
 from uq4ct.training.study.document import Chart, Panel
 
-INK, MUTED, BLUE, ORANGE = "#1b1f24", "#8a94a3", "#3a7fc1", "#d9772f"
 PANEL_INCHES = (3.4, 3.1)  # a phone's width at a font of 9 points that stays readable there
 PNG_COLUMNS = 3
 # The page sets these colours, by light and dark mode; matplotlib writes them as they stand here.
@@ -56,14 +56,4 @@ def chart_png(chart: Chart) -> bytes:
 def _draw(panel: Panel, axes: Axes) -> None:
     axes.patch.set_visible(False)
     panel.draw(axes)
-    axes.set_title(panel.title, fontsize=10, color=INK)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=INK, labelsize=8)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=INK, fontsize=9)
-    names = axes.get_legend_handles_labels()
-    if names[0]:  # below the picture, where it hides nothing
-        axes.legend(
-            *names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, labelcolor=INK, frameon=False
-        )
+    style_axes(axes, panel.title)

@@ -9,10 +9,9 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from uq4ct.model_store.uncertainty.calibration_error import reliability_bins
 from uq4ct.model_store.uncertainty.ranking import risk_coverage
-from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
-from uq4ct.training.study.drawing import BLUE, MUTED, ORANGE
+from uq4ct.training.evaluation.axes import BLUE, COLOURS, MUTED, ORANGE, SHARE_TICKS
+from uq4ct.training.evaluation.reliability_diagram import draw_reliability
 from uq4ct.training.study.results import SplitRun, Variant
 from uq4ct.training.study.statistics import Spread
 
@@ -20,8 +19,6 @@ HISTOGRAM_BINS = 20
 FEU_BINS = 8
 FEU_BIN_ANSWERS = 10  # fewer say nothing about an accuracy
 CURVE_POINTS = 200
-TICKS = (0, 0.25, 0.5, 0.75, 1)
-COLOURS = (BLUE, ORANGE)
 
 Draw = Callable[[Axes], None]
 
@@ -29,29 +26,8 @@ Draw = Callable[[Axes], None]
 def reliability_panel(variants: Mapping[str, Sequence[SplitRun]]) -> Draw:
     """Accuracy against confidence in equal bins, a line for each calibration, over what chance allows the first."""
 
-    def draw(axes: Axes) -> None:
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
-        for index, (name, runs) in enumerate(variants.items()):
-            confidence, accuracy, count = _reliability(runs)
-            if index == 0:
-                spread = 1.96 * np.sqrt(confidence * (1 - confidence) / count)
-                low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
-                axes.fill_between(confidence, low, high, color=MUTED, alpha=0.25, linewidth=0)
-                axes.bar(confidence, 0.2 * count / count.max(), width=0.04, color=BLUE, alpha=0.3)
-            colour = COLOURS[index]
-            axes.plot(confidence, accuracy, color=colour, linewidth=1, alpha=0.6)
-            axes.scatter(
-                confidence,
-                accuracy,
-                4 + 45 * count / count.max(),
-                color=colour,
-                label=calibration_title(name),
-                clip_on=False,
-            )
-        axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
-        axes.set(xticks=TICKS, yticks=TICKS)
-
-    return draw
+    curves = {calibration_title(name): [run.scored for run in runs] for name, runs in variants.items()}
+    return lambda axes: draw_reliability(axes, curves)
 
 
 def risk_coverage_panel(runs: Sequence[SplitRun], baseline: Sequence[SplitRun] | None, highest: float) -> Draw:
@@ -62,7 +38,7 @@ def risk_coverage_panel(runs: Sequence[SplitRun], baseline: Sequence[SplitRun] |
             axes.plot(*_risk_curve(baseline), color=MUTED, linewidth=1.5, linestyle="--", label="baseline")
         axes.plot(*_risk_curve(runs), color=BLUE, linewidth=1.8, label="this method")
         axes.set(xlabel="share answered", ylabel="error rate among them", xlim=(0, 1), ylim=(0, highest))
-        axes.set_xticks(TICKS)
+        axes.set_xticks(SHARE_TICKS)
 
     return draw
 
@@ -99,7 +75,7 @@ def feu_panel(runs: Sequence[SplitRun]) -> Draw:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, label="FEU = share right")
         axes.errorbar(middle, accuracy, yerr=(accuracy - low, high - accuracy), fmt="o", color=BLUE, markersize=4)
         axes.set(xlabel="FEU (high = routers are sure)", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
-        axes.set(xticks=TICKS, yticks=TICKS)
+        axes.set(xticks=SHARE_TICKS, yticks=SHARE_TICKS)
 
     return draw
 
@@ -152,15 +128,6 @@ def highest_risk(runs: Sequence[SplitRun]) -> float:
     """The top of a risk-coverage curve beyond its first, jumpy twentieth."""
     coverage, risk = _risk_curve(runs)
     return float(risk[coverage >= 0.05].max())
-
-
-def _reliability(runs: Sequence[SplitRun]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    scored: list[ScoredAnswers] = [run.scored for run in runs]
-    confidence = torch.cat([one.confidence for one in scored])
-    bins = reliability_bins(confidence, torch.cat([one.correct for one in scored]), BINS)
-    filled = (bins.count > 0).numpy()
-    count = bins.count.numpy()[filled]
-    return bins.confidence_sum.numpy()[filled] / count, bins.correct_sum.numpy()[filled] / count, count
 
 
 def _risk_curve(runs: Sequence[SplitRun]) -> tuple[np.ndarray, np.ndarray]:

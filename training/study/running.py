@@ -13,16 +13,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.posteriors import CandidateSamples
-from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.questions import Question
+from uq4ct.training.console import say
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
-from uq4ct.training.evaluation.calibration import fit_calibration, sample_split
+from uq4ct.training.evaluation.calibration_fitting import fit_calibration
 from uq4ct.training.evaluation.predictions import write_predictions
+from uq4ct.training.evaluation.sampling import sample_split
 from uq4ct.training.evaluation.scores import answers_of, compute_scores, score_answers
 from uq4ct.training.run_config import CalibrationName
+from uq4ct.training.runs.load import TrainedRun, load_run, load_run_splits
 from uq4ct.training.runs.provenance import code_commit
-from uq4ct.training.runs.runs import TrainedRun, load_run, load_run_splits, train_in_pool
+from uq4ct.training.runs.train import train_in_pool
 from uq4ct.training.study.config import Cell, Study, select_cells
 from uq4ct.training.study.rows import FailedRow, FinishedRow, RowFile, SplitScores, latest_rows
 
@@ -66,7 +68,7 @@ def run_study(study: Study, folder: Path, console: Console, only: tuple[str, ...
             row = _attempt(cell, study.config.calibrations, folder, console)
             rows.append(row)
             failed += [row] if isinstance(row, FailedRow) else []
-            console.print(describe_row(row), highlight=False, soft_wrap=True)
+            say(console, describe_row(row))
             bar.advance(task)
     return failed
 
@@ -122,7 +124,7 @@ def _score(
     cell: Cell, run: TrainedRun, calibrations: Sequence[CalibrationName], folder: Path, console: Console
 ) -> _Scored:
     splits = load_run_splits(run)
-    predictor = Predictor(run.model, run.result.posterior.build(run.tensors))
+    predictor = run.predictor()
     budget = cell.config.training.evaluation_batch_tokens
     fit = sample_split(predictor, splits.fit, budget, console, "fit split")
     fitted = _fit_calibrations(calibrations, fit, splits.fit)

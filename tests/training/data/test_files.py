@@ -10,9 +10,10 @@ import pytest
 
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data import jsonl
+from uq4ct.training.data.config import JsonlData
 from uq4ct.training.data.csv_file import read_csv
 from uq4ct.training.data.jsonl import read_jsonl
-from uq4ct.training.data.paths import expand_path
+from uq4ct.training.data.paths import expand_path, locate_files
 from uq4ct.training.data.source import DataError
 
 GOOD = {"id": "a", "question": "Is it?", "context": None, "options": ["yes", "no"], "answer": 1, "subject": "doubt"}
@@ -147,3 +148,42 @@ def test_written_questions_are_read_again(tmp_path: Path) -> None:
     path.write_text("old")
     jsonl.write_jsonl(path, asked)
     assert read_jsonl(path).questions == asked
+
+
+def test_files_beside_the_recipe_are_found_before_those_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("recipes/train.csv", "recipes/sets/shift.csv", "train.csv", "test.csv"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    monkeypatch.chdir(tmp_path)
+    data = {"train": "train.csv", "test": "test.csv", "calibration": None, "shift": {"a": "sets/shift.csv"}}
+    located = locate_files({"source": "csv", **data}, Path("recipes"))
+    assert located == {
+        "source": "csv",
+        "train": str(tmp_path / "recipes" / "train.csv"),
+        "test": "test.csv",  # read from the working folder
+        "calibration": None,
+        "shift": {"a": str(tmp_path / "recipes" / "sets" / "shift.csv")},
+    }
+    absolute = {"source": "jsonl", "train": str(tmp_path / "train.csv"), "test": "${DATA_DIR}/test.jsonl"}
+    assert locate_files(absolute, Path("recipes")) == absolute
+    assert locate_files({"source": "hub", "train": "train.csv"}, Path("recipes"))["train"] == "train.csv"
+
+
+def test_one_file_is_divided_by_the_ids_of_its_questions(write_jsonl, ask) -> None:
+    """A share is about a share, and a question stays where it is when others come in."""
+    questions = tuple(ask(f"q{number}", f"What about number {number}?") for number in range(400))
+    few, many = (
+        jsonl.load(JsonlData(train=str(write_jsonl(name, part)), test_share=0.25, calibration_share=0.5))
+        for name, part in (("few.jsonl", questions[:300]), ("many.jsonl", questions))
+    )
+    for source, total in ((few, 300), (many, 400)):
+        parts = (source.train, source.calibration, source.test)
+        assert len({question.id for part in parts for question in part}) == sum(map(len, parts)) == total
+        assert len(source.test) == pytest.approx(0.25 * total, rel=0.25)
+        assert len(source.calibration) == pytest.approx(0.5 * 0.75 * total, rel=0.25)
+    assert set(few.test) < set(many.test)
+    assert set(few.calibration) < set(many.calibration)
+    (message,) = few.messages
+    assert re.fullmatch(rf"{len(few.test)} of 300 questions of .*few\.jsonl are the test split", message)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from mixlora import MixLoraModelForCausalLM
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.training.formats.authors_mixlora import load_published
 from tests.training.formats.mixlora_layout import published_config, random_tensors, write_published
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.context import adapter_forward
@@ -22,17 +22,6 @@ from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import FormatError
 
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
-
-
-def load_published(folder: Path) -> Any:
-    """The model of the authors' package, ready to answer."""
-    model, _ = MixLoraModelForCausalLM.from_pretrained(str(folder))
-    model.eval()
-    for layer in model.model.layers:
-        # The package keeps its experts in a plain dict, where eval() does not reach them: their dropout stays on.
-        for expert in layer.mlp.mixlora_moes["default"].experts_.values():
-            expert.eval()
-    return model
 
 
 def our_logits(folder: Path, base_folder: Path) -> Tensor:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
+from tests.training.formats.peft_checkpoint import write_with_peft
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward
@@ -27,20 +28,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
 CONFIG_FILE, TENSOR_FILE = "adapter_config.json", "adapter_model.safetensors"
-
-
-def write_with_peft(folder: Path, base_folder: Path, **settings: Any) -> PeftModel:
-    """A checkpoint that PEFT wrote of a model with random weights, and the model."""
-    fields = {"r": 3, "lora_alpha": 5, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj", "down_proj"]}
-    config = LoraConfig(**{**fields, "task_type": "CAUSAL_LM", **settings})
-    model = get_peft_model(AutoModelForCausalLM.from_pretrained(base_folder), config)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if ".lora_" in name:
-                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
-    model.save_pretrained(str(folder))
-    return model.eval()
 
 
 def our_model(base_folder: Path, config: AdapterConfig) -> AdaptedModel:

@@ -14,24 +14,22 @@ from rich.console import Console
 
 from tests.benchmarks.served import running_service
 from tests.training.conftest import MakeConfig
+from tests.training.methods.asking import nll, samples_of
 from tests.training.methods.method_table import SETTINGS
-from tests.training.runs.test_runs import losses_of
+from tests.training.whole_runs import losses_of
 from uq4ct.model_store.posteriors.point import PointPosterior
-from uq4ct.model_store.posteriors.samples import CandidateSamples
-from uq4ct.model_store.predictor import Predictor, score_in_batches
+from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.published import PublishedPredictor, load_predictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.manifest import parse_manifest
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
-from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
-from uq4ct.training.commands.publish import publish_run
 from uq4ct.training.data.loading import load_splits
-from uq4ct.training.evaluation.scores import right_options
+from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import TrainedMethod
-from uq4ct.training.runs.candidates import load_base_of, new_candidate
-from uq4ct.training.runs.runs import load_run, train_run
+from uq4ct.training.runs.load import load_run
+from uq4ct.training.runs.new_model import load_base_of, make_model
+from uq4ct.training.runs.train import train_run
 
 EPOCHS = 3
 FolderOf = Callable[[str], Path]
@@ -79,15 +77,6 @@ def predictor_of(folder: Path) -> tuple[Predictor, list[Question]]:
     return Predictor(run.model, run.result.posterior.build(run.tensors)), list(splits.test)
 
 
-def samples_of(predictor: Predictor, questions: list[Question], batch_tokens: int) -> CandidateSamples:
-    return score_in_batches(predictor.candidate_samples, [predictor.encode(q) for q in questions], batch_tokens)
-
-
-def nll(predictor: Predictor, questions: list[Question]) -> float:
-    probabilities = mean_probabilities(samples_of(predictor, questions, 2000).logits)
-    return negative_log_likelihood(probabilities, right_options(questions)).mean().item()
-
-
 @pytest.mark.parametrize("method", sorted(METHODS))
 class TestMethod:
     def test_learns(self, method: str, folder_of: FolderOf) -> None:
@@ -95,7 +84,7 @@ class TestMethod:
         run = load_run(folder_of(method))
         train = list(load_splits(run.config.data)[0].train)
         trained = nll(Predictor(run.model, run.result.posterior.build(run.tensors)), train)
-        untrained = nll(Predictor(new_candidate(run.config, load_base_of(run.config)), PointPosterior()), train)
+        untrained = nll(Predictor(make_model(run.config, load_base_of(run.config)), PointPosterior()), train)
         assert trained < untrained * 2 / 3
 
     def test_answers_are_distributions_and_their_entropies_add_up(self, method: str, folder_of: FolderOf) -> None:

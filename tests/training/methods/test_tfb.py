@@ -14,13 +14,14 @@ from rich.console import Console
 from torch import Tensor
 
 from tests.training.conftest import MakeConfig
-from tests.training.methods.test_methods import nll
+from tests.training.methods.asking import nll
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.posteriors.weight_gaussian import std_name
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.methods.tfb import SMALLEST_SINGULAR, largest_borne, rotate, unit_stds, update_size
-from uq4ct.training.runs.runs import load_run, train_run
+from uq4ct.training.runs.load import load_run
+from uq4ct.training.runs.train import train_run
 
 PLACE = "model.layers.0.self_attn.q_proj.experts"
 

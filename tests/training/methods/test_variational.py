@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 from tests.training.conftest import MakeConfig
-from tests.training.runs.test_runs import check_resumed
+from tests.training.whole_runs import check_resumed
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.context import TokenwiseCall
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
@@ -32,9 +32,10 @@ from uq4ct.training.methods.lora import LORA
 from uq4ct.training.methods.sparse_lora import RankGates, SparseLoraOptions
 from uq4ct.training.methods.variational import bank_weights, evidence_losses, part_variation
 from uq4ct.training.run_config import ConfigError
-from uq4ct.training.runs.candidates import new_candidate
+from uq4ct.training.runs.load import load_run
 from uq4ct.training.runs.loop import KEPT_FILE
-from uq4ct.training.runs.runs import load_run, train_run
+from uq4ct.training.runs.new_model import make_model
+from uq4ct.training.runs.train import train_run
 
 PLACE = "model.layers.0.self_attn.q_proj.experts"
 probabilities = st.floats(0.01, 0.99)
@@ -229,7 +230,7 @@ class TestRuns:
     def test_the_forwards_of_a_step_count_the_divergence_once(self, method: str, make_config: MakeConfig) -> None:
         """Its share of a question is KL / N, and accumulation changes no gradient where there is no noise."""
         config = make_config(method)
-        model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+        model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
         trained: Any = METHODS[method]
         variation = trained.variation(model, config.method_options()).eval()
         torch.manual_seed(0)

@@ -8,12 +8,12 @@ import pytest
 from rich.console import Console
 
 from tests.training.conftest import MakeConfig
-from tests.training.runs.test_runs import losses_of
+from tests.training.whole_runs import losses_of
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.commands.evaluate import candidate_of_run
-from uq4ct.training.commands.publish import publish_run
-from uq4ct.training.runs.runs import train_run
+from uq4ct.training.evaluation.evaluated import open_run
+from uq4ct.training.evaluation.publication import publish_run
+from uq4ct.training.runs.train import train_run
 
 BLOCK = {"placement": "block", "mixing": "renormalised"}
 
@@ -31,7 +31,7 @@ def test_a_block_is_trained_published_and_answered(
     manifest = publish_run(tmp_path / "run", registry, quiet, calibration="none").manifest
     assert manifest.adapter == config.adapter
     predictor = load_predictor(manifest.reference, registry.root, device="cpu", dtype="float32")
-    candidate = candidate_of_run(tmp_path / "run", device=None, dtype=None)
+    candidate = open_run(tmp_path / "run", device=None, dtype=None)
     for question in candidate.splits.test[:4]:
         (served,) = predictor.answer([predictor.encode(question)])
         (raw,) = candidate.predictor.answer([candidate.predictor.encode(question)])

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
 
-import uq4ct.training.runs.loop
 from tests.training.conftest import MakeConfig
+from tests.training.whole_runs import check_resumed, losses_of
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.scoring.encoding import TokenBatch
@@ -21,31 +20,11 @@ from uq4ct.training.data.loading import load_splits
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod
 from uq4ct.training.run_config import ConfigError, RunConfig
-from uq4ct.training.runs.candidates import new_candidate
-from uq4ct.training.runs.loop import KEPT_FILE, LOG_FILE, DivergedError
-from uq4ct.training.runs.runs import RunError, load_run, train_run
-
-
-class InterruptedRunError(Exception):
-    """What a power cut is to a run."""
-
-
-def losses_of(folder: Path) -> list[float]:
-    return [json.loads(line)["losses"]["loss"] for line in (folder / LOG_FILE).read_text().splitlines()]
-
-
-def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the run fall over when it asks for the forwards of that step, counted from 1."""
-    calls = 0
-
-    def failing(questions: Any, accumulation: int) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls == step:
-            raise InterruptedRunError
-        return forwards(questions, accumulation)
-
-    monkeypatch.setattr(uq4ct.training.runs.loop, "forwards", failing)
+from uq4ct.training.runs.load import load_run
+from uq4ct.training.runs.loop import LOG_FILE, DivergedError
+from uq4ct.training.runs.new_model import make_model
+from uq4ct.training.runs.records import RunError
+from uq4ct.training.runs.train import train_run
 
 
 def uq4ct_losses(model: AdaptedModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
@@ -54,22 +33,6 @@ def uq4ct_losses(model: AdaptedModel, batch: TrainingBatch, config: RunConfig) -
     assert isinstance(method, TrainedMethod)
     output = model(batch.tokens)
     return method.losses(Forward(output, batch, config.adapter, config.loss, 1, 8, model, None))
-
-
-def check_resumed(
-    config: RunConfig, step: int, whole: Path, folder: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cut a run at a step and go on with it: weights and losses are those of the whole run, to the bit."""
-    with monkeypatch.context() as patch:
-        interrupt_at(patch, step)
-        with pytest.raises(InterruptedRunError):
-            train_run(config, folder, quiet)
-    torch.manual_seed(12345)  # whatever ran in between must not matter
-    train_run(config, folder, quiet, resume=True)
-    ours, theirs = load_file(folder / KEPT_FILE), load_file(whole / KEPT_FILE)
-    assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert losses_of(folder) == losses_of(whole)
 
 
 @pytest.mark.parametrize("step", [2, 5, 8, 9, 16])
@@ -126,7 +89,7 @@ def test_a_diverging_run_says_so(tmp_path: Path, make_config: MakeConfig, quiet:
 def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> None:
     """Their answers may be swapped without a change in the cross entropy, and alone feed the calibration loss."""
     config = make_config(loss={"indicator": "held_out"})
-    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
     train = load_splits(config.data)[0].train[:8]
     items = [
         TrainingQuestion(model.scorer.encode(question), question.answer or 0, index % 2 == 0)
@@ -154,7 +117,7 @@ def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> Non
 def test_accumulation_changes_no_gradient(indicator: str, make_config: MakeConfig) -> None:
     """Cross entropy and calibration loss: the forwards of a step add up to the step in one forward."""
     config = make_config(loss={"indicator": indicator, "load_balance": 0.0}, base={"dtype": "float32"})
-    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
     torch.manual_seed(0)
     for parameter in model.adapter_tensors().values():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
@@ -242,7 +205,7 @@ def test_targets_that_the_base_lacks_are_named(tmp_path: Path, make_config: Make
 def test_pads_do_not_reach_the_losses(make_config: MakeConfig) -> None:
     """A short question's losses are the same beside a long one as alone."""
     config = make_config()
-    model = new_candidate(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
+    model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
     train = load_splits(config.data)[0].train
     short, other = (TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in train[:2])
 

@@ -15,7 +15,7 @@ def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | N
     return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
 
 
-def new_candidate(config: RunConfig, base: BaseModel) -> AdaptedModel:
+def make_model(config: RunConfig, base: BaseModel) -> AdaptedModel:
     """An untrained adapter (its output is the base model's), initialised from the run's seed.
 
     Raises:

@@ -16,20 +16,22 @@ from transformers import AutoModelForCausalLM
 
 from tests.command_line import uq4ct
 from tests.training.conftest import MakeConfig
+from tests.training.formats.authors_mixlora import load_published
 from tests.training.formats.mixlora_layout import write_published
-from tests.training.formats.test_mixlora import load_published
-from tests.training.formats.test_peft_lora import write_with_peft
+from tests.training.formats.peft_checkpoint import write_with_peft
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.commands.adopt import adopt, adopting_config, export
-from uq4ct.training.commands.publish import publish_run
 from uq4ct.training.data.loading import load_splits
+from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import FormatError
 from uq4ct.training.run_config import ConfigError, parse_run_config
-from uq4ct.training.runs.runs import RunError, load_run, train_run
+from uq4ct.training.runs.adopt import adopt_checkpoint, adopting_config, export_run
+from uq4ct.training.runs.load import load_run
+from uq4ct.training.runs.records import RunError
+from uq4ct.training.runs.train import train_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
@@ -65,7 +67,7 @@ def test_an_adopted_adapter_is_published_and_answers_as_in_its_makers_program(
     quiet: Console,
 ) -> None:
     theirs = write(tmp_path / "foreign", tiny_folder)
-    adopt(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+    adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
     registry = Registry(tmp_path / "store")
     manifest = publish_run(tmp_path / "run", registry, quiet, calibration="none").manifest
     assert manifest.method == method
@@ -91,7 +93,7 @@ def test_the_record_of_an_adopted_run_says_that_nothing_was_trained(
     recipe: dict[str, Any], tmp_path: Path, tiny_folder: Path, quiet: Console
 ) -> None:
     peft_checkpoint(tmp_path / "foreign", tiny_folder)
-    result = adopt(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+    result = adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
     assert (result.steps, result.tokens, result.seconds, result.train) == (0, 0, 0.0, 0)
     assert (result.fit_nll, result.kept_epoch) == ((), 0)
     run = load_run(tmp_path / "run")
@@ -111,7 +113,7 @@ def test_the_record_of_an_adopted_run_says_that_nothing_was_trained(
     with pytest.raises(RunError, match="made by `adopt`, not trained"):
         train_run(run.config, tmp_path / "other", quiet)
     with pytest.raises(RunError, match="holds a run already"):
-        adopt(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+        adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
 
 
 def test_a_method_is_fitted_on_an_adopted_adapter(
@@ -120,7 +122,7 @@ def test_a_method_is_fitted_on_an_adopted_adapter(
     peft_checkpoint(tmp_path / "foreign", tiny_folder)
     options = {"samples": 3}
     recipe = make_config("mc_dropout", options=options).model_dump(mode="json", exclude={"adopted"})
-    result = adopt(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+    result = adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
     assert (result.steps, result.fit_nll, result.kept_epoch) == (0, (), 0)
     assert (result.posterior.kind, result.posterior.passes) == ("dropout", 3)
     registry = Registry(tmp_path / "store")
@@ -137,7 +139,7 @@ def test_a_posterior_is_not_exported_in_part(make_config: MakeConfig, tmp_path: 
     config = make_config("ensemble", options={"members": 2}, training={"epochs": 1}, scoring={"kind": "letter"})
     train_run(config, tmp_path / "run", quiet)
     with pytest.raises(FormatError, match="answers by its posterior, 'ensemble'"):
-        export(tmp_path / "run", tmp_path / "out")
+        export_run(tmp_path / "run", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -158,7 +160,7 @@ def test_several_runs_are_not_made_of_one_checkpoint(
     ):
         recipe = make_config(method, **sections).model_dump(mode="json", exclude={"adopted"})
         with pytest.raises(ConfigError, match=complaint):
-            adopt(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+            adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
     assert not (tmp_path / "run").exists()
 
 
@@ -175,7 +177,7 @@ def test_an_adapter_of_another_base_is_refused_and_leaves_nothing(
     for name, base, complaint in (("deep", deeper, "6 names differ"), ("wide", wider, "has shape")):
         peft_checkpoint(tmp_path / name, base)
         with pytest.raises(FormatError, match=f"does not fit the base model: .*{complaint}"):
-            adopt(tmp_path / name, recipe, "recipe", tmp_path / "run", quiet)
+            adopt_checkpoint(tmp_path / name, recipe, "recipe", tmp_path / "run", quiet)
     assert not (tmp_path / "run").exists()
 
 
@@ -184,7 +186,7 @@ def test_a_block_with_another_activation_is_refused(
 ) -> None:
     write_published(tmp_path / "foreign", str(tiny_folder), act_fn="gelu")
     with pytest.raises(FormatError, match=r"act_fn is 'gelu'; the feed-forward block of .* has 'silu'"):
-        adopt(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+        adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
 
 
 def test_a_trained_run_of_lora_goes_out_to_peft_and_comes_home(
@@ -192,7 +194,7 @@ def test_a_trained_run_of_lora_goes_out_to_peft_and_comes_home(
 ) -> None:
     config = make_config("lora", training={"epochs": 1})
     train_run(config, tmp_path / "run", quiet)
-    assert export(tmp_path / "run", tmp_path / "out") == ["scoring.log_scale"]
+    assert export_run(tmp_path / "run", tmp_path / "out") == ["scoring.log_scale"]
     trained = load_run(tmp_path / "run").model
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_folder), str(tmp_path / "out")).eval()
     tokens = torch.tensor([[5, 30, 77, 120, 8, 300]])
@@ -204,16 +206,16 @@ def test_a_trained_run_of_lora_goes_out_to_peft_and_comes_home(
             atol=1e-5,
         )
     record = config.model_dump(mode="json", exclude={"adopted"})
-    adopt(tmp_path / "out", record, "recipe", tmp_path / "home", quiet)
+    adopt_checkpoint(tmp_path / "out", record, "recipe", tmp_path / "home", quiet)
     ours, home = trained.adapter_tensors(), load_run(tmp_path / "home").model.adapter_tensors()
     assert all(torch.equal(home[name], ours[name]) for name in ours if name != "scoring.log_scale")
 
 
 def test_only_plain_lora_is_exported(finished_run: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="an adapter of 4 experts cannot be written"):
-        export(finished_run, tmp_path / "out")
+        export_run(finished_run, tmp_path / "out")
     with pytest.raises(RunError, match="holds no finished run"):
-        export(tmp_path, tmp_path / "out")
+        export_run(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

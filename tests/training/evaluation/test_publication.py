@@ -12,20 +12,23 @@ import pytest
 import torch
 from rich.console import Console
 
-import uq4ct.training.runs.runs
+import uq4ct.training.runs.load
 from uq4ct.model_store.calibrations import TemperatureCalibration
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.commands.evaluate import candidate_of_run, candidate_of_store, candidate_untrained, evaluate
-from uq4ct.training.commands.publish import Publication, publish_run
 from uq4ct.training.data.loading import load_splits
-from uq4ct.training.evaluation.decisions import UnmetTargetError, decision_targets
+from uq4ct.training.data.source import DataError
+from uq4ct.training.evaluation.decision_fitting import UnmetTargetError, decision_targets
+from uq4ct.training.evaluation.evaluate import evaluate
+from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
 from uq4ct.training.evaluation.predictions import PredictionsError, read_pair, read_predictions, write_predictions
+from uq4ct.training.evaluation.publication import Publication, publish_run
 from uq4ct.training.evaluation.scores import compute_scores, paired_differences, score_answers
 from uq4ct.training.run_config import ConfigError
-from uq4ct.training.runs.runs import RunError, load_run
+from uq4ct.training.runs.load import load_run
+from uq4ct.training.runs.records import RunError
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +155,8 @@ def test_evaluate_and_the_store_agree(
     publication: tuple[Publication, Registry], finished_run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     _, registry = publication
-    of_run = evaluate(candidate_of_run(finished_run, device=None, dtype=None), "test", tmp_path / "run", quiet)
-    stored = candidate_of_store(registry, "tiny@1", device=None, dtype=None)
+    of_run = evaluate(open_run(finished_run, device=None, dtype=None), "test", tmp_path / "run", quiet)
+    stored = open_stored(registry, "tiny@1", device=None, dtype=None)
     of_store = evaluate(stored, "test", tmp_path / "store", quiet, batch_tokens=1)
     for ours, theirs in zip(of_run.values(), of_store.values(), strict=True):
         assert ours.nll == pytest.approx(theirs.nll, abs=1e-6)
@@ -167,10 +170,10 @@ def test_evaluate_and_the_store_agree(
 
 def test_untrained_evaluation_is_the_base_model(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
     config = load_run(finished_run).config
-    scores = evaluate(candidate_untrained(config, device=None, dtype=None), "others", tmp_path, quiet)
+    scores = evaluate(open_untrained(config, device=None, dtype=None), "others", tmp_path, quiet)
     assert next(iter(scores.values())).questions == 8
-    with pytest.raises(ConfigError, match="split 'nowhere' is empty or unknown; there are train, fit"):
-        evaluate(candidate_untrained(config, device=None, dtype=None), "nowhere", tmp_path, quiet)
+    with pytest.raises(DataError, match="split 'nowhere' is empty or unknown; there are train, fit"):
+        evaluate(open_untrained(config, device=None, dtype=None), "nowhere", tmp_path, quiet)
 
 
 def test_changed_data_are_noticed(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
@@ -190,9 +193,9 @@ def test_a_stored_adapter_is_not_evaluated_on_other_data(
     found, registry = publication
     splits, messages = load_splits(load_run(finished_run).config.data)
     changed = dataclasses.replace(splits, test=splits.test[:-1])
-    monkeypatch.setattr(uq4ct.training.runs.runs, "load_splits", lambda config: (changed, messages))
+    monkeypatch.setattr(uq4ct.training.runs.load, "load_splits", lambda config: (changed, messages))
     with pytest.raises(RunError, match="the data have changed"):
-        candidate_of_store(registry, found.manifest.reference, device="cpu", dtype="float32")
+        open_stored(registry, found.manifest.reference, device="cpu", dtype="float32")
 
 
 @pytest.mark.parametrize("break_", ["\u2028", "\u2029", "\u0085", "\x0b"])
@@ -208,7 +211,7 @@ def test_predictions_of_questions_with_any_line_break_are_read_again(tmp_path: P
 def test_predictions_of_other_questions_are_not_compared(
     publication: tuple[Publication, Registry], finished_run: Path, tmp_path: Path, quiet: Console
 ) -> None:
-    candidate = candidate_of_run(finished_run, device=None, dtype=None)
+    candidate = open_run(finished_run, device=None, dtype=None)
     evaluate(candidate, "test", tmp_path, quiet)
     evaluate(candidate, "fit", tmp_path, quiet)
     ours, theirs = read_pair(tmp_path / "test-raw.jsonl", tmp_path / "test-calibrated.jsonl")

@@ -1,4 +1,4 @@
-"""A trained model on its splits: raw samples, the calibration fitted on the fit split, the effect of batch company."""
+"""The calibration of a trained model, fitted on the fit split."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 
-from uq4ct.model_store.base.identity import DtypeName
 from uq4ct.model_store.calibrations import (
     Calibration,
     FeuTemperatureCalibration,
@@ -22,32 +19,15 @@ from uq4ct.model_store.calibrations import (
     TemperatureCalibration,
 )
 from uq4ct.model_store.posteriors import CandidateSamples
-from uq4ct.model_store.predictor import Answer, Predictor, score_in_batches
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import BatchCompany
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.model_store.uncertainty.feu_temperature import fit_feu_temperature
 from uq4ct.model_store.uncertainty.isotonic import fit_isotonic
 from uq4ct.model_store.uncertainty.platt import fit_platt
 from uq4ct.model_store.uncertainty.temperature import fit_temperature
-from uq4ct.training.evaluation.scores import STATISTICS, answers_of, right_options, score_answers
+from uq4ct.training.data.answers import right_options
+from uq4ct.training.evaluation.scores import STATISTICS, answers_of, score_answers
 from uq4ct.training.run_config import CalibrationName, ConfigError
-
-COMPANY_QUESTIONS = 200  # enough to find the largest change of a probability, few enough to run one by one
-
-
-def sample_split(
-    predictor: Predictor, questions: Sequence[Question], batch_tokens: int, console: Console, title: str
-) -> CandidateSamples:
-    """Uncalibrated samples of a split, with a progress bar.
-
-    Raises:
-        QuestionTooLongError: a question is longer than the limit.
-    """
-    encoded = [predictor.encode(question) for question in questions]
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(title, total=len(encoded))
-        return score_in_batches(predictor.candidate_samples, encoded, batch_tokens, lambda n: bar.advance(task, n))
 
 
 def fit_calibration(name: CalibrationName, samples: CandidateSamples, questions: Sequence[Question]) -> Calibration:
@@ -103,32 +83,3 @@ def _unmeasured(answers: Tensor) -> dict[str, Any]:
 def _nll(calibration: Calibration, samples: CandidateSamples, questions: Sequence[Question]) -> float:
     scored = score_answers(answers_of(samples, questions, calibration), questions)
     return STATISTICS["nll"](scored)(torch.arange(len(questions)))
-
-
-def measure_batch_company(
-    predictor: Predictor,
-    questions: Sequence[Question],
-    together: Sequence[Answer],
-    calibration: Calibration,
-    dtype: DtypeName,
-    console: Console,
-) -> BatchCompany:
-    """How far answers given in company differ from the same questions answered alone.
-
-    The first questions of the split are asked again, one a batch; `together` are the answers of the whole split.
-    """
-    chosen = list(questions[:COMPANY_QUESTIONS])
-    alone = answers_of(sample_split(predictor, chosen, 1, console, "one by one"), chosen, calibration)
-    pairs = list(zip(alone, together, strict=False))
-    changes = [
-        abs(one - other)
-        for lone, company in pairs
-        for one, other in zip(lone.probabilities, company.probabilities, strict=True)
-    ]
-    changed = sum(lone.option != company.option for lone, company in pairs)
-    return BatchCompany(
-        dtype=dtype,
-        questions=len(pairs),
-        largest_probability_change=max(changes),
-        changed_option_share=changed / len(pairs),
-    )

@@ -1,0 +1,19 @@
+"""What several commands share: the console they write to, and their arguments and options."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+console = Console(width=None if sys.stdout.isatty() else 120)  # tables in a log need room
+
+RecipeArgument = Annotated[str, typer.Argument(help="a YAML file, or the name of a shipped recipe such as quickstart")]
+SetOption = Annotated[
+    list[str], typer.Option("--set", help="override a field, e.g. --set optimizer.learning_rate=1e-4")
+]
+StoreOption = Annotated[Path | None, typer.Option(help="model store; default: UQ4CT_MODEL_STORE_DIR")]
+OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; default: runs/<name>")]

@@ -1,0 +1,48 @@
+"""`uq4ct study` and `uq4ct study-report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uq4ct.training.commands.options import console
+from uq4ct.training.console import say
+from uq4ct.training.recipes.shipped import find_recipe
+from uq4ct.training.study.config import Study, load_study
+from uq4ct.training.study.report import HTML_FILE, write_report
+from uq4ct.training.study.results import read_results
+from uq4ct.training.study.running import StudyError, run_study
+
+RecipeOption = Annotated[str, typer.Option("--recipe", help="a YAML file, or the name of a shipped study_ recipe")]
+OutputOption = Annotated[Path | None, typer.Option(help="folder of the study; default: runs/<its name>")]
+
+
+def study(
+    recipe: RecipeOption,
+    output: OutputOption = None,
+    only: Annotated[list[str], typer.Option(help="label of a method; only these run")] = [],  # noqa: B006
+) -> None:
+    """Train and score methods x data sets x seeds, then write the report.
+
+    Goes on with a study that was interrupted: finished rows are never run again; failed ones are. Exit code 1 if a row
+    failed.
+    """
+    plan = load_study(find_recipe(recipe))
+    folder = output or Path("runs") / plan.config.name
+    failed = run_study(plan, folder, console, tuple(only))
+    _write_report(plan, folder)
+    if failed:
+        raise StudyError(f"{len(failed)} rows failed: {'; '.join(f'{row.key} ({row.message})' for row in failed)}")
+
+
+def study_report(recipe: RecipeOption, output: OutputOption = None) -> None:
+    """Write the report of what a study has finished so far."""
+    plan = load_study(find_recipe(recipe))
+    _write_report(plan, output or Path("runs") / plan.config.name)
+
+
+def _write_report(plan: Study, folder: Path) -> None:
+    write_report(read_results(plan, folder))
+    say(console, f"report: {folder / HTML_FILE}")

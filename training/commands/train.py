@@ -1,0 +1,36 @@
+"""`uq4ct train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from uq4ct.training.commands.options import OutputOption, RecipeArgument, SetOption, console
+from uq4ct.training.console import say
+from uq4ct.training.recipes.shipped import find_recipe
+from uq4ct.training.run_config import load_run_config
+from uq4ct.training.runs.train import train_run
+
+
+def train(
+    recipe: RecipeArgument,
+    overrides: SetOption = [],  # noqa: B006
+    output: OutputOption = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's resume point")] = False,
+    on: Annotated[
+        list[Path],
+        typer.Option("--on", help="folder of a finished run that the method is fitted on; else it is trained"),
+    ] = [],  # noqa: B006
+) -> None:
+    """Train a recipe."""
+    config = load_run_config(find_recipe(recipe), tuple(overrides))
+    folder = output or Path("runs") / config.name
+    result = train_run(config, folder, console, resume=resume, on=on)
+    rate = result.tokens / result.seconds
+    say(
+        console,
+        f"{folder}: kept epoch {result.kept_epoch}, NLL on the fit split "
+        f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s",
+    )

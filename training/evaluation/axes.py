@@ -1,0 +1,24 @@
+"""The look of training's pictures: colours, and axes drawn in them."""
+
+from __future__ import annotations
+
+from matplotlib.axes import Axes
+
+INK, MUTED, BLUE, ORANGE = "#1b1f24", "#8a94a3", "#3a7fc1", "#d9772f"
+COLOURS = (BLUE, ORANGE)
+SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
+
+
+def style_axes(axes: Axes, title: str) -> None:
+    """Give axes their title, their colours and, below the picture where it hides nothing, their legend."""
+    axes.set_title(title, fontsize=10, color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=8)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set(color=INK, fontsize=9)
+    names = axes.get_legend_handles_labels()
+    if names[0]:
+        axes.legend(
+            *names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, labelcolor=INK, frameon=False
+        )

@@ -1,0 +1,128 @@
+"""A recipe for questions of one's own in files, with settings that suit how many there are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from uq4ct.model_store.base.models import EMBEDDED
+from uq4ct.training.data.csv_file import read_csv
+from uq4ct.training.data.files import FileQuestions
+from uq4ct.training.data.jsonl import read_jsonl
+from uq4ct.training.data.source import DataError
+from uq4ct.training.run_config import ConfigError, RunConfig, parse_run_config
+
+QUESTION_PASSES = 1500  # questions times epochs; on the embedded base and 2 cores a matter of minutes
+MOST_EPOCHS = 5
+FEW_QUESTIONS = 400  # below it more of them are kept for calibration, and a step has fewer
+_SOURCES: dict[str, tuple[str, Callable[[Path], FileQuestions], str]] = {
+    ".csv": ("csv", read_csv, "column `answer`, the number of the right option, counted from 1"),
+    ".jsonl": ("jsonl", read_jsonl, "field `answer`, the index of the right option, counted from 0"),
+    ".ndjson": ("jsonl", read_jsonl, "field `answer`, the index of the right option, counted from 0"),
+}
+# From the simplest adapter and loss upwards, in the sizes of the shipped recipes.
+_ADAPTERS = (
+    {"experts": 1, "top_k": 1, "rank": 64, "alpha": 128},
+    {"experts": 8, "top_k": 2, "rank": 8, "alpha": 16},
+)
+_CALIBRATION_LOSSES = (0.0, 1.0)
+_SNAPSHOTS = (0, 6)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnFile:
+    """A file of questions that has been read: its format, and what it holds in one line."""
+
+    path: Path
+    source: str
+    questions: int
+    summary: str
+
+
+def read_own_file(path: Path) -> OwnFile:
+    """Read a file of questions by the format that its name ends in.
+
+    Raises:
+        DataError: the name has another ending, the file cannot be read, or a line is no labelled question; file, line
+            and column are named.
+    """
+    if path.suffix.lower() not in _SOURCES:
+        raise DataError(f"{path}: the name must end in {', '.join(_SOURCES)}, not {path.suffix or 'nothing'!r}")
+    source, read, answers = _SOURCES[path.suffix.lower()]
+    found = read(path)
+    if not found.questions:
+        raise DataError(f"{path}: holds no question")
+    unlabelled = [question.id for question in found.questions if question.answer is None]
+    if unlabelled:
+        raise DataError(f"{path}: {len(unlabelled)} questions have no answer, the first is {unlabelled[0]!r}")
+    counts = [len(question.options) for question in found.questions]
+    options = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+    left_out = f"; {len(found.left_out)} left out that have an option twice" if found.left_out else ""
+    summary = f"{path}: {len(counts)} questions with {options} options{left_out}; {answers}"
+    return OwnFile(path, source, len(counts), summary)
+
+
+def recipe_for(files: Mapping[str, OwnFile], *, name: str, method: str, base: str, folder: Path) -> RunConfig:
+    """A recipe for the files of `train` and, where given, `calibration` and `test`; what is not given is carved out.
+
+    It is to be written into `folder`: the paths that are not absolute are relative to it. The adapter is the simplest
+    one that the method can be trained with.
+
+    Raises:
+        ConfigError: the files have several formats, or the name or the method is not valid.
+    """
+    train = files["train"]
+    if len({file.source for file in files.values()}) > 1:
+        formats = ", ".join(f"{file.path} is {file.source}" for file in files.values())
+        raise ConfigError(f"the files of one recipe have one format: {formats}")
+    few = train.questions < FEW_QUESTIONS
+    data: dict[str, Any] = {part: _relative_to(folder, file.path) for part, file in files.items()}
+    if "calibration" not in files:
+        data["calibration_share"] = 0.3 if few else 0.2
+    if "test" not in files:
+        data["test_share"] = 0.2
+    epochs = min(MOST_EPOCHS, max(1, round(QUESTION_PASSES / train.questions)))
+    record = {
+        "name": name,
+        "method": method,
+        "base": {"name": base},
+        "data": {"source": train.source, **data},
+        "training": {"epochs": epochs, "batch_questions": 8 if few else 16},
+    }
+    return _first_valid(record, base)
+
+
+def _first_valid(record: dict[str, Any], base: str) -> RunConfig:
+    """The first adapter, loss and number of snapshots with which the method can be trained."""
+    refused: ConfigError | None = None
+    for change in _variants(record, base):
+        try:
+            config = parse_run_config(record | change, "recipe")
+        except ConfigError as error:
+            refused = refused or error
+        else:
+            options = config.method_options().model_dump(mode="json")
+            return config.model_copy(update={"options": options})
+    assert refused is not None  # there is a first variant
+    raise refused
+
+
+def _variants(record: dict[str, Any], base: str) -> Iterator[dict[str, Any]]:
+    for adapter, calibration, snapshots in product(_ADAPTERS, _CALIBRATION_LOSSES, _SNAPSHOTS):
+        routed = adapter["experts"] > 1
+        small = base == EMBEDDED  # learns at higher rates than models of billions of parameters
+        rate = (1e-3 if routed else 5e-4) if small else 2e-4
+        yield {
+            "adapter": adapter,
+            "loss": {"calibration": calibration},
+            "optimizer": {"learning_rate": rate},
+            "training": record["training"] | {"snapshots": snapshots},
+        }
+
+
+def _relative_to(folder: Path, path: Path) -> str:
+    return str(path) if path.is_absolute() else os.path.relpath(path, folder)

@@ -1,0 +1,94 @@
+"""A recipe as text in which every field is explained: description, range and default as the configuration has them."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from uq4ct.training.run_config import RunConfig
+
+WIDTH = 100  # of a comment's line
+INDENT = "  "
+_BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
+
+
+def render_recipe(config: RunConfig, introduction: str) -> str:
+    """A YAML recipe with a comment over every field; it loads back to the same configuration.
+
+    The method's own options are all written out, those that are not set with their defaults.
+    """
+    lines = [*_comment(introduction, ""), ""]
+    for name in RunConfig.model_fields:
+        value = config.method_options() if name == "options" else getattr(config, name)
+        lines += [*_field(RunConfig, name, value, ""), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(model: BaseModel, indent: str) -> Iterator[str]:
+    for name in _own_fields_first(type(model)):
+        yield from _field(type(model), name, getattr(model, name), indent)
+
+
+def _own_fields_first(owner: type[BaseModel]) -> list[str]:
+    """The fields of a section, those of a base class after its own: the paths of a file before its limits."""
+    classes = [one for one in owner.mro() if issubclass(one, BaseModel)]
+    names = (name for one in classes for name in one.__annotations__ if name in owner.model_fields)
+    return list(dict.fromkeys(names))
+
+
+def _field(owner: type[BaseModel], name: str, value: Any, indent: str) -> Iterator[str]:
+    if isinstance(value, BaseModel) and type(value).model_fields:
+        yield from _comment(_first_paragraph(value), indent)
+        yield f"{indent}{name}:"
+        yield from _section(value, indent + INDENT)
+        return
+    yield from _comment(_explain(owner, name), indent)
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else _value_in_json(owner, name, value)
+    yield f"{indent}{name}: {_as_yaml(plain)}"
+
+
+def _value_in_json(owner: type[BaseModel], name: str, value: Any) -> Any:
+    """The value of a field as JSON has it."""
+    return owner.model_construct(**{name: value}).model_dump(mode="json", include={name})[name]
+
+
+def _explain(owner: type[BaseModel], name: str) -> str:
+    """Description, range and default of a field, one after the other."""
+    schema = owner.model_json_schema()["properties"][name]
+    parts = [schema.get("description", ""), _allowed(schema)]
+    if "default" in schema:
+        parts.append(f"default: {_as_yaml(schema['default'])}")
+    return "; ".join(part for part in parts if part)
+
+
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """The values that a field may have, in words; empty where its type says it all."""
+    if "anyOf" in schema:
+        kinds = [_allowed(kind) or str(kind.get("type", "a section")) for kind in schema["anyOf"]]
+        return " or ".join(kind for kind in kinds if kind != "null") + (" or null" if "null" in kinds else "")
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if "pattern" in schema:
+        return f"matches {schema['pattern']}"
+    return " and ".join(f"{words} {schema[bound]:g}" for bound, words in _BOUNDS.items() if bound in schema)
+
+
+def _first_paragraph(model: BaseModel) -> str:
+    paragraph = (type(model).__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(paragraph.split())
+
+
+def _comment(text: str, indent: str) -> Iterator[str]:
+    for paragraph in text.splitlines():
+        for line in textwrap.wrap(paragraph, WIDTH - len(indent)) or [""]:
+            yield f"{indent}# {line}".rstrip()
+
+
+def _as_yaml(value: Any) -> str:
+    """A value in one line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
+    return text.removesuffix("\n").removesuffix("\n...")

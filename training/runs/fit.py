@@ -1,0 +1,100 @@
+"""Methods without gradient steps of their own, fitted on finished runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod
+from uq4ct.training.run_config import RunConfig
+from uq4ct.training.runs.inputs import RunInputs, make_result
+from uq4ct.training.runs.loop import snapshot_path
+from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_run
+from uq4ct.training.runs.resume_point import LoopState
+
+
+def match_given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:
+    """The folders of finished runs by the training digest of the needed run that each of them is.
+
+    Raises:
+        RunError: a folder holds no finished run, or one that the method is not fitted on; the message names the fields
+            in which it differs from the nearest one that is.
+    """
+    needed = config.needed_runs()
+    digests = {need.training_digest() for need in needed}
+    matched: dict[str, Path] = {}
+    for folder in folders:
+        given, _ = read_run(folder)
+        digest = given.training_digest()
+        if digest not in digests:
+            raise RunError(f"{folder} was not trained as {config.method} needs it: {_differences(given, needed)}")
+        matched[digest] = folder
+    return matched
+
+
+def fit_method(inputs: RunInputs, method: PostHocMethod, needed: Sequence[Path]) -> tuple[RunResult, Finished]:
+    """Fit a method on the finished runs in the folders `needed`, in the order in which it needs them.
+
+    Raises:
+        RunError: a run was trained on other questions or on another base model.
+    """
+    config = inputs.config
+    results = [_result_on_same(folder, inputs) for folder in needed]
+    weights = [load_file(folder / ADAPTER_FILE) for folder in needed]
+    inputs.model.load_adapter_tensors(weights[0])
+    inputs.model.eval()
+    fitting = Fitting(
+        model=inputs.model,
+        weights=weights,
+        snapshots=[load_file(snapshot_path(needed[0], index + 1)) for index in range(config.training.snapshots)],
+        train=inputs.train,
+        fit=inputs.fit,
+        batch_tokens=config.training.evaluation_batch_tokens,
+        seed=config.training.seed,
+        console=inputs.console,
+    )
+    started = time.perf_counter()
+    finished = method.fit(fitting, config.method_options())
+    seconds = time.perf_counter() - started
+    total = LoopState(
+        step=sum(result.steps for result in results),
+        seconds=sum(result.seconds for result in results),
+        tokens=sum(result.tokens for result in results),
+        fit_nll=results[0].fit_nll,
+    )
+    parameters = sum(result.trained_parameters for result in results)
+    return make_result(inputs, finished, total, parameters, seconds), finished
+
+
+def _result_on_same(folder: Path, inputs: RunInputs) -> RunResult:
+    """The record of a needed run, trained on the very questions and base model that the method is fitted on."""
+    _, result = read_run(folder)
+    for what, theirs, ours in (
+        ("data", result.data_digest, inputs.splits.digest),
+        ("base model", result.base.digest, inputs.base.identity.digest),
+    ):
+        if theirs != ours:
+            raise RunError(f"{folder} was trained with another {what}: {theirs} then, {ours} now; train it again")
+    return result
+
+
+def _differences(given: RunConfig, needed: Sequence[RunConfig]) -> str:
+    """Where a run is not the one of `needed` that it is nearest to, field by field."""
+    ours = _fields(given)
+
+    def unlike(need: RunConfig) -> list[str]:
+        theirs = _fields(need)
+        names = (name for name in ours | theirs if ours.get(name) != theirs.get(name))
+        return [f"{name} is {ours.get(name)!r}, not {theirs.get(name)!r}" for name in names]
+
+    return "; ".join(min(map(unlike, needed), key=len, default=["it is fitted on no other run"]))
+
+
+def _fields(config: RunConfig) -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in config.training_record().items():
+        flat |= {f"{name}.{field}": item for field, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat

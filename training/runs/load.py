@@ -1,0 +1,72 @@
+"""A finished run from its folder to a model that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from uq4ct.model_store.adapted_model import AdaptedModel
+from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.posteriors import adapter_tensors
+from uq4ct.model_store.predictor import Predictor
+from uq4ct.training.data.loading import load_splits
+from uq4ct.training.data.splits import Splits
+from uq4ct.training.run_config import RunConfig
+from uq4ct.training.runs.new_model import load_base_of, make_model
+from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_run
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRun:
+    """A finished run, ready to answer: `tensors` are what is stored, the adapter's and its posterior's."""
+
+    config: RunConfig
+    result: RunResult
+    base: BaseModel
+    model: AdaptedModel
+    tensors: Mapping[str, Tensor]
+
+    def predictor(self) -> Predictor:
+        """The run's model with its posterior, uncalibrated."""
+        return Predictor(self.model, self.result.posterior.build(self.tensors))
+
+
+def load_run(folder: Path, *, device: str | None = None, dtype: str | None = None) -> TrainedRun:
+    """Read a finished run back; by default on its configuration's device and in the dtype that it was trained in.
+
+    Raises:
+        RunError: the folder holds no finished run, or the base model is not the one it was trained on.
+    """
+    config, result = read_run(folder)
+    base = load_base_of(config, device=device, dtype=dtype or result.dtype)
+    if base.identity.digest != result.base.digest:
+        raise RunError(f"{folder} was trained on {result.base.digest}, the base model here is {base.identity.digest}")
+    model = make_model(config, base)
+    tensors = load_file(folder / ADAPTER_FILE)
+    model.load_adapter_tensors(adapter_tensors(tensors))
+    return TrainedRun(config, result, base, model, tensors)
+
+
+def load_run_splits(run: TrainedRun) -> Splits:
+    """The splits of a run.
+
+    Raises:
+        RunError: the data are not those that it was trained on.
+    """
+    return load_same_splits(run.config, run.result.data_digest)
+
+
+def load_same_splits(config: RunConfig, digest: str) -> Splits:
+    """The splits of a configuration, with the digest that they had when it was trained.
+
+    Raises:
+        RunError: the data are not those that it was trained on.
+    """
+    splits, _ = load_splits(config.data)
+    if splits.digest != digest:
+        raise RunError(f"the data have changed since the run: {splits.digest} now, {digest} then")
+    return splits

@@ -1,0 +1,65 @@
+"""The records in a run's folder: what was asked for, and what a finished run found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.posteriors import PosteriorConfig
+from uq4ct.model_store.storage.durable_files import replace_file
+from uq4ct.training.run_config import RunConfig
+
+CONFIG_FILE = "config.json"
+RESULT_FILE = "result.json"
+ADAPTER_FILE = "adapter.safetensors"
+
+
+class RunError(UserError, RuntimeError):
+    """A run folder that cannot be used as asked."""
+
+
+class RunResult(Frozen):
+    """What a finished run found out; steps, seconds, tokens and parameters include the runs that it was fitted on."""
+
+    base: BaseIdentity
+    dtype: DtypeName = Field(description="compute dtype of the frozen base")
+    code_commit: str | None
+    data_digest: str
+    train: int = Field(description="questions trained on or held out for FEU")
+    fit: int
+    guarantee: int
+    test: int
+    steps: int
+    seconds: float = Field(description="in training steps")
+    fit_seconds: float = Field(description="in what followed the steps")
+    tokens: int = Field(description="real tokens trained on")
+    trained_parameters: int
+    fit_nll: tuple[float, ...] = Field(description="NLL on the fit split after each epoch, nats per question")
+    kept_epoch: int = Field(description="counted from 1; 0 where none was trained here")
+    posterior: PosteriorConfig
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a finished run."""
+    return (folder / RESULT_FILE).is_file()
+
+
+def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
+    """The records of a finished run.
+
+    Raises:
+        RunError: the folder holds none.
+    """
+    if not is_finished(folder):
+        raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
+    config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
+    return config, RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+
+
+def write_record(path: Path, record: Frozen) -> None:
+    """Write a record whole or not at all, since its presence tells that a stage of the run is done."""
+    replace_file(path, record.model_dump_json(indent=2).encode())
