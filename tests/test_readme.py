@@ -20,6 +20,7 @@ from uq4ct.service.http import problems
 from uq4ct.service.schemas.predict import PredictResponse
 from uq4ct.service.settings import Settings
 from uq4ct.service.verbs import VERBS as SERVICE_VERBS
+from uq4ct.training.data.config import SPLIT_NAMES
 from uq4ct.training.data.hub_sets import HUB_SETS
 from uq4ct.training.methods import METHODS
 from uq4ct.training.run_config import CalibrationName, load_run_config
@@ -66,6 +67,10 @@ def test_the_table_of_methods_has_each_with_a_recipe_of_its_own() -> None:
 
 def test_the_table_of_calibrations_is_what_a_recipe_may_say() -> None:
     assert _first_cells(TRAINING_PAGE, "calibration", "what it does") == list(get_args(CalibrationName))
+
+
+def test_the_table_of_splits_is_what_a_run_uses() -> None:
+    assert set(_first_cells(TRAINING_PAGE, "split", "what it is for")) == SPLIT_NAMES
 
 
 def test_the_hub_data_sets_are_named() -> None:
