@@ -1,4 +1,4 @@
-"""docker/README.md, as far as it can be held without Docker: its commands name what is there."""
+"""docker/README.md, as far as it can be checked without Docker: its commands refer to things that exist."""
 
 from __future__ import annotations
 
