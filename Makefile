@@ -1,9 +1,9 @@
 # make demo | serve | test | test-all | lint | bench | gpu. Each makes .venv and installs what it needs.
 
 PYTHON ?= python3
-# Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README, "Installation".
+# Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README.md, "Installation".
 TORCH_INDEX_URL ?=
-PORT ?= 8000
+PORT ?= $(or $(UQ4CT_PORT),8000)
 # What runs `make gpu`: a Python of the machine's own, with torch and PYTHONPATH set, needs no .venv.
 GPU_PYTHON ?=
 

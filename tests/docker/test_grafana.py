@@ -37,6 +37,7 @@ KEYS = (
 SAMPLES = {
     "counter": ("_total",),
     "gauge": ("",),
+    "info": ("_info",),
     "summary": ("_sum", "_count"),
     "histogram": ("_bucket", "_sum", "_count"),
 }

@@ -23,7 +23,7 @@ RULES = read_rules()
 RECORDED = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 UNIT_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "service" / "README.md").read_text(encoding="utf-8")
 
 every_alert = pytest.mark.parametrize("name", ALERTS)
 
@@ -181,7 +181,7 @@ def test_the_table_of_metrics_is_what_the_service_exports() -> None:
     assert len(documented) == len(rows)
     exported = {}
     for family in _metrics().registry.collect():
-        suffix = "_total" if family.type == "counter" else ""
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         exported[f"{family.name}{suffix}"] = labels
     assert documented == exported

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.manifests import make_draft
-from tests.readme.examples import MAKE_SERVE
+from tests.readme.examples.root import MAKE_SERVE
 from tests.readme.terminal import Terminal, check_out
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
@@ -27,6 +27,12 @@ STORE = Settings.model_fields["model_store_dir"].default
 def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
     """A terminal in a checkout without data; by `sh` in the slow suite, since each Python takes seconds to start."""
     return Terminal(check_out(tmp_path), in_process=request.param)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Terminal:
+    """A terminal in a checkout, for what no Python runs."""
+    return Terminal(check_out(tmp_path), in_process=True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import httpx2
 
 from tests.command_line import uq4ct
 from tests.ports import free_port
-from tests.readme.blocks import ROOT
+from tests.readme.pages import ROOT
 from uq4ct.model_store.base.models import default_cache_dir
 
 START_SECONDS = 120
@@ -60,6 +61,14 @@ class Terminal:
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
+
+    def run_python(self, script: str) -> str:
+        """What a Python script prints."""
+        if not self.in_process:
+            return self.run(f"python -c {shlex.quote(script)}")
+        with chdir(self.folder), redirect_stdout(io.StringIO()) as out:
+            exec(compile(script, "README", "exec"), {})
+        return out.getvalue()
 
     @contextmanager
     def serve(self, command: str) -> Iterator[str]:

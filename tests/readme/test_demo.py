@@ -10,7 +10,7 @@ import pytest
 
 from tests.readme.conftest import STORE
 from tests.readme.curl import send
-from tests.readme.examples import MAKE_DEMO, MAKE_SERVE, PREDICT
+from tests.readme.examples.root import MAKE_DEMO, MAKE_SERVE, PREDICT
 from tests.readme.makefile import recipe
 from tests.readme.terminal import Terminal, check_out
 from uq4ct.model_store.storage.registry import Registry

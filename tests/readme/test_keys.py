@@ -7,13 +7,13 @@ import time
 import pytest
 
 from tests.readme.curl import WITH_KEY, count_labels, send
-from tests.readme.examples import (
+from tests.readme.examples.root import PREDICT
+from tests.readme.examples.service import (
     CALIBRATION,
     FEEDBACK,
     LIST_KEYS,
     MODELS,
     NEW_KEY,
-    PREDICT,
     REVOKE_KEY,
     SERVE_WITH_KEYS,
 )

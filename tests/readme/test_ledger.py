@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.readme.curl import count_labels, send
-from tests.readme.examples import CALIBRATION, EXPORT, FEEDBACK, MIGRATE, PREDICT, PRUNE
+from tests.readme.examples.root import PREDICT
+from tests.readme.examples.service import CALIBRATION, EXPORT, FEEDBACK, MIGRATE, PRUNE
 from tests.readme.terminal import Terminal
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.readme.examples import QUESTIONS, REPLAY, REPORT
+from tests.readme.examples.service import QUESTIONS, REPLAY, REPORT, REPORT_AGAIN
 from tests.readme.terminal import Terminal
 
 
@@ -19,6 +19,7 @@ def test_a_replayed_week_is_in_the_report(open_service: tuple[Terminal, str]) ->
     found = re.fullmatch(r"60 answered \(.+ right, 0 abstained\), (\d+) labelled", terminal.run(short).splitlines()[-1])
     assert found is not None
     assert 20 < int(found[1]) <= 60
+    assert "quickstart@1" in terminal.run(REPORT_AGAIN)
     terminal.run(REPORT)
     page = (terminal.folder / "report.html").read_text(encoding="utf-8")
     assert "quickstart@1" in page

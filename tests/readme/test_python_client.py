@@ -1,22 +1,39 @@
-"""The section "Asking from Python", run as it stands."""
+"""The READMEs' Python, run as it is written."""
 
 from __future__ import annotations
 
-import shlex
-
 from tests.readme.curl import count_labels, send
-from tests.readme.examples import CALIBRATION, PYTHON_CLIENT
+from tests.readme.examples.root import PYTHON_CLIENT as SHORT_CLIENT
+from tests.readme.examples.service import CALIBRATION, PYTHON_CLIENT, PYTHON_PREDICTOR
 from tests.readme.terminal import Terminal
+
+OPTIONS = {"Madrid", "Paris", "Oslo", "Vienna"}
+
+
+def _at(script: str, address: str) -> str:
+    assert script.count("127.0.0.1:8000") == 1
+    return script.replace("127.0.0.1:8000", address)
 
 
 def test_the_example_asks_falls_back_and_tells_the_label(open_service: tuple[Terminal, str]) -> None:
     terminal, address = open_service
     before = count_labels(send(terminal, CALIBRATION, address))
-    assert PYTHON_CLIENT.count("127.0.0.1:8000") == 1
-    script = PYTHON_CLIENT.replace("127.0.0.1:8000", address)
-    answered, fell_back = terminal.run(f"python -c {shlex.quote(script)}").splitlines()
+    answered, fell_back = terminal.run_python(_at(PYTHON_CLIENT, address)).splitlines()
     option, confidence = answered.rsplit(" ", 1)
-    assert option in {"Madrid", "Paris", "Oslo", "Vienna"}
+    assert option in OPTIONS
     by, *_ = fell_back.split(" ", 1)
     assert by == ("service" if float(confidence) >= 0.9 else "fallback")
     assert count_labels(send(terminal, CALIBRATION, address)) == before + 1
+
+
+def test_the_short_example_asks(open_service: tuple[Terminal, str]) -> None:
+    terminal, address = open_service
+    option, confidence = terminal.run_python(_at(SHORT_CLIENT, address)).rsplit(" ", 1)
+    assert option in OPTIONS
+    assert 0.25 <= float(confidence) <= 1
+
+
+def test_a_stored_model_answers_without_a_service(stocked: Terminal) -> None:
+    option, confidence = stocked.run_python(PYTHON_PREDICTOR).splitlines()[-1].rsplit(" ", 1)
+    assert option in OPTIONS
+    assert 0.25 <= float(confidence) <= 1

@@ -1,4 +1,4 @@
-"""The section "Training your own", with a recipe for a tiny model in place of the reader's."""
+"""training/README.md, with a recipe for a tiny model in place of the reader's."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ import pytest
 import yaml
 
 from tests.command_line import check_command
-from tests.readme.blocks import README
 from tests.readme.conftest import STORE
-from tests.readme.examples import (
+from tests.readme.examples.training import (
     ADOPT,
     COMPARE,
+    CSV_FILE,
     EVALUATE,
+    EVALUATE_RUN,
+    EVALUATE_STORED,
+    EVALUATE_UNTRAINED,
+    JSONL_FILE,
     PUBLISH,
     PUBLISH_ISOTONIC,
+    PUBLISH_PRODUCTION,
     PUBLISH_WITH_TARGET,
+    RECIPE,
     RESUME,
     STUDY,
     STUDY_OF_TWO,
@@ -31,19 +37,21 @@ from tests.readme.examples import (
     TRAIN_ON,
     TRAIN_SHIPPED,
 )
+from tests.readme.pages import RECIPES
 from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.data.csv_file import read_csv
 from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.formats.peft_lora import write_peft
-from uq4ct.training.recipes.shipped import find_recipe
 from uq4ct.training.run_config import load_run_config
 from uq4ct.training.runs.new_model import load_base_of
 
 EVALUATION = Path("runs/my/evaluation")
+CAPITAL = "What is the capital of France?"
 
 
 @pytest.fixture
@@ -79,8 +87,12 @@ def _easy_questions(split: str, count: int) -> Iterator[str]:
         TRAIN,
         RESUME,
         EVALUATE,
+        EVALUATE_RUN,
+        EVALUATE_STORED,
+        EVALUATE_UNTRAINED,
         COMPARE,
         PUBLISH,
+        PUBLISH_PRODUCTION,
         PUBLISH_WITH_TARGET,
         TRAIN_LORA,
         TRAIN_ON,
@@ -104,13 +116,17 @@ def test_a_recipe_of_your_own_becomes_the_production_version(own_recipe: Termina
     assert "kept epoch" in run(RESUME)
     assert (own_recipe.folder / "runs/my/adapter.safetensors").read_bytes() == weights
     assert "ECE noise floor" in run(EVALUATE)
+    assert "ECE noise floor" in run(EVALUATE_RUN)
+    assert "ECE noise floor" in run(EVALUATE_UNTRAINED)
     for name, kind in {"A": "calibrated", "B": "raw"}.items():
         shutil.copy(own_recipe.folder / EVALUATION / f"test-{kind}.jsonl", own_recipe.folder / f"{name}.jsonl")
     assert "A.jsonl minus B.jsonl" in run(COMPARE)
     assert "published my@1" in run(PUBLISH)
+    assert "my@1" in run(EVALUATE_STORED)
     assert "published my@2" in run(PUBLISH_WITH_TARGET)
+    assert "published my@3" in run(PUBLISH_PRODUCTION)
     registry = Registry(own_recipe.folder / STORE)
-    assert registry.resolve("my") == ("my", 1)
+    assert registry.resolve("my") == ("my", 3)
     abstention = registry.load("my@2").manifest.decisions.abstention
     assert abstention is not None
     assert (abstention.target, abstention.value) == ("risk", 0.1)
@@ -133,18 +149,25 @@ def test_the_shipped_recipe_and_its_change_are_taken() -> None:
     check_command(shlex.split(TRAIN_SHIPPED, comments=True))
     *_, recipe, option, override = shlex.split(TRAIN_SHIPPED, comments=True)
     assert option == "--set"
-    unchanged = load_run_config(find_recipe(recipe))
-    assert load_run_config(find_recipe(recipe), (override,)) != unchanged
+    unchanged = load_run_config(RECIPES / f"{recipe}.yaml")
+    assert load_run_config(RECIPES / f"{recipe}.yaml", (override,)) != unchanged
 
 
-def test_the_example_of_a_question_is_read_as_one(tmp_path: Path) -> None:
-    start = README.index('`{"id": "1"') + 1
-    text = README[start : README.index("`", start)]
-    for option in ("Which?", "this", "that"):
-        text = text.replace('"..."', f'"{option}"', 1)
-    (tmp_path / "file.jsonl").write_text(text)
-    (question,) = read_jsonl(tmp_path / "file.jsonl").questions
-    assert (question.text, question.options, question.answer) == ("Which?", ("this", "that"), 0)
+def test_the_files_of_questions_are_read_as_the_page_says(tmp_path: Path) -> None:
+    (tmp_path / "file.csv").write_text(CSV_FILE)
+    (tmp_path / "file.jsonl").write_text(JSONL_FILE)
+    france, sun = read_csv(tmp_path / "file.csv").questions
+    assert (france.text, france.options, france.answer) == (CAPITAL, ("Madrid", "Paris", "Oslo"), 1)
+    assert (sun.options, sun.answer) == (("yes", "no"), 0)
+    france, rain = read_jsonl(tmp_path / "file.jsonl").questions
+    assert (france.text, france.options, france.answer) == (CAPITAL, ("Madrid", "Paris", "Oslo"), 1)
+    assert (rain.answer, rain.context, rain.subject) == (0, "It rains.", "sky")
+
+
+def test_the_recipe_of_the_page_is_one(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(RECIPE)
+    config = load_run_config(tmp_path / "my.yaml")
+    assert (config.name, config.method, config.data.source) == ("my", "uq4ct", "csv")
 
 
 @pytest.fixture

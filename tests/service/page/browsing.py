@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver import ActionChains, Chrome
+from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -14,6 +17,24 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 T = TypeVar("T")
 SECONDS = 20
+
+
+@contextmanager
+def open_chromium(profile: Path) -> Iterator[Chrome]:
+    """Chromium without a window, with this folder as profile; both programs are named, so that none is downloaded."""
+    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
+    missing = [name for name, path in programs.items() if path is None]
+    assert not missing, f"{missing} missing: install Chromium (Debian: apt install chromium chromium-driver)"
+    options = ChromeOptions()
+    options.binary_location = str(programs["chromium"])
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = Chrome(options, ChromeService(programs["chromedriver"]))
+    try:
+        yield driver
+    finally:
+        driver.quit()
 
 
 class Page:

@@ -21,7 +21,7 @@ from tests.service.conftest import draft
 from tests.service.fake_predictor import FakeHost
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
 from tests.service.listening import listening
-from tests.service.page.browsing import Page
+from tests.service.page.browsing import Page, open_chromium
 from uq4ct.model_store.storage.manifest import ReferenceCurve
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
@@ -108,21 +108,9 @@ def serve(adapters: Registry, host: FakeHost, ledger: Database) -> Serve:
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
-    """Chromium without a window, with a profile of its own; both programs are named, so that none is downloaded."""
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    missing = [name for name, path in programs.items() if path is None]
-    assert not missing, f"{missing} missing: install Chromium (Debian: apt install chromium chromium-driver)"
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs["chromium"])
-    profile = tmp_path_factory.mktemp("chromium")
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", f"--user-data-dir={profile}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs["chromedriver"]))
-    try:
+    """One Chromium for all tests."""
+    with open_chromium(tmp_path_factory.mktemp("chromium")) as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

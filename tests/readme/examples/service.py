@@ -1,0 +1,38 @@
+"""service/README.md."""
+
+from __future__ import annotations
+
+from tests.readme.pages import SERVICE_PAGE, commands
+
+PAGE = SERVICE_PAGE
+
+(_start,) = PAGE.code("Commands", "sh")
+CHECK, SERVE, SERVE_ON_PORT = commands(_start)
+(HELP,) = PAGE.spans("Commands")
+
+_ask, ANSWER = PAGE.code("Answers", "sh", "json")
+(PREDICT,) = commands(_ask)
+
+SERVE_WITH_SETTINGS, CHECK_WITH_SETTINGS, KEYS = PAGE.spans("Settings")
+
+(PROMOTE,) = PAGE.spans("Models in memory")
+
+(_keys,) = PAGE.code("Keys", "sh")
+NEW_KEY, SERVE_WITH_KEYS, MODELS, LIST_KEYS, REVOKE_KEY = commands(_keys)
+
+_asked, _kept = PAGE.code("Ledger", "sh", "sh")
+FEEDBACK, CALIBRATION = commands(_asked)
+MIGRATE, PRUNE, EXPORT = commands(_kept)
+
+_report, _replay = PAGE.code("Live calibration", "sh", "sh")
+(REPORT,) = commands(_report)
+QUESTIONS, REPLAY = commands(_replay)
+(REPORT_AGAIN,) = PAGE.spans("Live calibration")
+
+(_infer,) = PAGE.code("Open Inference Protocol", "sh")
+(INFER,) = commands(_infer)
+
+PYTHON_CLIENT, PYTHON_PREDICTOR = PAGE.code("Python client", "python", "python")
+
+_refused, PROBLEM = PAGE.code("Problems", "sh", "json")
+(REFUSED,) = commands(_refused)

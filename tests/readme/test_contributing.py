@@ -1,0 +1,108 @@
+""".github/CONTRIBUTING.md: what a contributor types."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.readme.examples.contributing import (
+    CLONE,
+    CONTRACTS,
+    ENABLE_LINKS,
+    FIX,
+    FORMAT,
+    FREEZE,
+    MAKE_BENCH,
+    MAKE_TEST,
+    MAKE_TEST_AGAIN,
+    MAKE_TEST_ALL,
+    MAKE_TEST_ALL_AGAIN,
+    PICTURES,
+    TEST_FOLDER,
+    TEST_GPU,
+    TEST_SLOW,
+    TYPES,
+)
+from tests.readme.examples.root import MAKE_TEST as MAKE_TEST_OF_README
+from tests.readme.makefile import recipe
+from tests.readme.pages import ROOT
+from tests.readme.terminal import Terminal
+
+PYTEST = [".venv/bin/python", "-m", "pytest"]
+OPTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
+
+
+def _words(command: str) -> list[str]:
+    return shlex.split(command, comments=True)
+
+
+def test_a_clone_holds_the_package_behind_its_links(checkout: Terminal) -> None:
+    assert checkout.run(f"{ENABLE_LINKS} && git config --global core.symlinks") == "true\n"
+    source = f"file://{ROOT.resolve()}"
+    top = checkout.run(f"{CLONE.replace('<repository>', source)} && git rev-parse --show-toplevel")
+    assert Path(top.strip()).resolve() == (checkout.folder / "uq4ct").resolve()
+    assert (checkout.folder / "uq4ct/.src/uq4ct/service/settings.py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (MAKE_TEST, ["--numprocesses", "2", "--dist", "loadfile"]),
+        (MAKE_TEST_AGAIN, ["--numprocesses", "2", "--dist", "loadfile"]),
+        (MAKE_TEST_OF_README, ["--numprocesses", "2", "--dist", "loadfile"]),
+        (MAKE_TEST_ALL, ["-m", "not gpu"]),
+        (MAKE_TEST_ALL_AGAIN, ["-m", "not gpu"]),
+    ],
+)
+def test_make_test_runs_the_checks_and_this_suite(checkout: Terminal, command: str, arguments: list[str]) -> None:
+    *checks, tests = recipe(checkout, command)
+    assert tests == [*PYTEST, *arguments]
+    programs = [Path(words[0]).name for words in checks]
+    assert programs == ["ruff", "ruff", "pyright", "pyright", "lint-imports"]
+
+
+def test_the_commands_of_style_are_the_checks_of_make_with_repairs(checkout: Terminal) -> None:
+    *checks, _ = recipe(checkout, MAKE_TEST)
+    plain = [[word for word in words if word != "--check"] for words in checks]
+    for command in (FIX, FORMAT, CONTRACTS, TYPES):
+        assert [word for word in _words(command) if word != "--fix"] in plain
+
+
+def test_make_bench_runs_modules_that_are_there(checkout: Terminal) -> None:
+    steps = recipe(checkout, MAKE_BENCH)
+    assert steps
+    for python, flag, module in steps:
+        assert (python, flag) == (".venv/bin/python", "-m")
+        assert importlib.util.find_spec(module) is not None
+
+
+def test_the_pictures_are_made_by_a_module_that_is_there() -> None:
+    python, flag, module = _words(PICTURES)
+    assert (python, flag) == (".venv/bin/python", "-m")
+    assert importlib.util.find_spec(module) is not None
+
+
+def test_the_commands_of_pytest_name_folders_and_markers_that_are_there() -> None:
+    markers = {marker.partition(":")[0] for marker in OPTIONS["markers"]}
+    for command in (TEST_FOLDER, TEST_SLOW, TEST_GPU):
+        words = _words(command)
+        assert words[:3] == PYTEST
+        if "-m" in words[3:]:
+            assert words[words.index("-m", 3) + 1] in markers
+        assert all((ROOT / word).is_dir() for word in words if word.startswith("tests/"))
+
+
+def test_freezing_names_every_distribution_of_the_constraints(checkout: Terminal) -> None:
+    pip = checkout.folder / ".venv/bin/pip"
+    pip.write_text(f'#!/bin/sh\nexec {checkout.folder}/.venv/bin/python -m pip "$@"\n')
+    pip.chmod(0o755)
+    frozen = {canonicalize_name(re.split("==| @ ", line)[0]) for line in checkout.run(FREEZE).splitlines()}
+    lines = (ROOT / "docker/constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if not line.startswith("#")}
+    assert pinned <= frozen
