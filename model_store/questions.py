@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,6 +48,11 @@ class Question:
         if self.answer is not None and not 0 <= self.answer < len(self.options):
             raise QuestionError("answer", f"{self.answer} is not the index of one of {len(self.options)} options")
 
+    @property
+    def characters(self) -> int:
+        """The length of all its texts."""
+        return count_characters(self.text, self.options, self.context)
+
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Question:
         """Read one record with the keys id, question, options and, where known, context, answer, subject.
@@ -82,6 +87,11 @@ class Question:
             "answer": self.answer,
             "subject": self.subject,
         }
+
+
+def count_characters(text: str, options: Iterable[str], context: str | None) -> int:
+    """The length of all texts of a question, which need not be valid."""
+    return len(text) + len(context or "") + sum(map(len, options))
 
 
 def normalise_option(option: str) -> str:

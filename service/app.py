@@ -19,9 +19,9 @@ from uq4ct.service.engine.engine import Engine
 from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Host
 from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
+from uq4ct.service.http.handlers import install_handlers
 from uq4ct.service.http.headers import SecurityHeaders
 from uq4ct.service.http.middleware import QUIET_ROUTES, RequestTelemetry
-from uq4ct.service.http.problems import install_handlers
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.loading import choose_reference
 from uq4ct.service.routes import (

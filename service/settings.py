@@ -11,18 +11,37 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from uq4ct.model_store.environment import PREFIX, read_variable
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
-from uq4ct.service.ledger.database import parse_database_url
 
 _MISSPELT_SIMILARITY = 0.9  # of difflib, 0..1: one letter more, fewer or other in a name of ten
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
+_DRIVERS = ("sqlite", "postgresql+psycopg")  # of databases that can hold a ledger
 
 
 class SettingsError(UserError, ValueError):
     """Settings with which the service must not start; the message names every one of them."""
+
+
+def parse_database_url(text: str) -> URL:
+    """A URL of a database that can hold a ledger.
+
+    Raises:
+        ValueError: it is not; the message leaves out what may be a password.
+    """
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("is not a database URL such as sqlite:///ledger.sqlite3") from None
+    if url.drivername not in _DRIVERS:
+        raise ValueError(f"has the driver {url.drivername!r}, which is none of {', '.join(_DRIVERS)}")
+    if url.drivername == "sqlite" and (url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"):
+        raise ValueError("names a database in memory, which would not outlive the process")
+    return url
 
 
 class Settings(BaseModel):
@@ -201,9 +220,10 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
     problems = [f"{wrong}: is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
     if problems:
         raise SettingsError("\n".join(problems))
-    variables = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
+    found = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
+    variables = {field: text for field, text in found.items() if text is not None}
     try:
-        return Settings.model_validate({field: text for field, text in variables.items() if text is not None} | flags)
+        return Settings.model_validate({**variables, **flags})
     except ValidationError as error:
         raise SettingsError("\n".join(complaints(error, spell=_variable_of))) from error
 

@@ -77,7 +77,12 @@ def stored_tensors(model: AdaptedModel) -> dict[str, Tensor]:
 
 def write(folder: Path) -> None:
     """Write the base model, the store and the answers into a new folder."""
-    small = {"hidden_size": 8, "intermediate_size": 12, "num_attention_heads": 2, "num_key_value_heads": 1}
+    small: dict[str, Any] = {
+        "hidden_size": 8,
+        "intermediate_size": 12,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+    }
     tokenizer = train_tokenizer(start_token=False)
     save_tiny_base(folder / "base", tokenizer=tokenizer, initializer_range=0.4, tie_word_embeddings=True, **small)
     base = load_base_model(str(folder / "base"), device="cpu", dtype="float32")

@@ -52,7 +52,7 @@ class InvalidManifestError(FileError):
 
 
 class MisplacedAdapterError(FileError):
-    """A version that stands under another name or number than its manifest says."""
+    """A version in the directory of another name or number than its manifest says."""
 
 
 class NewerFormatError(FileError):

@@ -14,11 +14,16 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
 
-class Option(Record):
-    """The chosen option; `label` is the letter of its position, from A."""
+class OptionPosition(Record):
+    """One of the options, whose text may not be stored; `label` is the letter of its position, from A."""
 
     index: int
     label: str
+
+
+class Option(OptionPosition):
+    """The chosen option."""
+
     text: str
 
 
@@ -41,13 +46,13 @@ class Uncertainty(Record):
     error_score: float | None
 
 
-class Prediction(Record):
-    """An answer and how sure it is; `abstain` says not to act on it."""
+class AnswerRecord(Record):
+    """What is told of an answer, both when it is given and when it is looked up later."""
 
     prediction_id: str
     model: str
     method: str
-    option: Option
+    option: OptionPosition
     confidence: float
     probabilities: list[LabelProbability]
     feu: float | None
@@ -57,6 +62,12 @@ class Prediction(Record):
     threshold: float | None
     prediction_set: list[str] | None
     coverage: float | None
+
+
+class Prediction(AnswerRecord):
+    """An answer and how sure it is; `abstain` says not to act on it."""
+
+    option: Option  # pyright: ignore[reportIncompatibleVariableOverride]  # records are frozen
 
 
 class FieldError(Record):
@@ -137,13 +148,6 @@ class FeedbackReceipt(Record):
     result: Literal["accepted", "duplicate"]
 
 
-class OptionPosition(Record):
-    """One of the options, whose text may not be stored; `label` is the letter of its position, from A."""
-
-    index: int
-    label: str
-
-
 class StoredLabel(Record):
     """The true option, as it was told."""
 
@@ -153,25 +157,12 @@ class StoredLabel(Record):
     labelled_at: datetime.datetime
 
 
-class StoredPrediction(Record):
+class StoredPrediction(AnswerRecord):
     """An earlier prediction as it was served, and its label if it has come."""
 
-    prediction_id: str
     created_at: datetime.datetime
-    model: str
     adapter_digest: str
-    method: str
     task: str
-    option: OptionPosition
-    confidence: float
-    probabilities: list[LabelProbability]
-    feu: float | None
-    uncertainty: Uncertainty
-    abstain: bool
-    abstain_reason: str | None
-    threshold: float | None
-    prediction_set: list[str] | None
-    coverage: float | None
     tags: list[str]
     question: dict[str, Any] | None
     label: StoredLabel | None

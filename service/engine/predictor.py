@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.manifest import Manifest
@@ -20,27 +21,6 @@ class Encoded(Protocol):
 
     @property
     def length(self) -> int: ...
-
-
-class Answer(Protocol):
-    """Probabilities in the order of the options; entropies in nats; null where the method has no such number."""
-
-    @property
-    def option(self) -> int: ...
-    @property
-    def confidence(self) -> float: ...
-    @property
-    def probabilities(self) -> tuple[float, ...]: ...
-    @property
-    def feu(self) -> float | None: ...
-    @property
-    def total(self) -> float: ...
-    @property
-    def aleatoric(self) -> float | None: ...
-    @property
-    def epistemic(self) -> float | None: ...
-    @property
-    def error_score(self) -> float | None: ...
 
 
 E = TypeVar("E", bound=Encoded)
@@ -96,7 +76,7 @@ def check_answer(answer: Answer, options: int) -> None:
 
     Raises:
         UnusableAnswerError: the probabilities are not a distribution over `options` options, or the option,
-            the confidence, FEU, an entropy or the error score is out of its range.
+            the confidence, FEU or an entropy is out of its range, or a number is not finite.
     """
     p = answer.probabilities
     if len(p) != options or not 0 <= answer.option < options:
@@ -110,5 +90,7 @@ def check_answer(answer: Answer, options: int) -> None:
     entropies = (answer.total, answer.aleatoric, answer.epistemic)
     if any(value is not None and not 0.0 <= value < math.inf for value in entropies):
         raise UnusableAnswerError(f"entropies {entropies} are not finite and at least 0")
-    if answer.error_score is not None and not math.isfinite(answer.error_score):
-        raise UnusableAnswerError(f"error score {answer.error_score} is not finite")
+    for field in fields(answer):
+        value = getattr(answer, field.name)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UnusableAnswerError(f"{field.name} {value} is not finite")

@@ -22,7 +22,7 @@ from uq4ct.service.engine.waiting import Ticket, WaitingWork
 from uq4ct.service.telemetry.metrics import Metrics
 
 _TOKENIZER_THREADS = 2  # a tokenizer releases the interpreter lock; more would only take cores from the forward
-_CHARACTERS_IN_THE_LOOP = 2000  # tokenised faster than another thread gets its turn
+CHARACTERS_IN_THE_LOOP = 2000  # checked or tokenised faster than another thread gets its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +144,8 @@ class RequestRunner:
 
     async def _encode(self, placed: Sequence[_Placed]) -> list[Encoded | Exception]:
         """Tokenise, in a thread where it takes long enough to hold up the others."""
-        characters = sum(_characters(item.question) for item in placed)
-        if characters <= _CHARACTERS_IN_THE_LOOP:
+        characters = sum(item.question.characters for item in placed)
+        if characters <= CHARACTERS_IN_THE_LOOP:
             return [self._encode_one(item) for item in placed]
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._tokenizers, lambda: [self._encode_one(item) for item in placed])
@@ -158,7 +158,3 @@ class RequestRunner:
         except Exception as error:  # of this question alone
             return error
         return encoded if encoded.length <= budget else QuestionTooLongError(encoded.length, budget)
-
-
-def _characters(question: Question) -> int:
-    return len(question.text) + len(question.context or "") + sum(map(len, question.options))

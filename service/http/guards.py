@@ -16,7 +16,8 @@ from uq4ct.service.access.keys import Scope
 from uq4ct.service.access.rate_limit import RateLimitedError
 from uq4ct.service.context import context_of
 from uq4ct.service.engine.failures import DrainingError, NotReadyError, QueueFullError
-from uq4ct.service.http.problems import FORBIDDEN, UNAUTHORIZED, ProblemError, explain
+from uq4ct.service.http.kinds import FORBIDDEN, UNAUTHORIZED
+from uq4ct.service.http.problems import ProblemError, explain
 
 PUBLIC_PAGE = frozenset({"/", "/page/{name}"})  # the operator's page, without any data
 PUBLIC_PATHS = PUBLIC_PAGE | {"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}

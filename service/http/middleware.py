@@ -11,7 +11,8 @@ from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from uq4ct.service.http.problems import INTERNAL_ERROR, problem_response
+from uq4ct.service.http.handlers import problem_response
+from uq4ct.service.http.problems import INTERNAL_ERROR
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.request_ids import accept_request_id
 

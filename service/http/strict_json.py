@@ -14,15 +14,8 @@ from starlette.responses import Response
 
 from uq4ct.service.context import context_of
 from uq4ct.service.http.guards import Guard, guards_of
-from uq4ct.service.http.problems import (
-    CLIENT_GONE,
-    INVALID_FIELD,
-    MALFORMED_JSON,
-    NOT_JSON,
-    TOO_LARGE,
-    ProblemError,
-    shown,
-)
+from uq4ct.service.http.kinds import CLIENT_GONE, INVALID_FIELD, MALFORMED_JSON, NOT_JSON, TOO_LARGE
+from uq4ct.service.http.problems import ProblemError, shown
 
 _MOST_FIELDS = 64  # of an object: far more than any has here, far fewer than what takes long to complain about
 

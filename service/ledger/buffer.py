@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from uq4ct.service.ledger.failures import LedgerUnavailableError
-from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 
 

@@ -7,35 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Insert, Table, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Insert, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.settings import parse_database_url
 
-DRIVERS = ("sqlite", "postgresql+psycopg")
 PATIENCE = 2  # seconds that a statement waits for locks of others
 _POOL = 8
 _STATEMENT_PATIENCES = 5  # a statement may run this many times as long as it may wait for a lock
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")  # FULL: a commit in WAL mode survives a power cut
-
-
-def parse_database_url(text: str) -> URL:
-    """A URL of a database that can hold a ledger.
-
-    Raises:
-        ValueError: it is not; the message leaves out what may be a password.
-    """
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ValueError("is not a database URL such as sqlite:///ledger.sqlite3") from None
-    if url.drivername not in DRIVERS:
-        raise ValueError(f"has the driver {url.drivername!r}, which is none of {', '.join(DRIVERS)}")
-    if url.drivername == "sqlite" and (url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"):
-        raise ValueError("names a database in memory, which would not outlive the process")
-    return url
 
 
 class Database:

@@ -13,11 +13,11 @@ from typing import Any
 from sqlalchemy import Select
 
 from uq4ct.model_store.storage.durable_files import sync_directory
+from uq4ct.service.ids import first_id
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.ids import first_id
 from uq4ct.service.ledger.queries import WITH_LABEL, stored_prediction
-from uq4ct.service.ledger.records import StoredPrediction
 from uq4ct.service.ledger.tables import predictions
+from uq4ct.service.records import StoredPrediction
 
 _PAGE = 1000
 

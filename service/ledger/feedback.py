@@ -11,8 +11,8 @@ from sqlalchemy.exc import IntegrityError
 from uq4ct.model_store.questions import LABELS
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import AnswerOutsideError, LabelConflictError, PastRetentionError
-from uq4ct.service.ledger.records import PredictionRecord
 from uq4ct.service.ledger.tables import labels
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 
 

@@ -13,8 +13,10 @@ from functools import partial
 from typing import TypeVar
 
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.ids import milliseconds_of
 from uq4ct.service.ledger.buffer import Buffer
 from uq4ct.service.ledger.calibration import Cohort
+from uq4ct.service.ledger.cohorts import read_cohorts
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import (
     IdempotencyConflictError,
@@ -24,14 +26,12 @@ from uq4ct.service.ledger.failures import (
     UnknownPredictionError,
 )
 from uq4ct.service.ledger.feedback import Feedback, Taken, store_label
-from uq4ct.service.ledger.ids import milliseconds_of
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.ledger.monitor import Monitor
 from uq4ct.service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
-from uq4ct.service.ledger.records import PredictionRecord, StoredPrediction
-from uq4ct.service.ledger.reporting import read_cohorts
 from uq4ct.service.ledger.retention import STEP, delete_step, oldest_kept_ms
 from uq4ct.service.ledger.writer import Writer
+from uq4ct.service.records import PredictionRecord, StoredPrediction
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
 

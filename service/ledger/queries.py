@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, RowMapping, Select, Subquery, and_, case, cast, func, select
 
 from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.service.ids import first_id
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.ids import first_id
-from uq4ct.service.ledger.records import Label, PredictionRecord, StoredPrediction
 from uq4ct.service.ledger.tables import labels, predictions
+from uq4ct.service.records import Label, PredictionRecord, StoredPrediction
 
 COUNTED = 200_000  # predictions of a window that are counted, the newest first
 SCORED = 20_000  # labelled ones that the calibration is computed from, the newest first

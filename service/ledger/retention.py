@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import delete, select
 
+from uq4ct.service.ids import first_id
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.ids import first_id
 from uq4ct.service.ledger.tables import predictions
 
 STEP = 500  # predictions of one transaction

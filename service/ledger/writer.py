@@ -13,8 +13,8 @@ from sqlalchemy import delete
 from uq4ct.service.ledger.buffer import Buffer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerUnavailableError
-from uq4ct.service.ledger.records import PredictionRecord
 from uq4ct.service.ledger.tables import labels, predictions
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 
 _BATCH = 500

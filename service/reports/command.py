@@ -15,16 +15,16 @@ from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.calibration import score_cohorts
+from uq4ct.service.ledger.cohorts import read_manifests
 from uq4ct.service.ledger.commands import opened
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import read_tests
 from uq4ct.service.ledger.queries import Window, count_cohorts, scored_predictions
-from uq4ct.service.ledger.reporting import read_manifests, show_report
 from uq4ct.service.ledger.retention import oldest_kept_ms
 from uq4ct.service.ledger.windows import window_ms, window_of
 from uq4ct.service.reports.days import DayView, score_days
 from uq4ct.service.schemas.calibration import CalibrationReport
-from uq4ct.service.schemas.feedback import show_time
+from uq4ct.service.schemas.common import show_time
 from uq4ct.service.settings import read_settings
 
 DEFAULT_WINDOW = "7d"
@@ -78,7 +78,7 @@ def _read(
 ) -> tuple[CalibrationReport, list[DayView]]:
     scored = scored_predictions(database, asked)
     cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database))
-    report = show_report(show_time(asked.since_ms), show_time(now_ms), cohorts, read_manifests(adapters, cohorts))
+    report = CalibrationReport.from_cohorts(asked.since_ms, now_ms, cohorts, read_manifests(adapters, cohorts))
     return report, score_days(scored)
 
 

@@ -10,8 +10,7 @@ from pydantic import Field
 from uq4ct.service.ledger.calibration import score_labelled
 from uq4ct.service.ledger.queries import Scored
 from uq4ct.service.schemas.calibration import Count, Floor, Range
-from uq4ct.service.schemas.feedback import show_time
-from uq4ct.service.schemas.predict import Body, Probability
+from uq4ct.service.schemas.common import Body, Probability, show_time
 
 
 class DayView(Body):

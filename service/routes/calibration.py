@@ -9,22 +9,14 @@ from starlette.concurrency import run_in_threadpool
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.problems import (
-    FORBIDDEN,
-    INTERNAL,
-    INVALID_FIELD,
-    LEDGER_UNAVAILABLE,
-    UNAUTHORIZED,
-    declare,
-    explain,
-)
-from uq4ct.service.ledger.reporting import read_manifests, show_report
+from uq4ct.service.http.kinds import AUTHENTICATED, INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, declare
+from uq4ct.service.http.problems import explain
+from uq4ct.service.ledger.cohorts import read_manifests
 from uq4ct.service.ledger.retention import oldest_kept_ms
 from uq4ct.service.ledger.windows import MODEL_PATTERN, WINDOW_PATTERN, window_ms, window_of
 from uq4ct.service.schemas.calibration import CalibrationReport
-from uq4ct.service.schemas.feedback import show_time
 
-router = APIRouter(tags=["calibration"], responses=declare(UNAUTHORIZED, FORBIDDEN))
+router = APIRouter(tags=["calibration"], responses=declare(*AUTHENTICATED))
 
 
 @router.get("/calibration", responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, INTERNAL))
@@ -49,4 +41,4 @@ async def show_calibration(
     except Exception as error:
         raise explain(error) from error
     manifests = await run_in_threadpool(read_manifests, context.adapters, cohorts)
-    return show_report(show_time(since_ms), show_time(now_ms), cohorts, manifests)
+    return CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, manifests)

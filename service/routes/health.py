@@ -6,8 +6,9 @@ from fastapi import APIRouter
 
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
-from uq4ct.service.http.problems import DRAINING, LEDGER_UNAVAILABLE, NOT_READY, ProblemError, declare
-from uq4ct.service.schemas.predict import Live, Ready
+from uq4ct.service.http.kinds import DRAINING, LEDGER_UNAVAILABLE, NOT_READY, declare
+from uq4ct.service.http.problems import ProblemError
+from uq4ct.service.schemas.common import Live, Ready
 
 _REASONS = {
     State.LOADING: (NOT_READY, "the model is being loaded"),

@@ -9,48 +9,34 @@ from starlette.concurrency import run_in_threadpool
 
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
 from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
+from uq4ct.model_store.storage.manifest import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
 from uq4ct.service.http.guards import Scope, require
-from uq4ct.service.http.problems import (
+from uq4ct.service.http.kinds import (
+    AUTHENTICATED,
+    CHANGING_MODEL,
     DEFAULT_MODEL,
-    DRAINING,
-    FORBIDDEN,
+    FINDING_MODEL,
     INTERNAL,
-    INVALID_FIELD,
-    MALFORMED_JSON,
+    JSON_BODY,
     MODEL_UNLOADABLE,
-    NOT_JSON,
-    NOT_READY,
     STORE_READ_ONLY,
-    TOO_LARGE,
-    UNAUTHORIZED,
     UNKNOWN_MODEL,
     WRONG_BASE,
-    ProblemError,
-    damage,
     declare,
-    explain,
 )
+from uq4ct.service.http.problems import ProblemError, damage, explain
 from uq4ct.service.http.strict_json import StrictJsonRoute
-from uq4ct.service.schemas.predict import (
-    NAME_PATTERN,
-    REFERENCE_PATTERN,
-    DamagedModel,
-    ModelCard,
-    ModelList,
-    Promotion,
-)
-
-_UNLOADABLE = (MODEL_UNLOADABLE, WRONG_BASE)
-_CHANGE = (UNKNOWN_MODEL, INVALID_FIELD, INTERNAL, NOT_READY, DRAINING)
+from uq4ct.service.schemas.common import REFERENCE_PATTERN
+from uq4ct.service.schemas.models import DamagedModel, ModelCard, ModelList, Promotion
 
 Reference = Annotated[
     str, Path(pattern=REFERENCE_PATTERN, description="name (its production version), name@version or name@alias")
 ]
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="a registered name")]
 
-_KEYED = declare(UNAUTHORIZED, FORBIDDEN)
+_KEYED = declare(*AUTHENTICATED)
 _ADMIN = [Depends(require(Scope.ADMIN))]
 
 router = APIRouter(tags=["models"])
@@ -69,7 +55,7 @@ async def list_models(context: ContextOf) -> ModelList:
     )
 
 
-@reads.get("/models/{name}", responses=declare(UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL))
+@reads.get("/models/{name}", responses=declare(*FINDING_MODEL))
 async def show_model(context: ContextOf, name: Reference) -> ModelCard:
     """One registered version."""
     try:
@@ -80,7 +66,7 @@ async def show_model(context: ContextOf, name: Reference) -> ModelCard:
         raise ProblemError(MODEL_UNLOADABLE, f"{name}: {damage(error)}") from error
 
 
-@changes.post("/models/{name}/load", responses=declare(*_CHANGE, *_UNLOADABLE))
+@changes.post("/models/{name}/load", responses=declare(*CHANGING_MODEL, WRONG_BASE))
 async def load_model(context: ContextOf, name: Reference) -> ModelCard:
     """Bring a registered version into memory and warm it up; what answers now goes on answering.
 
@@ -94,7 +80,7 @@ async def load_model(context: ContextOf, name: Reference) -> ModelCard:
     return await show_model(context, adapter.manifest.reference)
 
 
-@changes.post("/models/{name}/unload", responses=declare(*_CHANGE, MODEL_UNLOADABLE, DEFAULT_MODEL))
+@changes.post("/models/{name}/unload", responses=declare(*CHANGING_MODEL, DEFAULT_MODEL))
 async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
     """Free a version's memory as soon as its last question is answered; a request that names it loads it again."""
     try:
@@ -107,7 +93,7 @@ async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
 
 @promotions.post(
     "/models/{name}/promote",
-    responses=declare(MALFORMED_JSON, TOO_LARGE, NOT_JSON, *_CHANGE, *_UNLOADABLE, STORE_READ_ONLY),
+    responses=declare(*JSON_BODY, *CHANGING_MODEL, WRONG_BASE, STORE_READ_ONLY),
 )
 async def promote_model(context: ContextOf, name: Name, body: Promotion) -> ModelCard:
     """Let an alias mean another version, here once that is warm, on other replicas as they see it in the store.

@@ -8,26 +8,14 @@ from fastapi import APIRouter, Depends, Path
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.problems import (
-    FORBIDDEN,
-    INTERNAL,
-    INVALID_FIELD,
-    LEDGER_UNAVAILABLE,
-    NOT_VISIBLE_YET,
-    PAST_RETENTION,
-    UNAUTHORIZED,
-    UNKNOWN_PREDICTION,
-    declare,
-    explain,
-)
+from uq4ct.service.http.kinds import AUTHENTICATED, FINDING_PREDICTION, INTERNAL, INVALID_FIELD, declare
+from uq4ct.service.http.problems import explain
 from uq4ct.service.schemas.feedback import ID_PATTERN, PredictionView
 
-_REFUSED = (UNKNOWN_PREDICTION, PAST_RETENTION, INVALID_FIELD, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE, INTERNAL)
-
-router = APIRouter(tags=["feedback"], responses=declare(UNAUTHORIZED, FORBIDDEN))
+router = APIRouter(tags=["feedback"], responses=declare(*AUTHENTICATED))
 
 
-@router.get("/predictions/{prediction_id}", responses=declare(*_REFUSED))
+@router.get("/predictions/{prediction_id}", responses=declare(*FINDING_PREDICTION, INVALID_FIELD, INTERNAL))
 async def show_prediction(
     prediction_id: Annotated[str, Path(pattern=ID_PATTERN)],
     context: ContextOf,

@@ -1,4 +1,4 @@
-"""What /predict leaves in the ledger, and what it finds there for an idempotency key."""
+"""What a question leaves in the ledger, and what is found there for its idempotency key."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from uq4ct.model_store.questions import LABELS, Question
-from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.uncertainty.calibration_error import bin_of
+from uq4ct.model_store.decisions import decide
+from uq4ct.model_store.questions import Question
 from uq4ct.service.context import Context
+from uq4ct.service.engine.predictor import Served
 from uq4ct.service.http.guards import Caller
-from uq4ct.service.http.problems import LEDGER_UNAVAILABLE, ProblemError, explain
-from uq4ct.service.ledger.records import PredictionRecord
-from uq4ct.service.schemas.feedback import show_probabilities, show_uncertainty
-from uq4ct.service.schemas.predict import Option, PredictRequest, PredictResponse
+from uq4ct.service.http.kinds import LEDGER_UNAVAILABLE
+from uq4ct.service.http.problems import ProblemError, explain
+from uq4ct.service.records import PredictionRecord
+from uq4ct.service.schemas.predict import PredictRequest, PredictResponse
 from uq4ct.service.telemetry.series import OTHER_TASK
 
 T = TypeVar("T")
@@ -54,21 +54,20 @@ class Recording:
                 recalled.append(await self._recall_one(Asked(self._caller, item, question)))
         return recalled
 
-    async def keep(self, asked: Asked, manifest: Manifest, response: PredictResponse) -> PredictResponse | ProblemError:
+    async def keep(self, asked: Asked, served: Served) -> PredictionRecord | ProblemError:
         """Give the answer to the ledger and count it; of one idempotency key, the first is the answer."""
         context = self._context
-        record = _record(context, asked, manifest, response)
+        record = record_answer(context, asked, served)
         if record.idempotency_key is None:
             context.ledger.record(record)
             context.metrics.count_prediction(record)
-            return response
+            return record
         stored = await self._ask(partial(context.ledger.record_once, record))
         if isinstance(stored, ProblemError):
             return stored
-        if stored.record is not record:
-            return _answer(stored.record, asked.question)
-        context.metrics.count_prediction(record)
-        return response
+        if stored.record is record:
+            context.metrics.count_prediction(record)
+        return stored.record
 
     async def _recall_one(self, asked: Asked) -> Asked | PredictResponse | ProblemError:
         key = asked.body.idempotency_key
@@ -77,7 +76,7 @@ class Recording:
         stored = await self._ask(partial(self._context.ledger.recall, asked.caller.tenant, key, _digest(asked.body)))
         if isinstance(stored, ProblemError):
             return stored
-        return asked if stored is None else _answer(stored.record, asked.question)
+        return asked if stored is None else PredictResponse.from_answer(stored.record, asked.question.options)
 
     async def _ask(self, work: Callable[[], Awaitable[T]]) -> T | ProblemError:
         if self._gone is not None:
@@ -91,58 +90,24 @@ class Recording:
             return problem
 
 
-def _record(context: Context, asked: Asked, manifest: Manifest, response: PredictResponse) -> PredictionRecord:
+def record_answer(context: Context, asked: Asked, served: Served) -> PredictionRecord:
+    """What the ledger keeps of an answer, and what everything that a client is told of it is made from."""
     caller, body, question = asked.caller, asked.body, asked.question
-    settings = context.settings
+    settings, manifest = context.settings, served.manifest
+    decision = decide(served.answer.probabilities, manifest.decisions, body.abstain_below, body.coverage)
     texts = {"text": question.text, "options": list(question.options), "context": question.context}
-    return PredictionRecord(
-        prediction_id=response.prediction_id,
+    return PredictionRecord.from_answer(
+        served.answer,
+        decision,
+        manifest,
+        prediction_id=context.prediction_ids.new(),
         tenant=caller.tenant,
         key_hash=None if caller.key_id is None else hashlib.sha256(caller.key_id.encode()).hexdigest(),
-        model=manifest.name,
-        version=manifest.version,
-        adapter_digest=manifest.adapter_digest,
-        method=response.method,
         task=body.task if body.task in settings.tasks and body.task is not None else OTHER_TASK,
-        option=response.option.index,
-        options=len(question.options),
-        confidence=response.confidence,
-        probabilities=tuple(item.probability for item in response.probabilities),
-        feu=response.feu,
-        total=response.uncertainty.total,
-        aleatoric=response.uncertainty.aleatoric,
-        epistemic=response.uncertainty.epistemic,
-        error_score=response.uncertainty.error_score,
-        bin=bin_of(response.confidence),
-        abstain=response.abstain,
-        abstain_reason=response.abstain_reason,
-        threshold=response.threshold,
-        prediction_set=None if response.prediction_set is None else tuple(response.prediction_set),
-        coverage=response.coverage,
         tags=tuple(body.tags),
         idempotency_key=body.idempotency_key,
         body_hash=None if body.idempotency_key is None else _digest(body),
         question=texts if settings.store_questions else None,
-    )
-
-
-def _answer(record: PredictionRecord, question: Question) -> PredictResponse:
-    """The answer as it was served; the texts are those of the question, which is the same."""
-    option = Option(index=record.option, label=LABELS[record.option], text=question.options[record.option])
-    return PredictResponse(
-        prediction_id=record.prediction_id,
-        model=f"{record.model}@{record.version}",
-        method=record.method,
-        option=option,
-        confidence=record.confidence,
-        probabilities=show_probabilities(record.probabilities),
-        feu=record.feu,
-        uncertainty=show_uncertainty(record),
-        abstain=record.abstain,
-        abstain_reason=record.abstain_reason,
-        threshold=record.threshold,
-        prediction_set=None if record.prediction_set is None else list(record.prediction_set),
-        coverage=record.coverage,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -13,9 +13,9 @@ from uq4ct.model_store.uncertainty.calibration_error import BINS, NoiseFloor
 from uq4ct.model_store.uncertainty.resampling import Interval
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
 from uq4ct.service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores, wilson_interval
+from uq4ct.service.ledger.queries import COUNTED, SCORED
 from uq4ct.service.ledger.sequential import RunningTest
-from uq4ct.service.schemas.feedback import show_time
-from uq4ct.service.schemas.predict import Body, Probability
+from uq4ct.service.schemas.common import Body, Probability, show_time
 from uq4ct.service.telemetry.metrics import SequentialTest
 
 Count = Annotated[int, Field(ge=0)]
@@ -249,6 +249,22 @@ class CalibrationReport(Body):
     counted_limit: int = Field(description="predictions of the window that are counted at most, the newest")
     scored_limit: int = Field(description="labelled ones that scores are computed from at most, the newest")
     models: list[CohortView]
+
+    @classmethod
+    def from_cohorts(
+        cls, since_ms: int, until_ms: int, cohorts: Sequence[Cohort], manifests: Mapping[tuple[str, int], Manifest]
+    ) -> CalibrationReport:
+        """Show the cohorts of a window, each beside the manifest of its version; times are Unix milliseconds."""
+        return cls(
+            since=show_time(since_ms),
+            until=show_time(until_ms),
+            counted_limit=COUNTED,
+            scored_limit=SCORED,
+            models=[
+                CohortView.from_cohort(cohort, manifests.get((cohort.count.model, cohort.count.version)))
+                for cohort in cohorts
+            ],
+        )
 
 
 def show_shares(counts: Iterable[int]) -> list[float]:

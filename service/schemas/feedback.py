@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from uq4ct.model_store.questions import LABELS
-from uq4ct.service.ledger.records import Label, PredictionRecord, StoredPrediction
-from uq4ct.service.schemas.predict import Body, LabelProbability, Probability, Problem, ShortText, Uncertainty
+from uq4ct.service.records import Label, StoredPrediction
+from uq4ct.service.schemas.common import Body, Problem, ShortText, show_time
+from uq4ct.service.schemas.predict import AnswerBody, OptionPosition
 
 ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
@@ -58,18 +58,6 @@ class FeedbackBatchResponse(Body):
     results: list[FeedbackResponse | Problem]
 
 
-class OptionPosition(Body):
-    """One of the options, whose text may not be stored."""
-
-    index: int = Field(ge=0)
-    label: str = Field(description="letter of that position, from A")
-
-    @classmethod
-    def at(cls, index: int) -> OptionPosition:
-        """The option at an index."""
-        return cls(index=index, label=LABELS[index])
-
-
 class StoredLabel(Body):
     """The true option, as it was told."""
 
@@ -89,25 +77,12 @@ class StoredLabel(Body):
         )
 
 
-class PredictionView(Body):
+class PredictionView(AnswerBody):
     """A prediction as it was served, and its label if it has come."""
 
-    prediction_id: str
     created_at: datetime.datetime
-    model: str = Field(description="name@version of the adapter that answered")
     adapter_digest: str
-    method: str
     task: str
-    option: OptionPosition
-    confidence: Probability
-    probabilities: list[LabelProbability]
-    feu: float | None
-    uncertainty: Uncertainty
-    abstain: bool
-    abstain_reason: str | None
-    threshold: Probability | None
-    prediction_set: list[str] | None
-    coverage: Probability | None
     tags: list[str]
     question: dict[str, Any] | None = Field(description="text, options and context, where questions are stored")
     label: StoredLabel | None
@@ -116,44 +91,5 @@ class PredictionView(Body):
     def from_stored(cls, stored: StoredPrediction) -> PredictionView:
         """Show a stored prediction."""
         record = stored.record
-        return cls(
-            prediction_id=record.prediction_id,
-            created_at=show_time(record.created_ms),
-            model=f"{record.model}@{record.version}",
-            adapter_digest=record.adapter_digest,
-            method=record.method,
-            task=record.task,
-            option=OptionPosition.at(record.option),
-            confidence=record.confidence,
-            probabilities=show_probabilities(record.probabilities),
-            feu=record.feu,
-            uncertainty=show_uncertainty(record),
-            abstain=record.abstain,
-            abstain_reason=record.abstain_reason,
-            threshold=record.threshold,
-            prediction_set=None if record.prediction_set is None else list(record.prediction_set),
-            coverage=record.coverage,
-            tags=list(record.tags),
-            question=record.question,
-            label=None if stored.label is None else StoredLabel.from_label(stored.label),
-        )
-
-
-def show_probabilities(probabilities: tuple[float, ...]) -> list[LabelProbability]:
-    """Each probability with its label."""
-    return [LabelProbability(label=label, probability=p) for label, p in zip(LABELS, probabilities, strict=False)]
-
-
-def show_uncertainty(record: PredictionRecord) -> Uncertainty:
-    """The entropies and the error score of a record."""
-    return Uncertainty(
-        total=record.total,
-        aleatoric=record.aleatoric,
-        epistemic=record.epistemic,
-        error_score=record.error_score,
-    )
-
-
-def show_time(milliseconds: int) -> datetime.datetime:
-    """The time of Unix milliseconds."""
-    return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
+        label = None if stored.label is None else StoredLabel.from_label(stored.label)
+        return cls.from_record(record, created_at=show_time(record.created_ms), label=label)

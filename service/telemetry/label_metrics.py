@@ -7,7 +7,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.series import BIN_LABELS, DECISION, DECISIONS, TASK
 
 FEEDBACK_RESULTS = ("accepted", "duplicate", "conflict", "unknown", "late")

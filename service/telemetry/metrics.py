@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from uq4ct import __version__
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.label_metrics import LabelMetrics
 from uq4ct.service.telemetry.prediction_metrics import PredictionMetrics
 from uq4ct.service.telemetry.reference_metrics import ReferenceMetrics

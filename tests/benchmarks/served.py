@@ -17,6 +17,9 @@ import psutil
 
 from tests.ports import free_port
 
+# `uq4ct serve`, also where the package is not installed and its entry points cannot be found.
+_SERVE = "from uq4ct.service.cli import cli; cli(['serve'])"
+
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
@@ -43,7 +46,7 @@ def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
     fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"
     environment = os.environ | {f"UQ4CT_{name}": value for name, value in (fixed | settings).items()}
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", _SERVE], env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         while not _is_ready(address):

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from tests.answers import make_answer
+from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.manifest import Manifest
 
 TOKEN_LIMIT = 64
-
-
-@dataclass(frozen=True)
-class FakeAnswer:
-    """The fields of `uq4ct.model_store.predictor.Answer`."""
-
-    option: int
-    confidence: float
-    probabilities: tuple[float, ...]
-    feu: float | None
-    total: float
-    aleatoric: float | None
-    epistemic: float | None
-    error_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,15 +26,12 @@ class FakeEncoded:
     length: int
 
 
-def answer_to(question: Question, version: int = 1) -> FakeAnswer:
+def answer_to(question: Question, version: int = 1) -> Answer:
     """The answer that depends on every character of the question, on the version, and on nothing else."""
     seed = f"{version}|{question.context}|{question.text}|"
     weights = [1 + zlib.crc32(f"{seed}{option}".encode()) % 97 for option in question.options]
-    probabilities = tuple(weight / sum(weights) for weight in weights)
-    option = max(range(len(weights)), key=probabilities.__getitem__)
-    total = -sum(p * math.log(p) for p in probabilities)
-    feu = zlib.crc32(question.text.encode()) % 1001 / 1000
-    return FakeAnswer(option, probabilities[option], probabilities, feu, total, None, None)
+    probabilities = [weight / sum(weights) for weight in weights]
+    return make_answer(probabilities, feu=zlib.crc32(question.text.encode()) % 1001 / 1000)
 
 
 def words_of(question: Question) -> int:
@@ -85,7 +69,7 @@ class FakePredictor:
             raise KeyError("secret text")
         return FakeEncoded(question, length)
 
-    def answer(self, encoded: Sequence[FakeEncoded]) -> list[FakeAnswer]:
+    def answer(self, encoded: Sequence[FakeEncoded]) -> list[Answer]:
         self.threads.add(threading.current_thread().name)
         self.batches.append([item.question for item in encoded])
         self.forward_started.set()

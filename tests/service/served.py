@@ -8,7 +8,7 @@ from tests.service.conftest import draft
 from tests.service.ledger.conftest import make_record
 from uq4ct.model_store.storage.manifest import Manifest, ReferenceHistograms
 from uq4ct.model_store.uncertainty.calibration_error import bin_of
-from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.records import PredictionRecord
 
 CONFIDENCE = (0, 0, 0, 0, 0, 1, 2, 2, 3, 2, 2, 2, 2, 2, 2)
 FEU = (0,) * 7 + (20,) + (0,) * 7

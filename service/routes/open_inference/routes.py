@@ -14,34 +14,23 @@ from starlette.responses import JSONResponse, Response
 from uq4ct.model_store.storage.manifest import NAME_PATTERN, Manifest
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.http.guards import Scope, guards_of, require
-from uq4ct.service.http.problems import (
-    DEADLINE_PASSED,
+from uq4ct.service.http.kinds import (
+    ANSWERING,
+    ASKING,
+    AUTHENTICATED,
     DRAINING,
-    FORBIDDEN,
-    FORWARD_FAILED,
-    INTERNAL,
-    INVALID_FIELD,
-    MALFORMED_JSON,
+    FINDING_MODEL,
+    JSON_BODY,
     MODEL_NOT_LOADED,
-    MODEL_UNLOADABLE,
     NOT_JSON,
     NOT_READY,
-    QUESTION_TOO_LONG,
-    QUEUE_FULL,
-    RATE_LIMITED,
-    TOO_LARGE,
-    UNAUTHORIZED,
-    UNKNOWN_MODEL,
-    WRONG_BASE,
     Kind,
-    ProblemError,
     declare,
-    explain,
-    field_errors,
-    invalid_fields,
 )
+from uq4ct.service.http.problems import ProblemError, explain, field_errors, invalid_fields
 from uq4ct.service.http.strict_json import Handler, check_content_type, read_strictly
 from uq4ct.service.routes import health, models
+from uq4ct.service.routes.answering import answer_items
 from uq4ct.service.routes.open_inference.schemas import (
     JSON_ONLY,
     InferError,
@@ -60,7 +49,6 @@ from uq4ct.service.routes.open_inference.tensors import (
     read_questions,
     write_answers,
 )
-from uq4ct.service.routes.predict import answer_items
 from uq4ct.service.schemas.predict import PredictResponse
 
 PLATFORM = "uq4ct"
@@ -112,18 +100,12 @@ def _declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
     }
 
 
-_UNKNOWN = _declare(UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL)
-_UNREADY = _declare(
-    UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_NOT_LOADED, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL, NOT_READY
-)
-_UNANSWERED = _declare(
-    MALFORMED_JSON, UNAUTHORIZED, FORBIDDEN, UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, TOO_LARGE, NOT_JSON,
-    INVALID_FIELD, QUESTION_TOO_LONG, QUEUE_FULL, RATE_LIMITED, INTERNAL, FORWARD_FAILED, NOT_READY, DRAINING,
-    DEADLINE_PASSED,
-)  # fmt: skip
+_UNKNOWN = _declare(*AUTHENTICATED, *FINDING_MODEL)
+_UNREADY = _declare(*AUTHENTICATED, *FINDING_MODEL, MODEL_NOT_LOADED, NOT_READY)
+_UNANSWERED = _declare(*AUTHENTICATED, *JSON_BODY, *ASKING, *ANSWERING)
 
 
-@router.get("", responses=_declare(UNAUTHORIZED, FORBIDDEN), dependencies=_to_read)
+@router.get("", responses=_declare(*AUTHENTICATED), dependencies=_to_read)
 async def server_metadata(request: Request) -> ServerMetadata:
     """Which server this is; it has no extensions, so tensors are JSON."""
     return ServerMetadata(name=request.app.title, version=request.app.version, extensions=[])

@@ -7,22 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from uq4ct.service.schemas.predict import AS_WHOLE, AbstainBelow, Body, Coverage, Task
+from uq4ct.service.routes.open_inference.outputs import Datatype, OutputName
+from uq4ct.service.schemas.common import AS_WHOLE, Body, is_none
+from uq4ct.service.schemas.predict import AbstainBelow, Coverage, Task
 
 InputName = Literal["question", "options", "context"]
-OutputName = Literal[
-    "option",
-    "label",
-    "confidence",
-    "probabilities",
-    "feu",
-    "error_score",
-    "abstain",
-    "threshold",
-    "prediction_set",
-    "coverage",
-    "prediction_id",
-]
 JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
 
 
@@ -37,10 +26,6 @@ EXAMPLE: dict[str, Any] = {
         },
     ]
 }
-
-
-def _is_none(value: object) -> bool:
-    return value is None
 
 
 def _check_encodable(text: str) -> str:
@@ -175,7 +160,7 @@ class OutputTensor(Body):
     """One output tensor, row by row."""
 
     name: OutputName
-    datatype: Literal["BYTES", "INT64", "FP64", "BOOL"]
+    datatype: Datatype
     shape: list[int]
     data: list[str] | list[bool] | list[int] | list[float]
 
@@ -185,7 +170,7 @@ class InferResponse(Body):
 
     model_name: str
     model_version: str
-    id: str | None = Field(default=None, exclude_if=_is_none, description="that of the request")
+    id: str | None = Field(default=None, exclude_if=is_none, description="that of the request")
     outputs: list[OutputTensor]
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.service.http.problems import TOO_LARGE, ProblemError, invalid_fields
+from uq4ct.service.http.kinds import TOO_LARGE
+from uq4ct.service.http.problems import ProblemError, invalid_fields
+from uq4ct.service.routes.open_inference.outputs import OUTPUTS, Output, OutputName
 from uq4ct.service.routes.open_inference.schemas import (
     InferInput,
     InferParameters,
@@ -17,7 +19,8 @@ from uq4ct.service.routes.open_inference.schemas import (
     TensorMetadata,
     TensorParameters,
 )
-from uq4ct.service.schemas.predict import FieldError, PredictRequest, PredictResponse
+from uq4ct.service.schemas.common import FieldError
+from uq4ct.service.schemas.predict import PredictRequest, PredictResponse
 
 _NEEDED = ("question", "options")
 _INPUTS = (
@@ -31,39 +34,6 @@ _INPUTS = (
     ),
     ("context", "BYTES", [-1], "optional: for each question a passage that it is about, the empty text for none"),
 )
-_OUTPUTS = (
-    ("option", "INT64", [-1], "position of the chosen option, from 0"),
-    ("label", "BYTES", [-1], "letter of the chosen option, from A"),
-    ("confidence", "FP64", [-1], "probability of the chosen option"),
-    (
-        "probabilities",
-        "FP64",
-        [-1, -1],
-        "one row for each question, as wide as the most options of this request; rows of fewer options end in zeros",
-    ),
-    ("feu", "FP64", [-1], "functional uncertainty: share of routing mass that was kept, high = the routers are sure"),
-    (
-        "error_score",
-        "FP64",
-        [-1],
-        "high = likely wrong: of adue a probability of error, of mahalanobis a squared distance from the training data",
-    ),
-    ("abstain", "BOOL", [-1], "do not act on this answer"),
-    (
-        "threshold",
-        "FP64",
-        [-1],
-        "confidence below which it abstains; there is none where neither the request nor the model sets one",
-    ),
-    (
-        "prediction_set",
-        "BYTES",
-        [-1],
-        'for each question one text that is a JSON array of the labels that stay possible, such as ["A", "C"]',
-    ),
-    ("coverage", "FP64", [-1], "probability with which such sets hold the right option"),
-    ("prediction_id", "BYTES", [-1], "UUID of version 7, ordered by time"),
-)
 
 
 def describe_inputs() -> list[TensorMetadata]:
@@ -73,14 +43,8 @@ def describe_inputs() -> list[TensorMetadata]:
 
 def describe_outputs(manifest: Manifest) -> list[TensorMetadata]:
     """The tensors that a model gives: FEU where it has routers, an error score and sets where it has those."""
-    absent: set[str] = set()
-    if not manifest.adapter.routed:
-        absent.add("feu")
-    if not manifest.posterior.has_error_score:
-        absent.add("error_score")
-    if manifest.decisions.sets is None:
-        absent |= {"prediction_set", "coverage"}
-    return [_describe(*row) for row in _OUTPUTS if row[0] not in absent]
+    given = [output for output in OUTPUTS if output.is_given_by(manifest)]
+    return [_describe(output.name, output.datatype, list(output.shape), output.description) for output in given]
 
 
 def describe_parameters() -> dict[str, str]:
@@ -128,25 +92,14 @@ def write_answers(answers: Sequence[PredictResponse], wanted: Sequence[Requested
         ProblemError: 422, a wanted tensor is one that these answers do not have.
     """
     columns = _columns(answers)
-    names = [output.name for output in wanted] if wanted else list(columns)
+    names: list[OutputName] = [output.name for output in wanted] if wanted else list(columns)
     for index, name in enumerate(names):
         if name not in columns:
             raise invalid_fields(
                 [FieldError(field=f"outputs.{index}.name", message="these answers have no such output")]
             )
-    kinds = {name: datatype for name, datatype, _, _ in _OUTPUTS}
-    rows = len(answers)
-    return [
-        OutputTensor.model_validate(
-            {
-                "name": name,
-                "datatype": kinds[name],
-                "shape": [rows, len(columns[name]) // rows] if name == "probabilities" else [rows],
-                "data": columns[name],
-            }
-        )
-        for name in names
-    ]
+    outputs: dict[OutputName, Output] = {output.name: output for output in OUTPUTS}
+    return [OutputTensor.model_validate(_write_tensor(outputs[name], columns[name])) for name in names]
 
 
 def _describe(name: str, datatype: str, shape: list[int], description: str) -> TensorMetadata:
@@ -176,31 +129,20 @@ def _read_options(index: int, text: str) -> list[str]:
     return options
 
 
-def _columns(answers: Sequence[PredictResponse]) -> dict[str, list[Any]]:
-    width = max(len(answer.probabilities) for answer in answers)
-    columns: dict[str, list[Any]] = {
-        "option": [answer.option.index for answer in answers],
-        "label": [answer.option.label for answer in answers],
-        "confidence": [answer.confidence for answer in answers],
-        "probabilities": [value for answer in answers for value in _padded(answer, width)],
-        "feu": [answer.feu for answer in answers],
-        "error_score": [answer.uncertainty.error_score for answer in answers],
-        "abstain": [answer.abstain for answer in answers],
-        "threshold": [answer.threshold for answer in answers],
-        "prediction_set": [_write_set(answer) for answer in answers],
-        "coverage": [answer.coverage for answer in answers],
-        "prediction_id": [answer.prediction_id for answer in answers],
+def _columns(answers: Sequence[PredictResponse]) -> dict[OutputName, list[Any]]:
+    columns: dict[OutputName, list[Any]] = {
+        output.name: [output.value(answer) for answer in answers] for output in OUTPUTS
     }
     return {name: column for name, column in columns.items() if None not in column}
 
 
-def _padded(answer: PredictResponse, width: int) -> list[float]:
-    row = [item.probability for item in answer.probabilities]
-    return row + [0.0] * (width - len(row))
-
-
-def _write_set(answer: PredictResponse) -> str | None:
-    return None if answer.prediction_set is None else json.dumps(answer.prediction_set)
+def _write_tensor(output: Output, column: list[Any]) -> dict[str, Any]:
+    """One element for each answer, or a row of as many as the longest has."""
+    shape, data = [len(column)], column
+    if len(output.shape) == 2:
+        width = max(len(row) for row in column)
+        shape, data = [len(column), width], [value for row in column for value in row + [0.0] * (width - len(row))]
+    return {"name": output.name, "datatype": output.datatype, "shape": shape, "data": data}
 
 
 def _refuse(name: str, message: str) -> NoReturn:

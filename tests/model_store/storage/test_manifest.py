@@ -209,6 +209,7 @@ def test_a_format_version_is_a_whole_number_from_1(format_version: object) -> No
         ("files", {ADAPTER_FILE: "cd" * 32, "manifest.json": "cd" * 32}),
         ("calibration", {"kind": "wishful"}),
         ("calibration", {"kind": "temperature", "value": 0.0, "questions": 1, "nll_before": 1, "nll_after": 1}),
+        ("reference_curve", None),
         ("surprise", 1),
     ],
 )

@@ -10,33 +10,18 @@ from typing import Any
 import httpx2
 import pytest
 
-from uq4ct.client import (
-    AsyncClient,
-    Client,
-    Retries,
-)
+from tests.service.ledger.conftest import make_record
+from uq4ct.client import AsyncClient, Client, Retries
+from uq4ct.service.schemas.predict import PredictResponse
 
 NOW = 1_800_000_000.0
 ONCE = Retries(attempts=1)
 PROBLEM = {
     "type": "urn:uq4ct:problem:any", "title": "Title", "status": 0, "detail": "detail", "request_id": "r", "errors": [],
 }  # fmt: skip
-PREDICTION: dict[str, Any] = {
-    "prediction_id": "01a20138-8e1d-764c-934a-0817e5ea3e61",
-    "model": "toy@1",
-    "method": "uq4ct",
-    "option": {"index": 1, "label": "B", "text": "Paris"},
-    "confidence": 0.75,
-    "probabilities": [{"label": "A", "probability": 0.25}, {"label": "B", "probability": 0.75}],
-    "feu": None,
-    "uncertainty": {"total": 0.5, "aleatoric": None, "epistemic": None, "error_score": None},
-    "abstain": False,
-    "abstain_reason": None,
-    "threshold": None,
-    "prediction_set": None,
-    "coverage": None,
-    "a_field_of_a_newer_service": 1,
-}
+PREDICTION: dict[str, Any] = PredictResponse.from_answer(
+    make_record(prediction_id="01a20138-8e1d-764c-934a-0817e5ea3e61"), options=("Madrid", "Paris")
+).model_dump(mode="json") | {"a_field_of_a_newer_service": 1}
 
 
 def refusal(status: int, **headers: str) -> httpx2.Response:

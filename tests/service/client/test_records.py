@@ -14,7 +14,9 @@ from pydantic import BaseModel
 
 from uq4ct.service.client import records as client_records
 from uq4ct.service.schemas import calibration as calibration_schemas
-from uq4ct.service.schemas import feedback as ledger_schemas
+from uq4ct.service.schemas import common as common_schemas
+from uq4ct.service.schemas import feedback as feedback_schemas
+from uq4ct.service.schemas import models as model_schemas
 from uq4ct.service.schemas import predict as schemas
 
 ROOT = Path(__file__).parents[3]
@@ -29,20 +31,21 @@ def test_the_client_needs_only_httpx_and_pydantic() -> None:
 
 
 PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
+    (client_records.AnswerRecord, schemas.AnswerBody),
     (client_records.Prediction, schemas.PredictResponse),
     (client_records.Option, schemas.Option),
     (client_records.LabelProbability, schemas.LabelProbability),
     (client_records.Uncertainty, schemas.Uncertainty),
-    (client_records.Problem, schemas.Problem),
-    (client_records.FieldError, schemas.FieldError),
-    (client_records.Base, schemas.Base),
-    (client_records.ModelCard, schemas.ModelCard),
-    (client_records.DamagedModel, schemas.DamagedModel),
-    (client_records.ModelList, schemas.ModelList),
-    (client_records.FeedbackReceipt, ledger_schemas.FeedbackResponse),
-    (client_records.OptionPosition, ledger_schemas.OptionPosition),
-    (client_records.StoredLabel, ledger_schemas.StoredLabel),
-    (client_records.StoredPrediction, ledger_schemas.PredictionView),
+    (client_records.Problem, common_schemas.Problem),
+    (client_records.FieldError, common_schemas.FieldError),
+    (client_records.Base, model_schemas.Base),
+    (client_records.ModelCard, model_schemas.ModelCard),
+    (client_records.DamagedModel, model_schemas.DamagedModel),
+    (client_records.ModelList, model_schemas.ModelList),
+    (client_records.FeedbackReceipt, feedback_schemas.FeedbackResponse),
+    (client_records.OptionPosition, schemas.OptionPosition),
+    (client_records.StoredLabel, feedback_schemas.StoredLabel),
+    (client_records.StoredPrediction, feedback_schemas.PredictionView),
     (client_records.CalibrationBin, calibration_schemas.CalibrationBin),
     (client_records.Interval, calibration_schemas.Range),
     (client_records.NoiseFloor, calibration_schemas.Floor),

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,15 @@ import psutil
 import pytest
 from sqlalchemy import delete, func, select, text
 
+from tests.answers import make_answer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.records import PredictionRecord
 from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 RECORD = PredictionRecord(
+    **asdict(make_answer((0.3, 0.7), feu=0.5)),
     prediction_id="",
     tenant="default",
     key_hash=None,
@@ -31,15 +33,7 @@ RECORD = PredictionRecord(
     adapter_digest="sha256:" + "1" * 64,
     method="uq4ct",
     task="other",
-    option=1,
     options=2,
-    confidence=0.7,
-    probabilities=(0.3, 0.7),
-    feu=0.5,
-    total=0.61,
-    aleatoric=None,
-    epistemic=None,
-    error_score=None,
     bin=10,
     abstain=False,
     abstain_reason=None,

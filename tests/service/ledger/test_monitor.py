@@ -13,10 +13,10 @@ from tests.service.conftest import Start
 from tests.service.ledger.conftest import PostgresServer, insert, insert_label, make_record
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import count_labels, read_tests
-from uq4ct.service.ledger.records import PredictionRecord
 from uq4ct.service.ledger.retention import delete_all
 from uq4ct.service.ledger.sequential import TESTS, RunningTest
 from uq4ct.service.ledger.tables import labels
+from uq4ct.service.records import PredictionRecord
 
 ALPHA = 0.05
 BOUND = 0.3

@@ -14,12 +14,13 @@ from tests.service.conftest import Start
 from tests.service.fake_predictor import FakePredictor, answer_to
 from tests.service.ledger.conftest import count_rows, insert, make_record
 from uq4ct.model_store.questions import Question
+from uq4ct.service.engine.predictor import Served
 from uq4ct.service.http.guards import Caller, Scope
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.queries import find_prediction
 from uq4ct.service.ledger.tables import predictions
-from uq4ct.service.routes.recording import Asked, _record
-from uq4ct.service.schemas.predict import PredictRequest, PredictResponse
+from uq4ct.service.routes.recording import Asked, record_answer
+from uq4ct.service.schemas.predict import PredictRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -85,12 +86,11 @@ async def test_an_answer_is_stored_as_it_was_served(
 async def test_a_key_is_stored_by_its_hash_and_the_tenant_with_it(start: Start) -> None:
     caller = Caller("team-a-2026", "team-a", frozenset({Scope.PREDICT}))
     async with start() as replica:
-        response = PredictResponse.model_validate((await replica.ask()).json())
         manifest = replica.context.engine.default_manifest
-        body = PredictRequest(question="Which one?", options=["this", "that"])
-        record = _record(
-            replica.context, Asked(caller, body, Question("", body.question, ("this", "that"))), manifest, response
-        )
+        question = Question("", "Which one?", ("this", "that"))
+        body = PredictRequest(question=question.text, options=list(question.options))
+        served = Served(answer_to(question), manifest)
+        record = record_answer(replica.context, Asked(caller, body, question), served)
     assert (record.tenant, record.key_hash) == ("team-a", hashlib.sha256(b"team-a-2026").hexdigest())
     assert record.adapter_digest == manifest.adapter_digest
 

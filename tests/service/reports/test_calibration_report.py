@@ -26,7 +26,7 @@ from uq4ct.service.client.records import Calibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.feedback import Feedback, store_label
 from uq4ct.service.ledger.monitor import count_labels
-from uq4ct.service.ledger.records import PredictionRecord
+from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 
 

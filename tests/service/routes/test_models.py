@@ -15,7 +15,7 @@ from uq4ct.model_store.base.identity import BaseIdentity
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
 from uq4ct.model_store.published import WrongBaseError
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.service.schemas.predict import Base
+from uq4ct.service.schemas.models import Base
 
 pytestmark = pytest.mark.anyio
 

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 import torch
 
+from tests.answers import DTYPES
 from tests.service.conftest import Start, draft
 from tests.service.fake_predictor import FakeHost, FakePredictor, answer_to
 from uq4ct.model_store.decisions import Decisions
@@ -23,9 +24,6 @@ QUESTIONS = [
     Question("", "Which city?", ("Oslo", "Paris", 'Rome, "Italy"'), "A passage."),
     Question("", "Which letter?", ("a", "b", "c", "d")),
 ]
-DTYPES = {"option": "INT64", "label": "BYTES", "confidence": "FP64", "probabilities": "FP64", "feu": "FP64",
-          "abstain": "BOOL", "threshold": "FP64", "prediction_set": "BYTES", "coverage": "FP64",
-          "prediction_id": "BYTES"}  # fmt: skip
 INFER = "/v2/models/toy/infer"
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.answers import shown
 from tests.service.conftest import Start
 from tests.service.fake_predictor import FakePredictor, answer_to
-from uq4ct.model_store.questions import LABELS, Question
+from uq4ct.model_store.questions import Question
 
 pytestmark = pytest.mark.anyio
 
@@ -26,14 +27,7 @@ async def test_an_answer_says_everything_of_the_contract(start: Start) -> None:
     assert answer == {
         "model": "toy@1",
         "method": "uq4ct",
-        "option": {"index": expected.option, "label": LABELS[expected.option], "text": options[expected.option]},
-        "confidence": expected.confidence,
-        "probabilities": [
-            {"label": label, "probability": probability}
-            for label, probability in zip("ABC", expected.probabilities, strict=True)
-        ],
-        "feu": expected.feu,
-        "uncertainty": {"total": expected.total, "aleatoric": None, "epistemic": None, "error_score": None},
+        **shown(expected, options),
         "abstain": expected.confidence < 0.6,
         "abstain_reason": "below_threshold" if expected.confidence < 0.6 else None,
         "threshold": 0.6,

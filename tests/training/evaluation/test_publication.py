@@ -13,8 +13,8 @@ import torch
 from rich.console import Console
 
 import uq4ct.training.runs.load
+from tests.answers import make_answer
 from uq4ct.model_store.calibrations import TemperatureCalibration
-from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
@@ -201,7 +201,7 @@ def test_a_stored_adapter_is_not_evaluated_on_other_data(
 @pytest.mark.parametrize("break_", ["\u2028", "\u2029", "\u0085", "\x0b"])
 def test_predictions_of_questions_with_any_line_break_are_read_again(tmp_path: Path, break_: str) -> None:
     question = Question("1", f"a{break_}b", ("x", "y"), answer=0)
-    answer = Answer(0, 0.75, (0.75, 0.25), feu=None, total=0.5, aleatoric=None, epistemic=None)
+    answer = make_answer((0.75, 0.25))
     write_predictions(tmp_path / "made.jsonl", [question, question], [answer, answer])
     questions, answers = read_predictions(tmp_path / "made.jsonl")
     assert questions == [question, question]

@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from tests.answers import make_answer
 from tests.training.study.simulated import OPTIONS, simulate_answers
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import Question
@@ -110,9 +111,7 @@ def _answers(label: str, seed: int, sharpness: float) -> list[Answer]:
     epistemic = total * (0.4 - 0.25 * drawn.correct.double()) * torch.linspace(0.5, 1, len(total), dtype=torch.float64)
     answers = []
     for index, row in enumerate(drawn.probabilities.tolist()):
-        option = max(range(OPTIONS), key=row.__getitem__)
-        feu = 0.3 + 0.5 * row[option] if label == "uq4ct" else None
-        answer = Answer(option, row[option], tuple(row), feu, total[index].item(), None, None)
+        answer = make_answer(row, feu=0.3 + 0.5 * max(row) if label == "uq4ct" else None)
         if label == "ensemble":
             parts = epistemic[index].item()
             answer = replace(answer, aleatoric=answer.total - parts, epistemic=parts)

@@ -1,9 +1,8 @@
-"""A calibration report: the cohorts of the ledger beside what the model store says of their versions."""
+"""The cohorts of a window, and the manifests of the versions that made them."""
 
 from __future__ import annotations
 
-import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
@@ -11,8 +10,7 @@ from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.calibration import Cohort, score_cohorts
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import read_tests
-from uq4ct.service.ledger.queries import COUNTED, SCORED, Window, count_cohorts, scored_predictions
-from uq4ct.service.schemas.calibration import CalibrationReport, CohortView
+from uq4ct.service.ledger.queries import Window, count_cohorts, scored_predictions
 
 Version = tuple[str, int]
 
@@ -33,22 +31,3 @@ def read_manifests(adapters: Registry, cohorts: Sequence[Cohort]) -> dict[Versio
         except (StoreError, OSError):
             continue
     return manifests
-
-
-def show_report(
-    since: datetime.datetime,
-    until: datetime.datetime,
-    cohorts: Sequence[Cohort],
-    manifests: Mapping[Version, Manifest],
-) -> CalibrationReport:
-    """Everything that is known of the cohorts of a window."""
-    return CalibrationReport(
-        since=since,
-        until=until,
-        counted_limit=COUNTED,
-        scored_limit=SCORED,
-        models=[
-            CohortView.from_cohort(cohort, manifests.get((cohort.count.model, cohort.count.version)))
-            for cohort in cohorts
-        ],
-    )

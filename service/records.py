@@ -1,4 +1,4 @@
-"""What the ledger keeps: a prediction as it was served, and its label."""
+"""One value for one answer: the ledger keeps it, and whatever a client is told of the answer is made from it."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from uq4ct.model_store.decisions import AbstainReason
-from uq4ct.service.ledger.ids import milliseconds_of
+from uq4ct.model_store.decisions import AbstainReason, Decision
+from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.questions import LABELS
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.uncertainty.calibration_error import bin_of
+from uq4ct.service.ids import milliseconds_of
 
 _LISTS = ("probabilities", "prediction_set", "tags")
 
 
-@dataclass(frozen=True, slots=True)
-class PredictionRecord:
-    """One prediction as it was served.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionRecord(Answer):
+    """An answer as it was served: the model's numbers, which `Answer` lists, and who asked what of which version.
 
-    `option` is the chosen one of `options` many; entropies are in nats; `bin` is that of the confidence;
-    `question` has the text, the options and the context where questions are stored.
+    `options` counts the options; `bin` is that of the confidence; `prediction_set` holds labels; `question` has the
+    text, the options and the context where questions are stored.
     """
 
     prediction_id: str
@@ -28,15 +32,7 @@ class PredictionRecord:
     adapter_digest: str
     method: str
     task: str
-    option: int
     options: int
-    confidence: float
-    probabilities: tuple[float, ...]
-    feu: float | None
-    total: float
-    aleatoric: float | None
-    epistemic: float | None
-    error_score: float | None
     bin: int
     abstain: bool
     abstain_reason: AbstainReason | None
@@ -47,6 +43,30 @@ class PredictionRecord:
     idempotency_key: str | None
     body_hash: str | None
     question: dict[str, Any] | None
+
+    @classmethod
+    def from_answer(cls, answer: Answer, decision: Decision, manifest: Manifest, **asked: Any) -> PredictionRecord:
+        """The record of an answer by the adapter of `manifest`; `asked` are the fields that the request decides."""
+        return cls(
+            **{field.name: getattr(answer, field.name) for field in fields(Answer)},
+            model=manifest.name,
+            version=manifest.version,
+            adapter_digest=manifest.adapter_digest,
+            method=manifest.method,
+            options=len(answer.probabilities),
+            bin=bin_of(answer.confidence),
+            abstain=decision.abstain,
+            abstain_reason=decision.reason,
+            threshold=decision.threshold,
+            prediction_set=None if decision.options is None else tuple(LABELS[index] for index in decision.options),
+            coverage=decision.coverage,
+            **asked,
+        )
+
+    @property
+    def reference(self) -> str:
+        """name@version of the adapter that answered."""
+        return f"{self.model}@{self.version}"
 
     @property
     def created_ms(self) -> int:

@@ -1,0 +1,43 @@
+"""Exceptions of routes as responses that carry problem documents."""
+
+from __future__ import annotations
+
+import json
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from uq4ct.service.http.kinds import MEDIA_TYPE, Kind
+from uq4ct.service.http.problems import ProblemError, field_errors, invalid_fields, shown
+
+
+def problem_response(problem: ProblemError, request_id: str) -> Response:
+    """The response that carries a problem document."""
+    body = json.dumps(problem.document(request_id).model_dump())
+    return Response(body, problem.status_code, problem.headers, MEDIA_TYPE)
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Answer every exception of a route with a problem document."""
+    app.add_exception_handler(HTTPException, _answer_http_exception)
+    app.add_exception_handler(RequestValidationError, _answer_validation_error)
+
+
+async def _answer_http_exception(request: Request, error: Exception) -> Response:
+    if isinstance(error, ProblemError):
+        return problem_response(error, request.state.request_id)
+    if not isinstance(error, HTTPException):
+        raise TypeError(f"{type(error).__name__} is not an HTTPException") from error
+    # From the router: no such path, or no such method on it.
+    kind = Kind(error.detail.lower().replace(" ", "-"), error.status_code, error.detail)
+    problem = ProblemError(kind, f"{request.method} {shown(request.url.path)}", headers=error.headers)
+    return problem_response(problem, request.state.request_id)
+
+
+async def _answer_validation_error(request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise TypeError(f"{type(error).__name__} is not a RequestValidationError") from error
+    problem = invalid_fields(field_errors(error.errors(), skip=1))
+    return problem_response(problem, request.state.request_id)

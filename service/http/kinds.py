@@ -1,0 +1,77 @@
+"""The kinds of problems, and how a route declares the ones that it can end in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of problem: the last part of its `type`, its status and its title."""
+
+    slug: str
+    status: int
+    title: str
+
+    @property
+    def reason(self) -> str:
+        """As the metric of rejected questions calls it."""
+        return self.slug.replace("-", "_")
+
+
+MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
+UNAUTHORIZED = Kind("unauthorized", 401, "A valid key is needed")
+FORBIDDEN = Kind("forbidden", 403, "The key does not have the scope")
+UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
+MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered, but not loaded here")
+MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered, but cannot be loaded here")
+WRONG_BASE = Kind("wrong-base", 409, "The model belongs to another base model than the one loaded here")
+DEFAULT_MODEL = Kind("default-model", 409, "The default model cannot be unloaded")
+STORE_READ_ONLY = Kind("store-read-only", 409, "The model store cannot be changed from here")
+UNKNOWN_PREDICTION = Kind("unknown-prediction", 404, "There is no such prediction")
+LABEL_CONFLICT = Kind("label-conflict", 409, "The prediction has another label already")
+IDEMPOTENCY_CONFLICT = Kind("idempotency-conflict", 409, "The idempotency key came before, with another body")
+PAST_RETENTION = Kind("past-retention", 410, "The prediction is older than the ledger keeps")
+TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
+NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
+INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
+QUESTION_TOO_LONG = Kind("question-too-long", 422, "The question is longer than the model's window")
+QUEUE_FULL = Kind("queue-full", 429, "Too many questions are waiting")
+RATE_LIMITED = Kind("rate-limited", 429, "The key has asked its questions of this minute")
+CLIENT_GONE = Kind("client-gone", 499, "The client closed the request")  # nginx's code; seen in metrics and logs only
+INTERNAL = Kind("internal-error", 500, "The service failed")
+FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
+NOT_READY = Kind("not-ready", 503, "The service is not ready")
+NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
+LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger cannot be used now")
+DRAINING = Kind("draining", 503, "The service is shutting down")
+DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
+
+# Bundles, as routes declare them.
+AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
+JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD)
+ASKING = (QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)  # of a whole request
+ANSWERING = (UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, QUESTION_TOO_LONG, FORWARD_FAILED, DEADLINE_PASSED)
+FINDING_PREDICTION = (UNKNOWN_PREDICTION, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)
+FINDING_MODEL = (UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL)
+CHANGING_MODEL = (*FINDING_MODEL, NOT_READY, DRAINING)
+
+
+def declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI `responses` of a route that can end in these problems; a kind may come twice."""
+    declared: dict[int | str, dict[str, Any]] = {}
+    for kind in dict.fromkeys(kinds):
+        known = declared.get(kind.status)
+        response = {
+            "description": f"{known['description']}; {kind.title}" if known else kind.title,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        if kind is UNAUTHORIZED:
+            response["headers"] = {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}
+        if kind.status in (429, 503):
+            response["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+        declared[kind.status] = response
+    return declared
