@@ -16,7 +16,7 @@ from tests.readme.pages import DOCKER_PAGE, RECIPES, ROOT, ROOT_PAGE, SERVICE_PA
 from uq4ct.client import ClientError, ServiceError
 from uq4ct.service.access.keys import Scope
 from uq4ct.service.client.errors import error_of
-from uq4ct.service.http import problems
+from uq4ct.service.http import kinds as kinds_module
 from uq4ct.service.schemas.predict import PredictResponse
 from uq4ct.service.settings import Settings
 from uq4ct.service.verbs import VERBS as SERVICE_VERBS
@@ -79,7 +79,7 @@ def test_the_hub_data_sets_are_named() -> None:
 
 
 def test_the_table_of_problems_is_every_kind_of_problem() -> None:
-    kinds = [one for one in vars(problems).values() if isinstance(one, problems.Kind)]
+    kinds = [one for one in vars(kinds_module).values() if isinstance(one, kinds_module.Kind)]
     rows = [row[:3] for row in SERVICE_PAGE.table("type", "status")]
     assert rows == [[f"`{kind.slug}`", str(kind.status), kind.title] for kind in kinds]
 

@@ -19,6 +19,7 @@ from tests.readme.examples.contributing import (
     FORMAT,
     FREEZE,
     MAKE_BENCH,
+    MAKE_GPU,
     MAKE_TEST,
     MAKE_TEST_AGAIN,
     MAKE_TEST_ALL,
@@ -74,9 +75,9 @@ def test_the_commands_of_style_are_the_checks_of_make_with_repairs(checkout: Ter
         assert [word for word in _words(command) if word != "--fix"] in plain
 
 
-def test_make_bench_runs_modules_that_are_there(checkout: Terminal) -> None:
-    steps = recipe(checkout, MAKE_BENCH)
-    assert steps
+def test_make_bench_and_make_gpu_run_modules_that_are_there(checkout: Terminal) -> None:
+    steps = [*recipe(checkout, MAKE_BENCH), *recipe(checkout, MAKE_GPU)]
+    assert len(steps) > 1
     for python, flag, module in steps:
         assert (python, flag) == (".venv/bin/python", "-m")
         assert importlib.util.find_spec(module) is not None

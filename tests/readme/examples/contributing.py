@@ -7,7 +7,7 @@ from tests.readme.pages import CONTRIBUTING_PAGE, commands
 PAGE = CONTRIBUTING_PAGE
 
 (_set_up,) = PAGE.code("Set-up", "sh")
-CLONE, MAKE_TEST, MAKE_TEST_ALL, MAKE_BENCH = commands(_set_up)
+CLONE, MAKE_TEST, MAKE_TEST_ALL, MAKE_BENCH, MAKE_GPU = commands(_set_up)
 MAKE_TEST_AGAIN, MAKE_TEST_ALL_AGAIN, ENABLE_LINKS = PAGE.spans("Set-up")
 
 (_freeze,) = PAGE.code("Dependencies", "sh")
