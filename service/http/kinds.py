@@ -41,9 +41,8 @@ INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or inval
 QUESTION_TOO_LONG = Kind("question-too-long", 422, "The question is longer than the model's window")
 QUEUE_FULL = Kind("queue-full", 429, "Too many questions are waiting")
 RATE_LIMITED = Kind("rate-limited", 429, "The key has exceeded its rate limit")
-CLIENT_GONE = Kind(
-    "client-gone", 499, "The client closed the connection"
-)  # nginx's code; appears only in metrics and logs
+# 499 is nginx's code; it appears only in metrics and logs.
+CLIENT_GONE = Kind("client-gone", 499, "The client closed the connection")
 INTERNAL = Kind("internal-error", 500, "Internal error")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")

@@ -236,5 +236,6 @@ def test_every_registered_model_is_shown_with_its_scores(serve: Serve, page: Pag
             *model["aliases"],
         ]
         assert percent(scores["accuracy"]) in card.text
-        assert f"{scores['ece']:.3f}\n95 % interval 0.000 to 1.000." in card.text
+        low, high = scores["ece_interval"]["low"], scores["ece_interval"]["high"]
+        assert f"{scores['ece']:.3f}\n95 % interval {low:.3f} to {high:.3f}." in card.text
         assert f"{scores['ece_noise_floor']:.3f} (95th percentile {scores['ece_noise_floor_p95']:.3f})" in card.text
