@@ -1,10 +1,10 @@
-# make demo | serve | test | test-all | lint | bench | gpu. Each makes .venv and installs what it needs.
+# make demo | serve | test | test-all | lint | bench | gpu. Each creates .venv and installs what it needs.
 
 PYTHON ?= python3
-# Where torch comes from; empty: the registry's own build, with CUDA on Linux. See README.md, "Installation".
+# Package index of the torch build; empty: the default index, whose Linux build has CUDA. See README.md, "Installation".
 TORCH_INDEX_URL ?=
 PORT ?= $(or $(UQ4CT_PORT),8000)
-# What runs `make gpu`: a Python of the machine's own, with torch and PYTHONPATH set, needs no .venv.
+# Python that runs `make gpu`; a system Python with torch and PYTHONPATH set needs no .venv.
 GPU_PYTHON ?=
 
 VENV := .venv
@@ -40,7 +40,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/pyright --pythonpath $(BIN)/python --project .src
 	$(BIN)/lint-imports
 
-# Two processes with one thread each: more threads than cores would wait for each other.
+# Two processes with one thread each: with more threads than cores, threads wait for each other.
 test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
@@ -53,10 +53,10 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.benchmarks.telemetry
 	$(BIN)/python -m tests.benchmarks.under_load
 
-gpu: $(if $(GPU_PYTHON),,$(VENV)/installed-dev) ## against the CPU, and how fast; `--help` says more
+gpu: $(if $(GPU_PYTHON),,$(VENV)/installed-dev) ## compare a GPU with the CPU and measure its speed; see `--help`
 	$(or $(GPU_PYTHON),$(BIN)/python) -m tests.gpu $(GPU_OPTIONS)
 
-# For a bare Linux machine with Python 3.12: what `make gpu` imports beside torch.
+# Wheels that `make gpu` needs besides torch, for a bare Linux machine with Python 3.12.
 gpu-wheels:
 	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 		$(foreach old,28 17 12,--platform manylinux_2_$(old)_x86_64) --platform manylinux2014_x86_64 \

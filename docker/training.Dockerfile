@@ -2,7 +2,7 @@
 #   docker build --file docker/training.Dockerfile --tag uq4ct-training .
 FROM python:3.11.15-slim-bookworm
 
-# As far as the project's own packages, the layers and their reasons are those of service.Dockerfile.
+# Up to the project's own folders, the layers are those of service.Dockerfile; see there for the reasons.
 ARG TORCH_INDEX_URL=""
 RUN if [ -n "$TORCH_INDEX_URL" ]; then pip install --no-cache-dir --index-url "$TORCH_INDEX_URL" torch==2.13.0; fi
 
@@ -14,7 +14,7 @@ RUN groupadd --gid 10001 uq4ct \
     && install --directory --owner=uq4ct --group=uq4ct /var/lib/uq4ct
 
 WORKDIR /usr/src/uq4ct
-# With the service, because `uq4ct demo` starts it.
+# Includes the service, because `uq4ct demo` starts it.
 ARG EXTRAS=train,serve
 COPY pyproject.toml ./
 COPY docker/constraints.txt docker/
@@ -40,7 +40,7 @@ WORKDIR /var/lib/uq4ct
 USER 10001:10001
 STOPSIGNAL SIGTERM
 
-# A command that ends has its exit status; there is nothing to ask meanwhile.
+# The command ends with an exit status; there is nothing to check while it runs.
 HEALTHCHECK NONE
 
 CMD ["uq4ct", "train", "quickstart"]

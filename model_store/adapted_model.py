@@ -1,4 +1,4 @@
-"""One adapter on its base model under its scoring: token batches in, candidate logits and routing out."""
+"""An adapter on its base model with its scoring: maps token batches to candidate logits and routing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ SCORING_PREFIX = "scoring."
 
 @dataclass(frozen=True, slots=True)
 class CandidateOutput:
-    """`logits` [B, C] in fp32, -inf where a question has no such option; `feu` [B] (equation 9) and the routing of each
-    layer at the N real tokens, row after row: [N, ...]; both None without routers."""
+    """The output of a forward.
+
+    `logits` [B, C] are in fp32, -inf where a question has no such option; `feu` [B] is equation 9; `routing` holds each
+    layer's routing of the N real tokens, row by row: [N, ...]. `feu` and `routing` are None without routers.
+    """
 
     logits: Tensor
     feu: Tensor | None
@@ -37,7 +40,7 @@ class AdaptedModel(nn.Module):
     """A named adapter on a base model that other adapters may share.
 
     Raises:
-        ValueError: the base model's attention cannot tell apart questions that stand in one row.
+        ValueError: the base model's attention is not the one that separates questions packed into one row.
     """
 
     def __init__(self, tuner: MixtureTuner, adapter: str, scorer: Scorer, config: AdapterConfig) -> None:
@@ -52,19 +55,19 @@ class AdaptedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the base model lies."""
+        """The device of the base model."""
         return self.tuner.model.device
 
     def adapter_tensors(self) -> dict[str, nn.Parameter]:
-        """Every trained weight by the name under which it is stored: the adapter's and the scoring's."""
+        """All trained weights by stored name: the adapter's and the scoring's."""
         scoring = {f"{SCORING_PREFIX}{name}": parameter for name, parameter in self.scorer.named_parameters()}
         return self.tuner.adapter_parameters(self.adapter) | scoring
 
     def load_adapter_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy stored weights in.
+        """Copy stored weights into the model.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape differs; nothing is copied then.
+            ValueError: a name is missing or unknown, or a shape differs; then nothing is copied.
         """
         own = self.adapter_tensors()
         if set(own) != set(tensors):
@@ -81,22 +84,22 @@ class AdaptedModel(nn.Module):
                 parameter.copy_(tensors[name])
 
     def freeze(self) -> None:
-        """Make ready to answer: evaluation mode, no gradients, experts in the base model's dtype."""
+        """Prepare for inference: evaluation mode, no gradients, experts in the base model's dtype."""
         self.tuner.freeze(self.adapter, self.tuner.model.dtype)
         self.scorer.requires_grad_(False)
         self.eval()
 
     def forward(self, batch: TokenBatch, through: BankCall | None = None) -> CandidateOutput:
-        """Score the candidates of a batch on this model's device; `through` stands in for the expert banks."""
+        """Score the candidates of a batch on this model's device; `through` replaces the calls of the expert banks."""
         return self._score(batch, *self._decode(batch, through))
 
     def forward_with_features(self, batch: TokenBatch) -> tuple[CandidateOutput, Tensor]:
-        """The same forward with what the scoring reads of each candidate: features [B, C, d] in fp32."""
+        """Run the forward and also return the features of each candidate, [B, C, d] in fp32."""
         hidden, routing = self._decode(batch, None)
         return self._score(batch, hidden, routing), self.scorer.features(hidden, batch)
 
     def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, tuple[Routing, ...]]:
-        """The final hidden states [B, T, d] and what the routers of each layer made of the real tokens, [N, ...]."""
+        """Return the final hidden states [B, T, d] and each layer's routing of the real tokens, [N, ...]."""
         if through is None or isinstance(through, TokenwiseCall):
             packed = pack(batch, 1 if through is None else through.parts)
             hidden, routing = self._run(through, packed.tokens, packed.positions, packed.mask, packed.attention)
@@ -139,7 +142,7 @@ def add_adapter(
     adapter: str = "default",
     tuner: MixtureTuner | None = None,
 ) -> AdaptedModel:
-    """Inject an adapter, in a fresh tuner or beside the adapters of one that is there.
+    """Inject an adapter, with a new tuner or beside the adapters of an existing one.
 
     Raises:
         ValueError: a target matches nothing, or the name is taken.

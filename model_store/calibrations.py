@@ -1,4 +1,4 @@
-"""What was fitted after training, as records of the manifest: each turns samples into probabilities."""
+"""Calibrations, fitted after training and stored in the manifest: each turns samples into probabilities."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Calibrated = tuple[Tensor, Decomposition]  # probabilities, float64 [B, C], and 
 
 
 class NoRoutersError(ValueError):
-    """A calibration by FEU was to be applied to an adapter without routers."""
+    """A calibration that needs FEU was applied to an adapter without routers."""
 
 
 class NoCalibration(Frozen):
-    """Probabilities as the model gives them."""
+    """No calibration: the model's own probabilities."""
 
     kind: Literal["none"] = "none"
 
     def apply(self, samples: CandidateSamples) -> Calibrated:
-        """The mean over the samples."""
+        """Return the mean over the samples."""
         return _mean(sample_probabilities(samples.logits))
 
 
 class _Fitted(Frozen):
-    """Abstract: on what a map was fitted, and what that did there."""
+    """Abstract: a fitted calibration, with the size of its fit split and the NLL before and after."""
 
-    questions: int = Field(ge=1, description="questions it was fitted on")
+    questions: int = Field(ge=1, description="number of questions it was fitted on")
     nll_before: NonNegative = Field(description="on the fit split, nats per question")
     nll_after: NonNegative = Field(description="on the fit split, nats per question")
 
@@ -46,12 +46,12 @@ class TemperatureCalibration(_Fitted):
     value: FiniteFloat = Field(gt=0)
 
     def apply(self, samples: CandidateSamples) -> Calibrated:
-        """The mean over the samples, each divided by the temperature."""
+        """Return the mean over the samples, with logits divided by the temperature."""
         return _mean(sample_probabilities(samples.logits, self.value))
 
 
 class FeuTemperatureCalibration(_Fitted):
-    """A temperature for each question, from its FEU and its number of options: `uncertainty.feu_temperature`."""
+    """A temperature per question, from its FEU and its number of options: see `uncertainty.feu_temperature`."""
 
     kind: Literal["feu_temperature"] = "feu_temperature"
     level: FiniteFloat
@@ -60,32 +60,32 @@ class FeuTemperatureCalibration(_Fitted):
     feu_center: FiniteFloat
 
     def apply(self, samples: CandidateSamples) -> Calibrated:
-        """The mean over the samples, each divided by its question's temperature.
+        """Return the mean over the samples, with logits divided by their question's temperature.
 
         Raises:
             NoRoutersError: the samples have no FEU.
         """
         if samples.feu is None:
-            raise NoRoutersError("calibration feu_temperature needs FEU, and the adapter has no routers")
+            raise NoRoutersError("calibration feu_temperature needs FEU, but the adapter has no routers")
         temperature = FeuTemperature(self.level, self.feu_slope, self.options_slope, self.feu_center)
         return _mean(sample_probabilities(temperature.divide(samples.logits, samples.feu)))
 
 
 class PlattCalibration(_Fitted):
-    """One line on the log-odds of each candidate's probability."""
+    """Platt scaling: a line on the log-odds of each candidate's probability."""
 
     kind: Literal["platt"] = "platt"
     slope: FiniteFloat = Field(gt=0)
     intercept: FiniteFloat
 
     def apply(self, samples: CandidateSamples) -> Calibrated:
-        """The map of the mean over the samples."""
+        """Return the mapped mean over the samples."""
         probabilities, parts = _mean(sample_probabilities(samples.logits))
         return _mapped(Platt(self.slope, self.intercept).apply(probabilities), parts)
 
 
 class IsotonicCalibration(_Fitted):
-    """A rising, piecewise linear map of each candidate's probability."""
+    """Isotonic regression: an increasing, piecewise linear map of each candidate's probability."""
 
     kind: Literal["isotonic"] = "isotonic"
     knots: tuple[FiniteFloat, ...]
@@ -97,7 +97,7 @@ class IsotonicCalibration(_Fitted):
         return self
 
     def apply(self, samples: CandidateSamples) -> Calibrated:
-        """The map of the mean over the samples."""
+        """Return the mapped mean over the samples."""
         probabilities, parts = _mean(sample_probabilities(samples.logits))
         return _mapped(Isotonic(self.knots, self.values).apply(probabilities), parts)
 
@@ -113,7 +113,7 @@ def _mean(probabilities: Tensor) -> Calibrated:
 
 
 def _mapped(probabilities: Tensor, parts: Decomposition) -> Calibrated:
-    """A map of the mean says nothing about single samples: their mutual information stays, at most the new total."""
+    """Keep the mutual information, capped at the new total entropy: the map applies to the mean, not to the samples."""
     total = entropy(probabilities)
     epistemic = parts.epistemic.minimum(total)
     return probabilities, Decomposition(total, total - epistemic, epistemic)

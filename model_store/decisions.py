@@ -1,4 +1,4 @@
-"""When to abstain and which options to offer: what was fitted, as records of the manifest, and its use on an answer."""
+"""When to abstain and which options to offer: the fitted records of the manifest, and how to apply them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ AbstainReason = Literal["below_threshold", "set_too_large"]
 
 
 class ConformalSets(Frozen):
-    """Prediction sets by split conformal prediction; any coverage can be asked of the stored scores."""
+    """Prediction sets by split conformal prediction; the stored scores allow any coverage."""
 
     score: ConformalScore = Field(description="lac: 1 - p of the option; aps: mass of the options at least as probable")
-    coverage: Share = Field(description="of the sets that are served when a request asks for no other")
-    max_set_size: int | None = Field(ge=1, description="an answer whose set is larger abstains; None = never for that")
-    scores: tuple[FiniteFloat, ...] = Field(min_length=1, description="of the right options of the guarantee split")
+    coverage: Share = Field(description="of the sets, unless a request asks for another")
+    max_set_size: int | None = Field(ge=1, description="abstain if the set is larger; None = no limit")
+    scores: tuple[FiniteFloat, ...] = Field(min_length=1, description="of the right options on the guarantee split")
 
     @field_validator("scores")
     @classmethod
@@ -31,9 +31,9 @@ class ConformalSets(Frozen):
 
 
 class Abstention(Frozen):
-    """Answer where the confidence is at least `threshold`; found on the guarantee split."""
+    """Answer if the confidence is at least `threshold`, which was fitted on the guarantee split."""
 
-    target: Literal["risk", "coverage"] = Field(description="what was asked for: at most this risk, or this coverage")
+    target: Literal["risk", "coverage"] = Field(description="at most this risk, or at least this coverage")
     value: Share
     guarantee: Share = Field(description="probability, over the draw of the split, with which the target holds")
     threshold: Share
@@ -45,16 +45,16 @@ class Abstention(Frozen):
 
 
 class TestedDecisions(Frozen):
-    """What the decisions did on the test split, which they were not fitted on."""
+    """Results of the decisions on the test split, on which they were not fitted."""
 
     set_coverage: Share
     mean_set_size: NonNegative
-    answered: Share = Field(description="share of the questions that were not abstained from")
-    selective_risk: Share | None = Field(description="error rate among them; None where there are none")
+    answered: Share = Field(description="share of the questions that were answered")
+    selective_risk: Share | None = Field(description="error rate among the answered; None if there are none")
 
 
 class Decisions(Frozen):
-    """When to abstain and which options to offer; None where nothing was fitted."""
+    """When to abstain and which options to offer; a field is None where nothing was fitted."""
 
     sets: ConformalSets | None
     abstention: Abstention | None
@@ -63,8 +63,11 @@ class Decisions(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`threshold` is the confidence below which the answer abstains, `options` the prediction set in the order of the
-    options and `coverage` what it was asked for; each None where nothing was fitted or asked."""
+    """Whether to abstain from an answer, and its prediction set.
+
+    `threshold` is the confidence below which the answer abstains, `options` the prediction set in the order of the
+    options and `coverage` the set's requested coverage; each is None where nothing was fitted or requested.
+    """
 
     abstain: bool
     reason: AbstainReason | None

@@ -9,14 +9,14 @@ PREFIX = "UQ4CT_"
 
 
 def variable_names(name: str) -> list[str]:
-    """The two spellings of a variable; where both are set, the first wins."""
+    """Return the two spellings of a variable; if both are set, the first wins."""
     return [PREFIX + name, name]
 
 
 def read_variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The value of a variable under either spelling; None where neither is set, or both are empty.
+    """Return the value of a variable under either spelling; None if both are unset or empty.
 
     Args:
-        name: without the prefix.
+        name: the variable's name without the prefix.
     """
     return next((value for spelling in variable_names(name) if (value := environ.get(spelling))), None)

@@ -1,10 +1,10 @@
-"""What a user did wrong, in one class."""
+"""The base class of errors that a user can fix."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Abstract: something that the person who typed a command can mend.
+    """Abstract: an error that the person who typed a command can fix.
 
-    The command line shows its message as one line and ends with exit code 1; anything else is a traceback.
+    The command line prints its message as one line and exits with code 1; any other exception prints a traceback.
     """

@@ -23,11 +23,11 @@ class Frozen(BaseModel):
 def complaints(
     error: ValidationError, *, show_values: bool = True, spell: Callable[[str], str] = lambda field: field
 ) -> list[str]:
-    """What is wrong with a record, one `section.field: message (got value)` for each wrong field.
+    """Return what is wrong with a record: one `section.field: message (got value)` per invalid field.
 
     Args:
-        show_values: whether to quote the rejected values; never where they may be secrets.
-        spell: how the user writes a field's name.
+        show_values: whether to quote the rejected values; must be False if they may be secrets.
+        spell: maps a field's name to the name that the user writes.
     """
     return [_complaint(item, show_values, spell) for item in error.errors(include_url=False)]
 

@@ -1,4 +1,4 @@
-"""Questions -> answers: the one place where confidence, FEU and entropies are computed, for service and evaluation."""
+"""From questions to answers: computes confidence, FEU and entropies, for the service and for evaluation."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ NO_CALIBRATION = NoCalibration()
 class Answer:
     """The answer to one question.
 
-    `probabilities` follow the options and add up to 1; `confidence` is that of the chosen option; `feu` is the routers'
-    score of equation 9, high = sure, None without routers; `total`, `aleatoric`, `epistemic` are entropies in nats, the
-    last two None where one pass cannot tell them apart; `error_score` is the posterior's own, high = likely wrong, None
-    where it has none.
+    `probabilities` are in the order of the options and add up to 1; `confidence` is the chosen option's probability;
+    `feu` is the routers' score of equation 9, high = confident, None without routers; `total`, `aleatoric` and
+    `epistemic` are entropies in nats, the last two None with a single sample, which cannot separate them; `error_score`
+    is the posterior's own, high = likely wrong, None if it has none.
     """
 
     option: int
@@ -39,7 +39,7 @@ class Answer:
 
 
 def answers_from_samples(samples: CandidateSamples, options: Sequence[int], calibration: Calibration) -> list[Answer]:
-    """The answers that S sets of logits [S, B, C] mean; `options` [B] counts each question's own candidates.
+    """Turn S sets of logits [S, B, C] into answers; `options` [B] is the number of options of each question.
 
     Probabilities, not logits, are averaged over the samples.
     """
@@ -67,7 +67,7 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], cali
 
 
 def score_batch(model: AdaptedModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
-    """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; the model stays as it is."""
+    """Return uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; does not change the model."""
     samples = posterior.candidate_samples(model, collate(encoded).to(model.device))
     return CandidateSamples(samples.logits.cpu(), _on_cpu(samples.feu), _on_cpu(samples.error_score))
 
@@ -87,17 +87,17 @@ class Predictor:
 
     @property
     def model(self) -> AdaptedModel:
-        """The model that is asked."""
+        """The adapted model."""
         return self._model
 
     @property
     def token_limit(self) -> int:
-        """The longest question with its options, in tokens."""
+        """The maximum length of a question with its options, in tokens."""
         return self._model.scorer.token_limit
 
     @property
     def memory_bytes(self) -> int:
-        """What the adapter and its posterior take beside the base model, in bytes."""
+        """Memory of the adapter and its posterior without the base model, in bytes."""
         own = sum(parameter.nbytes for parameter in self._model.adapter_tensors().values())
         return own + self._posterior.memory_bytes
 
@@ -105,12 +105,12 @@ class Predictor:
         """Tokenise a question; safe to call from several threads.
 
         Raises:
-            QuestionTooLongError: it is longer than the limit.
+            QuestionTooLongError: the question is longer than the limit.
         """
         return self._model.scorer.encode(question)
 
     def candidate_samples(self, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
-        """Uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU."""
+        """Return uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU."""
         return score_batch(self._model, self._posterior, encoded)
 
     def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
@@ -120,10 +120,10 @@ class Predictor:
 
 
 def batches_by_length(encoded: Sequence[EncodedQuestion], batch_tokens: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, each at most `batch_tokens` with its padding (or one question).
+    """Yield the indices of questions in batches of similar length, at most `batch_tokens` tokens each with padding.
 
-    Pads are counted although most forwards leave them out: those with gradients or noise do not, and the bound holds
-    for them too. As the questions are sorted by length, pads are a few percent of a batch.
+    A question longer than that gets its own batch. Pads count although most forwards skip them, because forwards with
+    gradients or noise do not. As the questions are sorted by length, pads are a few percent of a batch.
     """
     batch: list[int] = []
     for index in sorted(range(len(encoded)), key=lambda i: encoded[i].length):
@@ -141,9 +141,9 @@ def score_in_batches(
     batch_tokens: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> CandidateSamples:
-    """Uncalibrated logits [S, B, C] and FEU [B] of any number of questions, in their order.
+    """Return uncalibrated logits [S, B, C] and FEU [B] of any number of questions, in their order.
 
-    `batch_tokens` of 1 puts every question in a batch of its own; `advance` hears how many were done.
+    With `batch_tokens` 1, every question is its own batch; `advance` is called with the size of each finished batch.
     """
     done: list[tuple[list[int], CandidateSamples]] = []
     for batch in batches_by_length(encoded, batch_tokens):

@@ -1,4 +1,4 @@
-"""Stored adapters that answer: alone, or several side by side on one base model in memory."""
+"""Stored adapters that answer questions: one alone, or several on one base model in memory."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
 
-BATCH_TOKENS = 4096  # of `ask_all`, padding included
+BATCH_TOKENS = 4096  # default of `ask_all`, padding included
 
 
 class WrongBaseError(StoreError):
-    """A stored adapter was to be put on a base model that it was not trained on."""
+    """The base model is not the one that the stored adapter was trained on."""
 
 
 class PublishedPredictor:
@@ -33,25 +33,25 @@ class PublishedPredictor:
 
     @property
     def token_limit(self) -> int:
-        """The longest question with its options, in tokens."""
+        """The maximum length of a question with its options, in tokens."""
         return self.predictor.token_limit
 
     @property
     def passes(self) -> int:
-        """Rows of a forward for each question."""
+        """The cost of a question, in rows of a forward."""
         return self.manifest.posterior.passes
 
     @property
     def memory_bytes(self) -> int:
-        """What the adapter and its posterior take beside the base model, in bytes."""
+        """Memory of the adapter and its posterior without the base model, in bytes."""
         return self.predictor.memory_bytes
 
     def ask(self, question: Question) -> Answer:
         """Answer one question.
 
         Raises:
-            QuestionTooLongError: it is longer than `token_limit`.
-            QuestionError: the tokenizer cannot part an option from the text before it.
+            QuestionTooLongError: the question is longer than `token_limit`.
+            QuestionError: the tokenizer merges the start of an option with the text before it.
         """
         return self.answer([self.encode(question)])[0]
 
@@ -59,10 +59,10 @@ class PublishedPredictor:
         """Answer any number of questions, in their order, in batches of similar length.
 
         Args:
-            batch_tokens: tokens of a batch; more is faster and takes more memory.
+            batch_tokens: maximum tokens per batch; a larger batch is faster and takes more memory.
 
         Raises:
-            QuestionTooLongError, QuestionError: as `ask`, before any question is answered.
+            QuestionTooLongError, QuestionError: as `ask`, raised before any question is answered.
         """
         encoded = [self.encode(question) for question in questions]
         answers: dict[int, Answer] = {}
@@ -91,15 +91,15 @@ def load_predictor(
 
     Args:
         reference: `name` (its production version), `name@3` or `name@alias`.
-        store: the directory of the store; None = the environment variable MODEL_STORE_DIR, else
+        store: the directory of the store; None = the environment variable UQ4CT_MODEL_STORE_DIR, else
             `model_store/artifacts/adapters` in the working directory.
-        device: `cpu`, `cuda` or another device of PyTorch; `auto` = CUDA where there is one.
-        dtype: `float32`, `bfloat16` or `float16`; `auto` = bf16 where the device computes in it fast, else fp32.
-        base_cache: the directory of fetched base models; None = the environment variable BASE_CACHE_DIR, else
+        device: `cpu`, `cuda` or another device of PyTorch; `auto` = CUDA if available, else the CPU.
+        dtype: `float32`, `bfloat16` or `float16`; `auto` = bf16 where the device is fast in it, else fp32.
+        base_cache: the directory of fetched base models; None = the environment variable UQ4CT_BASE_CACHE_DIR, else
             `model_store/artifacts/base_models` in the working directory.
 
     Raises:
-        StoreError: there is no such store; or the adapter is unknown, damaged, of a newer format or for another base.
+        StoreError: the store does not exist, or the adapter is unknown, damaged, of a newer format or for another base.
         BaseModelError: the base model cannot be loaded.
     """
     root = default_store_dir() if store is None else Path(store)
@@ -113,10 +113,10 @@ def load_predictor(
 def load_base_of(
     manifest: Manifest, *, device: str = "auto", dtype: str = "auto", base_cache: Path | None = None
 ) -> BaseModel:
-    """Load the base model that a manifest names; whether it is the right one is seen when the adapter is put on it.
+    """Load the base model that a manifest names; its digest is checked only when the adapter is added.
 
     Raises:
-        BaseModelError: the base model cannot be had.
+        BaseModelError: the base model cannot be loaded.
     """
     record = manifest.base
     revision = record.revision if "/" in record.name and not Path(record.name).is_dir() else None
@@ -124,10 +124,10 @@ def load_base_of(
 
 
 def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredictor:
-    """Put a stored adapter on a loaded base model.
+    """Add a stored adapter to a loaded base model.
 
     Raises:
-        WrongBaseError: the base model has another digest than the one the adapter was trained on.
+        WrongBaseError: the base model's digest differs from that of the base the adapter was trained on.
         ValueError: the weights do not fit what the manifest describes.
     """
     check_base(stored.manifest, base)
@@ -135,7 +135,7 @@ def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredic
 
 
 def check_base(manifest: Manifest, base: BaseModel) -> None:
-    """Refuse an adapter of another base model.
+    """Reject an adapter that was trained on another base model.
 
     Raises:
         WrongBaseError: the digests differ.
@@ -143,12 +143,12 @@ def check_base(manifest: Manifest, base: BaseModel) -> None:
     if base.identity.digest != manifest.base.digest:
         raise WrongBaseError(
             f"{manifest.reference} was trained on {manifest.base.name} with digest {manifest.base.digest}, "
-            f"but {base.identity.name} here has {base.identity.digest}"
+            f"but the loaded {base.identity.name} has digest {base.identity.digest}"
         )
 
 
 def fill_model(model: AdaptedModel, stored: StoredAdapter) -> PublishedPredictor:
-    """Bring a model that was made for a stored adapter to answer as that one did.
+    """Fill a model that was built for a stored adapter with its weights, posterior and calibration.
 
     Raises:
         ValueError: the weights do not fit what the manifest describes.
@@ -160,7 +160,7 @@ def fill_model(model: AdaptedModel, stored: StoredAdapter) -> PublishedPredictor
 
 
 class AdapterHost:
-    """A base model and its adapters. `add` and `remove` change the module tree: never while a forward runs on it."""
+    """A base model and its adapters. Do not call `add` or `remove` during a forward: they change the module tree."""
 
     def __init__(self, base: BaseModel) -> None:
         self.base = base
@@ -168,15 +168,15 @@ class AdapterHost:
         self._names: dict[PublishedPredictor, str] = {}  # in the module tree
 
     def add(self, stored: StoredAdapter) -> PublishedPredictor:
-        """Put a stored adapter beside those that are there; each answers as if it were alone.
+        """Add a stored adapter beside the loaded ones; each answers as if it were alone.
 
         Raises:
-            WrongBaseError: it was trained on another base model.
-            ValueError: its weights do not fit its manifest, or that version is there already. Nothing is left behind.
+            WrongBaseError: the adapter was trained on another base model.
+            ValueError: its weights do not fit its manifest, or that version is already loaded; then nothing is added.
         """
         manifest = stored.manifest
         check_base(manifest, self.base)
-        name = manifest.reference.replace(".", ":")  # a dot would part two modules; no reference has a colon
+        name = manifest.reference.replace(".", ":")  # a dot would separate two modules; no reference has a colon
         model = add_adapter(self.base, manifest.adapter, manifest.scoring, adapter=name, tuner=self._tuner)
         self._tuner = model.tuner
         try:
@@ -188,9 +188,9 @@ class AdapterHost:
         return predictor
 
     def remove(self, predictor: PublishedPredictor) -> None:
-        """Free an adapter's weights; the predictor must not be asked any more.
+        """Free an adapter's weights; the predictor must not be used afterwards.
 
         Raises:
-            KeyError: it is not one of this host's.
+            KeyError: the predictor does not belong to this host.
         """
         predictor.predictor.model.tuner.remove(self._names.pop(predictor))

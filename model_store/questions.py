@@ -1,4 +1,4 @@
-"""Multiple-choice questions: the domain object that every room of the project shares."""
+"""Multiple-choice questions: the domain object that the whole project shares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _INVISIBLE = ("Cf", "Zs")  # format characters such as the zero-width space
 
 
 class QuestionError(ValueError):
-    """A question that cannot be asked; `field` names what is wrong with it."""
+    """An invalid question; `field` names the invalid field."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -29,7 +29,7 @@ class Question:
 
     Raises:
         QuestionError: the text is empty, there are fewer than 2 or more than 26 options, an option is empty
-            or stands twice, or the answer is not the index of an option.
+            or repeated, or the answer is not the index of an option.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Question:
 
     @property
     def characters(self) -> int:
-        """The length of all its texts."""
+        """The total length of its texts, in characters."""
         return count_characters(self.text, self.options, self.context)
 
     @classmethod
@@ -78,7 +78,7 @@ class Question:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """The record that `from_record` reads."""
+        """Return the record that `from_record` reads."""
         return {
             "id": self.id,
             "question": self.text,
@@ -90,14 +90,14 @@ class Question:
 
 
 def count_characters(text: str, options: Iterable[str], context: str | None) -> int:
-    """The length of all texts of a question, which need not be valid."""
+    """Return the total length of a question's texts, in characters; the question need not be valid."""
     return len(text) + len(context or "") + sum(map(len, options))
 
 
 def normalise_option(option: str) -> str:
-    """The form in which options are told apart and shown: on one line, single spaces, no control characters.
+    """Return the form in which options are compared and shown: on one line, single spaces, no control characters.
 
-    Line breaks of every kind go, so that no option can close its line in a prompt and open another option's.
+    All kinds of line breaks are replaced, so that an option cannot end its line in a prompt and fake another option.
     """
     if option.isprintable():  # then its only separators are plain spaces
         return " ".join(option.split())
@@ -107,7 +107,7 @@ def normalise_option(option: str) -> str:
 
 def _check_options(options: tuple[str, ...]) -> None:
     if not MIN_OPTIONS <= len(options) <= MAX_OPTIONS:
-        raise QuestionError("options", f"{len(options)} given, between {MIN_OPTIONS} and {MAX_OPTIONS} are needed")
+        raise QuestionError("options", f"must have between {MIN_OPTIONS} and {MAX_OPTIONS} entries, not {len(options)}")
     seen: dict[str, int] = {}
     for index, option in enumerate(options):
         _check_encodable(f"options.{index}", option)

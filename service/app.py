@@ -1,4 +1,4 @@
-"""The application: every part is passed in or made here, and nothing is global."""
+"""The application: every part is passed in or created here; there are no globals."""
 
 from __future__ import annotations
 
@@ -53,20 +53,20 @@ def create_app(
     clocks: Clocks | None = None,
     tracer_provider: TracerProvider | None = None,
 ) -> FastAPI:
-    """The service around one base model, which `load` brings into memory once the app has started.
+    """Create the service around one base model, which `load` loads once the app has started.
 
     Args:
-        load: called in the worker's thread; the app is not ready until the default adapter is on it and warm.
-        adapters: the model store, from which adapters are put on the base model.
-        metrics_registry: where `/metrics` is collected from.
-        ids: of predictions, and of requests that bring none.
-        clocks: of keys, rate limits and the ages of predictions; None = the system's.
-        tracer_provider: where a span of each request goes; None = there are no traces.
+        load: called in the worker's thread; the app is not ready until the default adapter is loaded and warm.
+        adapters: the model store from which adapters are loaded onto the base model.
+        metrics_registry: the registry that `/metrics` exports.
+        ids: generates prediction ids, and request ids for requests without one.
+        clocks: used for keys, rate limits and the ages of predictions; None = the system's clocks.
+        tracer_provider: receives one span per request; None = no traces.
 
     Raises:
         LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
         KeyFileError: UQ4CT_API_KEYS_FILE cannot be used.
-        SettingsError, InvalidReferenceError, UnknownAdapterError: it is not settled which adapter is the default.
+        SettingsError, InvalidReferenceError, UnknownAdapterError: the default adapter cannot be determined.
     """
     clocks = clocks or Clocks()
     telemetry = Metrics(metrics_registry, settings.tasks)
@@ -85,7 +85,7 @@ def create_app(
         lifespan=_lifespan,
         redoc_url=None,
         telemetry=_tracing(tracer_provider),
-        openapi_url=None if settings.docs_need_key else "/openapi.json",  # and without it, no /docs
+        openapi_url=None if settings.docs_need_key else "/openapi.json",  # None disables /docs, too
     )
     app.state.context = context
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
@@ -100,7 +100,7 @@ def create_app(
 
 
 def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
-    """FastAPI's spans of requests, and no other telemetry of its own: its logs would hold messages of exceptions."""
+    """Return a configuration with request spans only: FastAPI's logs would contain the messages of exceptions."""
     return {
         "tracing": provider is not None,
         "tracer_provider": provider,
@@ -114,7 +114,7 @@ def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Load behind an app that already says live and not ready; end when everything admitted is answered and stored."""
+    """Load the model while the app is already live but not ready; end once all admitted work is answered and stored."""
     context: Context = app.state.context
     engine = context.engine
     context.ledger.start()

@@ -1,6 +1,6 @@
 """uq4ct serve | check | promote | replay | calibration-report | keys | ledger.
 
-Settings are environment variables, or flags of the first two.
+Settings are environment variables, or flags of `serve` and `check`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 def serve(settings: Settings) -> None:
     """Answer questions over HTTP until SIGTERM."""
     log_to_stderr(settings.log_level)
-    disable_created_metrics()  # one more series for each counter, which nothing reads
+    disable_created_metrics()  # they add one series per counter that nothing reads
     adapters = Registry(settings.model_store_dir)
     load = partial(load_host_for_good, settings, adapters, choose_reference(settings, adapters))
     ids = TimeOrderedIds(time.time, secrets.randbits)
@@ -69,7 +69,7 @@ def check(settings: Settings) -> None:
 
 
 def _command(run: Callable[[Settings], None]) -> Callable[..., None]:
-    """A command with one flag for every field of `Settings`, whose variable typer reads and shows in the help."""
+    """Return a command with one flag per field of `Settings`; typer reads its variable and shows it in the help."""
 
     def command(**flags: str | None) -> None:
         run(read_settings(os.environ, {name: value for name, value in flags.items() if value is not None}))
@@ -99,20 +99,20 @@ def _flag(name: str) -> object:
 @cli.command()
 def promote(
     name: Annotated[str, typer.Argument(help="a registered name")],
-    version: Annotated[int, typer.Argument(help="the version that the alias is to mean; an older one rolls back")],
-    alias: Annotated[str, typer.Option(help="production is what a bare name means")] = PRODUCTION,
+    version: Annotated[int, typer.Argument(help="the version to point the alias to; an older one rolls back")],
+    alias: Annotated[str, typer.Option(help="the alias; a bare name uses production")] = PRODUCTION,
     model_store_dir: Annotated[
         Path, typer.Option(envvar=variable_names("MODEL_STORE_DIR"), help="folder of the registered adapters")
     ] = Settings.model_fields["model_store_dir"].default,
 ) -> None:
     """Point an alias of a model to another version, after checking every file of that version.
 
-    Running replicas see it in the store within UQ4CT_ALIAS_POLL_SECONDS, and answer with it once it is warm.
+    Running replicas notice the change within UQ4CT_ALIAS_POLL_SECONDS and switch once the version is loaded and warm.
     """
     adapters = Registry(model_store_dir)
     adapters.verify(f"{name}@{version}")
     adapters.promote(name, version, alias)
-    typer.echo(f"{name}@{alias} is {name}@{version} now")
+    typer.echo(f"{name}@{alias} now points to {name}@{version}")
 
 
 cli.command()(replay)

@@ -1,4 +1,4 @@
-"""What the routes share: made once by `create_app`, found through the request."""
+"""The objects that the routes share: created once by `create_app`, found through the request."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Context:
 
 
 def context_of(request: Request) -> Context:
-    """The context of the app that the request came to."""
+    """Return the context of the app that received the request."""
     return request.app.state.context
 
 
@@ -40,4 +40,4 @@ async def _context_of(request: Request) -> Context:
     return context_of(request)
 
 
-ContextOf = Annotated[Context, Depends(_context_of)]  # async, since FastAPI takes a thread for what is not
+ContextOf = Annotated[Context, Depends(_context_of)]  # async: FastAPI runs sync dependencies in a thread

@@ -1,4 +1,4 @@
-"""What the id of a prediction tells: UUIDs of version 7 begin with the milliseconds of their making."""
+"""The time in the id of a prediction: a version 7 UUID starts with the milliseconds of its creation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LATEST = (1 << 48) - 1
 
 
 def milliseconds_of(prediction_id: str) -> int | None:
-    """Unix milliseconds at which the id was made; None where it is no UUID of version 7."""
+    """Return the Unix milliseconds at which the id was created; None if it is not a version 7 UUID."""
     try:
         value = uuid.UUID(prediction_id)
     except ValueError:
@@ -18,5 +18,5 @@ def milliseconds_of(prediction_id: str) -> int | None:
 
 
 def first_id(milliseconds: int) -> str:
-    """The bound below which every id was made before that time, and no id after it."""
+    """Return the smallest id of that Unix millisecond: earlier ids are smaller, later ones are not."""
     return str(uuid.UUID(int=min(max(milliseconds, 0), _LATEST) << _LOW_BITS))

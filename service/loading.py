@@ -1,4 +1,4 @@
-"""From settings to a loaded base model; the only place where the service meets torch's settings and the base model."""
+"""Load the base model as configured; the only place where the service configures torch and loads a base model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from uq4ct.service.settings import Settings, SettingsError
 
 
 def choose_reference(settings: Settings, adapters: Registry) -> str:
-    """The adapter to serve: UQ4CT_DEFAULT_MODEL, or the only name that is registered.
+    """Return the reference of the default adapter: UQ4CT_DEFAULT_MODEL, or the only registered name.
 
     Raises:
-        SettingsError: UQ4CT_DEFAULT_MODEL is not set and there is not exactly one name.
+        SettingsError: UQ4CT_DEFAULT_MODEL is not set and the number of registered names is not 1.
         InvalidReferenceError, UnknownAdapterError: UQ4CT_DEFAULT_MODEL is not registered.
     """
     if settings.default_model is not None:
@@ -24,21 +24,21 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
         return settings.default_model
     names = sorted({name for name, _ in adapters.references()})
     if len(names) != 1:
-        found = ", ".join(names) if names else "no adapter at all"
-        raise SettingsError(f"UQ4CT_DEFAULT_MODEL: is not set, and UQ4CT_MODEL_STORE_DIR {adapters.root} holds {found}")
+        found = ", ".join(names) if names else "no adapters"
+        raise SettingsError(f"UQ4CT_DEFAULT_MODEL is not set, and UQ4CT_MODEL_STORE_DIR {adapters.root} has {found}")
     return names[0]
 
 
 def load_host(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
-    """Load the base model that a registered adapter names, as the settings say.
+    """Load the base model that a registered adapter names, with the device and number format of the settings.
 
     Raises:
         StoreError: the adapter is unknown, or its manifest is damaged or of a newer format.
-        BaseModelError: the base model cannot be had.
+        BaseModelError: the base model is not available.
     """
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    disable_progress_bar()  # it would stand between the JSON lines on stderr
+    disable_progress_bar()  # it would interrupt the JSON lines on stderr
     manifest = adapters.manifest(reference)
     return AdapterHost(
         load_base_of(manifest, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir)
@@ -46,13 +46,13 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
 
 
 def load_host_for_good(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
-    """`load_host` in a process that keeps the base model until it ends.
+    """Call `load_host` in a process that keeps the base model until it exits.
 
-    What is in memory then, hundreds of thousands of objects of imported libraries, is left out of all later garbage
-    collections: each full one would hold up every thread while it looks through them.
+    The objects in memory after loading, hundreds of thousands of them from imported libraries, are excluded from later
+    garbage collections: each full collection would block every thread while it scans them.
     """
     host = load_host(settings, adapters, reference)
     gc.collect()
     gc.freeze()
-    gc.collect()  # how often they run depends on how much the last one looked at
+    gc.collect()  # how often full collections run depends on the number of objects that the last one found
     return host

@@ -1,4 +1,4 @@
-"""One value for one answer: the ledger keeps it, and whatever a client is told of the answer is made from it."""
+"""The record of an answer: the ledger stores it, and responses are built from it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LISTS = ("probabilities", "prediction_set", "tags")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionRecord(Answer):
-    """An answer as it was served: the model's numbers, which `Answer` lists, and who asked what of which version.
+    """An answer as served: the fields of `Answer`, the tenant, the model version, the decision and the request.
 
-    `options` counts the options; `bin` is that of the confidence; `prediction_set` holds labels; `question` has the
-    text, the options and the context where questions are stored.
+    `options` is the number of options; `bin` is the bin of the confidence; `prediction_set` holds labels; `question`
+    has the text, the options and the context if questions are stored.
     """
 
     prediction_id: str
@@ -46,7 +46,7 @@ class PredictionRecord(Answer):
 
     @classmethod
     def from_answer(cls, answer: Answer, decision: Decision, manifest: Manifest, **asked: Any) -> PredictionRecord:
-        """The record of an answer by the adapter of `manifest`; `asked` are the fields that the request decides."""
+        """Create the record of an answer by the adapter of `manifest`; `asked` has the fields that the request sets."""
         return cls(
             **{field.name: getattr(answer, field.name) for field in fields(Answer)},
             model=manifest.name,
@@ -70,19 +70,19 @@ class PredictionRecord(Answer):
 
     @property
     def created_ms(self) -> int:
-        """Unix milliseconds of the answer."""
+        """Unix milliseconds at which the answer was given."""
         made = milliseconds_of(self.prediction_id)
         if made is None:
-            raise ValueError(f"{self.prediction_id} is no UUID of version 7")
+            raise ValueError(f"prediction_id must be a version 7 UUID (got {self.prediction_id})")
         return made
 
     def to_row(self) -> dict[str, Any]:
-        """The columns of the table of predictions."""
+        """Return the record as a row of the predictions table."""
         return {field: getattr(self, field) for field in _FIELDS} | {"created_ms": self.created_ms}
 
     @classmethod
     def from_row(cls, row: Mapping[Any, Any]) -> PredictionRecord:
-        """The record of a row; JSON has lists where the record has tuples."""
+        """Create a record from a row; JSON columns hold lists where the record has tuples."""
         values = {field: row[field] for field in _FIELDS}
         for field in _LISTS:
             values[field] = None if values[field] is None else tuple(values[field])
@@ -104,7 +104,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class StoredPrediction:
-    """A prediction and its label, if it has come."""
+    """A prediction and its label; None if it has no label yet."""
 
     record: PredictionRecord
     label: Label | None

@@ -1,4 +1,4 @@
-"""One uvicorn process around the app, and its orderly end on a signal."""
+"""One uvicorn process around the app, and its graceful shutdown on a signal."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 
 class AddressError(UserError):
-    """The service cannot listen where HOST and PORT say; the message has the system's reason."""
+    """The service cannot listen on HOST and PORT; the message has the system's reason."""
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then answer what was admitted and return.
+    """Serve until SIGTERM or SIGINT, then answer all admitted questions and return.
 
     Raises:
-        AddressError: the address is in use, not of this machine, or not allowed.
+        AddressError: the address is in use, not an address of this machine, or not allowed.
         Exception: whatever loading the model or opening the ledger raised.
-        WorkerDiedError: nothing can be answered any more.
+        WorkerDiedError: the model's thread has ended.
     """
     sockets = _listen(settings.host, settings.port)
     server = uvicorn.Server(
@@ -47,7 +47,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
             timeout_graceful_shutdown=_SECONDS_TO_SEND_ANSWERS,
         )
     )
-    # The task first runs when `serve` first waits, which is after uvicorn has set its own signal handlers.
+    # The task first runs when `serve` first awaits, after uvicorn has set its own signal handlers.
     supervisor = asyncio.create_task(_supervise(server, app.state.context, settings.shutdown_grace_seconds))
     try:
         await server.serve(sockets)
@@ -60,7 +60,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
 
 
 def _listen(host: str, port: int) -> list[socket.socket]:
-    """A listening socket for each address of a host; uvicorn's own way to fail is a log line and `sys.exit`."""
+    """Open a listening socket for each address of a host; uvicorn itself would only log a failure and `sys.exit`."""
     with contextlib.ExitStack() as stack:
         sockets: list[socket.socket] = []
         try:
@@ -78,9 +78,9 @@ def _reason(error: OSError) -> str:
 
 
 async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> None:
-    """Stop the server when it cannot start or the model's thread ends, or in steps after a signal.
+    """Stop the server if it cannot start or the model's thread ends; stop it in steps after a signal.
 
-    The steps: not ready, no new questions, exit.
+    The steps: report not ready, reject new questions, exit.
     """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -96,11 +96,11 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
         if not stop.done():
             raise WorkerDiedError("the model's thread has ended")
         received = await stop
-        logger.info("leaving", extra={"signal": received.name})
+        logger.info("shutting down", extra={"signal": received.name})
         context.engine.leave()
-        if received is signal.SIGTERM:  # a balancer needs time to notice; somebody at a keyboard does not
+        if received is signal.SIGTERM:  # a load balancer needs time to notice; a person at a keyboard does not
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(signals.get(), grace)  # a second signal ends the grace
+                await asyncio.wait_for(signals.get(), grace)  # a second signal ends the grace period
         await context.engine.drain()
     finally:
         server.should_exit = True
@@ -110,7 +110,7 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
 
 
 async def _started(context: Context) -> None:
-    """Return when both have started; the first error ends the wait."""
+    """Return when the ledger is open and the model is loaded; raise the first error of either."""
     starts = [
         asyncio.create_task(context.ledger.wait_until_opened()),
         asyncio.create_task(context.engine.wait_until_loaded()),

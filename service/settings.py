@@ -1,4 +1,4 @@
-"""Every setting of the service: `port` is the flag `--port`, and the environment variable `UQ4CT_PORT` or `PORT`."""
+"""All settings of the service: `port` is the flag `--port` and the environment variable `UQ4CT_PORT` or `PORT`."""
 
 from __future__ import annotations
 
@@ -18,100 +18,104 @@ from uq4ct.model_store.environment import PREFIX, read_variable
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
 
-_MISSPELT_SIMILARITY = 0.9  # of difflib, 0..1: one letter more, fewer or other in a name of ten
+_MISSPELT_SIMILARITY = 0.9  # difflib ratio, 0..1: one added, missing or wrong letter in a name of ten
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
-_DRIVERS = ("sqlite", "postgresql+psycopg")  # of databases that can hold a ledger
+_DRIVERS = ("sqlite", "postgresql+psycopg")  # supported by the ledger
 
 
 class SettingsError(UserError, ValueError):
-    """Settings with which the service must not start; the message names every one of them."""
+    """Invalid settings, with which the service must not start; the message names each of them."""
 
 
 def parse_database_url(text: str) -> URL:
-    """A URL of a database that can hold a ledger.
+    """Parse the URL of a database that can hold a ledger.
 
     Raises:
-        ValueError: it is not; the message leaves out what may be a password.
+        ValueError: it is not such a URL; the message leaves out what may be a password.
     """
     try:
         url = make_url(text)
     except ArgumentError:
-        raise ValueError("is not a database URL such as sqlite:///ledger.sqlite3") from None
+        raise ValueError("must be a database URL such as sqlite:///ledger.sqlite3") from None
     if url.drivername not in _DRIVERS:
-        raise ValueError(f"has the driver {url.drivername!r}, which is none of {', '.join(_DRIVERS)}")
+        raise ValueError(f"unsupported driver {url.drivername!r}, must be one of {', '.join(_DRIVERS)}")
     if url.drivername == "sqlite" and (url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"):
-        raise ValueError("names a database in memory, which would not outlive the process")
+        raise ValueError("must not be an in-memory database: the ledger would be lost when the process exits")
     return url
 
 
 class Settings(BaseModel):
-    """How one replica runs; an unknown, mistyped or contradictory setting is an error at start."""
+    """The settings of one replica; an unknown, invalid or contradictory setting is an error at startup."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="TCP port to listen on")
     allow_public_without_keys: bool = Field(
-        default=False, description="listen on an address that is not loopback although requests need no key"
+        default=False, description="allow an address that is not loopback although requests need no key"
     )
-    api_keys_file: Path | None = Field(default=None, description="file of `uq4ct keys`; unset = requests need no key")
-    docs_need_key: bool = Field(default=False, description="/docs and /openapi.json need a key, as everything else")
+    api_keys_file: Path | None = Field(
+        default=None, description="file that `uq4ct keys` writes; unset = requests need no key"
+    )
+    docs_need_key: bool = Field(default=False, description="/docs and /openapi.json need a key like everything else")
     rate_limit_per_minute: int | None = Field(
-        default=None, ge=1, le=1_000_000, description="questions of one key in a minute; above it: 429"
+        default=None, ge=1, le=1_000_000, description="questions per minute and key; above it: 429"
     )
     model_store_dir: Path = Field(
         default=Path("model_store/artifacts/adapters"), description="folder of the registered adapters"
     )
     default_model: str | None = Field(
         default=None,
-        description="name, name@version or name@alias that answers; not needed when a single name is registered",
+        description="name, name@version or name@alias for requests that name no model; not needed if the store has a "
+        "single name",
     )
-    base_cache_dir: Path | None = Field(default=None, description="folder where downloaded base models are kept")
+    base_cache_dir: Path | None = Field(default=None, description="folder of downloaded and converted base models")
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:<index>"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="number format of the base model; auto = bfloat16 where the device computes in it, else float32",
+        description="number format of the base model; auto = bfloat16 if the device supports it, else float32",
     )
     threads: int | None = Field(
-        default=None, ge=1, le=1024, description="CPU threads of a forward; unset = one for each core"
+        default=None, ge=1, le=1024, description="CPU threads of the model; unset = one per core"
     )
     max_concurrent_requests: int = Field(
-        default=512, ge=1, le=100_000, description="questions admitted and not yet answered; above it: 429"
+        default=512, ge=1, le=100_000, description="admitted questions without an answer yet; above it: 429"
     )
     max_queue_tokens: int = Field(
         default=32768,
         ge=1,
-        description="tokens of the questions admitted and not yet answered, once for each pass; above it: 429",
+        description="tokens of the admitted questions, counted once per pass; above it: 429",
     )
     max_batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="tokens of one forward, passes included; a question that fits in one pass is answered alone where "
-        "its passes do not fit",
+        description="tokens of one batch, counted once per pass; a question that fits in one pass but not in all of "
+        "them is answered alone",
     )
-    max_client_batch_size: int = Field(default=64, ge=1, description="questions of one /predict/batch; above it: 413")
+    max_client_batch_size: int = Field(default=64, ge=1, description="questions in one /predict/batch; above it: 413")
     request_timeout_seconds: float = Field(
-        default=30.0, gt=0, le=3600, description="seconds from admission in which a question is answered; after it: 504"
+        default=30.0, gt=0, le=3600, description="seconds from admission to the answer; after that: 504"
     )
     adapter_memory_mb: int = Field(
         default=2000,
         ge=1,
-        description="megabytes of all loaded adapters, two during a swap; beyond it the least recently used goes",
+        description="megabytes of all loaded adapters, two versions during a swap; above it the least recently used "
+        "adapters are evicted",
     )
     alias_poll_seconds: float = Field(
         default=5.0,
         ge=0,
         le=3600,
-        description="seconds between looks whether the store's aliases mean another version; 0 = never",
+        description="how often to check the store for alias changes, in seconds; 0 = never",
     )
     payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body; above it: 413")
     shutdown_grace_seconds: float = Field(
         default=5.0,
         ge=0,
         le=3600,
-        description="seconds after SIGTERM in which /health/ready says 503 and questions are taken",
+        description="seconds after SIGTERM during which /health/ready returns 503 but questions are still answered",
     )
     database_url: str = Field(
         default="sqlite:///model_store/artifacts/ledger.sqlite3",
@@ -120,35 +124,39 @@ class Settings(BaseModel):
     )
     ledger_required: bool = Field(
         default=True,
-        description="without a ledger that can be written the replica does not start and is not ready; false: it "
-        "answers all the same, counts what is unlogged, and /feedback says 503",
+        description="true: a replica that cannot write to the ledger does not start and is not ready; false: it "
+        "answers anyway, counts unlogged answers, and /feedback returns 503",
     )
     ledger_flush_seconds: float = Field(
-        default=1.0, gt=0, le=60, description="seconds after which an answer is written to the ledger at the latest"
+        default=1.0, gt=0, le=60, description="longest time until an answer is written to the ledger, in seconds"
     )
     ledger_buffer: int = Field(
-        default=10_000, ge=1, le=1_000_000, description="answers that wait to be written; above it they stay unlogged"
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="answers that may wait to be written; above it they are not logged",
     )
     retention_days: int = Field(
         default=365, ge=1, le=36_500, description="days after which an answer and its label are deleted"
     )
     store_questions: bool = Field(
-        default=False, description="keep the text of questions, options and contexts in the ledger"
+        default=False, description="keep the texts of questions, options and contexts in the ledger"
     )
     tasks: tuple[str, ...] = Field(
-        default=(), description="names that a question's `task` may have, with commas between; others count as `other`"
+        default=(), description="allowed values of `task`, separated by commas; others are counted as `other`"
     )
     sequential_alpha: float = Field(
         default=0.05,
         gt=0,
         lt=1,
-        description="probability of a false alarm of the confidence of a version, and of its error rate, in its life",
+        description="probability of a false alarm about the confidence of a version, and about its error rate, over "
+        "its life",
     )
     error_rate_margin: float = Field(
         default=0.05,
         ge=0,
         lt=1,
-        description="how far the error rate may lie above that of the calibration split before it alarms",
+        description="how far the error rate may exceed that of the calibration split before it raises an alarm",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"
@@ -156,7 +164,8 @@ class Settings(BaseModel):
     otlp_endpoint: str | None = Field(
         default=None,
         pattern=r"^https?://[^/\s]+",
-        description="URL of an OpenTelemetry collector that takes traces over HTTP; unset = no traces",
+        description="URL of an OpenTelemetry collector that accepts traces over HTTP; unset = no traces; needs the "
+        "extra `otel`",
     )
 
     @field_validator("tasks", mode="before")
@@ -169,7 +178,7 @@ class Settings(BaseModel):
     def _check_tasks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for name in value:
             if not _TASK.fullmatch(name) or value.count(name) > 1:
-                raise PydanticCustomError("task", "a task has 1 to 64 of a-z, 0-9, _ and -, and is given once")
+                raise PydanticCustomError("task", "a task must have 1 to 64 of a-z, 0-9, _ and -, and be given once")
         return value
 
     @model_validator(mode="after")
@@ -177,12 +186,12 @@ class Settings(BaseModel):
         if self.max_client_batch_size > self.max_concurrent_requests:
             raise _contradiction(
                 f"UQ4CT_MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than "
-                f"UQ4CT_MAX_CONCURRENT_REQUESTS {self.max_concurrent_requests}: such a batch could never be admitted",
+                f"UQ4CT_MAX_CONCURRENT_REQUESTS {self.max_concurrent_requests}: a full batch could never be admitted",
             )
         if self.ledger_required and self.max_client_batch_size > self.ledger_buffer:
             raise _contradiction(
                 f"UQ4CT_MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than UQ4CT_LEDGER_BUFFER "
-                f"{self.ledger_buffer}, and UQ4CT_LEDGER_REQUIRED is set: such a batch could never be admitted",
+                f"{self.ledger_buffer}, and UQ4CT_LEDGER_REQUIRED is set: a full batch could never be admitted",
             )
         try:
             parse_database_url(self.database_url)
@@ -191,15 +200,15 @@ class Settings(BaseModel):
         if self.max_queue_tokens < self.max_batch_tokens:
             raise _contradiction(
                 f"UQ4CT_MAX_QUEUE_TOKENS {self.max_queue_tokens} is below UQ4CT_MAX_BATCH_TOKENS "
-                f"{self.max_batch_tokens}: a full batch could never wait",
+                f"{self.max_batch_tokens}: a full batch could never be queued",
             )
         if self.rate_limit_per_minute is not None and self.max_client_batch_size > self.rate_limit_per_minute:
             raise _contradiction(
                 f"UQ4CT_MAX_CLIENT_BATCH_SIZE {self.max_client_batch_size} is larger than UQ4CT_RATE_LIMIT_PER_MINUTE "
-                f"{self.rate_limit_per_minute}: such a batch could never be admitted",
+                f"{self.rate_limit_per_minute}: a full batch could never be admitted",
             )
         if self.docs_need_key and self.api_keys_file is None:
-            raise _contradiction("UQ4CT_DOCS_NEED_KEY is set, but there are no keys: set UQ4CT_API_KEYS_FILE")
+            raise _contradiction("UQ4CT_DOCS_NEED_KEY is set but UQ4CT_API_KEYS_FILE is not: set it, too")
         has_guard = self.allow_public_without_keys or self.api_keys_file is not None
         if not has_guard and not _is_loopback(self.host):
             raise _contradiction(
@@ -211,13 +220,13 @@ class Settings(BaseModel):
 
 
 def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Settings:
-    """The settings among environment variables, overridden by `flags` (field name to text).
+    """Read the settings from environment variables, overridden by `flags` (field name to text).
 
     Raises:
-        SettingsError: a value has the wrong type or range, two contradict each other, or a variable of
-            `environ` is a setting's name misspelt.
+        SettingsError: a value has the wrong type or range, two values contradict each other, or a variable of
+            `environ` is a misspelt setting.
     """
-    problems = [f"{wrong}: is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
+    problems = [f"{wrong} is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
     if problems:
         raise SettingsError("\n".join(problems))
     found = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
@@ -237,9 +246,9 @@ def _contradiction(message: str) -> PydanticCustomError:
 
 
 def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Variables that look like a setting, each with the setting's full name.
+    """Return variables that look like misspelt settings, each with the setting's full name.
 
-    Without the prefix only names of several words are compared: those of one word are too like other programs'.
+    Without the prefix only names of several words are compared: names of one word resemble other programs' variables.
     """
     names = [field.upper() for field in Settings.model_fields]
     composed = [name for name in names if "_" in name]

@@ -1,4 +1,4 @@
-"""The service's verbs of the command `uq4ct`; imports nothing, so that `uq4ct --help` is fast."""
+"""The service's subcommands of `uq4ct`; imports nothing, so that `uq4ct --help` is fast."""
 
 CLI = "uq4ct.service.cli:cli"
 VERBS = {

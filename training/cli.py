@@ -35,7 +35,7 @@ COMMANDS = (
     study_report,
 )
 for command in COMMANDS:
-    app.command()(command)  # its verb is its name with hyphens
+    app.command()(command)  # the verb is the function's name with hyphens
 
 
 @app.callback()

@@ -1,4 +1,4 @@
-"""Every knob of a training run, with its unit and range; recipes bind to it."""
+"""Every setting of a training run, with its unit and range; recipes are validated against it."""
 
 from __future__ import annotations
 
@@ -30,61 +30,73 @@ class ConfigError(UserError, ValueError):
 
 
 class BaseModelConfig(Frozen):
-    """Which base model, and how it is computed."""
+    """The base model, and the device and dtype that it runs on."""
 
     name: str = Field(default=EMBEDDED, description="the embedded model, a folder, or a hub id")
-    revision: str | None = Field(default=None, description="commit or tag of a hub id")
+    revision: str | None = Field(default=None, description="commit or tag, for a hub id")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(default="auto", description="of the frozen base")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto", description="dtype of the frozen base model"
+    )
 
 
 class OptimizerConfig(Frozen):
-    """AdamW and its schedule."""
+    """AdamW and its learning rate schedule."""
 
-    learning_rate: float = Field(default=2e-4, gt=0, description="peak, per optimizer step")
-    weight_decay: float = Field(default=0.0, ge=0, description="decoupled, per optimizer step")
+    learning_rate: float = Field(default=2e-4, gt=0, description="peak learning rate, per optimizer step")
+    weight_decay: float = Field(default=0.0, ge=0, description="decoupled weight decay, per optimizer step")
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="decay rates of the two moments")
-    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="share of all steps in linear warm-up")
-    decay: Literal["none", "linear", "cosine"] = Field(default="linear", description="after the warm-up, down to 0")
-    clip_norm: float = Field(default=1.0, gt=0, description="largest gradient norm; a variation has its own")
+    warmup_share: float = Field(default=0.06, ge=0, lt=1, description="share of all steps used for linear warm-up")
+    decay: Literal["none", "linear", "cosine"] = Field(
+        default="linear", description="how the learning rate falls to 0 after the warm-up; none keeps it constant"
+    )
+    clip_norm: float = Field(
+        default=1.0, gt=0, description="largest gradient norm; the noise parameters of a method are clipped separately"
+    )
 
 
 class TrainingConfig(Frozen):
-    """How long and in what portions."""
+    """How long to train, and in what batches."""
 
-    epochs: int = Field(default=3, ge=0, le=1000, description="passes over the training questions; 0: adopted")
-    batch_questions: int = Field(default=16, ge=1, description="questions in an optimizer step")
-    accumulation: int = Field(default=1, ge=1, description="forwards in an optimizer step; divides batch_questions")
-    seed: int = Field(default=0, ge=0, description="of initialisation, order, dropout and draws")
-    keep_epoch: Literal["last", "best"] = Field(default="best", description="best = lowest NLL on the fit split")
+    epochs: int = Field(default=3, ge=0, le=1000, description="passes over the training questions; 0 if adopted")
+    batch_questions: int = Field(default=16, ge=1, description="questions per optimizer step")
+    accumulation: int = Field(
+        default=1, ge=1, description="forward passes per optimizer step; must divide batch_questions"
+    )
+    seed: int = Field(default=0, ge=0, description="random seed of initialisation, order, dropout and sampling")
+    keep_epoch: Literal["last", "best"] = Field(
+        default="best", description="epoch whose weights are kept; best = lowest NLL on the fit split"
+    )
     resume_point_steps: int = Field(default=50, ge=1, description="optimizer steps between resume points")
-    snapshots: int = Field(default=0, ge=0, description="weights kept at even steps of the run, the last at its end")
+    snapshots: int = Field(
+        default=0, ge=0, description="weight snapshots, evenly spaced over the run; the last is taken at its end"
+    )
     evaluation_batch_tokens: int = Field(
         default=2048,
         ge=1,
-        description="most tokens of an evaluation forward, pads counted; a sampled method runs S times as many",
+        description="most tokens of an evaluation forward pass, with padding; a sampled method runs S times as many",
     )
 
     @model_validator(mode="after")
     def _check(self) -> TrainingConfig:
         if self.batch_questions % self.accumulation:
-            raise ValueError(f"accumulation {self.accumulation} does not divide batch_questions {self.batch_questions}")
+            raise ValueError(f"accumulation {self.accumulation} must divide batch_questions {self.batch_questions}")
         return self
 
 
 class AdoptedConfig(Frozen):
-    """The checkpoint that weights not trained here come from; `adopt` writes it, no recipe has it."""
+    """The checkpoint that an adopted run's weights come from; `adopt` sets it, recipes leave it out."""
 
     format: Literal["peft", "mixlora"]
-    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="of the file of its tensors")
-    base: str | None = Field(description="what it calls its base model")
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="digest of the tensor file")
+    base: str | None = Field(description="name of the base model in the checkpoint")
 
 
 class RunConfig(Frozen):
-    """One training run, or an adapter adopted from elsewhere, which no epoch was trained here."""
+    """One training run, or an adapter that was trained elsewhere and adopted."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="of the run and of the published adapter")
-    method: str = Field(description="how the adapter is trained: a name of the methods table")
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the run and the adapter")
+    method: str = Field(description="training method: a name from the table of methods")
     base: BaseModelConfig = BaseModelConfig()
     data: DataConfig = Field(discriminator="source")
     scoring: ScoringConfig = ClozeConfig()
@@ -92,16 +104,16 @@ class RunConfig(Frozen):
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
-    options: dict[str, JsonValue] = Field(default={}, description="settings of the method's own")
-    calibration: CalibrationName = Field(default="temperature", description="what is fitted after training")
-    adopted: AdoptedConfig | None = Field(
-        default=None, description="where weights not trained here come from; `adopt` sets it"
-    )
+    options: dict[str, JsonValue] = Field(default={}, description="settings of this method")
+    calibration: CalibrationName = Field(default="temperature", description="calibration to fit after training")
+    adopted: AdoptedConfig | None = Field(default=None, description="checkpoint of an adopted run; `adopt` sets it")
 
     @model_validator(mode="after")
     def _check(self) -> RunConfig:
         if (self.training.epochs == 0) != (self.adopted is not None):
-            raise ValueError(f"training.epochs is {self.training.epochs}: an adopted run has 0, any other at least 1")
+            raise ValueError(
+                f"training.epochs is {self.training.epochs}: must be 0 for an adopted run, at least 1 for any other"
+            )
         if self.method not in METHODS:
             raise ValueError(f"method {self.method!r} is not one of {', '.join(sorted(METHODS))}")
         method = METHODS[self.method]
@@ -114,10 +126,10 @@ class RunConfig(Frozen):
         return self
 
     def method_options(self) -> Frozen:
-        """The method's own knobs, with the defaults of those that are not set.
+        """Return the method's own options, with defaults for those that are not set.
 
         Raises:
-            ValueError: a knob is unknown or out of range.
+            ValueError: an option is unknown or out of range.
         """
         try:
             return METHODS[self.method].options.model_validate(self.options)
@@ -125,18 +137,18 @@ class RunConfig(Frozen):
             raise ValueError("; ".join(complaints(error, spell="options.{}".format))) from error
 
     def needed_runs(self) -> Sequence[RunConfig]:
-        """The runs that a method without gradient steps is fitted on; none for one that has them."""
+        """Return the runs that the method is fitted on; empty if it is trained by gradient steps."""
         method = METHODS[self.method]
         if isinstance(method, TrainedMethod):
             return ()
         return [self._run_of(need) for need in method.needs(self.method_options())]
 
     def training_digest(self) -> str:
-        """What tells two runs apart whatever they are called and however they are calibrated: 64 hex digits."""
+        """Return a hash of everything that decides the weights, 64 hex digits; name and calibration do not count."""
         return hashlib.sha256(json.dumps(self.training_record(), sort_keys=True).encode()).hexdigest()
 
     def training_record(self) -> dict[str, Any]:
-        """Everything that decides the weights."""
+        """Return everything that decides the weights."""
         return self.model_dump(mode="json", exclude={"name", "calibration"})
 
     def _run_of(self, need: Need) -> RunConfig:
@@ -149,25 +161,25 @@ def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     """Read a recipe and apply overrides of the form `section.field=value` (values are YAML).
 
     Raises:
-        ConfigError: the file is no YAML mapping, an override has no `=`, or a field is unknown or out of range.
+        ConfigError: the file is not a YAML mapping, an override has no `=`, or a field is unknown or out of range.
     """
     return parse_run_config(read_recipe(path, overrides), str(path))
 
 
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A recipe's record with the overrides applied, not validated yet.
+    """Read a recipe and apply the overrides, without validating it.
 
     Its data files are looked up beside the recipe first; paths in overrides are relative to the working folder.
 
     Raises:
-        ConfigError: the file is no YAML mapping, or an override has no `=` or no YAML value.
+        ConfigError: the file is not a YAML mapping, an override has no `=`, or its value is not YAML.
     """
     try:
         record = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(record, dict):
-        raise ConfigError(f"{path}: a recipe is a mapping of fields, not {type(record).__name__}")
+        raise ConfigError(f"{path}: a recipe must be a mapping of fields, not {type(record).__name__}")
     if isinstance(record.get("data"), dict):
         record["data"] = locate_files(record["data"], path.parent)
     for override in overrides:
@@ -176,7 +188,7 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
 
 
 def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
-    """Validate a recipe; `origin` stands before each complaint.
+    """Validate a recipe; `origin` names it in error messages.
 
     Raises:
         ConfigError: a field is missing, unknown or out of range.

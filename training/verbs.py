@@ -2,15 +2,15 @@
 
 CLI = "uq4ct.training.cli:app"
 VERBS = {
-    "new-recipe": "Write a recipe for questions of your own in a file.",
+    "new-recipe": "Write a recipe for your own question files.",
     "fetch": "Fetch and convert a base model ahead of time.",
-    "questions": "Write the questions of a recipe's split with their answers.",
+    "questions": "Write the questions and answers of a recipe's split to a file.",
     "train": "Train a recipe.",
     "evaluate": "Score a run, a stored adapter or an untrained base model on a split.",
     "compare": "Compare the predictions of two models on the same questions.",
     "publish": "Score a finished run and store it as the next version of its name.",
-    "adopt": "Make a finished run of an adapter that was trained elsewhere.",
-    "export": "Write plain LoRA as a checkpoint that PEFT opens.",
+    "adopt": "Turn an adapter that was trained elsewhere into a finished run.",
+    "export": "Write a plain LoRA run as a PEFT checkpoint.",
     "demo": "Train a recipe, publish it, serve it and ask it three questions.",
     "study": "Train and score methods x data sets x seeds, then write the report.",
     "study-report": "Write the report of what a study has finished so far.",

@@ -1,6 +1,6 @@
 """Multiple-choice answers whose confidence can be trusted.
 
-`uq4ct.client` asks a running service; `uq4ct.predictor` answers in this process. Neither is imported here.
+`uq4ct.client` calls a running service; `uq4ct.predictor` answers in this process. Neither is imported here.
 """
 
 __all__ = ["__version__"]

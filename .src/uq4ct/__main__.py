@@ -1,4 +1,4 @@
-"""`python -m uq4ct` is the command `uq4ct`."""
+"""Run the command `uq4ct` as `python -m uq4ct`."""
 
 from uq4ct.command import run
 

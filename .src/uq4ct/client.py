@@ -1,4 +1,4 @@
-"""The client of the service; needs httpx2 and pydantic alone."""
+"""The client of the service; needs only httpx2 and pydantic."""
 
 from uq4ct.service.client.calls import Answered, Ask, AsyncFallback, Declined, Fallback, Label
 from uq4ct.service.client.client import AsyncClient, Client

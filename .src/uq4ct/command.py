@@ -1,8 +1,8 @@
-"""The command `uq4ct`: finds the verbs of what is installed, and runs one of them.
+"""The command `uq4ct`: finds the installed verbs and runs one of them.
 
-A part of the project that has verbs is an entry point of the group `uq4ct.verbs`. Its name is the extra that the part
-needs; its module holds `VERBS`, each verb with one line of help, and `CLI`, the Typer application that runs them as
-`module:name`. That module imports nothing else of its part, so that help is fast.
+Each part of the project that has verbs declares an entry point in the group `uq4ct.verbs`. The entry point's name is
+the extra that the part needs. Its module defines `VERBS`, each verb with one line of help, and `CLI`, the Typer
+application that runs them, as `module:name`. The module imports nothing else from its part, so that help is fast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REQUIREMENT = re.compile(  # as wheels spell them: name[extras]>=1,<2; extra ==
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The verbs of one part of the project, and what of the part's extra is not installed."""
+    """The verbs of one part of the project, and the distributions of its extra that are not installed."""
 
     extra: str
     verbs: Mapping[str, str]
@@ -41,7 +41,7 @@ def run() -> NoReturn:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a verb with its arguments and return the exit code; what a user can mend is one line on stderr and code 1."""
+    """Run a verb with its arguments and return the exit code; a user's error is one line on stderr and code 1."""
     parts = list(_parts())
     match list(arguments):
         case [] | ["--help" | "-h", *_]:
@@ -86,7 +86,7 @@ def _parts() -> Iterator[Part]:
 
 
 def _missing(extra: str, requirements: Sequence[str]) -> Iterator[str]:
-    """The distributions that an extra names, itself or through another extra, and that are not installed."""
+    """Yield the distributions that an extra requires, directly or through another extra, and that are not installed."""
     for requirement in requirements:
         match = _REQUIREMENT.match(requirement)
         if match is None or match["extra"] != extra:

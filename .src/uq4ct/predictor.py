@@ -1,7 +1,7 @@
 """Answers in this process, without a service; needs the extra `predict`.
 
-`load_predictor("quickstart").ask(Question("1", "What is 2 + 2?", ("3", "4")))` gives an `Answer`. What can go wrong
-is a `QuestionError` or `QuestionTooLongError` (the question), a `StoreError` (the adapter) or a `BaseModelError`.
+`load_predictor("quickstart").ask(Question("1", "What is 2 + 2?", ("3", "4")))` returns an `Answer`. Errors are
+`QuestionError` and `QuestionTooLongError` (the question), `StoreError` (the adapter) and `BaseModelError`.
 """
 
 from uq4ct.model_store.base.models import BaseModelError

@@ -1,4 +1,4 @@
-"""What an adapter is made of: the shape and placement of its experts and the rule of its router."""
+"""The configuration of an adapter: the shape and placement of its experts and its routing rule."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class AdapterConfig(Frozen):
     """A LoRA mixture of experts; one expert without a router is plain LoRA.
 
     `mixing` is `raw` (equation 7: B A weighted by the kept softmax masses) or `renormalised` (by their share
-    of the kept mass). `placement` is `layer` (every target has all the experts, with one router a layer on the output
-    of its input norm, equation 2) or `block` (MixLoRA: the experts are of the whole feed-forward block, with one router
-    a layer on the block's input and renormalised mixing; targets outside the block have plain LoRA).
+    of the kept mass). `placement` is `layer` (every target has all the experts, with one router per layer on the output
+    of its input norm, equation 2) or `block` (MixLoRA: each expert is a whole feed-forward block, with one router
+    per layer on the block's input and renormalised mixing; targets outside the block have plain LoRA).
     """
 
     experts: int = Field(default=8, ge=1, le=128, description="number of experts of each adapted linear")
@@ -28,7 +28,7 @@ class AdapterConfig(Frozen):
     dropout: float = Field(default=0.05, ge=0, lt=1, description="share of the adapter's input set to zero in training")
     mixing: Literal["raw", "renormalised"] = Field(default="raw", description="weights of the kept experts")
     placement: Literal["layer", "block"] = Field(default="layer", description="where the experts are")
-    feu_tokens: Literal["prompt", "prompt_and_options"] = Field(default="prompt", description="tokens that FEU counts")
+    feu_tokens: Literal["prompt", "prompt_and_options"] = Field(default="prompt", description="tokens included in FEU")
     targets: tuple[str, ...] = Field(default=LINEAR_TARGETS, min_length=1, description="names of the adapted linears")
 
     @model_validator(mode="after")
@@ -46,7 +46,7 @@ class AdapterConfig(Frozen):
             raise ValueError("placement 'block' needs at least 2 experts")
         if self.mixing != "renormalised":
             # The weights of a block's experts must add up to 1: each expert is the whole block, base weights included.
-            raise ValueError(f"mixing {self.mixing!r} does not go with placement 'block', which is renormalised")
+            raise ValueError(f"placement 'block' needs mixing 'renormalised', not {self.mixing!r}")
         missing = [target for target in BLOCK_TARGETS if target not in self.targets]
         if missing:
             raise ValueError(f"placement 'block' adapts the whole feed-forward block: targets lack {missing}")
@@ -58,7 +58,7 @@ class AdapterConfig(Frozen):
 
     @property
     def plain(self) -> AdapterConfig:
-        """The same with one expert and no router."""
+        """The same configuration with one expert and no router."""
         return self.model_copy(update={"experts": 1, "top_k": 1, "placement": "layer"})
 
     @property

@@ -1,4 +1,4 @@
-"""The forward context: which adapter a forward runs through, how, and the routing it leaves behind.
+"""The forward context: which adapter a forward runs through, how, and the routing that it records.
 
 A context belongs to one forward in one thread. Layers write their routing under their own index, so that a layer that
 runs twice (recomputed activations) counts once, and nothing is left in a module after the forward.
@@ -19,22 +19,22 @@ from uq4ct.model_store.adapters.router import Routing
 
 
 class BankCall(Protocol):
-    """What runs in place of a linear's expert bank as it is stored: other weights, noise, a record of what passes.
+    """Replaces the call of a linear's expert bank: with other weights, with noise, or to record what passes through.
 
-    It gets padded rows [B, T, ...] unless it is a `TokenwiseCall`.
+    Its inputs are padded rows [B, T, ...] unless it is a `TokenwiseCall`.
     """
 
     def __call__(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """Do what `bank(inputs, base_output, gates)` does, [..., out]; `place` is its stored name."""
+        """Return what replaces `bank(inputs, base_output, gates)`, [..., out]; `place` is the bank's stored name."""
         ...
 
 
 class TokenwiseCall:
-    """Marks a bank call to which a row of the batch is nothing but its tokens.
+    """Marks a bank call that treats a row of the batch as separate tokens.
 
-    It gets the tokens of all rows in one, [1, N, ...], in the order of the rows; `parts` of them are of equal length.
+    It gets the tokens of all rows as one row, [1, N, ...], in the order of the rows and in `parts` of equal length.
     """
 
     parts: int = 1
@@ -42,14 +42,14 @@ class TokenwiseCall:
 
 @dataclass(slots=True)
 class ForwardContext:
-    """One forward through one adapter; `through` None runs its banks as they are."""
+    """One forward through one adapter; with `through` None its banks run unchanged."""
 
     adapter: str
     through: BankCall | None = None
     routing: dict[int, Routing] = field(default_factory=dict)
 
     def gates(self, layer: int) -> Tensor:
-        """The expert weights [..., N] of a layer.
+        """Return the expert weights [..., N] of a layer.
 
         Raises:
             KeyError: no router ran in that layer before its linears.
@@ -61,7 +61,7 @@ _current: ContextVar[ForwardContext | None] = ContextVar("forward_context", defa
 
 
 def current_forward() -> ForwardContext | None:
-    """The context of the running forward; None runs the base model alone."""
+    """Return the context of the running forward; with None the base model runs alone."""
     return _current.get()
 
 

@@ -1,4 +1,4 @@
-"""Inverted dropout whose mask costs a quarter of a random number an element."""
+"""Inverted dropout that draws a quarter of a random number per element."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LEVELS = 1 << 16
 
 
 class WordDropout(nn.Module):
-    """Sets a share of its input to zero in training and scales the rest so that the mean stays.
+    """Sets a share of its input to zero in training and scales the rest to keep the mean.
 
     On a CPU, drawing a Bernoulli number for every element costs more than the low-rank product it feeds. Here one
     64-bit draw decides four elements by 16 bits each, which rounds the share to a multiple of 2 ** -16.

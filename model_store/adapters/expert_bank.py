@@ -15,8 +15,8 @@ from uq4ct.model_store.adapters.dropout import WordDropout
 class ExpertBank(nn.Module):
     """N experts of rank r side by side: A [N * r, in] and B [out, N * r].
 
-    The sum over experts of g_n B_n A_n x is B (g * A x) with each gate g_n repeated over the r rows of its expert, so
-    no expert is looped over or gathered. Weights are masters: they are cast to the dtype of the input.
+    The sum over experts of g_n B_n A_n x is B (g * A x) with each gate g_n repeated over the r rows of its expert,
+    without a loop over experts or a gather. Weights are master copies: they are cast to the dtype of the input.
     """
 
     def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
@@ -37,11 +37,11 @@ class ExpertBank(nn.Module):
         return self.expand(self.gate(self.project(inputs), gates), base_output)
 
     def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:  # noqa: ARG002
-        """What the experts' output is added to: W x, [..., in] -> [..., out]."""
+        """Return what the experts' output is added to: W x, [..., in] -> [..., out]."""
         return base_layer(inputs)
 
     def project(self, inputs: Tensor) -> Tensor:
-        """A x, after dropout: [..., in] -> [..., N * r]."""
+        """Return A x, after dropout: [..., in] -> [..., N * r]."""
         return F.linear(self.dropout(inputs), self.A.to(inputs.dtype))
 
     def expand(self, low_rank: Tensor, base_output: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """The experts of a whole feed-forward block (MixLoRA), as expert banks of its three linears.
 
 A gated feed-forward block computes down(act(gate(h)) * up(h)). With k experts kept for each token, `gate` and `up`
-return one row for each kept expert, [..., k, f], the base model's own code multiplies them element by element, and
-`down` weighs the rows and adds them up. So the block's code stays as it is and its base linears run once:
+return one row per kept expert, [..., k, f], the base model's own code multiplies them element by element, and `down`
+weighs the rows and adds them up. So the block's code stays unchanged and its base linears run once:
 
     gate_k = W_g h + s B_g (A_g h of the k-th kept expert)        up_k likewise        a_k = act(gate_k) * up_k
     out = W_d (sum_k g_k a_k) + s B_d (sum_k g_k A_d a_k of the k-th kept expert)
 
-Source: Li et al. 2024 (MixLoRA), whose code runs W_d once for each expert; that g adds up to 1 makes the two equal,
-a bias of W_d included.
+Source: Li et al. 2024 (MixLoRA). Their code runs W_d once per expert; the results are equal because g adds up to 1,
+even with a bias of W_d.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 
 def build_bank(linear: str, in_features: int, out_features: int, config: AdapterConfig) -> ExpertBank:
-    """The bank of the linear of that name: which kind, and with how many experts, is a matter of the placement."""
+    """Build the bank of a linear; its name and the placement decide the kind and the number of experts."""
     if config.placement == "layer":
         return ExpertBank(in_features, out_features, config)
     if linear not in BLOCK_TARGETS:
@@ -31,14 +31,14 @@ def build_bank(linear: str, in_features: int, out_features: int, config: Adapter
 
 
 class OpeningBank(ExpertBank):
-    """The experts of a block's first linear: [..., d] in, a row for each kept expert out, [..., k, f]."""
+    """The experts of a block's first linears: map [..., d] to one row per kept expert, [..., k, f]."""
 
     def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
         super().__init__(in_features, out_features, config)
         self.top_k = config.top_k
 
     def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:  # noqa: ARG002
-        """W h, the same for every kept expert: [..., d] -> [..., k, f]."""
+        """Return W h, the same for every kept expert: [..., d] -> [..., k, f]."""
         output = base_layer(inputs)
         return output.unsqueeze(-2).expand(*output.shape[:-1], self.top_k, -1)
 
@@ -50,14 +50,14 @@ class OpeningBank(ExpertBank):
 
 
 class ClosingBank(ExpertBank):
-    """The experts of a block's last linear: the rows of the kept experts in, [..., k, f], their weighted sum out."""
+    """The experts of a block's last linear: map the rows of the kept experts, [..., k, f], to their weighted sum."""
 
     def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
         super().__init__(in_features, out_features, config)
         self.top_k = config.top_k
 
     def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:
-        """W (sum_k g_k a_k): [..., k, f] -> [..., d]."""
+        """Return W (sum_k g_k a_k): [..., k, f] -> [..., d]."""
         weights, _ = _kept(gates, self.top_k)
         return base_layer((weights.to(inputs.dtype).unsqueeze(-2) @ inputs).squeeze(-2))
 
@@ -70,9 +70,9 @@ class ClosingBank(ExpertBank):
 
 
 def _kept(gates: Tensor | None, top_k: int) -> tuple[Tensor, Tensor]:
-    """The weights [..., k] of the kept experts and which they are, one-hot [..., k, N], from all gates [..., N].
+    """Return the weights [..., k] and the one-hot indices [..., k, N] of the kept experts, from all gates [..., N].
 
-    The three linears of a block ask with the same gates, so the rows are in the same order in each.
+    The three linears of a block pass the same gates, so their rows are in the same order.
     """
     if gates is None:
         raise ValueError("a feed-forward block of experts needs the gates of a router")

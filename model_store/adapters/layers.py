@@ -1,4 +1,4 @@
-"""The two layers that injection puts in place of a base model's own: a linear with experts, a norm with a router."""
+"""The two layers that injection puts in place of a base model's: a linear with experts, and a norm with a router."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from uq4ct.model_store.adapters.router import Router
 
 
 class MixtureLayer(nn.Module, BaseTunerLayer):
-    """A base layer and what each adapter adds to it; the forward context says which adapter runs."""
+    """A base layer and what each adapter adds to it; the forward context selects the adapter."""
 
-    part: ClassVar[str]  # what the added weights are called in a stored adapter
+    part: ClassVar[str]  # name of the added weights in a stored adapter
 
     def __init__(self, base_layer: nn.Module, place: str, layer_index: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class AdaptedLinear(MixtureLayer):
         self.banks[adapter] = bank.to(device=self.get_base_weight().device)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Map [..., in] to [..., out]; within a block of experts there is a row for each kept expert."""
+        """Map [..., in] to [..., out]; within a block of experts there is one row per kept expert."""
         context = current_forward()
         if context is None or context.adapter not in self.banks:
             return self.base_layer(inputs)
@@ -75,7 +75,7 @@ class AdaptedLinear(MixtureLayer):
 
 
 class RoutedNorm(MixtureLayer):
-    """A norm whose output a router reads, once for all linears of the layer or of its feed-forward block."""
+    """A norm with a router on its output, shared by all linears of the layer or of its feed-forward block."""
 
     part = "router"
     adapter_layer_names = ("routers",)
@@ -96,7 +96,7 @@ class RoutedNorm(MixtureLayer):
         self.routers[adapter] = router.to(device=weight.device)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Normalise [..., d] and leave the routing in the forward context."""
+        """Normalise [..., d] and record the routing in the forward context."""
         normalised = self.base_layer(hidden)
         context = current_forward()
         if context is not None and context.adapter in self.routers:

@@ -1,4 +1,4 @@
-"""The top-k router: hidden state -> expert weights and the raw mass that FEU is made of."""
+"""The top-k router: from hidden states to expert weights and the raw mass that FEU averages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUTER_INIT_STD = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What a router decides for each token.
+    """A router's decision for each token.
 
     `probabilities` [..., N] is the full softmax, `gates` [..., N] the weight of each expert (zero for those dropped),
     `kept_mass` [...] the sum of the kept probabilities before any renormalisation, in [k / N, 1].
@@ -25,7 +25,7 @@ class Routing:
     kept_mass: Tensor
 
     def of_tokens(self, index: Tensor | tuple[int, Tensor]) -> Routing:
-        """The routing of the tokens that an index into the leading dimensions chooses."""
+        """Return the routing of the tokens that an index into the leading dimensions selects."""
         return Routing(self.probabilities[index], self.gates[index], self.kept_mass[index])
 
 

@@ -15,25 +15,25 @@ from transformers import PreTrainedModel
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.layers import AdaptedLinear, MixtureLayer, RoutedNorm
 
-# The norm that a router reads: the input of the layer, or that of its feed-forward block.
+# The norm whose output a router reads: at the input of the layer, or of its feed-forward block.
 ROUTED_NORMS = {"layer": "input_layernorm", "block": "post_attention_layernorm"}
 _LAYER_INDEX = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 @dataclass
 class MixturePeftConfig(PeftConfig):
-    """What PEFT's injection asks for: the names it matches modules against, and our configuration."""
+    """The configuration that PEFT's injection needs: the module names to match, and our own configuration."""
 
     target_modules: set[str] = field(default_factory=set)
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
 
 
 class MixtureTuner(BaseTuner):
-    """A base model with any number of adapters; every forward runs through the one its context names, or none.
+    """A base model with any number of adapters; each forward runs through the adapter that its context names, or none.
 
     Raises:
-        ValueError: a target matches no linear of the base model, or the model has an adapter of that name, from
-            whichever tuner.
+        ValueError: a target matches no linear of the base model, or the model already has an adapter of that name,
+            from any tuner.
     """
 
     prefix = "mixture_"
@@ -44,30 +44,30 @@ class MixtureTuner(BaseTuner):
         super().__init__(model, _peft_config(model, adapter, config), adapter)
 
     def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Inject one more adapter beside those that are there, ready to be trained; all of it or nothing."""
+        """Inject another adapter beside the existing ones, ready for training; on an error nothing is injected."""
         self.peft_config[adapter] = _peft_config(self.model, adapter, config)
         self.active_adapter = adapter  # PEFT gives gradients to the weights of the active adapter only
         try:
             self.inject_adapter(self.model, adapter)
-        except Exception:  # memory may end after some of the layers
+        except Exception:  # memory may run out after some of the layers
             self._take_out(adapter)
             raise
 
     def remove(self, adapter: str) -> None:
-        """Take an adapter's weights out again; the others stay as they are."""
+        """Remove an adapter's weights; the others do not change."""
         if not any(self._layers(adapter)):
             raise ValueError(f"no adapter named {adapter!r} is injected")
         self._take_out(adapter)
 
     def freeze(self, adapter: str, dtype: torch.dtype) -> None:
-        """Make an adapter ready to answer: no gradients, experts in the compute dtype, routers in fp32 as trained."""
+        """Prepare an adapter for inference: no gradients, experts in the compute dtype, routers in fp32 as trained."""
         for layer in self._layers(adapter):
             if isinstance(layer, AdaptedLinear):
                 layer.adapters[adapter].to(dtype)
             layer.adapters[adapter].requires_grad_(False)
 
     def adapter_parameters(self, adapter: str) -> dict[str, nn.Parameter]:
-        """The weights of one adapter, named by their place and without the adapter's own name."""
+        """Return the weights of one adapter, named by their place and without the adapter's own name."""
         return {
             f"{layer.stored_name}.{name}": parameter
             for layer in self._layers(adapter)
@@ -97,7 +97,7 @@ class MixtureTuner(BaseTuner):
         if not isinstance(target, MixtureLayer):
             match = _LAYER_INDEX.search(current_key)
             if match is None:
-                raise ValueError(f"{current_key} is in no numbered layer, so no router can serve it")
+                raise ValueError(f"{current_key} is not inside a numbered layer, so no router can serve it")
             layer = int(match.group(1))
             if isinstance(target, nn.Linear):
                 target = AdaptedLinear(target, current_key, layer)
@@ -117,6 +117,6 @@ def _peft_config(model: nn.Module, adapter: str, config: AdapterConfig) -> Mixtu
     }
     missing = sorted(set(config.targets) - linears)
     if missing:
-        raise ValueError(f"targets {missing} match no linear of the base model, whose layers have {sorted(linears)}")
+        raise ValueError(f"targets {missing} match no linear of the base model; its layers have {sorted(linears)}")
     norms = {ROUTED_NORMS[config.placement]} if config.routed else set()
     return MixturePeftConfig(target_modules=set(config.targets) | norms, adapter=config)

@@ -1,4 +1,4 @@
-"""Attention among questions whose tokens all stand in one row, without pads: everything else works token by token."""
+"""Attention for questions packed into one row without pads; the rest of the model works token by token."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-GROUPED_ATTENTION = "grouped_sdpa"  # to transformers, which hands a decoder's further arguments on to its attention
+GROUPED_ATTENTION = "grouped_sdpa"  # for transformers, which passes a decoder's extra arguments on to its attention
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroup:
-    """Questions of similar length, padded for attention alone.
+    """Questions of similar length, padded only for attention.
 
-    `tokens` [b, t] is the place in the row of every token, `mask` bool [b, 1, t, t] who sees whom, and `kept` [n] which
-    of the b * t are no pads.
+    `tokens` [b, t] is each token's index in the row, `mask` bool [b, 1, t, t] the attention mask, and `kept` [n] the
+    indices of the b * t positions that are not pads.
     """
 
     tokens: Tensor
@@ -30,7 +30,7 @@ class AttentionGroup:
 
 @dataclass(frozen=True, slots=True)
 class AttentionGroups:
-    """All questions of a row of M tokens: their `groups`, and `order` [M], where in the groups' tokens each one is."""
+    """All questions of a row of M tokens: their `groups`, and `order` [M], each token's index in the groups' output."""
 
     groups: Sequence[AttentionGroup]
     order: Tensor
@@ -45,9 +45,9 @@ def grouped_attention(
     groups: AttentionGroups | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Attention of [1, heads, M, d] within each question, [1, M, heads, d]; without `groups`, that of any batch.
+    """Attend within each question, [1, heads, M, d] -> [1, M, heads, d]; without `groups`, attend as in any batch.
 
-    A pad's key is hidden by the mask, and what comes out for it is dropped.
+    The mask hides the keys of pads, and their outputs are dropped.
     """
     if groups is None:
         return sdpa_attention_forward(module, query, key, value, attention_mask, **options)

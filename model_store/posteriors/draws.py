@@ -1,6 +1,6 @@
-"""S sets of weights in one forward: the rows of a batch are repeated, once for each set.
+"""S sets of weights in one forward: the rows of a batch are repeated for each set.
 
-A posterior that samples weights is a function from stored tensors to the sets; what a set means stands in its own file.
+A posterior that samples weights is a function from stored tensors to the sets; the file of each kind defines it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class BankDraws:
 
     @property
     def memory_bytes(self) -> int:
-        """What both take."""
+        """Memory of both, in bytes."""
         return self.A.nbytes + self.B.nbytes
 
     def to(self, device: torch.device, dtype: torch.dtype) -> BankDraws:
-        """The same weights elsewhere."""
+        """Return the same weights on another device or in another dtype."""
         return BankDraws(self.A.to(device, dtype), self.B.to(device, dtype))
 
 
 class WeightDraws(TokenwiseCall):
-    """A bank call that runs row s * B + b of a batch through the weights of set s; each set's rows are a part."""
+    """A bank call that runs row s * B + b of a batch through the weights of set s; each set's rows form a part."""
 
     def __init__(self, banks: Mapping[str, BankDraws]) -> None:
         self._banks = dict(banks)
@@ -47,7 +47,7 @@ class WeightDraws(TokenwiseCall):
 
     @property
     def memory_bytes(self) -> int:
-        """What all sets take; the first forward may change it, since it moves them to the model's dtype."""
+        """Memory of all sets, in bytes; the first forward may change it by converting them to the model's dtype."""
         return sum(draws.memory_bytes for draws in self._banks.values())
 
     def __call__(
@@ -57,7 +57,7 @@ class WeightDraws(TokenwiseCall):
         draws = self._placed(place, inputs)
         low_rank = torch.bmm(self._by_set(inputs), draws.A.mT)  # [S, N, experts * r]
         low_rank = bank.gate(low_rank.view(*inputs.shape[:-1], -1), gates)
-        # A broadcast B is no copy.
+        # Broadcasting B makes no copy.
         expanded = draws.B.expand(self.samples, -1, -1).mT
         added = torch.baddbmm(self._by_set(base_output), self._by_set(low_rank), expanded)
         return added.view_as(base_output)
@@ -66,7 +66,7 @@ class WeightDraws(TokenwiseCall):
         return rows.reshape(self.samples, -1, rows.shape[-1])
 
     def _placed(self, place: str, inputs: Tensor) -> BankDraws:
-        """A bank's draws where the inputs are; the first forward moves them there for good."""
+        """Return a bank's draws on the inputs' device and in their dtype; the first forward moves them permanently."""
         draws = self._banks[place]
         if draws.A.device != inputs.device or draws.A.dtype != inputs.dtype:
             draws = self._banks[place] = draws.to(inputs.device, inputs.dtype)
@@ -74,7 +74,7 @@ class WeightDraws(TokenwiseCall):
 
 
 class DrawnPosterior:
-    """A posterior of S sets of weights. `scales` [S] multiplies the logits of each set; None leaves them."""
+    """A posterior of S sets of weights. `scales` [S] multiplies the logits of each set; None leaves them unchanged."""
 
     def __init__(self, draws: WeightDraws, scales: Tensor | None = None) -> None:
         self._draws = draws
@@ -87,7 +87,7 @@ class DrawnPosterior:
 
     @property
     def memory_bytes(self) -> int:
-        """What the sets of weights take."""
+        """Memory of the sets of weights, in bytes."""
         return self._draws.memory_bytes + (0 if self._scales is None else self._scales.nbytes)
 
     @torch.inference_mode()
@@ -102,36 +102,36 @@ class DrawnPosterior:
 
 
 class DrawnRecord(PosteriorRecord, ABC):
-    """Abstract: a posterior that is S sets of weights, and how a set is drawn."""
+    """Abstract: a posterior of S sets of weights, and how they are drawn."""
 
     samples: int = Field(ge=1, description="S, the number of sets")
 
     @property
     def passes(self) -> int:
-        """Rows of a forward for each question."""
+        """The cost of a question, in rows of a forward."""
         return self.samples
 
     def build(self, tensors: Mapping[str, Tensor]) -> DrawnPosterior:
-        """The posterior of an adapter's stored tensors."""
+        """Build the posterior from an adapter's stored tensors."""
         draws = WeightDraws({place: self.draw(place, tensors) for place in bank_places(tensors)})
         return DrawnPosterior(draws, self.scales(tensors))
 
     @abstractmethod
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
-        """The weights of one bank in every set."""
+        """Return the weights of one bank in every set."""
 
     def scales(self, tensors: Mapping[str, Tensor]) -> Tensor | None:  # noqa: ARG002
-        """What the logits of each set [S] are multiplied by; None leaves them."""
+        """Return the factor of the logits of each set, [S]; None leaves them unchanged."""
         return None
 
 
 def bank_places(tensors: Mapping[str, Tensor]) -> Iterator[str]:
-    """The places of the expert banks among an adapter's stored tensors."""
+    """Yield the places of the expert banks among an adapter's stored tensors."""
     own = (name for name in sorted(tensors) if not name.startswith(STORED_PREFIX))
     return (name.removesuffix(".A") for name in own if name.endswith(".experts.A"))
 
 
 def generator(seed: int, place: str) -> torch.Generator:
-    """The source of a place's random numbers: on the CPU, so that they are the same on every device."""
+    """Return the generator of a place's random numbers, on the CPU, so that they are the same on every device."""
     digest = hashlib.sha256(f"{seed}/{place}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)

@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout: the dropout of training kept on, with S masks that are drawn once."""
+"""Monte-Carlo dropout: training's dropout stays on, with S masks that are drawn once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uq4ct.model_store.posteriors.draws import BankDraws, DrawnRecord, generator
 
 
 class DropoutConfig(DrawnRecord):
-    """S masks on the input of every adapted linear, each held for all tokens of a sequence."""
+    """S masks on the input of every adapted linear, each shared by all tokens of a sequence."""
 
     kind: Literal["dropout"] = "dropout"
     samples: int = Field(ge=1, description="S, the number of masks")
@@ -21,9 +21,9 @@ class DropoutConfig(DrawnRecord):
     seed: int = Field(ge=0, description="of the masks")
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
-        """A with columns set to zero and the others scaled so that the mean stays: A (m * x) = (A m) x.
+        """Return A with columns set to zero and the others scaled to keep the mean: A (m * x) = (A m) x.
 
-        Source: Gal and Ghahramani 2016, one mask a sequence.
+        Source: Gal and Ghahramani 2016, one mask per sequence.
         """
         weight = tensors[f"{place}.A"].float()
         kept = torch.rand(self.samples, 1, weight.shape[1], generator=generator(self.seed, place)) >= self.share

@@ -1,4 +1,4 @@
-"""An ensemble: M adapters that were trained apart, run as one batch."""
+"""An ensemble: M adapters that were trained separately, run as one batch."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class EnsembleConfig(DrawnRecord):
     samples: int = Field(ge=2, description="M, the number of members")
 
     def scales(self, tensors: Mapping[str, Tensor]) -> Tensor | None:
-        """Under cloze scoring every member keeps its own scale, here over the first one's."""
+        """Return each member's scale relative to the first one's, under cloze scoring."""
         return (_members(SCALE, tensors) - tensors[SCALE].float()).exp() if SCALE in tensors else None
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
-        """The members' weights of one bank."""
+        """Return the members' weights of one bank."""
         return BankDraws(_members(f"{place}.A", tensors), _members(f"{place}.B", tensors))
 
 
 def stack_members(members: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Stored tensors of an ensemble: the first member's, and the others' stacked [M - 1, ...] under a prefix."""
+    """Return an ensemble's stored tensors: the first member's, and the others' stacked [M - 1, ...] under a prefix."""
     first, *others = members
     stacked = {f"{STORED_PREFIX}{name}": torch.stack([other[name] for other in others]) for name in first}
     return dict(first) | stacked

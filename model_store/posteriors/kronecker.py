@@ -1,4 +1,4 @@
-"""Curvature of a weight as a Kronecker product of two eigendecompositions, and what a Gaussian prior makes of it."""
+"""Curvature of a weight as a Kronecker product of two eigendecompositions; its covariance under a Gaussian prior."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class KroneckerFactors:
     """The Fisher information of a weight W [out, in], summed over the training questions: (U u U') x (V v V').
 
     `input_basis` U is [in, k], `input_values` u [k]; `output_basis` V is [out, l], `output_values` v [l]. The columns
-    are orthonormal; k < in or l < out is a low rank, and outside of it there is no curvature.
+    are orthonormal; with k < in or l < out the rank is low, and there is no curvature outside of it.
     """
 
     input_basis: Tensor
@@ -26,19 +26,19 @@ class KroneckerFactors:
 
     @property
     def curvature(self) -> Tensor:
-        """The eigenvalues that are kept: float64 [l, k]; the others are 0."""
+        """The kept eigenvalues, float64 [l, k]; the others are 0."""
         return torch.outer(self.output_values.double(), self.input_values.double())
 
     @property
     def memory_bytes(self) -> int:
-        """What the factors take."""
+        """Memory of the factors, in bytes."""
         return sum(getattr(self, field.name).nbytes for field in fields(self))
 
     def covariance(self, jacobian: Tensor, precisions: Iterable[float]) -> Tensor:
-        """J P^-1 J' with P = precision * I + the curvature, for each precision: float64 [G, B, C, C].
+        """Return J P^-1 J' with P = precision * I + the curvature, for each precision: float64 [G, B, C, C].
 
-        `jacobian` is [B, C, out, in]. A sum of squares within the kept rank and one outside of it, so that nothing
-        cancels however small the precision is.
+        `jacobian` is [B, C, out, in]. The result is a sum of squares within the kept rank plus one outside of it, so
+        that nothing cancels however small the precision is.
         """
         inside = self.output_basis.T @ (jacobian @ self.input_basis)  # [B, C, l, k]
         outside = _gram(jacobian - self.output_basis @ inside @ self.input_basis.T)
@@ -48,11 +48,11 @@ class KroneckerFactors:
         return torch.stack(parts)
 
     def to(self, device: torch.device, dtype: torch.dtype) -> KroneckerFactors:
-        """The same factors elsewhere."""
+        """Return the same factors on another device or in another dtype."""
         return KroneckerFactors(*(getattr(self, field.name).to(device, dtype) for field in fields(self)))
 
     def stored(self, name: str) -> dict[str, Tensor]:
-        """As tensors of a stored adapter; `name` is the weight's own."""
+        """Return the factors as tensors of a stored adapter; `name` is the weight's stored name."""
         return {
             f"{STORED_PREFIX}{name}.{field.name}": getattr(self, field.name).float().contiguous()
             for field in fields(self)
@@ -60,11 +60,11 @@ class KroneckerFactors:
 
 
 def stored_factors(name: str, tensors: Mapping[str, Tensor]) -> KroneckerFactors:
-    """The factors of a weight among the tensors of a stored adapter."""
+    """Return the factors of a weight from the tensors of a stored adapter."""
     return KroneckerFactors(*(tensors[f"{STORED_PREFIX}{name}.{field.name}"] for field in fields(KroneckerFactors)))
 
 
 def _gram(rows: Tensor) -> Tensor:
-    """Inner products of all pairs: [B, C, out, in] -> float64 [B, C, C]."""
+    """Return the inner products of all pairs: [B, C, out, in] -> float64 [B, C, C]."""
     flat = rows.flatten(2).double()
     return flat @ flat.mT

@@ -1,4 +1,4 @@
-"""Laplace-LoRA: a Gaussian around the trained weights, its predictive linearised in them (Yang et al. 2024)."""
+"""Laplace-LoRA: a Gaussian around the trained weights, with a predictive linearised in them (Yang et al. 2024)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uq4ct.model_store.questions import MAX_OPTIONS
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
 JACOBIAN_VALUES = 2**28  # bounds the memory of Jacobians: 1 GiB in fp32
-JITTER = 1e-6  # share of the mean variance that is added to each, so that the covariance has a root
+JITTER = 1e-6  # share of the mean variance that is added to each variance, so that the covariance has a Cholesky root
 
 
 class LaplaceConfig(PosteriorRecord):
@@ -30,21 +30,21 @@ class LaplaceConfig(PosteriorRecord):
     """
 
     kind: Literal["laplace"] = "laplace"
-    samples: int = Field(ge=2, multiple_of=2, description="S, draws in pairs of opposite noise; they cost no passes")
+    samples: int = Field(ge=2, multiple_of=2, description="S, draws in pairs of opposite noise; draws cost no passes")
     prior_precision: FiniteFloat = Field(gt=0, description="of every weight of A and B, around 0")
-    options: int = Field(ge=2, description="C, the most options of a question it was fitted on")
+    options: int = Field(ge=2, description="C, the largest number of options of a training question")
     seed: int = Field(ge=0, description="of the noise")
 
     @property
     def passes(self) -> int:
-        """One forward and a backward for each of C candidates; a backward to frozen weights costs about a forward.
+        """One forward plus a backward for each of C candidates; a backward to frozen weights costs about a forward.
 
-        A question with fewer options costs less; products of Jacobians, not counted here, add about one pass more.
+        A question with fewer options costs less; products of Jacobians, not counted here, add about one pass.
         """
         return 1 + self.options
 
     def build(self, tensors: Mapping[str, Tensor]) -> LaplacePosterior:
-        """The posterior."""
+        """Build the posterior."""
         names = [f"{place}.{weight}" for place in bank_places(tensors) for weight in ("A", "B")]
         factors = {name: stored_factors(name, tensors) for name in names}
         return LaplacePosterior(factors, self.prior_precision, antithetic_noise(self.samples, self.seed))
@@ -65,7 +65,7 @@ class LaplacePosterior:
 
     @property
     def memory_bytes(self) -> int:
-        """What the factors and the noise take."""
+        """Memory of the factors and the noise, in bytes."""
         return self._noise.nbytes + sum(factors.memory_bytes for factors in self._factors.values())
 
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
@@ -76,7 +76,7 @@ class LaplacePosterior:
         return CandidateSamples(samples, predictive.feu)
 
     def _place(self, device: torch.device) -> None:
-        """Have the factors where the model is; the first batch moves them there for good."""
+        """Move the factors to the model's device; they stay there after the first batch."""
         basis = next(iter(self._factors.values())).input_basis
         if basis.device != device:
             self._factors = {name: one.to(device, basis.dtype) for name, one in self._factors.items()}
@@ -84,8 +84,12 @@ class LaplacePosterior:
 
 @dataclass(frozen=True, slots=True)
 class Predictive:
-    """`logits` [B, C] of the trained weights, -inf where a question has no such option; their `covariances`, float64
-    [G, B, C, C] for each of G prior precisions, 0 there; `feu` [B] or None without routers."""
+    """The Gaussian of the candidate logits.
+
+    `logits` [B, C] are those of the trained weights, -inf where a question has no such option; `covariances`, float64
+    [G, B, C, C], are theirs for each of G prior precisions, 0 where there is no such option; `feu` [B] is None without
+    routers.
+    """
 
     logits: Tensor
     covariances: Tensor
@@ -98,14 +102,14 @@ def linearise(
     factors: Mapping[str, KroneckerFactors],
     precisions: Sequence[float],
 ) -> Predictive:
-    """The Gaussian of the candidate logits, by C backward passes; `factors` are by the stored names of the weights.
+    """Compute the Gaussian of the candidate logits with C backward passes; `factors` are keyed by the weights' names.
 
-    The scale of cloze scoring is part of the logits, but no parameter of the posterior.
+    The scale of cloze scoring is part of the logits, but not a parameter of the posterior.
     """
     width = int(batch.options.max())
     parameters = sum(len(one.input_basis) * len(one.output_basis) for one in factors.values())
     rows = max(1, JACOBIAN_VALUES // (parameters * width))
-    with torch.inference_mode(False):  # where no tensor can be saved for a backward pass
+    with torch.inference_mode(False):  # inference mode cannot save tensors for a backward pass
         parts = [_linearise(model, portion, factors, precisions) for portion in batch.portions(rows)]
     missing = [width - part.logits.shape[1] for part in parts]
     return Predictive(
@@ -137,16 +141,18 @@ def _linearise(
 
 
 def antithetic_noise(samples: int, seed: int) -> Tensor:
-    """Standard normal noise for as many options as a question may have: float64 [S, options], the second half = minus
-    the first, so that the mean of the draws is the trained weights' logits."""
+    """Return standard normal noise for the largest possible number of options: float64 [S, options].
+
+    The second half is minus the first, so that the mean of the draws is the trained weights' logits.
+    """
     half = torch.randn(samples // 2, MAX_OPTIONS, dtype=torch.float64, generator=generator(seed, "laplace"))
     return torch.cat([half, -half])
 
 
 def draw_logits(logits: Tensor, covariance: Tensor, noise: Tensor) -> Tensor:
-    """Draws [S, B, C] of N(logits, covariance), `logits` [B, C] with -inf where a question has no such option.
+    """Draw [S, B, C] from N(logits, covariance), `logits` [B, C] with -inf where a question has no such option.
 
-    The Cholesky root of a question's own candidates does not depend on those that are missing, which stand last.
+    The Cholesky root of a question's own candidates does not depend on the missing ones, which come last.
     """
     real = logits.isfinite()
     variances = covariance.diagonal(dim1=1, dim2=2)

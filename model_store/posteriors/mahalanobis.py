@@ -1,4 +1,4 @@
-"""How far the chosen option's feature lies from the training questions' classes (Lee et al. 2018)."""
+"""Distance of the chosen option's feature from the training questions' classes (Lee et al. 2018)."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ WHITENING = f"{STORED_PREFIX}whitening"
 
 
 class MahalanobisConfig(ScoredRecord):
-    """The point posterior; its error score is a squared distance from 0 upwards, which is no probability.
+    """The point posterior; its error score is a squared distance from 0 upwards, not a probability.
 
-    Stored are `posterior.means` [K, d] of the classes and `posterior.whitening` [d, d].
+    It stores `posterior.means` [K, d] of the classes and `posterior.whitening` [d, d].
     """
 
     kind: Literal["mahalanobis"] = "mahalanobis"
     error_score: Literal["squared_distance"] = Field(
-        default="squared_distance", description="its meaning: it ranks, and no threshold of it is a probability"
+        default="squared_distance", description="its meaning: it only ranks answers; it is not a probability"
     )
     shrinkage: float = Field(ge=0, le=1, description="the share of the identity in the stored covariance")
 
     def build(self, tensors: Mapping[str, Tensor]) -> ScoredPosterior:
-        """The posterior."""
+        """Build the posterior."""
         return ScoredPosterior(MahalanobisScore(tensors[MEANS].float(), tensors[WHITENING].float()))
 
 
@@ -56,8 +56,10 @@ class MahalanobisScore(ErrorScore):
 
 @dataclass(frozen=True, slots=True)
 class ClassGaussians:
-    """Gaussians with `means` [K, d] and one covariance, as W [d, d] in fp32: |W (f - mean)|^2 is the squared
-    distance."""
+    """Gaussians with `means` [K, d] and a shared covariance, held as `whitening` W [d, d] in fp32.
+
+    |W (f - mean)|^2 is the squared distance.
+    """
 
     means: Tensor
     whitening: Tensor
@@ -65,9 +67,9 @@ class ClassGaussians:
 
 
 def fit_class_gaussians(features: Tensor, classes: Tensor) -> ClassGaussians:
-    """Class means and the shrunk covariance of what is left, from `features` [n, d] and `classes` long [n].
+    """Fit class means and the shrunk covariance of the residuals, from `features` [n, d] and `classes` long [n].
 
-    Classes without features are left out. W is the inverse of the covariance's Cholesky factor, found in fp64.
+    Classes without features are left out. W is the inverse of the covariance's Cholesky factor, computed in fp64.
 
     Raises:
         ValueError: the features do not vary within the classes.
@@ -86,7 +88,7 @@ def fit_class_gaussians(features: Tensor, classes: Tensor) -> ClassGaussians:
 
 
 def ledoit_wolf(rows: Tensor) -> tuple[Tensor, float]:
-    """The shrunk covariance (1 - a) S + a tr(S) / d I of centred rows [n, d] in fp64, and a in [0, 1].
+    """Return the shrunk covariance (1 - a) S + a tr(S) / d I of centred rows [n, d] in fp64, and a in [0, 1].
 
     a estimates the share of lowest expected squared error. Source: Ledoit and Wolf 2004, lemma 3.4.
     """

@@ -20,12 +20,12 @@ class PointConfig(SinglePassRecord):
     kind: Literal["point"] = "point"
 
     def build(self, tensors: Mapping[str, Tensor]) -> PointPosterior:  # noqa: ARG002
-        """The posterior; the weights are the model's own."""
+        """Build the posterior; the weights are the model's own."""
         return PointPosterior()
 
 
 class PointPosterior:
-    """All mass on the model's weights, run `through` something else than its banks where that is given."""
+    """All mass on the model's weights; `through`, if given, replaces the calls of its expert banks."""
 
     samples = 1
     memory_bytes = 0
@@ -35,6 +35,6 @@ class PointPosterior:
 
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
-        """The logits of the one set of weights as one sample."""
+        """Return the logits of the one set of weights as one sample."""
         output = model(batch, self._through)
         return CandidateSamples(output.logits.unsqueeze(0), output.feu)

@@ -1,4 +1,4 @@
-"""Masks on the ranks of an update: rank j of B A is kept with a probability of its own."""
+"""Masks on the ranks of an update: rank j of B A is kept with its own probability."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class RankMaskConfig(DrawnRecord):
     seed: int = Field(ge=0, description="of the masks")
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
-        """A with the rows of the ranks that are off set to zero; the others are not scaled: B diag(z) A."""
+        """Return A with the rows of dropped ranks set to zero and the others unscaled: B diag(z) A."""
         probability = tensors[gate_name(place)].float()
         kept = torch.rand(self.samples, len(probability), generator=generator(self.seed, place)) < probability
         return BankDraws(tensors[f"{place}.A"].float() * kept.unsqueeze(-1), tensors[f"{place}.B"].float())
 
 
 def gate_name(place: str) -> str:
-    """Where a bank's probabilities [N * r] are stored."""
+    """Return the stored name of a bank's probabilities [N * r]."""
     return f"{STORED_PREFIX}{place}.gate_probability"

@@ -1,4 +1,4 @@
-"""What every posterior yields: S sets of candidate logits for each question."""
+"""The output of every posterior: S sets of candidate logits for each question."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ STORED_PREFIX = "posterior."  # of the tensors that a posterior adds to an adapt
 
 
 class PosteriorRecord(Frozen):
-    """Abstract: a posterior as the manifest states it.
+    """Abstract: the record of a posterior in the manifest.
 
-    Every kind has `samples`, S, and `passes`: what a question costs, in rows of a forward; backward passes count alike.
+    Every kind has `samples`, S, and `passes`, the cost of a question in rows of a forward; a backward counts the same.
     """
 
-    has_error_score: ClassVar[bool] = False  # whether its answers carry one
+    has_error_score: ClassVar[bool] = False  # whether its answers have one
 
 
 class SinglePassRecord(PosteriorRecord):
@@ -33,14 +33,17 @@ class SinglePassRecord(PosteriorRecord):
 
     @property
     def passes(self) -> int:
-        """Rows of a forward for each question."""
+        """The cost of a question, in rows of a forward."""
         return 1
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateSamples:
-    """`logits` [S, B, C] in fp32, -inf where a question has no such option; `feu` [B] or None without routers;
-    `error_score` [B], high = likely wrong, or None where the posterior has no such score of its own."""
+    """S sets of candidate logits of a batch.
+
+    `logits` [S, B, C] are in fp32, -inf where a question has no such option; `feu` [B] is None without routers;
+    `error_score` [B], high = likely wrong, is None if the posterior has no such score.
+    """
 
     logits: Tensor
     feu: Tensor | None
@@ -48,9 +51,9 @@ class CandidateSamples:
 
 
 class Posterior(Protocol):
-    """A distribution over weights as it answers: always the same S draws, so the same question gets the same answer.
+    """A distribution over weights, used through S fixed draws, so that the same question gets the same answer.
 
-    Draws belong to the posterior, never to a batch. Draws of weights repeat the rows of the batch, once for each; a
+    The draws belong to the posterior, not to a batch. Draws of weights repeat the rows of the batch for each draw; a
     Laplace posterior differentiates the candidate logits and draws around them.
     """
 
@@ -61,7 +64,7 @@ class Posterior(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """What it holds beside the adapter's own tensors, in bytes."""
+        """Memory beside the adapter's own tensors, in bytes."""
         ...
 
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:

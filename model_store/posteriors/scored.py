@@ -1,4 +1,4 @@
-"""The point posterior with an error score beside it, made of the same forward's logits and features."""
+"""The point posterior with an error score, computed from the same forward's logits and features."""
 
 from __future__ import annotations
 
@@ -24,11 +24,14 @@ class ErrorScore(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, logits: Tensor, features: Tensor, options: Tensor) -> Tensor:
-        """[B], high = likely wrong, of `logits` [B, C], -inf where absent, `features` [B, C, d] and `options` [B]."""
+        """Score answers, [B], high = likely wrong, from `logits` [B, C], `features` [B, C, d] and `options` [B].
+
+        The logits of absent candidates are -inf.
+        """
 
 
 class ScoredPosterior:
-    """One set of weights, whose answers stay as they are, and an error score."""
+    """One set of weights, with unchanged answers, and an error score."""
 
     samples = 1
 
@@ -37,12 +40,12 @@ class ScoredPosterior:
 
     @property
     def memory_bytes(self) -> int:
-        """What the score's tensors take."""
+        """Memory of the score's tensors, in bytes."""
         return sum(buffer.nbytes for buffer in self._score.buffers())
 
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
-        """The logits of the one set of weights as one sample; the first forward moves the score's tensors for good."""
+        """Score a batch as one sample; the first forward moves the score's tensors to the model's device for good."""
         output, features = model.forward_with_features(batch)
         score = self._score.to(output.logits.device)
         return CandidateSamples(output.logits.unsqueeze(0), output.feu, score(output.logits, features, batch.options))

@@ -1,4 +1,4 @@
-"""What passes through the weights of the expert banks in a forward, and the gradients that come back there."""
+"""Inputs and outputs of the expert banks' weights in a forward, and the gradients at them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """One weight W [out, in] of an expert bank in a forward: its `inputs` [B, ..., in], and `outputs` [B, ..., out],
-    which are W x plus what does not depend on W. Between stand the tokens and, within a block, the kept experts."""
+    """A weight W [out, in] of an expert bank in a forward: its `inputs` [B, ..., in] and `outputs` [B, ..., out].
+
+    The outputs are W x plus terms that do not depend on W. The middle dimensions are the tokens and, within a block,
+    the kept experts.
+    """
 
     inputs: Tensor
     outputs: Tensor
 
 
 class BankTaps:
-    """A bank call that runs the banks as they are and taps their weights, by stored name: `{place}.A`, `{place}.B`.
+    """A bank call that runs the banks unchanged and taps their weights, by stored name: `{place}.A`, `{place}.B`.
 
-    Gradients reach every tap, whether or not the weights are frozen; dropout is that of the bank's mode.
+    Gradients reach every tap, whether or not the weights are frozen; dropout follows the bank's mode.
     """
 
     def __init__(self) -> None:
@@ -32,7 +35,7 @@ class BankTaps:
     def __call__(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """Do what the bank does."""
+        """Run the bank and record its taps."""
         low_rank = bank.project(inputs)
         if not low_rank.requires_grad:
             low_rank.requires_grad_()  # frozen weights before the first bank: the graph starts here
@@ -44,9 +47,9 @@ class BankTaps:
 
 
 def output_gradients(values: Tensor, taps: Mapping[str, Tap]) -> Iterator[dict[str, Tensor]]:
-    """For each column c of `values` [B, C]: the gradient of values[b, c] at the outputs of every weight, [B, ..., out].
+    """Yield, for each column c of `values` [B, C], its gradients at the outputs of every weight, [B, ..., out].
 
-    Rows of a batch do not interact, so that one backward pass of a column's sum has the gradients of all its rows.
+    Rows of a batch do not interact, so one backward pass of a column's sum gives the gradients of all its rows.
     """
     outputs = [tap.outputs for tap in taps.values()]
     columns = values.shape[1]
@@ -56,7 +59,7 @@ def output_gradients(values: Tensor, taps: Mapping[str, Tap]) -> Iterator[dict[s
 
 
 def weight_jacobians(values: Tensor, taps: Mapping[str, Tap]) -> dict[str, Tensor]:
-    """The derivative of every value [B, C] by every weight, [B, C, out, in] each, in fp32 or better."""
+    """Return the derivative of every value [B, C] by every weight, [B, C, out, in] each, in fp32 or better."""
     columns = [
         {name: _weight_gradient(gradient, taps[name].inputs) for name, gradient in gradients.items()}
         for gradients in output_gradients(values, taps)
@@ -65,6 +68,6 @@ def weight_jacobians(values: Tensor, taps: Mapping[str, Tap]) -> dict[str, Tenso
 
 
 def _weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
-    """The sum over tokens of gradient x input: [B, out, in]."""
+    """Return the sum over tokens of gradient x input: [B, out, in]."""
     dtype = torch.promote_types(inputs.dtype, torch.float32)
     return gradient.to(dtype).flatten(1, -2).mT @ inputs.to(dtype).flatten(1, -2)

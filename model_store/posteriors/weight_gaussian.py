@@ -21,12 +21,12 @@ class GaussianConfig(DrawnRecord):
     seed: int = Field(ge=0, description="of the draws")
 
     def draw(self, place: str, tensors: Mapping[str, Tensor]) -> BankDraws:
-        """A + std * epsilon_s, with one std a weight [N * r, in] or one a rank [N * r, 1]."""
+        """Return A + std * epsilon_s, with one std per weight, [N * r, in], or per rank, [N * r, 1]."""
         mean, std = tensors[f"{place}.A"].float(), tensors[std_name(place)].float()
         noise = torch.randn(self.samples, *mean.shape, generator=generator(self.seed, place))
         return BankDraws(mean + std * noise, tensors[f"{place}.B"].float())
 
 
 def std_name(place: str) -> str:
-    """Where a bank's standard deviations are stored."""
+    """Return the stored name of a bank's standard deviations."""
     return f"{STORED_PREFIX}{place}.std"

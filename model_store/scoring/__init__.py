@@ -1,4 +1,4 @@
-"""Question -> tokens -> candidate logits; one file a way of scoring."""
+"""From a question to tokens to candidate logits; one file per kind of scoring."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scorer = LetterScorer | ClozeScorer
 
 
 def build_scorer(config: LetterConfig | ClozeConfig, tokenizer: PreTrainedTokenizerBase, window: int) -> Scorer:
-    """The scorer of a configuration for a base model with a context window of `window` tokens."""
+    """Build a configuration's scorer for a base model with a context window of `window` tokens."""
     encoder = TextEncoder(tokenizer)
     if isinstance(config, LetterConfig):
         return LetterScorer(config, encoder, window)

@@ -19,7 +19,7 @@ from uq4ct.model_store.scoring.encoding import (
 )
 
 ANCHOR = "\nAnswer:"
-HEAD_ROWS_AT_ONCE = 32  # of vocabulary logits, for option tokens only: pieces no larger than what a layer needs
+HEAD_ROWS_AT_ONCE = 32  # of vocabulary logits, for option tokens only: chunks that need no more memory than a layer
 
 
 class ClozeScorer(nn.Module):
@@ -39,7 +39,7 @@ class ClozeScorer(nn.Module):
 
         Raises:
             QuestionTooLongError: the question with all its options is longer than the limit.
-            QuestionError: the tokenizer reads the start of an option together with the text before it.
+            QuestionError: the tokenizer merges the start of an option with the text before it.
         """
         context = f"{clean_text(question.context)}\n" if question.context else ""
         shared = self._encoder.encode(f"{context}Question: {clean_text(question.text)}{ANCHOR}").ids
@@ -68,7 +68,7 @@ class ClozeScorer(nn.Module):
             raise QuestionError(f"options.{error.index}", str(error)) from error
 
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
-        """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
+        """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
         mask = batch.candidate_mask
         row, column, slot = _option_tokens(batch)
         likelihoods = _log_likelihoods(hidden, head, row, _predecessors(batch, row, column), batch.tokens[row, column])
@@ -78,14 +78,14 @@ class ClozeScorer(nn.Module):
         return (sums.view_as(mask) * self.log_scale.exp()).masked_fill(~mask, -torch.inf)
 
     def answer_positions(self, batch: TokenBatch) -> Tensor:
-        """Which tokens' final hidden states the candidates are read from, those before option tokens: bool [B, T]."""
+        """Mark the tokens whose final hidden states are scored, those before option tokens: bool [B, T]."""
         row, column = (batch.branches > 0).nonzero(as_tuple=True)
         positions = torch.zeros_like(batch.is_option)
         positions[row, _predecessors(batch, row, column)] = True
         return positions
 
     def features(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """The mean final hidden state of each option's own tokens: fp32 [B, C, d], 0 at absent candidates."""
+        """Return the mean final hidden state of each option's own tokens: fp32 [B, C, d], 0 at absent candidates."""
         mask = batch.candidate_mask
         row, column, slot = _option_tokens(batch)
         states = hidden[row, column].to(torch.promote_types(hidden.dtype, torch.float32))
@@ -95,20 +95,20 @@ class ClozeScorer(nn.Module):
 
 
 def _option_tokens(batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Row and column of every option token, and the slot b * C + c of its candidate: [R] each."""
+    """Return row and column of every option token, and the slot b * C + c of its candidate: [R] each."""
     row, column = (batch.branches > 0).nonzero(as_tuple=True)
     return row, column, row * batch.candidate_mask.shape[1] + batch.branches[row, column] - 1
 
 
 def _predecessors(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
-    """The column of the token before each option token: in its own branch, or the end of the shared branch."""
+    """Return the column of the token before each option token: in its own branch, or the end of the shared branch."""
     before = (column - 1).clamp(min=0)
     inside = batch.branches[row, before] == batch.branches[row, column]
     return torch.where(inside, before, batch.shared_end[row])
 
 
 def _log_likelihoods(hidden: Tensor, head: nn.Linear, row: Tensor, column: Tensor, target: Tensor) -> Tensor:
-    """Log-probability of each target token [R] given the hidden state at (row, column); each state is read once."""
+    """Return each target token's log-probability [R] given the state at (row, column); each state is read once."""
     places, reader = torch.unique(row * hidden.shape[1] + column, return_inverse=True)
     states = hidden.flatten(0, 1)
     dtype = torch.promote_types(hidden.dtype, torch.float32)

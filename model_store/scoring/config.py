@@ -1,4 +1,4 @@
-"""How a question becomes candidate logits; stored in the manifest, since it fixes what the weights mean."""
+"""How a question becomes candidate logits; stored in the manifest, since the weights depend on it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uq4ct.model_store.frozen import Frozen
 
 
 class LetterConfig(Frozen):
-    """All options in the prompt; the logits of the option letters after the last token."""
+    """All options in the prompt; scores are the logits of the option letters after the last token."""
 
     kind: Literal["letter"] = Field(default="letter", description="all options in the prompt, one letter each")
     max_tokens: int = Field(default=512, ge=16, description="longest question in tokens; a longer one is an error")

@@ -1,4 +1,4 @@
-"""Questions as tokens: text -> token ids that no question can break out of, and batches with a tree attention mask."""
+"""Questions as tokens: encoding that reads all text as plain text, and batches with a tree attention mask."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ SHARED_BRANCH = 0
 
 
 class QuestionTooLongError(UserError, ValueError):
-    """A question that does not fit the token limit; it is never cut."""
+    """A question that does not fit the token limit; questions are never truncated."""
 
     def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the question takes {tokens} tokens with its options, the limit is {limit}")
+        super().__init__(f"the question with its options has {tokens} tokens, but the limit is {limit}")
         self.tokens = tokens
         self.limit = limit
 
 
 class MergedTextError(ValueError):
-    """A text that a tokenizer cannot part from what stands before it; `index` says which of several."""
+    """A text that the tokenizer merges with the text before it; `index` says which of several."""
 
     def __init__(self, index: int, text: str, anchor: str) -> None:
         super().__init__(f"{text[:80]!r} does not begin a new token after {anchor!r}")
@@ -36,9 +36,9 @@ class MergedTextError(ValueError):
 
 
 class TextEncoder:
-    """A tokenizer that reads all text as text: `<|im_end|>` in a question is ten letters, never the token.
+    """A tokenizer that reads all text as text: `<|im_end|>` in a question is ten characters, never the special token.
 
-    Stateless after construction, so that several threads may encode at once.
+    Stateless after construction, so several threads may encode at once.
 
     Raises:
         ValueError: the tokenizer has no fast (Rust) backend.
@@ -50,18 +50,18 @@ class TextEncoder:
             raise ValueError(f"{type(tokenizer).__name__} has no fast backend (a tokenizer.json is needed)")
         record = json.loads(backend.to_str())
         for token in record["added_tokens"]:
-            token["special"] = True  # `<tool_call>` and its like are markers too, though not declared special
+            token["special"] = True  # `<tool_call>` and similar tokens are markers too, although not declared special
         self._tokenizer = Tokenizer.from_str(json.dumps(record))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True
 
     def encode(self, text: str, *, with_start: bool = True) -> Encoding:
-        """Tokenise `text`, preceded by the model's start token where it has one and `with_start`."""
+        """Tokenise `text`; `with_start` puts the model's start token, if it has one, before it."""
         return self._tokenizer.encode(text, add_special_tokens=with_start)
 
     def continuations(self, anchor: str, texts: Sequence[str]) -> list[list[int]]:
-        """The tokens of each text when it follows `anchor`.
+        """Return the tokens of each text when it follows `anchor`.
 
         Raises:
             MergedTextError: the tokenizer merges the anchor's end with a text's start.
@@ -75,7 +75,7 @@ class TextEncoder:
 
 
 def clean_text(text: str) -> str:
-    """Text without control characters other than line breaks and tabs, and without white space at its ends."""
+    """Replace control characters other than line breaks and tabs by spaces, and strip white space at both ends."""
     kept = "".join(char if char in "\n\t" or unicodedata.category(char) != "Cc" else " " for char in text)
     return kept.strip()
 
@@ -115,20 +115,20 @@ class TokenBatch:
 
     @property
     def real(self) -> Tensor:
-        """Which tokens are no pads: bool [B, T]."""
+        """Which tokens are not pads: bool [B, T]."""
         return self.branches != PAD_BRANCH
 
     @property
     def candidate_mask(self) -> Tensor:
-        """Which of the C candidates a question has: bool [B, C], C the most options of any question."""
+        """Which of the C candidates a question has: bool [B, C], C the largest number of options of a question."""
         return torch.arange(int(self.options.max()), device=self.options.device) < self.options.unsqueeze(1)
 
     def attention_mask(self) -> Tensor:
-        """Who sees whom: bool [B, 1, T, T]; see `tree_mask`."""
+        """Return which token attends to which: bool [B, 1, T, T]; see `tree_mask`."""
         return tree_mask(self.branches)
 
     def to(self, device: torch.device) -> TokenBatch:
-        """The batch on a device."""
+        """Return the batch on a device."""
         return TokenBatch(
             *(
                 tensor.to(device, non_blocking=True)
@@ -138,7 +138,7 @@ class TokenBatch:
         )
 
     def repeat(self, times: int) -> TokenBatch:
-        """The whole batch several times over: row b is also row B + b, 2 B + b and so on."""
+        """Return the whole batch several times over: row b is also row B + b, 2 B + b and so on."""
         rows = (self.tokens, self.positions, self.branches, self.is_option)
         return TokenBatch(
             *(tensor.repeat(times, 1) for tensor in rows),
@@ -147,12 +147,12 @@ class TokenBatch:
         )
 
     def portions(self, rows: int) -> Iterator[TokenBatch]:
-        """The batch in parts of at most so many rows, each as wide in tokens as its longest."""
+        """Split the batch into parts of at most `rows` rows, each as wide in tokens as its longest question."""
         fields = (self.tokens, self.positions, self.branches, self.is_option, self.options, self.shared_end)
         return (TokenBatch(*parts)._narrow() for parts in zip(*(field.split(rows) for field in fields), strict=True))
 
     def _narrow(self) -> TokenBatch:
-        """Without the columns that are pads in every row."""
+        """Drop the columns that are pads in every row."""
         columns = used_columns(self.real)
         return TokenBatch(
             tokens=self.tokens[:, columns],
@@ -165,15 +165,16 @@ class TokenBatch:
 
 
 def used_columns(real: Tensor) -> slice:
-    """The columns of `real` bool [B, T] that are no pads in some row; pads stand on one side."""
+    """Return the columns of `real` bool [B, T] that are not pads in at least one row; all pads are on one side."""
     columns = real.any(dim=0).nonzero()
     return slice(int(columns[0]), int(columns[-1]) + 1)
 
 
 def tree_mask(branches: Tensor) -> Tensor:
-    """Who sees whom among tokens of the branches [B, T]: bool [B, 1, T, T].
+    """Return which token attends to which, from the tokens' branches [B, T]: bool [B, 1, T, T].
 
-    A token sees the shared branch and its own, up to itself. A pad sees itself alone, so that no row is empty.
+    A token attends to the shared branch and its own, up to itself. A pad attends only to itself, so that no row is
+    empty.
     """
     query, key = branches.unsqueeze(2), branches.unsqueeze(1)
     length = branches.shape[1]

@@ -1,4 +1,4 @@
-"""Letter scoring, the paper's way: all options in the prompt, the logits of their letters after the last token."""
+"""Letter scoring, as in the paper: all options in the prompt, and the logits of their letters after the last token."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LetterScorer(nn.Module):
     """Scores options by the logit of their letter.
 
     Raises:
-        ValueError: with the prompt's own suffix, a letter is not one token or two letters share one.
+        ValueError: after the prompt's suffix, a letter is not a single token or two letters share one.
     """
 
     features_per_option: ClassVar[bool] = False
@@ -54,13 +54,13 @@ class LetterScorer(nn.Module):
             tokens=tuple(encoding.ids),
             positions=tuple(range(length)),
             branches=(0,) * length,
-            # A token belongs where it begins; offsets count characters, and the start token's are 0.
+            # A token belongs to the text in which it begins; offsets count characters, and the start token's are 0.
             is_option=tuple(len(asked) <= begin < len(text) for begin, _ in encoding.offsets),
             options=len(question.options),
         )
 
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
-        """Candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
+        """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
         mask = batch.candidate_mask
         last = _last_shared(hidden, batch)
         letters = self.letter_ids[: mask.shape[1]]
@@ -71,12 +71,12 @@ class LetterScorer(nn.Module):
         return logits.masked_fill(~mask, -torch.inf)
 
     def answer_positions(self, batch: TokenBatch) -> Tensor:
-        """Which tokens' final hidden states the candidates are read from, the last of each row: bool [B, T]."""
+        """Mark the tokens whose final hidden states are scored, the last of each row: bool [B, T]."""
         columns = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
         return columns == batch.shared_end.unsqueeze(1)
 
     def features(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """The final hidden state at the last token, the same for all candidates: fp32 [B, C, d], expanded, no copy."""
+        """Return the final hidden state at the last token for all candidates: fp32 [B, C, d], expanded, no copy."""
         last = _last_shared(hidden, batch)
         last = last.to(torch.promote_types(hidden.dtype, torch.float32))
         return last.unsqueeze(1).expand(-1, batch.candidate_mask.shape[1], -1)

@@ -33,14 +33,14 @@ from uq4ct.model_store.storage.manifest import (
 
 @dataclass(frozen=True, slots=True)
 class StoredAdapter:
-    """A version as it was published, every file checked; the tensors are on the CPU."""
+    """A published version with every file verified; the tensors are on the CPU."""
 
     manifest: Manifest
     tensors: dict[str, Tensor]
 
     @property
     def memory_bytes(self) -> int:
-        """What the tensors take as they are stored, in bytes."""
+        """Memory of the tensors as they are stored, in bytes."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
 
 
@@ -51,12 +51,12 @@ def write_checkpoint(
     tensors: Mapping[str, Tensor],
     attachments: Mapping[str, bytes],
 ) -> Manifest:
-    """Write one version into an empty directory and flush it; the manifest goes last.
+    """Write one version into an empty directory and flush it; the manifest is written last.
 
     The directory is complete only when this returns: `Registry.publish` makes it visible after that.
 
     Raises:
-        InvalidAttachmentError: an attachment is named like one of the checkpoint's own files, or with a path.
+        InvalidAttachmentError: an attachment has the name of one of the checkpoint's own files, or a path.
         FileExistsError: the directory is not empty.
     """
     files = {ADAPTER_FILE: _write(directory, ADAPTER_FILE, save(_packed(tensors)))}
@@ -71,10 +71,10 @@ def write_checkpoint(
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Read the manifest of a version, checked against its own digest; the other files are not opened.
+    """Read the manifest of a version and check it against its digest; the other files are not opened.
 
     Raises:
-        MissingFileError, CorruptFileError, NewerFormatError, InvalidManifestError: naming the file.
+        MissingFileError, CorruptFileError, NewerFormatError, InvalidManifestError: the message names the file.
     """
     path = directory / MANIFEST_FILE
     data = _read(path)
@@ -84,10 +84,11 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def read_checkpoint(directory: Path) -> StoredAdapter:
-    """Read a version whose every file is the one that was published.
+    """Read a version and check that every file is as published.
 
     Raises:
-        MissingFileError, UnknownFileError, CorruptFileError, NewerFormatError, InvalidManifestError: naming the file.
+        MissingFileError, UnknownFileError, CorruptFileError, NewerFormatError, InvalidManifestError: the message names
+            the file.
     """
     manifest = read_manifest(directory)
     _check_listing(directory, manifest)
@@ -95,14 +96,14 @@ def read_checkpoint(directory: Path) -> StoredAdapter:
     for file in sorted(manifest.files.keys() - {ADAPTER_FILE}):
         _read_verified(directory / file, manifest.files[file])
     try:
-        tensors = load(weights)  # the very bytes whose digest was checked, so that nothing can change in between
+        tensors = load(weights)  # the same bytes that were hashed, so that nothing can change in between
     except SafetensorError as error:
         raise CorruptFileError(directory / ADAPTER_FILE, f"is not a safetensors file: {error}") from error
     return StoredAdapter(manifest, tensors)
 
 
 def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # Copies, since safetensors refuses views and tensors that share memory.
+    # Copies, since safetensors rejects views and tensors that share memory.
     return {
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -110,9 +111,9 @@ def _packed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _check_attachment(file: str) -> None:
     if not re.fullmatch(FILE_PATTERN, file):
-        raise InvalidAttachmentError(f"attachment {file!r}: a plain file name is needed, {FILE_PATTERN}")
+        raise InvalidAttachmentError(f"attachment {file!r} must have a plain file name matching {FILE_PATTERN}")
     if file in (ADAPTER_FILE, MANIFEST_FILE, DIGEST_FILE):
-        raise InvalidAttachmentError(f"attachment {file!r} would take the place of the checkpoint's own file")
+        raise InvalidAttachmentError(f"attachment {file!r} has a name that is reserved for the checkpoint's own file")
 
 
 def _check_listing(directory: Path, manifest: Manifest) -> None:
@@ -149,5 +150,5 @@ def _digest(data: bytes) -> str:
 
 
 def _digest_line(digest: str) -> bytes:
-    """The whole content of `manifest.sha256`, in the form that `sha256sum -c` reads."""
+    """Return the whole content of `manifest.sha256`, in the form that `sha256sum -c` reads."""
     return f"{digest}  {MANIFEST_FILE}\n".encode()

@@ -1,4 +1,4 @@
-"""Writes that survive a crash: flushed to the disk, and whole or not there at all."""
+"""Writes that survive a crash: flushed to the disk, and either complete or absent."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def replace_file(path: Path, data: bytes, mode: int = 0o666, like: os.stat_resul
     """Set a file's content in one step: a reader sees the old content or the new; `mode` as for `write_file`.
 
     Args:
-        like: whose owner, group and permissions the file gets; None = the process's, and `mode`.
+        like: has the owner, group and permissions that the file gets; None = the process's, and `mode`.
 
     Raises:
-        PermissionError: this process may not give files that owner or group; nothing has changed.
+        PermissionError: this process may not give files that owner or group; then nothing is changed.
     """
     staged = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
@@ -47,13 +47,13 @@ def _give(path: Path, like: os.stat_result) -> None:
         try:
             os.chown(path, like.st_uid, like.st_gid)
         except PermissionError as error:
-            reason = f"belongs to user {like.st_uid}, group {like.st_gid}, to whom this process may not give files"
+            reason = f"belongs to user {like.st_uid}, group {like.st_gid}; this process may not give files to them"
             raise PermissionError(error.errno, reason, os.fspath(path)) from error
-    path.chmod(stat.S_IMODE(like.st_mode))  # after the owner, so that nobody else may read it in between
+    path.chmod(stat.S_IMODE(like.st_mode))  # after the owner, so that nobody else can read it in between
 
 
 def sync_directory(directory: Path) -> None:
-    """Flush a directory's entries, so that a file made or renamed in it stays after a power cut."""
+    """Flush a directory's entries, so that a file created or renamed in it survives a power cut."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What a listing of the store shows: a stored version, or one whose record cannot be read."""
+"""Entries of a listing of the store: a stored version, or one with an unreadable record."""
 
 from __future__ import annotations
 

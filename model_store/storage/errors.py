@@ -1,4 +1,4 @@
-"""What can be wrong with a stored adapter or with the way it is asked for."""
+"""Errors of stored adapters and of references to them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class StoreError(UserError):
 
 
 class InvalidReferenceError(StoreError, ValueError):
-    """A name, version or alias that could not exist, whatever the store holds."""
+    """A malformed name, version or alias."""
 
 
 class UnknownAdapterError(StoreError, LookupError):
@@ -36,7 +36,7 @@ class FileError(StoreError):
 
 
 class MissingFileError(FileError):
-    """A file that the manifest lists, or the manifest itself, is not there."""
+    """A missing file that the manifest lists, or a missing manifest."""
 
 
 class UnknownFileError(FileError):
@@ -56,12 +56,12 @@ class MisplacedAdapterError(FileError):
 
 
 class NewerFormatError(FileError):
-    """A manifest of a format that only a newer installation reads."""
+    """A manifest of a format that only a newer installation can read."""
 
     def __init__(self, path: Path, found: int, supported: int) -> None:
         super().__init__(
             path,
-            f"is of format {found}, this installation reads formats up to {supported}; upgrade it to read this adapter",
+            f"has format {found}, but this installation reads formats up to {supported}; upgrade to read this adapter",
         )
         self.found = found
         self.supported = supported

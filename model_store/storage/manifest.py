@@ -33,7 +33,7 @@ HexDigest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Interval(Frozen):
-    """The ends of an interval for one score."""
+    """An interval of one score."""
 
     low: FiniteFloat
     high: FiniteFloat
@@ -46,7 +46,7 @@ class Interval(Frozen):
 
 
 class Scores(Frozen):
-    """What an adapter scores on its test split; intervals are 95 % bootstrap intervals over questions."""
+    """An adapter's scores on its test split; intervals are 95 % bootstrap intervals over questions."""
 
     questions: int = Field(ge=1)
     accuracy: Share
@@ -62,7 +62,7 @@ class Scores(Frozen):
     brier_interval: Interval
     auroc_confidence: Share | None = Field(description="None where all answers are right or all are wrong")
     auroc_feu: Share | None
-    # No upper bound for the two: a sum of fp32 routing masses may lie a rounding error above 1.
+    # `ece_feu` and `mean_feu` have no upper bound: a sum of fp32 routing masses may exceed 1 by a rounding error.
     ece_feu: NonNegative | None
     auroc_epistemic: Share | None = Field(description="of minus the mutual information; None for one sample")
     auroc_error_score: Share | None = Field(description="of minus the error score; None where there is none")
@@ -71,7 +71,7 @@ class Scores(Frozen):
 
 
 class ReferenceHistograms(Frozen):
-    """Counts on the calibration split in equal bins of [0, 1]; what traffic is held against."""
+    """Counts on the calibration split in equal bins of [0, 1], for comparison with traffic."""
 
     bins: int = Field(default=15, ge=1)
     questions: int = Field(ge=1)
@@ -88,12 +88,12 @@ class ReferenceHistograms(Frozen):
             if len(counts) != self.bins:
                 raise ValueError(f"{field} has {len(counts)} counts for {self.bins} bins")
             if sum(counts) != self.questions:
-                raise ValueError(f"{field} counts {sum(counts)} questions, questions is {self.questions}")
+                raise ValueError(f"{field} counts {sum(counts)} questions, but questions is {self.questions}")
         return self
 
 
 class ReferenceCurve(Frozen):
-    """What abstention at each threshold would have done on the calibration split, as the adapter answers."""
+    """The effect of abstention at each threshold on the calibration split, with the adapter's calibrated answers."""
 
     questions: int = Field(ge=1)
     thresholds: tuple[Share, ...] = Field(min_length=1, description="of the confidence, ascending")
@@ -110,7 +110,7 @@ class ReferenceCurve(Frozen):
         if list(self.thresholds) != sorted(set(self.thresholds)):
             raise ValueError("thresholds are not in ascending order")
         if self.answered[0] > self.questions:
-            raise ValueError(f"answered counts {self.answered[0]} questions, questions is {self.questions}")
+            raise ValueError(f"answered counts {self.answered[0]} questions, but questions is {self.questions}")
         for threshold, answered, wrong in zip(self.thresholds, self.answered, self.wrong, strict=True):
             if wrong > answered:
                 raise ValueError(f"wrong counts {wrong} of {answered} answered at the threshold {threshold}")
@@ -127,7 +127,7 @@ class BatchCompany(Frozen):
 
 
 class Splits(Frozen):
-    """Questions in each of the disjoint splits."""
+    """Number of questions in each of the disjoint splits."""
 
     train: Count
     fit: Count
@@ -138,7 +138,7 @@ class Splits(Frozen):
 class Provenance(Frozen):
     """The run that made the adapter."""
 
-    recipe: dict[str, JsonValue] = Field(description="every knob of the run")
+    recipe: dict[str, JsonValue] = Field(description="every setting of the run")
     code_commit: str | None = Field(description="None outside a checkout")
     seed: int
     splits: Splits
@@ -149,12 +149,12 @@ class Provenance(Frozen):
     def _check_recipe(cls, recipe: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for path, value in _leaves("recipe", recipe):
             if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{path} is {value}, which JSON cannot hold")
+                raise ValueError(f"{path} is {value}, which JSON cannot represent")
         return recipe
 
 
 class _Description(Frozen):
-    """Abstract: the fields that a training run states, held once for the draft and the stored record."""
+    """Abstract: the fields that a training run provides, shared by the draft and the stored record."""
 
     name: str = Field(pattern=NAME_PATTERN)
     method: str = Field(min_length=1)
@@ -175,7 +175,7 @@ class _Description(Frozen):
 
 
 class ManifestDraft(_Description):
-    """What a training run hands over; the registry adds what only storing decides."""
+    """The record that a training run provides; the registry adds the fields that storing decides."""
 
 
 class Manifest(_Description):
@@ -184,7 +184,7 @@ class Manifest(_Description):
     format_version: int = Field(ge=1)
     version: int = Field(ge=1)
     created_at: AwareDatetime = Field(description="UTC")
-    files: dict[FileName, HexDigest] = Field(description="SHA-256 of every file but the manifest's own two")
+    files: dict[FileName, HexDigest] = Field(description="SHA-256 of every file except the manifest and its digest")
 
     @field_validator("created_at")
     @classmethod
@@ -197,22 +197,22 @@ class Manifest(_Description):
     @classmethod
     def _check_files(cls, files: dict[str, str]) -> dict[str, str]:
         if ADAPTER_FILE not in files:
-            raise ValueError(f"{ADAPTER_FILE} is not among {sorted(files)}")
+            raise ValueError(f"{ADAPTER_FILE} is missing from {sorted(files)}")
         own = sorted({MANIFEST_FILE, DIGEST_FILE} & set(files))
         if own:
-            raise ValueError(f"{own[0]} is not a file that a manifest can list")
+            raise ValueError(f"{own[0]} must not be listed in a manifest")
         return files
 
     @classmethod
     def from_draft(cls, draft: ManifestDraft, version: int, files: Mapping[str, str]) -> Manifest:
-        """Complete a draft, in the current format and as of now."""
+        """Complete a draft with the current format and the current time."""
         return cls(
             **dict(draft), format_version=FORMAT_VERSION, version=version, created_at=datetime.now(UTC), files={**files}
         )
 
     @property
     def reference(self) -> str:
-        """The name under which exactly this version is asked for, `name@version`."""
+        """The reference to exactly this version, `name@version`."""
         return f"{self.name}@{self.version}"
 
     @property
@@ -229,7 +229,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     """Read the content of a `manifest.json`; `path` is named in errors.
 
     Raises:
-        NewerFormatError: the format is newer than this code; found before any other field is looked at.
+        NewerFormatError: the format is newer than this code; checked before any other field.
         InvalidManifestError: the content is not JSON, or a field is missing, unknown or out of range.
     """
     try:
@@ -245,7 +245,7 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise InvalidManifestError(path, f"is not a valid manifest: {'; '.join(complaints(error))}") from error
-    # A field left to a default of the code would change its value for old adapters when the default changes.
+    # If a manifest could omit a field, changing the code's default would change what old adapters do.
     stated = dict(_leaves("manifest", record))
     unstated = [field for field, _ in _leaves("manifest", json.loads(manifest.to_json())) if field not in stated]
     if unstated:

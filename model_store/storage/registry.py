@@ -42,7 +42,7 @@ _ALIASES = TypeAdapter(
 
 
 class Registry:
-    """The adapters in one directory; safe for several threads and processes, and for a crash at any point.
+    """The adapters in one directory; safe with several threads and processes, and after a crash at any point.
 
     A reference is `name` (its production version), `name@3` or `name@alias`.
     """
@@ -58,10 +58,10 @@ class Registry:
         *,
         promote: bool,
     ) -> Manifest:
-        """Store a new version; it becomes production where `promote` says so or the name has no production yet.
+        """Store a new version; it becomes production if `promote` is set or the name has no production version yet.
 
         Raises:
-            InvalidAttachmentError: an attachment cannot bear its name. Nothing is stored then.
+            InvalidAttachmentError: an attachment's name is reserved or not a plain file name; then nothing is stored.
         """
         folder = self._folder(draft.name)
         version = self._claim_version(draft.name)
@@ -81,11 +81,11 @@ class Registry:
         return manifest
 
     def resolve(self, reference: str) -> tuple[str, int]:
-        """The name and version that a reference means now.
+        """Return the name and version that a reference points to now.
 
         Raises:
-            InvalidReferenceError: the reference cannot be one.
-            UnknownAdapterError: nothing of that name, version or alias is stored; says what is.
+            InvalidReferenceError: the reference is malformed.
+            UnknownAdapterError: nothing of that name, version or alias is stored; the message says what is.
         """
         name, _, selector = reference.partition("@")
         self._folder(name)
@@ -96,13 +96,13 @@ class Registry:
         elif _ALIAS.fullmatch(selector):
             version = self._aliases(name).get(selector)
         else:
-            raise InvalidReferenceError(f"{reference!r}: after the @ a version or an alias is needed, not {selector!r}")
+            raise InvalidReferenceError(f"{reference!r}: a version or an alias must follow the @, not {selector!r}")
         if version is None or version not in self._versions(name):
             raise self._unknown(name, reference)
         return name, version
 
     def load(self, reference: str) -> StoredAdapter:
-        """Read a version, every file checked against its digest.
+        """Read a version and check every file against its digest.
 
         Raises:
             InvalidReferenceError, UnknownAdapterError: as `resolve`.
@@ -122,19 +122,19 @@ class Registry:
         self.load(reference)
 
     def references(self) -> Sequence[tuple[str, int]]:
-        """The name and version of everything stored, in order; opens no manifest."""
+        """Return the name and version of everything stored, in order; opens no manifest."""
         if not self.root.is_dir():
             return []
         names = sorted(path.name for path in self.root.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
         return [(name, version) for name in names for version in self._versions(name)]
 
     def entry(self, reference: str) -> RegistryEntry:
-        """One stored version without its weights; raises as `load`."""
+        """Return one stored version without its weights; raises as `load`."""
         name, version = self.resolve(reference)
         return RegistryEntry(name, version, self._aliases_of(name, version), self._manifest(name, version))
 
     def survey(self) -> Sequence[RegistryEntry | DamagedEntry]:
-        """Everything stored, by name and version, what is damaged included."""
+        """Return everything stored, including damaged versions, by name and version."""
         entries: list[RegistryEntry | DamagedEntry] = []
         for name, version in self.references():
             aliases: tuple[str, ...] = ()
@@ -150,7 +150,7 @@ class Registry:
         """Point an alias at a stored version; readers see the old target or the new, never none.
 
         Raises:
-            InvalidReferenceError: the name or the alias cannot be one.
+            InvalidReferenceError: the name or the alias is malformed.
             UnknownAdapterError: the version is not stored.
         """
         if not _ALIAS.fullmatch(alias):
@@ -161,7 +161,7 @@ class Registry:
             self._write_aliases(name, {**self._aliases(name), alias: version})
 
     def delete(self, reference: str) -> None:
-        """Remove a version; its number is never given out again.
+        """Remove a version; its number is never used again.
 
         Raises:
             InvalidReferenceError, UnknownAdapterError: as `resolve`.
@@ -175,7 +175,7 @@ class Registry:
                 raise AliasedVersionError(f"{name}@{version} is {', '.join(aliases)}; promote another version first")
             if version not in self._versions(name):
                 raise self._unknown(name, reference)
-            # Out of sight in one step: a half-deleted version is never listed.
+            # Hidden in one step, so that a half-deleted version is never listed.
             self._directory(name, version).rename(doomed)
         shutil.rmtree(doomed)
 
@@ -204,11 +204,11 @@ class Registry:
             raise MisplacedAdapterError(path, f"is the manifest of {manifest.reference}, not of {name}@{version}")
 
     def _claim_version(self, name: str) -> int:
-        """The next version, recorded before it is used: neither a crash nor a delete gives a number out twice."""
+        """Claim the next version; recorded before use, so that no number is used twice after a crash or delete."""
         self._folder(name).mkdir(parents=True, exist_ok=True)
         sync_directory(self.root)
         with self._locked(name):
-            # The directories count too, for a store that was copied without its record.
+            # The directories count too: a store may have been copied without its `last_version`.
             version = max([self._last_version(name), *self._versions(name)]) + 1
             replace_file(self._folder(name) / COUNTER_FILE, f"{version}\n".encode())
         return version
@@ -257,9 +257,9 @@ class Registry:
             or sorted({other for other, _ in stored})
             or ["nothing"]
         )
-        return UnknownAdapterError(f"no adapter {reference!r} is stored; there is {', '.join(known)}")
+        return UnknownAdapterError(f"no adapter {reference!r} is stored; the store has {', '.join(known)}")
 
 
 def default_store_dir() -> Path:
-    """Where adapters are stored: the environment variable UQ4CT_MODEL_STORE_DIR, else a folder of the working tree."""
+    """Return the default store: the environment variable UQ4CT_MODEL_STORE_DIR, else a folder of the working directory."""
     return Path(read_variable("MODEL_STORE_DIR") or "model_store/artifacts/adapters")

@@ -11,31 +11,31 @@ from torch import Tensor
 from uq4ct.model_store.uncertainty.nll_search import minimise
 from uq4ct.model_store.uncertainty.ranking import check_pairs
 
-_EDGE = 1e-12  # log-odds beyond this are those of a certainty
+_EDGE = 1e-12  # probabilities are clamped this far from 0 and 1
 
 
 @dataclass(frozen=True, slots=True)
 class BinaryPlatt:
-    """u -> sigmoid(slope * logit(u) + intercept), the probability of the event; a slope of 0 says u tells nothing."""
+    """u -> sigmoid(slope * logit(u) + intercept), the probability of the event; a slope of 0 ignores u."""
 
     slope: float
     intercept: float
 
     def apply(self, score: Tensor) -> Tensor:
-        """The probabilities, float64, of scores in [0, 1]."""
+        """Return the probabilities, float64, of scores in [0, 1]."""
         return torch.sigmoid(self.slope * _log_odds(score) + self.intercept)
 
 
 def fit_binary_platt(score: Tensor, event: Tensor) -> BinaryPlatt:
-    """The rising line of lowest NLL; `score` [B] in [0, 1], `event` bool [B] with both kinds.
+    """Fit the increasing line of lowest NLL; `score` [B] in [0, 1], `event` bool [B] with both classes.
 
     The targets are not 0 and 1 but (1 / (n + 2), (p + 1) / (p + 2)) for n negatives and p positives, so that the line
-    stays finite where a threshold parts the two. Raises ValueError where a kind is missing. Source: Platt 1999.
+    stays finite where a threshold separates the classes. Raises ValueError if a class is missing. Source: Platt 1999.
     """
     check_pairs(score, event, ("score", "event"))
     positives, negatives = int(event.sum()), int((~event).sum())
     if positives == 0 or negatives == 0:
-        raise ValueError(f"a line needs both kinds, not {positives} positives and {negatives} negatives")
+        raise ValueError(f"events must have both classes, not {positives} positives and {negatives} negatives")
     targets = torch.where(event, (positives + 1) / (positives + 2), 1 / (negatives + 2)).double()
     odds = _log_odds(score)
 

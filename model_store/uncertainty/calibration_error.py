@@ -1,6 +1,6 @@
-"""Calibration error over equal bins of confidence: sums and counts, so that parts can be added up.
+"""Calibration error over equal-width bins of confidence, kept as sums and counts so that parts can be added.
 
-Everything here runs on the CPU in float64: the numbers are the same wherever the confidences were computed.
+Everything here runs on the CPU in float64, so the results do not depend on the device of the confidences.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch.nn.functional import one_hot
 
 BINS = 15
 
-# A float32 sum of softmax values may pass 1 by its rounding; anything further out is an error of the caller.
+# A float32 sum of softmax values may exceed 1 by rounding; anything further outside is the caller's error.
 _ROUNDING = 1e-6
 
 # Bernoulli labels drawn at once by `noise_floor`: 32 MiB of float64.
@@ -22,7 +22,7 @@ _LABELS_AT_ONCE = 2**22
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReliabilityBins:
-    """What a reliability diagram needs, float64 [bins] each: how many, the sum of confidence, how many correct."""
+    """The data of a reliability diagram, float64 [bins] each: questions, sum of confidence, correct answers."""
 
     count: Tensor
     confidence_sum: Tensor
@@ -30,7 +30,7 @@ class ReliabilityBins:
 
     @property
     def expected_calibration_error(self) -> float:
-        """ECE as sum |correct - confidence| / questions, with no division per bin; ValueError if all are empty."""
+        """ECE as sum |correct - confidence| / questions, with no division per bin; ValueError if all bins are empty."""
         questions = self.count.sum().item()
         if questions == 0:
             raise ValueError("a calibration error needs at least 1 question, not 0")
@@ -46,7 +46,7 @@ class NoiseFloor:
 
 
 def confidence_bin(confidence: Tensor, bins: int = BINS) -> Tensor:
-    """The bin min(int(p * bins), bins - 1) of each confidence p, long, on the CPU, in the shape of `confidence`.
+    """Return the bin min(int(p * bins), bins - 1) of each confidence p: long, on the CPU, shaped like `confidence`.
 
     Bins are closed on the left and p = 1 belongs to the last one. Raises ValueError on p outside [0, 1] or NaN, and
     on fewer than 1 bin.
@@ -57,18 +57,18 @@ def confidence_bin(confidence: Tensor, bins: int = BINS) -> Tensor:
 
 
 def bin_of(confidence: float, bins: int = BINS) -> int:
-    """The bin of one confidence, as `confidence_bin` has it; an answer is counted without making tensors.
+    """Return the bin of one confidence, as `confidence_bin` does, without creating tensors.
 
     Raises:
-        ValueError: it is outside [0, 1] by more than rounding, or NaN.
+        ValueError: the confidence is outside [0, 1] by more than rounding, or NaN.
     """
     if not -_ROUNDING <= confidence <= 1 + _ROUNDING:
-        raise ValueError(f"a confidence lies in [0, 1], not {confidence}")
+        raise ValueError(f"confidence must lie in [0, 1], not {confidence}")
     return min(int(min(max(confidence, 0.0), 1.0) * bins), bins - 1)
 
 
 def reliability_bins(confidence: Tensor, correct: Tensor, bins: int = BINS) -> ReliabilityBins:
-    """Counts and sums by bin of `confidence` [B] in [0, 1] and `correct` bool [B]; ValueError where they do not fit."""
+    """Count and sum `confidence` [B] in [0, 1] and `correct` bool [B] per bin; ValueError if the shapes differ."""
     if confidence.ndim != 1 or correct.shape != confidence.shape or correct.dtype != torch.bool:
         raise ValueError(
             f"confidence must be [B] and correct bool [B], "
@@ -87,17 +87,18 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 
     """ECE in [0, 1]: |accuracy - mean confidence| of each bin, weighted by the bin's share of questions.
 
     `confidence` [B], `correct` bool [B]. It is biased upwards: read it beside `noise_floor`. Raises ValueError on no
-    questions, on shapes that do not fit and on confidences outside [0, 1]. Source: Naeini et al. 2015; Guo et al. 2017.
+    questions, on shapes that do not match and on confidences outside [0, 1].
+    Source: Naeini et al. 2015; Guo et al. 2017.
     """
     return reliability_bins(confidence, correct, bins).expected_calibration_error
 
 
 def debiased_calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
-    """The SQUARED L2 calibration error without the bias of finite bins: a signed estimate, below 0 by chance.
+    """Return the SQUARED L2 calibration error without the bias of finite bins: signed, and below 0 by chance.
 
-    The plug-in value sum_b share_b (accuracy_b - confidence_b)^2, less the share_b accuracy_b (1 - accuracy_b) /
-    (n_b - 1) that label noise alone puts into it; no root is taken, since a root is biased again and undefined below
-    0. A bin of one question says nothing about its noise and adds 0. `confidence` [B], `correct` bool [B].
+    The plug-in value sum_b share_b (accuracy_b - confidence_b)^2 minus share_b accuracy_b (1 - accuracy_b) / (n_b - 1),
+    which is what label noise alone adds to it. No root is taken: it would be biased again, and undefined below 0. A bin
+    with one question allows no estimate of its noise and adds 0. `confidence` [B], `correct` bool [B].
     Raises as `expected_calibration_error` does. Source: Kumar, Liang, Ma 2019, "Verified Uncertainty Calibration",
     section 5.
     """
@@ -114,7 +115,7 @@ def debiased_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 
 
 
 def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: int = 0) -> NoiseFloor:
-    """What ECE a model with these confidences shows when it is perfectly calibrated, by simulation.
+    """Simulate the ECE that a perfectly calibrated model with these confidences shows.
 
     Each of `draws` label sets is Bernoulli(`confidence`) [B]. Raises ValueError on no questions, on confidences
     outside [0, 1] and on fewer than 1 draw.
@@ -126,7 +127,7 @@ def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: i
     values = _checked(confidence)
     index = confidence_bin(values, bins)
     membership = one_hot(index, bins).double()
-    # Summed as `reliability_bins` does: where all labels agree, rounding must not put the error above its floor.
+    # Summed as in `reliability_bins`: where all labels agree, rounding must not put the error above its floor.
     promised = torch.bincount(index, weights=values, minlength=bins)
     generator = torch.Generator().manual_seed(seed)
     errors = []
@@ -139,7 +140,7 @@ def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: i
 
 
 def _checked(confidence: Tensor) -> Tensor:
-    """Confidences on the CPU in float64, within [0, 1]."""
+    """Return the confidences on the CPU in float64, within [0, 1]."""
     values = confidence.detach().to("cpu", torch.float64)
     if values.numel():
         low, high = (bound.item() for bound in values.aminmax())

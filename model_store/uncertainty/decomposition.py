@@ -1,4 +1,4 @@
-"""From sampled logits to probabilities, and from their spread to the kinds of uncertainty."""
+"""Probabilities of sampled logits, and the decomposition of their uncertainty."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Decomposition:
 
 
 def sample_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Candidate probabilities of every sample: softmax(logits / temperature), float64 [S, B, C].
+    """Return the candidate probabilities of every sample: softmax(logits / temperature), float64 [S, B, C].
 
     `logits` [S, B, C]; a padded candidate is -inf and gets exactly 0. Raises ValueError on a question without a finite
     candidate, on NaN or +inf, and on a temperature that is not positive and finite.
@@ -30,7 +30,7 @@ def sample_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def mean_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
-    """Candidate probabilities: the mean over samples of softmax(logits / temperature), float64 [B, C].
+    """Return the candidate probabilities: the mean over samples of softmax(logits / temperature), float64 [B, C].
 
     Probabilities are averaged, not logits. Raises as `sample_probabilities` does.
     """
@@ -38,10 +38,10 @@ def mean_probabilities(logits: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def decompose(probabilities: Tensor) -> Decomposition:
-    """Total, aleatoric and epistemic uncertainty of sampled probabilities [S, B, C].
+    """Return the total, aleatoric and epistemic uncertainty of sampled probabilities [S, B, C].
 
     Total is the entropy of the mean over samples, aleatoric the mean entropy, epistemic their difference: the mutual
-    information of answer and weights, held at >= 0 against rounding and exactly 0 for one sample.
+    information of answer and weights, clamped to >= 0 against rounding and exactly 0 for one sample.
     Source: Houlsby et al. 2011; Depeweg et al. 2018.
     """
     total = entropy(probabilities.mean(dim=0))
@@ -50,7 +50,7 @@ def decompose(probabilities: Tensor) -> Decomposition:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """The entropy over the last dimension in nats."""
+    """Return the entropy over the last dimension, in nats."""
     return torch.special.entr(probabilities).sum(dim=-1)  # entr(0) = 0
 
 

@@ -1,4 +1,4 @@
-"""A temperature for each question, from what its routers said: lower where they were sure."""
+"""A temperature per question, from its FEU: lower where the routers are confident."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from uq4ct.model_store.uncertainty.nll_search import minimise
 from uq4ct.model_store.uncertainty.proper_scores import check_answers, negative_log_likelihood
 from uq4ct.model_store.uncertainty.temperature import TEMPERATURE_RANGE
 
-_PENALTY = 1e-4  # of the squared slopes: where a split says nothing about one, it stays at 0
+_PENALTY = 1e-4  # on the squared slopes: a slope that the split does not determine stays at 0
 _START = -3.0  # softplus(-3) = 0.05: almost one temperature for all
 
 
 @dataclass(frozen=True, slots=True)
 class FeuTemperature:
-    """log T = level - feu_slope * (FEU - feu_center) + options_slope * log(options / 4), T held in TEMPERATURE_RANGE.
+    """log T = level - feu_slope * (FEU - feu_center) + options_slope * log(options / 4), T within TEMPERATURE_RANGE.
 
-    Raises ValueError if `feu_slope` is negative (a sure router would lower confidence) or a parameter is not finite.
+    Raises ValueError if `feu_slope` is negative (a confident router would lower confidence) or a parameter is not
+    finite.
     """
 
     level: float
@@ -35,19 +36,19 @@ class FeuTemperature:
             raise ValueError(f"feu_slope must be at least 0, not {self.feu_slope}")
 
     def divide(self, logits: Tensor, feu: Tensor) -> Tensor:
-        """Logits [S, B, C] of every sample divided by their question's temperature, float64; `feu` [B].
+        """Divide the logits [S, B, C] of every sample by their question's temperature, in float64; `feu` [B].
 
-        With one sample the order of the candidates, and so the chosen option, stays.
+        With one sample, the order of the candidates and so the chosen option do not change.
         """
         values = torch.tensor([self.level, self.feu_slope, self.options_slope], dtype=torch.float64)
         return _divide(logits.double(), feu.double() - self.feu_center, values)
 
 
 def fit_feu_temperature(logits: Tensor, feu: Tensor, answers: Tensor) -> FeuTemperature:
-    """The three parameters of lowest mean NLL of the sample-mean probabilities.
+    """Fit the three parameters of lowest mean NLL of the sample-mean probabilities.
 
-    `logits` [S, B, C] with -inf at padded candidates, `feu` [B], `answers` long [B]. The number of options plays a part
-    only where it varies. Raises ValueError on shapes that do not fit and on an answer that is no candidate.
+    `logits` [S, B, C] with -inf at padded candidates, `feu` [B], `answers` long [B]. The number of options is used
+    only if it varies. Raises ValueError on shapes that do not match and on an answer that is not a candidate.
     """
     check_answers(answers, questions=logits.shape[1], candidates=logits.shape[2])
     if feu.shape != answers.shape:
@@ -74,7 +75,7 @@ def fit_feu_temperature(logits: Tensor, feu: Tensor, answers: Tensor) -> FeuTemp
 def _divide(logits: Tensor, centered: Tensor, values: Tensor) -> Tensor:
     low, high = map(math.log, TEMPERATURE_RANGE)
     log_temperature = values[0] - values[1] * centered + values[2] * (_options(logits) / 4).log()
-    # A padded candidate's -inf would have no gradient, and would give none to the parameters.
+    # A padded candidate's -inf has no gradient, and would leave the parameters without one.
     divided = torch.where(logits.isfinite(), logits, 0.0) / log_temperature.clamp(low, high).exp()[None, :, None]
     return torch.where(logits.isfinite(), divided, logits)
 

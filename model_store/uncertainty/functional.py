@@ -1,4 +1,4 @@
-"""What the routers say about a question: the mass that they keep, as a score of confidence."""
+"""The router mass of the kept experts, as a score of confidence."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from torch import Tensor
 
 
 def functional_uncertainty(kept_mass: Tensor, token_mask: Tensor) -> Tensor:
-    """FEU of each question: the router mass of the kept experts, averaged over real tokens and layers.
+    """Return the FEU of each question: the router mass of the kept experts, averaged over real tokens and layers.
 
     `kept_mass` [L, B, T] is the raw softmax mass summed over the top-k experts, in (0, 1]; `token_mask` bool [B, T]
-    marks the tokens that count. Returns float64 [B] in [k / experts, 1], high = the routers are sure. What stands at
-    the other tokens has no influence, on values and gradients alike.
-    Raises ValueError on shapes that do not fit, on no layer at all, and on a question without a real token.
+    marks the tokens that count. Returns float64 [B] in [k / experts, 1], high = the routers are confident. Values at
+    the other tokens affect neither the result nor the gradients.
+    Raises ValueError on shapes that do not match, on zero layers, and on a question without a real token.
     Source: UQ4CT (functional-level uncertainty quantification), equation 9 in its scalar reading.
     """
     if kept_mass.ndim != 3 or token_mask.shape != kept_mass.shape[1:] or kept_mass.shape[0] == 0:

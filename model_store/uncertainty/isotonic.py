@@ -1,4 +1,4 @@
-"""Isotonic regression of candidate probabilities: the rising map that fits best, without a formula."""
+"""Isotonic regression of candidate probabilities: the best-fitting increasing map, without a parametric form."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from uq4ct.model_store.uncertainty.proper_scores import check_answers
 
 @dataclass(frozen=True, slots=True)
 class Isotonic:
-    """A rising, piecewise linear map through (knots, values), each candidate for itself, then divided by their sum.
+    """An increasing, piecewise linear map through (knots, values), applied per candidate and divided by their sum.
 
-    Raises ValueError unless knots rise from 0 to 1 and values do not fall and lie inside (0, 1).
+    Raises ValueError unless knots rise from 0 to 1, and values do not fall and lie inside (0, 1).
     """
 
     knots: tuple[float, ...]
@@ -29,12 +29,12 @@ class Isotonic:
         if not rising or self.knots[:1] != (0.0,) or self.knots[-1:] != (1.0,):
             raise ValueError(f"knots must rise from 0 to 1, not {list(self.knots)}")
         if len(self.values) != len(self.knots) or list(self.values) != sorted(self.values):
-            raise ValueError(f"there must be a value for each knot and none below the one before, not {self.values}")
+            raise ValueError(f"values must not fall and must have one entry per knot, not {self.values}")
         if not 0 < self.values[0] <= self.values[-1] < 1:
             raise ValueError(f"values must lie inside (0, 1), not {self.values[0]} to {self.values[-1]}")
 
     def apply(self, probabilities: Tensor) -> Tensor:
-        """Calibrated probabilities, float64 [B, C], of `probabilities` [B, C]; 0 (a padded candidate) stays 0."""
+        """Calibrate `probabilities` [B, C]: float64 [B, C]; 0 (a padded candidate) stays 0."""
         inputs = probabilities.double()
         knots, values = torch.tensor(self.knots, dtype=torch.float64), torch.tensor(self.values, dtype=torch.float64)
         right = torch.searchsorted(knots, inputs.contiguous()).clamp(1, len(knots) - 1)
@@ -44,11 +44,11 @@ class Isotonic:
 
 
 def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
-    """The map from a candidate's probability to the share of such candidates that are right.
+    """Fit the map from a candidate's probability to the share of such candidates that are right.
 
     `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. All n candidates are pooled into
-    blocks of equal share, between whose mean probabilities the map runs straight. Shares are kept 1 / (n + 2) away from
-    0 and 1, since a finite sample proves no certainty. Raises ValueError on an answer that is no candidate.
+    blocks of equal share; between the blocks' mean probabilities the map is linear. Shares are kept 1 / (n + 2) away
+    from 0 and 1, since a finite sample cannot prove certainty. Raises ValueError on an answer that is not a candidate.
     Source: Zadrozny and Elkan 2002; Ayer et al. 1955 (pool adjacent violators).
     """
     check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
@@ -64,9 +64,9 @@ def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
 
 
 def pool_adjacent_violators(inputs: list[float], targets: list[float]) -> list[tuple[float, float]]:
-    """The blocks of the isotonic least-squares fit of `targets` over rising `inputs`: (mean input, mean target).
+    """Return the blocks of the isotonic least-squares fit of `targets` over rising `inputs`: (mean input, mean target).
 
-    Mean inputs rise strictly, however near two inputs are.
+    Mean inputs rise strictly, however close two inputs are.
     """
     blocks: list[_Block] = []
     for x, equal in groupby(zip(inputs, targets, strict=True), key=itemgetter(0)):
@@ -87,7 +87,7 @@ class _Block(NamedTuple):
 
     @property
     def input(self) -> float:
-        """The mean; rounding may carry it outside the inputs it is of, and so past the next block's."""
+        """The mean, clamped to the block's inputs: rounding could move it past the next block's mean."""
         return min(max(self.inputs_sum / self.size, self.lowest), self.highest)
 
     @property

@@ -1,4 +1,4 @@
-"""The search behind calibration maps: the parameters of lowest mean NLL, by L-BFGS in float64."""
+"""The search for a calibration map's parameters of lowest mean NLL, by L-BFGS in float64."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _ITERATIONS = 200
 
 
 def minimise(loss: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
-    """The parameters that minimise a smooth `loss`, from `start` [P], both float64.
+    """Return the parameters that minimise a smooth `loss`, starting from `start` [P], in float64.
 
-    Raises ValueError where the search finds no finite loss.
+    Raises ValueError if the search ends at parameters that are not finite.
     """
     parameters = start.double().clone().requires_grad_()
     optimizer = torch.optim.LBFGS(

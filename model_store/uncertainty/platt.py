@@ -1,4 +1,4 @@
-"""Platt scaling of candidate probabilities: one line on their log-odds."""
+"""Platt scaling of candidate probabilities: a line on their log-odds."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from uq4ct.model_store.uncertainty.nll_search import minimise
 from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
 
-_EDGE = 1e-12  # log-odds beyond this are those of a certainty
-# Where every answer is right, no finite line is best: the search ends at these.
+_EDGE = 1e-12  # probabilities are clamped this far from 0 and 1
+# If every answer is right, no finite line is best, and the search ends at these bounds.
 _LOG_SLOPE_RANGE = 5.0
 _INTERCEPT_RANGE = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class Platt:
-    """p -> sigmoid(slope * logit(p) + intercept), each candidate for itself, then divided by their sum.
+    """p -> sigmoid(slope * logit(p) + intercept), applied per candidate and divided by their sum.
 
     Raises ValueError unless the slope is positive and both are finite, so that the candidates keep their order.
     """
@@ -29,19 +29,19 @@ class Platt:
 
     def __post_init__(self) -> None:
         if not 0 < self.slope < math.inf or not math.isfinite(self.intercept):
-            raise ValueError(f"slope must be positive and both finite, not {self.slope} and {self.intercept}")
+            raise ValueError(f"slope must be above 0, and both finite, not {self.slope} and {self.intercept}")
 
     def apply(self, probabilities: Tensor) -> Tensor:
-        """Calibrated probabilities, float64 [B, C], of `probabilities` [B, C]; 0 (a padded candidate) stays 0."""
+        """Calibrate `probabilities` [B, C]: float64 [B, C]; 0 (a padded candidate) stays 0."""
         return _apply(probabilities.double(), torch.tensor(self.slope), torch.tensor(self.intercept))
 
 
 def fit_platt(probabilities: Tensor, answers: Tensor) -> Platt:
-    """The line of lowest NLL; `probabilities` [B, C] with 0 at padded candidates, `answers` long [B].
+    """Fit the line of lowest NLL; `probabilities` [B, C] with 0 at padded candidates, `answers` long [B].
 
     The slope stays between 1/148 and 148, the intercept between -50 and 50.
 
-    Raises ValueError on an answer that is no candidate.
+    Raises ValueError on an answer that is not a candidate.
     Source: Platt 1999; one map for all candidates and the division by their sum as in Zadrozny and Elkan 2002.
     """
     doubles = probabilities.double()
@@ -54,7 +54,7 @@ def fit_platt(probabilities: Tensor, answers: Tensor) -> Platt:
 
 
 def _bounded(theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Slope and intercept from two unbounded numbers."""
+    """Return slope and intercept from two unbounded numbers."""
     log_slope = _LOG_SLOPE_RANGE * torch.tanh(theta[0] / _LOG_SLOPE_RANGE)
     return log_slope.exp(), _INTERCEPT_RANGE * torch.tanh(theta[1] / _INTERCEPT_RANGE)
 
@@ -65,5 +65,5 @@ def _apply(probabilities: Tensor, slope: Tensor, intercept: Tensor) -> Tensor:
 
 
 def normalise(values: Tensor) -> Tensor:
-    """Non-negative values [B, C] divided by their sum over the candidates."""
+    """Divide non-negative values [B, C] by their sum over the candidates."""
     return values / values.sum(dim=-1, keepdim=True)

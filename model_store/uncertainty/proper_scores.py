@@ -1,4 +1,4 @@
-"""Proper scoring rules of the candidate probabilities, one value a question."""
+"""Proper scoring rules of the candidate probabilities, one value per question."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch.nn.functional import one_hot
 
 
 def negative_log_likelihood(probabilities: Tensor, answers: Tensor) -> Tensor:
-    """Minus the log of each right answer's probability, float64 [B], in nats.
+    """Return minus the log of each right answer's probability, float64 [B], in nats.
 
     `probabilities` [B, C], `answers` long [B]. A probability below the smallest normal float64 (2.2e-308) counts as
-    that number, so the loss of one question is at most 708.4. Raises ValueError on an answer that is no candidate.
+    that number, so the loss of one question is at most 708.4. Raises ValueError on an answer that is not a candidate.
     """
     check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
     chosen = probabilities.double().gather(1, answers[:, None]).squeeze(1)
@@ -19,9 +19,9 @@ def negative_log_likelihood(probabilities: Tensor, answers: Tensor) -> Tensor:
 
 
 def brier_score(probabilities: Tensor, answers: Tensor) -> Tensor:
-    """Squared distance between probabilities and the one-hot answer, summed over candidates: float64 [B] in [0, 2].
+    """Return the squared distance of probabilities and one-hot answer, summed over candidates: float64 [B] in [0, 2].
 
-    `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. Raises ValueError on an answer that is no
+    `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. Raises ValueError on an answer that is not a
     candidate. Source: Brier 1950, in its original multi-class form (twice the binary form at two candidates).
     """
     check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
@@ -30,7 +30,7 @@ def brier_score(probabilities: Tensor, answers: Tensor) -> Tensor:
 
 
 def check_answers(answers: Tensor, *, questions: int, candidates: int) -> None:
-    """Raises ValueError unless `answers` is long [questions] with values in 0..candidates - 1."""
+    """Raise ValueError unless `answers` is long [questions] with values in 0..candidates - 1."""
     if answers.shape != (questions,) or answers.dtype != torch.long:
         raise ValueError(f"answers must be long [{questions}], not {answers.dtype} {list(answers.shape)}")
     outside = answers[(answers < 0) | (answers >= candidates)]

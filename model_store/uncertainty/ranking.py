@@ -1,4 +1,4 @@
-"""How well a score tells right answers from wrong ones, whatever its scale."""
+"""How well a score separates right answers from wrong ones, independent of its scale."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def auroc(score: Tensor, positive: Tensor) -> float | None:
-    """The probability that a positive scores above a negative, ties counting half; None if a class is absent.
+    """Return the probability that a positive scores above a negative, ties counting half; None if a class is absent.
 
-    `score` [B], `positive` bool [B]. Raises ValueError on shapes that do not fit and on NaN.
+    `score` [B], `positive` bool [B]. Raises ValueError on shapes that do not match and on NaN.
     Source: Hanley and McNeil 1982 (the Wilcoxon-Mann-Whitney statistic).
     """
     positives, count = _count_by_value(score, positive)
@@ -22,10 +22,10 @@ def auroc(score: Tensor, positive: Tensor) -> float | None:
 
 
 def risk_coverage(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-    """Coverage k / B and the error rate among the k most confident questions, for k = 1..B: float64 [B] each.
+    """Return coverage k / B and the error rate of the k most confident questions, for k = 1..B: float64 [B] each.
 
-    `confidence` [B], `correct` bool [B]. Questions of equal confidence enter in random order and the expectation is
-    taken, so that the order of the rows plays no role. Raises ValueError on no questions, on shapes that do not fit
+    `confidence` [B], `correct` bool [B]. For questions of equal confidence the expectation over a random order is
+    taken, so that the order of the rows does not matter. Raises ValueError on no questions, on shapes that do not match
     and on NaN. Source: El-Yaniv and Wiener 2010.
     """
     if len(confidence) == 0:
@@ -37,7 +37,7 @@ def risk_coverage(confidence: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def area_under_risk_coverage(confidence: Tensor, correct: Tensor) -> float:
-    """AURC: the mean of the selective risk over the coverages 1/B..1, low = errors come last.
+    """Return AURC: the mean of the selective risk over the coverages 1/B..1, low = errors come last.
 
     `confidence` [B], `correct` bool [B]; raises as `risk_coverage` does. Source: Geifman, Uziel, El-Yaniv 2019.
     """
@@ -57,7 +57,7 @@ def check_pairs(score: Tensor, positive: Tensor, names: tuple[str, str] = ("scor
 
 
 def _count_by_value(score: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
-    """How many positives and how many rows have each distinct score, by rising score: float64, on the CPU."""
+    """Count the positives and the rows of each distinct score, by rising score: float64, on the CPU."""
     check_pairs(score, positive)
     _, group, count = score.detach().cpu().unique(return_inverse=True, return_counts=True)
     positives = torch.bincount(group, weights=positive.to("cpu", torch.float64), minlength=len(count))

@@ -21,11 +21,11 @@ class Interval:
 def bootstrap_interval(
     statistic: Callable[[Tensor], float], n: int, draws: int = 1000, level: float = 0.95, seed: int = 0
 ) -> Interval:
-    """The percentile bootstrap interval of a statistic over `n` questions.
+    """Return the percentile bootstrap interval of a statistic over `n` questions.
 
-    `statistic` gets an index, long [n] on the CPU, of questions drawn with replacement and returns the number for
-    them; a paired comparison of two models is the difference of their numbers on the same index. Resampling adds
-    noise to noise: the interval of a statistic that noise pushes up, such as ECE, lies too high and may leave out the
+    `statistic` gets the indices of questions drawn with replacement, long [n] on the CPU, and returns its value on
+    them; for a paired comparison of two models it is the difference of their values on the same indices. Resampling
+    adds noise to noise: if noise biases a statistic upwards, as with ECE, the interval is too high and may exclude the
     value on all questions.
     Raises ValueError on n or draws below 1, a level outside (0, 1), and a statistic that is not finite.
     Source: Efron and Tibshirani 1993, chapter 13.

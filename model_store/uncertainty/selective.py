@@ -1,4 +1,4 @@
-"""Answering only above a confidence threshold, with a stated confidence that the risk or the coverage holds."""
+"""Confidence thresholds for answering that guarantee a risk or a coverage with a stated probability."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _BISECTIONS = 60
 
 
 class TargetNotMetError(ValueError):
-    """No threshold holds the target; the message names the best that can be held."""
+    """No threshold meets the target; the message states the best target that can be met."""
 
 
 @dataclass(frozen=True, slots=True)
 class SelectiveThreshold:
-    """Answer where the confidence is at least `threshold`.
+    """Answer if the confidence is at least `threshold`.
 
     `risk_bound` is the upper bound of the error rate among the answered, `coverage_bound` the lower bound of the
-    answered share, each at the level it was tested with; `risk` and `coverage` are what the split showed.
+    answered share, each at the level it was tested with; `risk` and `coverage` are the split's own values.
     """
 
     threshold: float
@@ -35,12 +35,12 @@ class SelectiveThreshold:
 
 
 def binomial_upper_bound(successes: int, trials: int, delta: float) -> float:
-    """The largest rate under which at most `successes` of `trials` still come up with probability `delta`.
+    """Return the largest rate at which at most `successes` of `trials` still have probability `delta`.
 
-    1 without trials. Source: Clopper and Pearson 1934, one-sided.
+    It is 1 without trials. Source: Clopper and Pearson 1934, one-sided.
 
     Raises:
-        ValueError: counts that do not fit, or `delta` not between 0 and 1.
+        ValueError: `successes` is not between 0 and `trials`, or `delta` not between 0 and 1.
     """
     if not 0 <= successes <= trials:
         raise ValueError(f"successes must be between 0 and the {trials} trials, not {successes}")
@@ -59,16 +59,17 @@ def binomial_upper_bound(successes: int, trials: int, delta: float) -> float:
 
 
 def threshold_for_risk(confidence: Tensor, correct: Tensor, risk: float, delta: float) -> SelectiveThreshold:
-    """The threshold of most answers under which the error rate is at most `risk`, except with probability `delta`.
+    """Return the threshold with the most answers whose error rate is at most `risk`, except with probability `delta`.
 
-    `confidence` [B], `correct` bool [B], a fresh sample of what will be asked. Fixed sequences of tests: from each of
-    the starts a walk down a grid fixed in advance, each threshold tested by the exact binomial bound at `delta` over
-    the number of starts, until a test fails. The first threshold of a walk that breaks the target passes with at most
-    that probability, so all that pass hold together. Source: Angelopoulos et al. 2021, "Learn then Test", section 4.
+    `confidence` [B], `correct` bool [B]: a fresh sample of the questions to be answered. Fixed-sequence testing: from
+    each start, walk down a grid fixed in advance and test each threshold by the exact binomial bound at level `delta`
+    divided by the number of starts, until a test fails. The first threshold of a walk that violates the target passes
+    with at most that probability, so all passed thresholds hold together. Source: Angelopoulos et al. 2021, "Learn then
+    Test", section 4.
 
     Raises:
-        TargetNotMetError: not even the start with the best bound holds; names that bound.
-        ValueError: `risk` or `delta` out of (0, 1), or no question.
+        TargetNotMetError: no start passes its test; the message states the best bound of a start.
+        ValueError: `risk` or `delta` is outside (0, 1), or there are no questions.
     """
     _check(confidence, correct, "risk", risk, delta)
     level = delta / len(RISK_STARTS)
@@ -80,16 +81,17 @@ def threshold_for_risk(confidence: Tensor, correct: Tensor, risk: float, delta: 
     if best is None:
         lowest = min(_measure(confidence, correct, start, level).risk_bound for start in RISK_STARTS)
         raise TargetNotMetError(
-            f"no threshold holds a risk of {risk} with confidence {1 - delta:g}: the lowest risk that these "
-            f"{len(correct)} questions can hold is {math.ceil(lowest * 1000) / 1000}"
+            f"no threshold guarantees a risk of {risk} with confidence {1 - delta:g}: the lowest risk that these "
+            f"{len(correct)} questions can guarantee is {math.ceil(lowest * 1000) / 1000}"
         )
     return _measure(confidence, correct, best, level)
 
 
 def threshold_for_coverage(confidence: Tensor, correct: Tensor, coverage: float, delta: float) -> SelectiveThreshold:
-    """The highest threshold above which at least `coverage` of the questions lie, except with probability `delta`.
+    """Return the highest threshold that at least `coverage` of the questions reach, except with probability `delta`.
 
-    One fixed sequence up the grid, from 0, where every question is answered; raises ValueError as `threshold_for_risk`.
+    Tests one fixed sequence up the grid from 0, where every question is answered. Raises ValueError as
+    `threshold_for_risk` does.
     """
     _check(confidence, correct, "coverage", coverage, delta)
     best = GRID[0]
@@ -102,13 +104,13 @@ def threshold_for_coverage(confidence: Tensor, correct: Tensor, coverage: float,
 
 
 def _risk_holds(confidence: Tensor, correct: Tensor, threshold: float, risk: float, level: float) -> bool:
-    """Whether so few errors above the threshold are improbable under any rate above `risk`: the bound is below it."""
+    """Return whether the upper bound of the error rate at the threshold is at most `risk`."""
     count, errors = _count(confidence, correct, threshold)
     return errors < count and _log_binomial_cdf(errors, count, risk) <= math.log(level)
 
 
 def _count(confidence: Tensor, correct: Tensor, threshold: float) -> tuple[int, int]:
-    """How many are answered, and how many of them are wrong."""
+    """Count the answered questions and the wrong ones among them."""
     answered = confidence >= threshold
     return int(answered.sum()), int((answered & ~correct).sum())
 

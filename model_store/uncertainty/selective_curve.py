@@ -1,4 +1,4 @@
-"""What abstention would do at every threshold: counts, so that parts can be added up."""
+"""The effect of abstention at every threshold, kept as counts so that parts can be added."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ THRESHOLDS = tuple(step / 100 for step in range(101))
 
 @dataclass(frozen=True, slots=True)
 class SelectiveCurve:
-    """At each of `THRESHOLDS`: how many questions have at least that confidence, and how many of those are wrong."""
+    """For each of `THRESHOLDS`: how many questions have at least that confidence, and how many of those are wrong."""
 
     answered: tuple[int, ...]
     wrong: tuple[int, ...]
 
 
 def selective_curve(confidence: Tensor, correct: Tensor) -> SelectiveCurve:
-    """Count the answered and the wrong among them, of `confidence` [B] and `correct` bool [B].
+    """Count the answered questions and the wrong ones among them, from `confidence` [B] and `correct` bool [B].
 
-    An answer counts where confidence >= threshold, as where answers are served. Raises ValueError on shapes that do
-    not fit and on NaN. Source: El-Yaniv and Wiener 2010 (the risk-coverage trade-off).
+    A question is answered if confidence >= threshold, as in the service. Raises ValueError on shapes that do not match
+    and on NaN. Source: El-Yaniv and Wiener 2010 (the risk-coverage trade-off).
     """
     check_pairs(confidence, correct, ("confidence", "correct"))
     thresholds = torch.tensor(THRESHOLDS, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Temperature scaling: one fitted number that divides the candidate logits of every sample."""
+"""Temperature scaling: a fitted number that divides the candidate logits of every sample."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ class Temperature:
             raise ValueError(f"temperature must be positive and finite, not {self.value}")
 
     def divide(self, logits: Tensor) -> Tensor:
-        """Logits of any shape divided by the temperature, in float64; -inf (a padded candidate) stays -inf.
+        """Divide logits of any shape by the temperature, in float64; -inf (a padded candidate) stays -inf.
 
-        With one sample (S = 1) the order of the candidates, and so the chosen option, stays; a mean over several
+        With one sample (S = 1) the order of the candidates and so the chosen option do not change; a mean over several
         samples may choose another option.
         """
         return logits.double() / self.value
 
 
 def fit_temperature(logits: Tensor, answers: Tensor) -> Temperature:
-    """The temperature in TEMPERATURE_RANGE that minimises the mean NLL of the sample-mean probabilities.
+    """Fit the temperature in TEMPERATURE_RANGE that minimises the mean NLL of the sample-mean probabilities.
 
     `logits` [S, B, C] with -inf at padded candidates, `answers` long [B]. The search runs over log T on grids that
     narrow around the best point; its first grid spans the whole range, because with S > 1 the NLL may have several
-    minima. Where the data call for a value beyond the range (every answer right, or none better than chance) the
-    result is the end of the range.
+    minima. If the best value is outside the range (every answer right, or none better than chance), the result is the
+    end of the range.
     Raises ValueError on fewer than 2 questions, on an answer that is out of range or padded, on logits that are NaN or
     +inf, and when the NLL is the same at every temperature.
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2.
@@ -54,14 +54,14 @@ def fit_temperature(logits: Tensor, answers: Tensor) -> Temperature:
         grid = torch.linspace(low, high, _GRID_POINTS, dtype=torch.float64).tolist()
         losses = [_mean_nll(Temperature(math.exp(log_value)).divide(logits), answers) for log_value in grid]
         if search_round == 0 and max(losses) - min(losses) < 1e-12:
-            raise ValueError(f"logits fix no temperature: the NLL is {losses[0]} at every one")
+            raise ValueError(f"logits do not determine a temperature: the NLL is {losses[0]} at every temperature")
         index = losses.index(min(losses))
         best, low, high = grid[index], grid[max(index - 1, 0)], grid[min(index + 1, _GRID_POINTS - 1)]
     return Temperature(math.exp(best))
 
 
 def _mean_nll(logits: Tensor, answers: Tensor) -> float:
-    # Through logarithms throughout: a probability that underflows still has a slope to descend.
+    # In logarithms throughout: a probability that would underflow still depends on the temperature.
     log_probability = logits.log_softmax(dim=-1)[:, torch.arange(len(answers), device=answers.device), answers]
     return (math.log(logits.shape[0]) - log_probability.logsumexp(dim=0)).mean().item()
 

@@ -1,4 +1,4 @@
-"""The clocks that the service reads, passed in so that time can be told to it."""
+"""The clocks of the service, passed in so that tests can control the time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """`wall` in seconds since 1970, for what has a date; `monotonic_ns` in nanoseconds, for what has a duration."""
+    """`wall` returns Unix seconds, for dates; `monotonic_ns` returns nanoseconds, for durations."""
 
     wall: Callable[[], float] = time.time
     monotonic_ns: Callable[[], int] = time.monotonic_ns

@@ -1,4 +1,4 @@
-"""The keys that are valid now: read from a file, and again whenever it changes."""
+"""The currently valid keys: read from a file, and reread whenever it changes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class KeyRing:
-    """Finds the record of a key, for the event loop's thread only.
+    """Finds the record of a key; for the event loop's thread only.
 
-    A file is the only way in: variables of a process can neither change while it runs nor be kept from whoever may
-    look at the process, and rotation needs old and new keys side by side without a restart.
+    Keys come only from a file: environment variables cannot change while a process runs and are visible to whoever can
+    inspect it, and rotation needs old and new keys side by side without a restart.
     """
 
     def __init__(self, path: Path, clocks: Clocks) -> None:
@@ -35,16 +35,16 @@ class KeyRing:
         self._next_look = clocks.monotonic_ns() + _LOOK_EVERY_NS
         self._records: tuple[KeyRecord, ...] = ()
         self._stamp: tuple[int, ...] | None = None
-        self._failure: tuple[object, str] | None = None  # that the log has: the file's state, and what is wrong with it
+        self._failure: tuple[object, str] | None = None  # last one logged: the file's state and the error
         self._read()
 
     def is_readable(self) -> bool:
-        """Whether the valid keys are those that the file holds now, and not those of before it was damaged."""
+        """Return whether the file can be read; if not, the last valid keys remain in force."""
         self._look()
         return self._failure is None
 
     def find(self, key: bytes) -> KeyRecord | None:
-        """The record of a valid key; every record is compared, so the time taken tells nothing."""
+        """Return the record of a valid key; compares every record, so that the time taken reveals nothing."""
         self._look()
         digest = hash_key(key)
         found: KeyRecord | None = None
@@ -59,9 +59,9 @@ class KeyRing:
         return record.expires_at is not None and record.expires_at.timestamp() <= self._clocks.wall()
 
     def _look(self) -> None:
-        """Read the file again if it is another one than before; a damaged one leaves the keys as they were.
+        """Reread the file if it has changed; an unreadable one leaves the keys unchanged.
 
-        What cannot be read is tried at each look: it may be for a reason that leaves the file as it is.
+        A failed read is retried at every check: it may have a cause that does not change the file.
         """
         now = self._clocks.monotonic_ns()
         if now < self._next_look:
@@ -76,10 +76,10 @@ class KeyRing:
             self._note((stamp, str(error)))
 
     def _note(self, failure: tuple[object, str]) -> None:
-        """Log a failure, unless the log has it already."""
+        """Log a failure unless it is the last one logged."""
         if failure != self._failure:
             self._failure = failure
-            logger.error("keys not read; those known before stay valid", extra={"reason": failure[1]})
+            logger.error("keys not read; the last valid keys remain in force", extra={"reason": failure[1]})
 
     def _read(self) -> None:
         self._records, status = read_keys(self._path)
@@ -88,7 +88,7 @@ class KeyRing:
         logger.info("keys read", extra={"keys": len(self._records)})
         if status.st_mode & _OTHERS:
             logger.warning(
-                "the file of keys is open to others than its owner",
+                "the file of keys is accessible to users other than its owner",
                 extra={"path": str(self._path), "mode": stat.filemode(status.st_mode)},
             )
 

@@ -1,4 +1,4 @@
-"""What the client does, written once for both of its forms: a call yields what is to be done and gets the outcome."""
+"""The calls of the client, shared by its sync and async forms: a call yields each step and receives its outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 class AskOptions(TypedDict, total=False):
-    """What a question may say beyond its text and options; see the service's /docs."""
+    """Optional fields of a question; see the service's /docs."""
 
     context: str
     model: str
@@ -46,7 +46,7 @@ class Ask(AskOptions):
 
 
 class Label(TypedDict):
-    """The true option of an earlier prediction, by index or letter; `source` says where it is known from."""
+    """The correct option of an earlier prediction, by index or letter; `source` is the origin of the label."""
 
     prediction_id: str
     answer: int | str
@@ -55,7 +55,7 @@ class Label(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this request; the outcome is the response, or why none came."""
+    """Send this request; the outcome is the response or the transport error."""
 
     method: str
     path: str
@@ -65,14 +65,14 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait so many seconds."""
+    """Wait this number of seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Why the service's answer is not to be used: it abstains, or there is none."""
+    """Why the service's answer cannot be used: it abstained, or it did not answer."""
 
     reason: Literal["abstained", "unavailable"]
     prediction: Prediction | None
@@ -81,7 +81,7 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class CallFallback:
-    """Call the fallback; the outcome is what it returns."""
+    """Call the fallback; the outcome is its return value."""
 
     fallback: Callable[[Declined], Any]
     declined: Declined
@@ -89,9 +89,9 @@ class CallFallback:
 
 @dataclass(frozen=True, slots=True)
 class Answered(Generic[T]):
-    """An answer to act on: the text of the service's option, or what the fallback returned.
+    """An answer to act on: the text of the service's option, or the return value of the fallback.
 
-    `declined` says why it came from the fallback, and is None where the service answered.
+    `declined` says why the fallback was called; None if the service answered.
     """
 
     answer: str | T
@@ -118,12 +118,12 @@ _CALIBRATION = TypeAdapter(Calibration)
 
 
 class Calls:
-    """The calls of a client that tries again as `retries` says.
+    """The calls of a client, with retries.
 
     Args:
-        chance: a random number in [0, 1), for the waits.
-        clock: seconds since 1970, for a Retry-After that is a date.
-        new_key: a new idempotency key.
+        chance: returns a random number in [0, 1), for the waits.
+        clock: returns seconds since 1970, to read a Retry-After date.
+        new_key: returns a new idempotency key.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class Calls:
     def answer_or(
         self, question: str, options: Sequence[str], fallback: AsyncFallback[T], **extra: Unpack[AskOptions]
     ) -> Steps[Answered[T]]:
-        """POST /predict, and the fallback where the answer abstains or the service cannot answer."""
+        """POST /predict; call the fallback if the answer abstains or the service cannot answer."""
         try:
             prediction = yield from self.predict(question, options, **extra)
         except UNANSWERED as error:
@@ -198,7 +198,7 @@ class Calls:
         return Answered((yield CallFallback(fallback, declined)), declined.prediction, declined)
 
     def _identify(self, question: Ask) -> dict[str, Any]:
-        """The question with a key that makes all its tries one prediction; a client that tries once needs none."""
+        """Return the question with an idempotency key, so that retries are recorded once; one attempt needs none."""
         body = _plain(question)
         return {"idempotency_key": self._new_key(), **body} if self._adds_key(question) else body
 
@@ -206,7 +206,7 @@ class Calls:
         return self._retries.attempts > 1 and "idempotency_key" not in question
 
     def _call(self, send: Send, reader: TypeAdapter[T], without_key: Send | None = None) -> Steps[T]:
-        """Send until there is an answer; where the ledger cannot keep a key, go on with `without_key`, if any."""
+        """Send until there is an answer; if the ledger cannot store the key, continue with `without_key`, if given."""
         attempt = 0
         while True:
             attempt += 1
@@ -232,12 +232,12 @@ class Calls:
 
 def _plain(question: Ask) -> dict[str, Any]:
     if isinstance(question["options"], str):
-        raise TypeError(f"options must be texts, not the one text {question['options']!r}")
+        raise TypeError(f"options must be a sequence of texts (got the single text {question['options']!r})")
     return {**question, "options": list(question["options"])}
 
 
 def _is_unkept(outcome: httpx2.Response | httpx2.TransportError) -> bool:
-    """Whether the service would answer, but cannot keep an idempotency key."""
+    """Whether the service rejected the request only because it cannot store an idempotency key."""
     problem = error_of(outcome).problem if isinstance(outcome, httpx2.Response) else None
     return problem is not None and problem.type == _LEDGER_UNAVAILABLE
 
@@ -245,7 +245,7 @@ def _is_unkept(outcome: httpx2.Response | httpx2.TransportError) -> bool:
 def _explain(attempt: int, outcome: httpx2.Response | httpx2.TransportError) -> ClientError:
     if isinstance(outcome, httpx2.Response):
         return error_of(outcome)
-    error = UnreachableError(f"no response in {attempt} tries: {type(outcome).__name__}")
+    error = UnreachableError(f"no response after {attempt} attempts: {type(outcome).__name__}")
     error.__cause__ = outcome
     return error
 
@@ -254,4 +254,6 @@ def _read(response: httpx2.Response, reader: TypeAdapter[T]) -> T:
     try:
         return reader.validate_json(response.content)
     except ValidationError as error:
-        raise UnreadableResponseError(f"{response.request.url.path}: {error.error_count()} fields differ") from error
+        raise UnreadableResponseError(
+            f"{response.request.url.path}: unexpected response body, invalid fields: {error.error_count()}"
+        ) from error

@@ -1,4 +1,4 @@
-"""A client of the service that needs neither torch nor the rest of this project: httpx2 and pydantic."""
+"""A client of the service that needs only httpx2 and pydantic, not torch or the rest of this project."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ DEFAULT_RETRIES = Retries()
 
 
 def new_key() -> str:
-    """A new idempotency key."""
+    """Return a new idempotency key."""
     return str(uuid.uuid4())
 
 
 class Client:
-    """Asks the service, trying again where it may; every method raises `ClientError`.
+    """A client of the service with retries; every method raises `ClientError` on failure.
 
     Args:
-        base_url: where the service is, such as http://127.0.0.1:8000.
-        api_key: a key of the service, where it wants one.
-        timeout: seconds in which a try must connect, and then get each part of its response. Above the service's own
-            REQUEST_TIMEOUT_SECONDS, so that a question that is late is told so, and not asked again behind itself.
-        retries: how often a call is tried, and when.
-        transport: what carries requests, in place of the network.
-        sleep, clock, chance: how to wait, seconds since 1970, and a random number in [0, 1).
+        base_url: address of the service, such as http://127.0.0.1:8000.
+        api_key: API key, if the service requires one.
+        timeout: seconds to connect, and to receive each part of the response. Keep it above the service's
+            REQUEST_TIMEOUT_SECONDS, so that a late question gets a 504 instead of being sent again while it still runs.
+        retries: number of attempts and waits between them.
+        transport: replaces the network, for tests.
+        sleep, clock, chance: wait for seconds, return seconds since 1970, return a random number in [0, 1).
     """
 
     def __init__(  # noqa: PLR0913  # all but the first are keywords with defaults
@@ -72,36 +72,36 @@ class Client:
         return self._run(self._calls.predict(question, options, **extra))
 
     def predict_batch(self, questions: Sequence[Ask]) -> list[Prediction | Problem]:
-        """Answer several questions, each with an answer or a problem of its own, in their order."""
+        """Answer several questions: one answer or problem per question, in the same order."""
         return self._run(self._calls.predict_batch(questions))
 
     def answer_or(
         self, question: str, options: Sequence[str], fallback: Fallback[T], **extra: Unpack[AskOptions]
     ) -> Answered[T]:
-        """The service's answer, or that of the fallback where it abstains or cannot answer within its retries.
+        """Return the service's answer, or the fallback's if the service abstains or cannot answer within the retries.
 
-        A request that can never be answered is an error and no case for the fallback.
+        An invalid request raises an error and does not call the fallback.
         """
         return self._run(self._calls.answer_or(question, options, fallback, **extra))
 
     def feedback(self, label: Label) -> FeedbackReceipt:
-        """Tell the true option of an earlier prediction."""
+        """Report the correct option of an earlier prediction."""
         return self._run(self._calls.feedback(label))
 
     def feedback_batch(self, labels: Sequence[Label]) -> list[FeedbackReceipt | Problem]:
-        """Tell the true options of several predictions, each with a receipt or a problem, in their order."""
+        """Report several correct options: one receipt or problem per label, in the same order."""
         return self._run(self._calls.feedback_batch(labels))
 
     def prediction(self, prediction_id: str) -> StoredPrediction:
-        """What was answered, and its label if it has come."""
+        """Return a stored prediction and its label, if any."""
         return self._run(self._calls.prediction(prediction_id))
 
     def models(self) -> ModelList:
-        """Every registered adapter version."""
+        """List every registered adapter version."""
         return self._run(self._calls.models())
 
     def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
-        """Live calibration of the predictions of a window such as 24h, of all models or of one."""
+        """Return the live calibration of a window such as 24h, for all models or one."""
         return self._run(self._calls.calibration(window, model))
 
     def close(self) -> None:
@@ -141,7 +141,7 @@ class Client:
 class AsyncClient:
     """`Client` for asyncio; a fallback may be a plain function or a coroutine function.
 
-    Args: as of `Client`, with a transport and a `sleep` that are awaited.
+    Args: as for `Client`, but `transport` and `sleep` are asynchronous.
     """
 
     def __init__(  # noqa: PLR0913  # all but the first are keywords with defaults

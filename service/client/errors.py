@@ -1,4 +1,4 @@
-"""Why a call of the client has no answer."""
+"""The errors of the client's calls."""
 
 from __future__ import annotations
 
@@ -9,51 +9,53 @@ from uq4ct.service.client.records import Problem
 
 
 class ClientError(Exception):
-    """A call without an answer."""
+    """A call failed."""
 
 
 class UnreachableError(ClientError):
-    """No response came, as often as it was tried."""
+    """No response in any of the attempts."""
 
 
 class UnreadableResponseError(ClientError):
-    """A response of success whose body is not what the service says it sends."""
+    """A successful response whose body has an unexpected form."""
 
 
 class ServiceError(ClientError):
-    """A response other than of success; `problem` is None where something in front of the service sent it."""
+    """An error response; `problem` is None if something in front of the service, such as a proxy, sent it."""
 
     def __init__(self, status: int, problem: Problem | None) -> None:
-        super().__init__(f"{status} {problem.title}: {problem.detail}" if problem else f"{status} without a problem")
+        super().__init__(
+            f"{status} {problem.title}: {problem.detail}" if problem else f"{status} without a problem document"
+        )
         self.status = status
         self.problem = problem
 
 
 class InvalidRequestError(ServiceError):
-    """The request is not one that can be answered; asking again gives the same."""
+    """The request cannot be answered, and repeating it does not help."""
 
 
 class NotAllowedError(ServiceError):
-    """401 or 403: there is no valid key, or it may not do this."""
+    """401 or 403: the key is missing or invalid, or lacks the required scope."""
 
 
 class NotFoundError(ServiceError):
-    """404 or 410: no such model or prediction, or not any more."""
+    """404 or 410: no such model or prediction, or it has been deleted."""
 
 
 class ConflictError(ServiceError):
-    """409: what was said before is something else."""
+    """409: the request conflicts with the current state."""
 
 
 class UnavailableError(ServiceError):
-    """429, 503 or 504: not now."""
+    """429, 503 or 504: temporarily unavailable."""
 
 
 class ServiceFailedError(ServiceError):
     """Any other 5xx: the service or something in front of it failed."""
 
 
-UNANSWERED = (UnreachableError, UnavailableError, ServiceFailedError)  # the service cannot answer, whoever is to blame
+UNANSWERED = (UnreachableError, UnavailableError, ServiceFailedError)  # the service cannot answer, for whatever reason
 
 _BY_STATUS = {
     401: NotAllowedError,
@@ -68,7 +70,7 @@ _BY_STATUS = {
 
 
 def error_of(response: httpx2.Response) -> ServiceError:
-    """The error that a response means, with its problem document where it has one."""
+    """Return the error for a response, with its problem document, if any."""
     try:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What the service answers, as its client reads it: fields that a newer service adds are ignored. No torch in here."""
+"""The responses of the service as the client reads them; unknown fields are ignored. Must not import torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Record(BaseModel):
 
 
 class OptionPosition(Record):
-    """One of the options, whose text may not be stored; `label` is the letter of its position, from A."""
+    """One of the options by position; `label` is its letter, from A. Its text may not be stored."""
 
     index: int
     label: str
@@ -35,9 +35,9 @@ class LabelProbability(Record):
 
 
 class Uncertainty(Record):
-    """Entropies in nats, the two parts None where one pass cannot tell them apart.
+    """Entropies in nats; the two parts are None if a single pass cannot separate them.
 
-    `error_score` is the method's own, high = likely wrong; None where it has none.
+    `error_score` is specific to the method, high = likely wrong; None if the method has none.
     """
 
     total: float
@@ -47,7 +47,7 @@ class Uncertainty(Record):
 
 
 class AnswerRecord(Record):
-    """What is told of an answer, both when it is given and when it is looked up later."""
+    """The fields of an answer, both in the response and when it is looked up later."""
 
     prediction_id: str
     model: str
@@ -65,7 +65,7 @@ class AnswerRecord(Record):
 
 
 class Prediction(AnswerRecord):
-    """An answer and how sure it is; `abstain` says not to act on it."""
+    """An answer with its confidence; if `abstain` is true, do not act on it."""
 
     option: Option  # pyright: ignore[reportIncompatibleVariableOverride]  # records are frozen
 
@@ -78,7 +78,7 @@ class FieldError(Record):
 
 
 class Problem(Record):
-    """A problem document (RFC 9457): why there is no answer."""
+    """A problem document (RFC 9457): why a request failed."""
 
     type: str
     title: str
@@ -91,7 +91,7 @@ class Problem(Record):
 
 
 class Base(Record):
-    """The base model that an adapter stands on."""
+    """The base model of an adapter."""
 
     name: str
     revision: str | None
@@ -101,7 +101,7 @@ class Base(Record):
 class ModelCard(Record):
     """A registered adapter; posterior, scores, calibration and decisions have the fields of its manifest.
 
-    An answer is averaged over `samples` sets of logits; it costs as much as `passes` rows of a forward.
+    An answer averages `samples` sets of logits and costs as much as `passes` rows of a forward pass.
     """
 
     name: str
@@ -142,14 +142,14 @@ class ModelList(Record):
 
 
 class FeedbackReceipt(Record):
-    """A label that is in the ledger; a duplicate was there before."""
+    """Confirmation that a label is in the ledger; duplicate: it was already stored."""
 
     prediction_id: str
     result: Literal["accepted", "duplicate"]
 
 
 class StoredLabel(Record):
-    """The true option, as it was told."""
+    """The correct option, as reported."""
 
     option: OptionPosition
     correct: bool
@@ -158,7 +158,7 @@ class StoredLabel(Record):
 
 
 class StoredPrediction(AnswerRecord):
-    """An earlier prediction as it was served, and its label if it has come."""
+    """A prediction as it was served, and its label, if any."""
 
     created_at: datetime.datetime
     adapter_digest: str
@@ -169,14 +169,14 @@ class StoredPrediction(AnswerRecord):
 
 
 class Interval(Record):
-    """An interval."""
+    """A closed interval."""
 
     low: float
     high: float
 
 
 class CalibrationBin(Record):
-    """The predictions whose confidence lies in [low, high); the interval of the accuracy is Wilson's, of 95 %."""
+    """The predictions whose confidence is in [low, high); `accuracy_interval` is a 95 % Wilson score interval."""
 
     low: float
     high: float
@@ -195,7 +195,7 @@ class NoiseFloor(Record):
 
 
 class CurvePoint(Record):
-    """What abstaining below a threshold does; the risk is the share of errors among the answered."""
+    """The effect of abstaining below a threshold; the risk is the share of errors among the answered questions."""
 
     threshold: float
     coverage: float
@@ -204,7 +204,7 @@ class CurvePoint(Record):
 
 
 class LabelledScores(Record):
-    """What the labels of one model version say; a positive gap is overconfidence."""
+    """Calibration of one model version, measured with labels; a positive gap is overconfidence."""
 
     questions: int
     accuracy: float
@@ -222,21 +222,21 @@ class LabelledScores(Record):
 
 
 class LabelDelay(Record):
-    """How long labels took, in seconds from the answer."""
+    """Time from answers to their labels, in seconds."""
 
     median_seconds: float
     p90_seconds: float
 
 
 class ReferenceAbstention(Record):
-    """How often the version abstained before it was served."""
+    """How often the version abstained before serving."""
 
     threshold: float | None
     share: float | None
 
 
 class Reference(Record):
-    """What the version did on its calibration split, by its manifest."""
+    """Results of the version on its calibration split, from its manifest."""
 
     questions: int
     accuracy: float
@@ -248,7 +248,7 @@ class Reference(Record):
 
 
 class SequentialTest(Record):
-    """One test of a version over its whole life, valid however often one looks; an alarm stays."""
+    """One sequential test of a version over its whole life, valid however often you look; alarms are never reset."""
 
     test: Literal["overconfident", "underconfident", "error_rate"]
     log_evidence: float
@@ -259,7 +259,7 @@ class SequentialTest(Record):
 
 
 class CalibrationCohort(Record):
-    """The predictions that one model version made in the window; shares are of all of them, in equal bins of [0, 1]."""
+    """The predictions of one model version in the window; shares are of all of them, in equal bins of [0, 1]."""
 
     model: str
     predictions: int
@@ -275,7 +275,7 @@ class CalibrationCohort(Record):
 
 
 class Calibration(Record):
-    """Live calibration by the time of the prediction, whenever its label came."""
+    """Live calibration of the predictions made in a window, regardless of when their labels arrived."""
 
     since: datetime.datetime
     until: datetime.datetime

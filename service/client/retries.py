@@ -1,4 +1,4 @@
-"""When the client tries again, and how long it waits before."""
+"""When the client retries, and how long it waits."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import httpx2
 
 RETRIED_STATUSES = (429, 503)
 RETRIED_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
-_SPREAD = 0.25  # share of a wait that chance adds, so that refused clients do not come back together
+_SPREAD = 0.25  # largest random extra wait, as a share, so that rejected clients do not return at the same time
 _MOST_ATTEMPTS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """How often a call is tried in all, and the seconds between: doubling from `first_wait` up to `longest_wait`.
+    """Total number of attempts, and the waits between them in seconds, doubling from `first_wait` to `longest_wait`.
 
     Raises:
-        ValueError: attempts are not 1 to 100, or the waits are not finite, positive and in order.
+        ValueError: attempts is not 1 to 100, or not 0 < first_wait <= longest_wait < infinity.
     """
 
     attempts: int = 4
@@ -29,18 +29,21 @@ class Retries:
 
     def __post_init__(self) -> None:
         if not 1 <= self.attempts <= _MOST_ATTEMPTS:
-            raise ValueError(f"attempts must be 1 to {_MOST_ATTEMPTS}, not {self.attempts}")
+            raise ValueError(f"attempts must be 1 to {_MOST_ATTEMPTS} (got {self.attempts})")
         if not 0 < self.first_wait <= self.longest_wait < math.inf:
-            raise ValueError(f"waits must be 0 < first <= longest, not {self.first_wait} and {self.longest_wait}")
+            raise ValueError(
+                "waits must be finite and 0 < first_wait <= longest_wait "
+                f"(got {self.first_wait} and {self.longest_wait})"
+            )
 
     def wait_after(self, attempt: int, retry_after: float | None, chance: float) -> float | None:
-        """Seconds to wait after attempt number `attempt` (from 1) failed; None gives up.
+        """Return the seconds to wait after attempt number `attempt` (from 1) failed; None: give up.
 
-        The wait is never shorter than the service asks for. If it asks for more than `longest_wait`, an earlier
-        try would only be refused again, so there is none.
+        The wait is never shorter than the service asks for. If it asks for more than `longest_wait`, the client gives
+        up: an earlier attempt would be rejected again.
 
         Args:
-            retry_after: the seconds that the service asks for, if it does.
+            retry_after: the seconds that the service asks for, if any.
             chance: a random number in [0, 1).
         """
         asked = retry_after or 0.0
@@ -51,10 +54,10 @@ class Retries:
 
 
 def read_retry_after(response: httpx2.Response, now: float) -> float | None:
-    """The seconds that a response asks to wait, given as seconds or as a date; None where it asks for nothing.
+    """Return the seconds to wait from a Retry-After header with seconds or a date; None if it has neither.
 
     Args:
-        now: the time, in seconds since 1970.
+        now: the current time in seconds since 1970.
     """
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():

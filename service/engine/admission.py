@@ -1,4 +1,4 @@
-"""How much is in the engine at once, in questions and in tokens, and how long a refused client should wait."""
+"""Limits on the questions and tokens in the engine, and how long a rejected client should wait."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 from uq4ct.service.engine.failures import QueueFullError, RequestTooLargeError
 
-_SMOOTHING = 0.2  # weight of the newest forward in the running mean
-_LONGEST_WAIT = 60  # seconds; a longer promise would outlive the load it was measured on
+_SMOOTHING = 0.2  # weight of the latest forward in the running mean
+_LONGEST_WAIT = 60  # seconds; the measured load says little about later times
 
 
 class ServiceRate:
-    """Running means of the seconds that one question and one token cost the worker."""
+    """Running means of the seconds that the worker needs per question and per token."""
 
     def __init__(self) -> None:
         self.seconds_per_question = 0.0
@@ -22,11 +22,11 @@ class ServiceRate:
 
     @property
     def known(self) -> bool:
-        """Whether anything was measured yet."""
+        """Whether anything has been measured yet."""
         return self.seconds_per_token > 0.0
 
     def observe(self, questions: int, tokens: int, seconds: float) -> None:
-        """Count a forward that answered `questions` of together `tokens` tokens in `seconds`."""
+        """Update the means with a forward that took `seconds` for `questions` with `tokens` tokens in total."""
         self.seconds_per_question = _smooth(self.seconds_per_question, seconds / questions)
         self.seconds_per_token = _smooth(self.seconds_per_token, seconds / tokens)
 
@@ -36,10 +36,10 @@ def _smooth(known: float, measured: float) -> float:
 
 
 class Admission:
-    """Slots for questions and room for their tokens; all methods are for the event loop's thread only.
+    """Limits the questions and tokens in the engine; all methods are for the event loop's thread only.
 
-    A slot is reserved before any work is done for a question. How many tokens it has is known only after tokenising:
-    then they are added to its reservation, before it may wait for a forward.
+    A slot is reserved before any work is done for a question. Its number of tokens is known only after tokenising;
+    they are added to its reservation before the question is queued.
     """
 
     def __init__(self, questions: int, tokens: int, rate: ServiceRate) -> None:
@@ -52,10 +52,10 @@ class Admission:
         self._idle.set()
 
     def check_room(self, slots: int) -> None:
-        """Refuse at once what `reserve` would refuse now.
+        """Raise if `reserve` would raise now; reserves nothing.
 
         Raises:
-            QueueFullError: fewer slots are free.
+            QueueFullError: fewer than `slots` slots are free.
         """
         if self._questions + slots > self._question_limit:
             seconds = self._questions * self._rate.seconds_per_question
@@ -63,10 +63,10 @@ class Admission:
 
     @contextmanager
     def reserve(self, slots: int) -> Iterator[Reservation]:
-        """Hold `slots` slots, all of them or none, and the tokens that are added meanwhile.
+        """Reserve all `slots` slots or none; release them and the tokens added to the reservation at the end.
 
         Raises:
-            QueueFullError: fewer slots are free.
+            QueueFullError: fewer than `slots` slots are free.
         """
         self.check_room(slots)
         reservation = Reservation(self)
@@ -81,11 +81,11 @@ class Admission:
                 self._idle.set()
 
     def take_tokens(self, tokens: int) -> None:
-        """Take room for tokens, all of them or none; for `Reservation`, which gives it back.
+        """Reserve all `tokens` or none; `reserve` releases them.
 
         Raises:
-            RequestTooLargeError: there is never room for so many.
-            QueueFullError: there is none now.
+            RequestTooLargeError: `tokens` is above the limit.
+            QueueFullError: not enough tokens are free now.
         """
         if tokens > self._token_limit:
             raise RequestTooLargeError(tokens, self._token_limit)
@@ -95,23 +95,23 @@ class Admission:
         self._tokens += tokens
 
     async def wait_until_idle(self) -> None:
-        """Return when nothing is admitted."""
+        """Return when no admitted question is left."""
         await self._idle.wait()
 
 
 class Reservation:
-    """What one request holds of the admission."""
+    """The tokens that one request has reserved."""
 
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
         self.tokens = 0
 
     def add_tokens(self, tokens: int) -> None:
-        """Hold `tokens` more; raises as `Admission.take_tokens`."""
+        """Reserve `tokens` more; raises like `Admission.take_tokens`."""
         self._admission.take_tokens(tokens)
         self.tokens += tokens
 
 
 def _retry_after(seconds: float) -> int:
-    """Whole seconds in which the worker gets through what is admitted, at the measured rate."""
+    """Round the seconds that the worker needs for the admitted work up to whole seconds, within bounds."""
     return min(max(math.ceil(seconds), 1), _LONGEST_WAIT)

@@ -1,4 +1,4 @@
-"""Changes of what is loaded that somebody waits for, and their end when the replica leaves."""
+"""Loads, unloads and promotions in progress, and their end when the replica shuts down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uq4ct.service.engine.failures import DrainingError
 
 
 class Changes:
-    """Counts the changes under way; for the event loop's thread only."""
+    """The changes in progress; for the event loop's thread only."""
 
     def __init__(self) -> None:
         self._under_way: set[asyncio.Timeout] = set()
@@ -18,15 +18,15 @@ class Changes:
         self._done.set()
 
     def __len__(self) -> int:
-        """How many changes are under way."""
+        """Return the number of changes in progress."""
         return len(self._under_way)
 
     @asynccontextmanager
     async def under_way(self) -> AsyncIterator[None]:
-        """Count what is done inside as a change under way.
+        """Count the block as a change in progress.
 
         Raises:
-            DrainingError: `finish` has given it up.
+            DrainingError: `finish` has cancelled it.
         """
         limit = asyncio.timeout(None)
         try:
@@ -42,12 +42,12 @@ class Changes:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise DrainingError("the replica shuts down before the change is done here") from error
+            raise DrainingError("the replica is shutting down; the change was not completed here") from error
 
     async def finish(self, seconds: float) -> None:
-        """Return when no change is under way; one that takes longer than so many seconds is given up."""
+        """Return when no change is in progress; cancel those that take longer than `seconds`."""
         until = asyncio.get_running_loop().time() + seconds
         for limit in self._under_way:
-            if limit.when() is None:  # and not given so many seconds before
+            if limit.when() is None:  # no deadline from an earlier call
                 limit.reschedule(until)
         await self._done.wait()

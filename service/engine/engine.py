@@ -1,4 +1,4 @@
-"""The engine behind the routes: the life of a replica, and the door through which questions and changes come in."""
+"""The engine behind the routes: runs a replica from loading to shutdown, and takes questions and changes."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 
 class State(enum.Enum):
-    """Where the replica is in its life."""
+    """The state of a replica."""
 
     LOADING = "loading"
     READY = "ready"
-    FAILING = "failing"  # the last forwards all failed; questions are still tried, and one success is enough
-    DEAD = "dead"  # the worker has ended, and nothing is tried any more
+    FAILING = "failing"  # the last forwards all failed; questions are still tried, and one success makes it READY
+    DEAD = "dead"  # the worker has ended; questions are rejected
     UNLOADABLE = "unloadable"
-    LEAVING = "leaving"  # takes questions, but asks the balancer for no more
+    LEAVING = "leaving"  # still takes questions, but reports not ready to the load balancer
     DRAINING = "draining"
 
 
@@ -69,7 +69,7 @@ class Engine:
 
     @property
     def state(self) -> State:
-        """The present state; only READY makes the replica ready."""
+        """The current state; the replica is ready only in READY."""
         if self._refusing:
             return State.DRAINING
         return State.LEAVING if self._leaving else self._condition()
@@ -87,23 +87,23 @@ class Engine:
         return adapter.manifest
 
     def is_loaded(self, reference: str) -> bool:
-        """Whether questions to this name, name@version or name@alias are answered without loading anything."""
+        """Return whether the adapter of this name, name@version or name@alias is in memory."""
         return self.loaded.find(reference) is not None
 
     def is_default(self, reference: str) -> bool:
-        """Whether this name, name@version or name@alias points to the adapter that answers requests without a model."""
+        """Return whether this name, name@version or name@alias points to the default adapter."""
         default = self.loaded.default
         return default is not None and self.loaded.find(reference) is default
 
     def check_room(self, questions: int) -> None:
-        """Refuse at once what `submit` would refuse now; takes nothing.
+        """Raise if `submit` would raise now; reserves nothing.
 
         Raises:
-            DrainingError, NotReadyError: no question is taken now.
-            QueueFullError: there is no room for all of them.
+            DrainingError, NotReadyError: the replica takes no questions now.
+            QueueFullError: the queue has no room for all of them.
         """
         if self._refusing:
-            raise DrainingError("shutting down")
+            raise DrainingError("the replica is shutting down")
         state = self._condition()
         if state in (State.LOADING, State.UNLOADABLE, State.DEAD):
             raise NotReadyError(state.value)
@@ -113,7 +113,7 @@ class Engine:
         """Start the worker and load the model.
 
         Args:
-            alias_poll_seconds: how often the store is checked for changes of aliases; 0 = never.
+            alias_poll_seconds: how often the store is checked for alias changes; 0 = never.
             probe_seconds: how often the model is probed while forwards fail.
         """
         self._worker.start()
@@ -133,15 +133,15 @@ class Engine:
             raise self._load_error
 
     async def wait_until_dead(self) -> None:
-        """Return when the worker has ended although it should not have: only a new process can answer then."""
+        """Return when the worker has ended unexpectedly; only a new process can answer then."""
         await self._worker.died.wait()
 
     async def submit(self, asks: Sequence[Ask]) -> list[Served | Exception]:
-        """Answer each question or say why not, in order; cancelling takes the unanswered ones out of the queue.
+        """Return an answer or an error per question, in order; cancelling removes unanswered ones from the queue.
 
         Raises:
-            DrainingError, NotReadyError: no question is taken now.
-            QueueFullError, RequestTooLargeError: there is no room for all of them, so none was taken.
+            DrainingError, NotReadyError: the replica takes no questions now.
+            QueueFullError, RequestTooLargeError: there is no room for all of them, so none was admitted.
         """
         self.check_room(len(asks))
         try:
@@ -151,26 +151,26 @@ class Engine:
 
     @asynccontextmanager
     async def change(self) -> AsyncIterator[Swaps]:
-        """Admit a change of what is loaded, made inside by what this yields; a replica that leaves waits for it.
+        """Yield the `Swaps` to load, unload or promote with; a replica that shuts down waits for the block to end.
 
         Raises:
-            DrainingError, NotReadyError: no change is taken now, or the replica leaves and waits no longer.
+            DrainingError, NotReadyError: the replica takes no changes now, or shuts down and stops waiting.
         """
         self.check_room(0)
         async with self.changes.under_way():
             yield self.swaps
 
     def leave(self) -> None:
-        """Say not ready from now on, and still take questions."""
+        """Report not ready from now on, but still take questions."""
         self._leaving = True
 
     async def drain(self) -> None:
-        """Take nothing new and return when everything admitted is answered, within the time that a question has."""
+        """Reject new work; return when all admitted questions are answered and all changes are done or timed out."""
         self._refusing = True
         await asyncio.gather(self._admission.wait_until_idle(), self.changes.finish(self._limits.seconds))
 
     async def close(self) -> None:
-        """Drain, then end the worker; waits for what it is doing."""
+        """Drain, then end the worker after its current work."""
         await self.drain()
         for task in self._tasks:
             task.cancel()
@@ -181,7 +181,7 @@ class Engine:
         self._requests.close()
 
     def _condition(self) -> State:
-        """The state of the model, whether or not the replica is on its way out."""
+        """Return the state of the model, ignoring a shutdown in progress."""
         if self._worker.died.is_set():
             return State.DEAD
         if not self._load_ended.is_set():

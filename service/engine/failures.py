@@ -1,4 +1,4 @@
-"""Why the engine did not answer a question or change what is loaded."""
+"""Errors of the engine: why it did not answer a question, or load or unload an adapter."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ from uq4ct.model_store.errors import UserError
 
 
 class QueueFullError(RuntimeError):
-    """More than the engine admits; worth trying again in `retry_after` seconds."""
+    """The engine is full; retry after `retry_after` seconds."""
 
     def __init__(self, limit: int, unit: str, retry_after: int) -> None:
-        super().__init__(f"there is room for {limit} {unit}, and that is taken")
+        super().__init__(f"queue full (limit: {limit} {unit})")
         self.limit = limit
         self.retry_after = retry_after
 
 
 class RequestTooLargeError(ValueError):
-    """A request with more tokens, in all passes of its questions, than the engine ever admits."""
+    """A request with more tokens, over all passes of its questions, than the engine ever admits."""
 
     def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the request takes {tokens} tokens, {limit} is the most that is admitted")
+        super().__init__(f"the request has {tokens} tokens, counted once per pass (limit: {limit})")
         self.tokens = tokens
         self.limit = limit
 
 
 class NotReadyError(RuntimeError):
-    """The adapter is not loaded yet, or could not be loaded, or nothing is left that could answer."""
+    """The model is still loading, could not be loaded, or its thread has ended."""
 
 
 class DrainingError(RuntimeError):
-    """The process is on its way out and takes nothing new."""
+    """The replica is shutting down and takes nothing new."""
 
 
 class DeadlinePassedError(RuntimeError):
@@ -36,30 +36,30 @@ class DeadlinePassedError(RuntimeError):
 
 
 class ForwardFailedError(RuntimeError):
-    """The forward of this question's batch raised, or gave an answer that must not be served."""
+    """The forward of this question's batch raised, or returned an answer that must not be served."""
 
 
 class WorkerDiedError(RuntimeError):
-    """The thread that owns the model has ended, although it should not."""
+    """The thread that owns the model has ended unexpectedly."""
 
 
 class BudgetTooSmallError(UserError, ValueError):
-    """UQ4CT_MAX_BATCH_TOKENS or UQ4CT_MAX_QUEUE_TOKENS cannot hold a question that the adapter allows."""
+    """UQ4CT_MAX_BATCH_TOKENS or UQ4CT_MAX_QUEUE_TOKENS is too small for the adapter's longest question."""
 
 
 class NoRoomError(RuntimeError):
-    """UQ4CT_ADAPTER_MEMORY_MB does not hold the adapter beside those that must stay."""
+    """UQ4CT_ADAPTER_MEMORY_MB has no room for the adapter beside those that must stay."""
 
 
 class UnknownModelError(LookupError):
-    """No adapter of that reference is registered."""
+    """No adapter is registered under this reference."""
 
     def __init__(self, reference: str) -> None:
         super().__init__(f"no adapter {reference} is registered")
 
 
 class LoadFailedError(RuntimeError):
-    """A registered adapter could not be loaded; the cause says why, and what was loaded before stays."""
+    """A registered adapter could not be loaded; `cause` is the reason. Loaded adapters stay loaded."""
 
     def __init__(self, reference: str, cause: Exception) -> None:
         super().__init__(f"{reference} could not be loaded")
@@ -72,4 +72,4 @@ class DefaultModelError(ValueError):
 
 
 class StoreReadOnlyError(RuntimeError):
-    """The model store cannot be written from here."""
+    """The service cannot write to the model store."""

@@ -1,4 +1,4 @@
-"""The bounds of an engine."""
+"""The limits of an engine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much an engine takes at once, and how long a question may take."""
+    """How much work an engine admits at once, and how long a question may take."""
 
-    questions: int  # admitted and not yet answered
-    tokens: int  # of the admitted questions, once for each pass
-    batch_tokens: int  # of one forward, once for each pass; of one question, its own
+    questions: int  # admitted, without an answer yet
+    tokens: int  # of the admitted questions, counted once per pass
+    batch_tokens: int  # of one forward, counted once per pass; of one question, counted once
     adapter_bytes: int  # of all loaded adapters
     seconds: float  # from admission to answer

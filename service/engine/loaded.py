@@ -1,4 +1,4 @@
-"""The adapters in memory: which one a reference points to, which are at work, and which is evicted first."""
+"""The adapters in memory: which one a reference points to, which are in use, and which is evicted first."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from uq4ct.service.engine.predictor import Predictor
 
 @dataclass(eq=False, slots=True)
 class LoadedAdapter:
-    """One version in memory. A question keeps it from admission to answer, so nothing can be swapped beneath it."""
+    """An adapter in memory and the number of requests that use it; a question holds it until it is answered."""
 
     predictor: Predictor[Any]
     manifest: Manifest = field(init=False)
-    holders: int = 0  # requests and changes that need it to stay
+    holders: int = 0  # requests and changes that use it
 
     def __post_init__(self) -> None:
         self.manifest = self.predictor.manifest
 
 
 class LoadedAdapters:
-    """For the event loop's thread only; a change between two awaits is seen whole or not at all."""
+    """The adapters in memory by reference. For the event loop's thread only, so changes without an await are atomic."""
 
     def __init__(self, default: str) -> None:
         self.default_reference = default
@@ -45,20 +45,20 @@ class LoadedAdapters:
 
     @property
     def memory_bytes(self) -> int:
-        """What all of them take."""
+        """Memory of all adapters, in bytes."""
         return sum(adapter.predictor.memory_bytes for adapter in self._adapters)
 
     def find(self, reference: str | None) -> LoadedAdapter | None:
-        """The adapter that a reference points to, None for the default; None where it is not in memory."""
+        """Return the adapter that a reference points to (None: the default), or None if it is not in memory."""
         return self._references.get(full_reference(self.default_reference if reference is None else reference))
 
     def put(self, adapter: LoadedAdapter) -> None:
-        """Take in a loaded adapter, under its name@version."""
+        """Add a loaded adapter under its name@version."""
         self._adapters[adapter] = None
         self._references[adapter.manifest.reference] = adapter
 
     def point(self, reference: str, adapter: LoadedAdapter) -> None:
-        """Make a name@alias point to this adapter.
+        """Point a name@alias to this adapter.
 
         Raises:
             KeyError: the adapter is not in memory.
@@ -68,17 +68,17 @@ class LoadedAdapters:
         self._references[full_reference(reference)] = adapter
 
     def drop(self, adapter: LoadedAdapter) -> None:
-        """Forget an adapter and every reference to it; whoever holds it keeps it."""
+        """Remove an adapter and every reference to it; its holders can still use it."""
         del self._adapters[adapter]
         self._references = {name: other for name, other in self._references.items() if other is not adapter}
 
     def aliases(self) -> Sequence[str]:
-        """Every name@alias that points to an adapter in memory."""
+        """Return every name@alias that points to an adapter in memory."""
         return [name for name, adapter in self._references.items() if name != adapter.manifest.reference]
 
     @contextmanager
     def holding(self, adapters: Sequence[LoadedAdapter]) -> Iterator[None]:
-        """Keep adapters in memory and count them as used."""
+        """Hold adapters in memory during the block and mark them as recently used."""
         for adapter in adapters:
             adapter.holders += 1
             if adapter in self._adapters:
@@ -91,16 +91,16 @@ class LoadedAdapters:
             self._released.set()
 
     def least_recently_used(self) -> LoadedAdapter | None:
-        """The adapter to free next: neither the default nor one that is held."""
+        """Return the adapter to evict next: neither the default nor one in use."""
         idle = (adapter for adapter in self._adapters if adapter is not self.default and not adapter.holders)
         return next(idle, None)
 
     async def wait_for_release(self) -> None:
-        """Return when somebody lets go of an adapter."""
+        """Return when a holder releases an adapter."""
         self._released.clear()
         await self._released.wait()
 
 
 def full_reference(reference: str) -> str:
-    """A reference with its alias or version: a bare name is its production version."""
+    """Return a reference with an alias or version: a bare name gets the production alias."""
     return reference if "@" in reference else f"{reference}@{PRODUCTION}"

@@ -1,4 +1,4 @@
-"""What became of the questions of one request."""
+"""The answers or errors of the questions of one request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uq4ct.service.engine.predictor import Served
 
 
 class Outcomes:
-    """One outcome for each question, by its place in the request. For the event loop's thread only."""
+    """One outcome per question, by its index in the request. For the event loop's thread only."""
 
     def __init__(self, questions: int) -> None:
         self._outcomes: list[Served | Exception | None] = [None] * questions
@@ -16,7 +16,7 @@ class Outcomes:
         self._done: asyncio.Future[None] | None = None
 
     def settle(self, index: int, outcome: Served | Exception) -> None:
-        """Keep the first outcome of a question; a later one comes too late."""
+        """Set the outcome of a question; later outcomes of the same question are ignored."""
         if self._outcomes[index] is not None:
             return
         self._outcomes[index] = outcome
@@ -25,12 +25,12 @@ class Outcomes:
             self._done.set_result(None)
 
     async def wait_for(self, questions: int) -> None:
-        """Return when that many more questions have their outcome; call it before any of them can."""
+        """Return when this many more questions have an outcome; call it before any of them can get one."""
         self._waiting = questions
         if questions:
             self._done = asyncio.get_running_loop().create_future()
             await self._done
 
     def in_order(self, missing: Exception) -> list[Served | Exception]:
-        """Every outcome, in the order of the questions; `missing` for the questions that have none."""
+        """Return the outcomes in the order of the questions; `missing` for questions without one."""
         return [missing if outcome is None else outcome for outcome in self._outcomes]

@@ -1,4 +1,4 @@
-"""What the engine needs of a model: the shapes that `model_store.predictor` and `published` have."""
+"""The interface that the engine needs of a model; `model_store.predictor` and `published` implement it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.manifest import Manifest
 
-_TOLERANCE = 1e-6  # routing masses are summed in fp32, so FEU may lie a rounding error above 1
+_TOLERANCE = 1e-6  # routing masses are summed in fp32, so FEU may exceed 1 by a rounding error
 
 
 class Encoded(Protocol):
@@ -27,7 +27,7 @@ E = TypeVar("E", bound=Encoded)
 
 
 class Predictor(Protocol[E]):
-    """A loaded adapter, to which a question is `passes` rows of a forward.
+    """A loaded adapter; a question takes `passes` rows of a forward.
 
     `encode` is called from several threads, `answer` from one.
     """
@@ -45,7 +45,7 @@ class Predictor(Protocol[E]):
 
 
 class Host(Protocol):
-    """A base model in memory; adapters are put on it and taken off it in the thread that asks them."""
+    """A base model in memory; adapters are added and removed in the thread that runs them."""
 
     def add(self, stored: StoredAdapter) -> Predictor[Any]: ...
     def remove(self, predictor: Any) -> None: ...
@@ -53,7 +53,7 @@ class Host(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question and the adapter that is to answer it: name, name@version or name@alias; None is the default."""
+    """A question and the adapter to answer it: name, name@version or name@alias; None = the default."""
 
     question: Question
     reference: str | None = None
@@ -61,35 +61,37 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """An answer and the manifest of the very adapter that gave it."""
+    """An answer and the manifest of the adapter that gave it."""
 
     answer: Answer
     manifest: Manifest
 
 
 class UnusableAnswerError(UserError, ValueError):
-    """An answer that must not reach a client: not finite, not a distribution, or of another question."""
+    """An answer that must not reach a client: not finite, not a distribution, or for a different number of options."""
 
 
 def check_answer(answer: Answer, options: int) -> None:
-    """Refuse an answer whose numbers cannot be served.
+    """Raise if an answer must not be served.
 
     Raises:
         UnusableAnswerError: the probabilities are not a distribution over `options` options, or the option,
-            the confidence, FEU or an entropy is out of its range, or a number is not finite.
+            the confidence, FEU or an entropy is out of range, or a number is not finite.
     """
     p = answer.probabilities
     if len(p) != options or not 0 <= answer.option < options:
-        raise UnusableAnswerError(f"option {answer.option} and {len(p)} probabilities for {options} options")
+        raise UnusableAnswerError(f"got option {answer.option} and {len(p)} probabilities for {options} options")
     if not all(0.0 <= value <= 1.0 for value in p) or abs(math.fsum(p) - 1.0) > _TOLERANCE:
         raise UnusableAnswerError(f"probabilities {p} are not a distribution")
     if not abs(answer.confidence - p[answer.option]) <= _TOLERANCE:
-        raise UnusableAnswerError(f"confidence {answer.confidence} of an option with {p[answer.option]}")
+        raise UnusableAnswerError(
+            f"confidence {answer.confidence} is not the probability {p[answer.option]} of the chosen option"
+        )
     if answer.feu is not None and not 0.0 <= answer.feu <= 1.0 + _TOLERANCE:
         raise UnusableAnswerError(f"functional uncertainty {answer.feu} is not between 0 and 1")
     entropies = (answer.total, answer.aleatoric, answer.epistemic)
     if any(value is not None and not 0.0 <= value < math.inf for value in entropies):
-        raise UnusableAnswerError(f"entropies {entropies} are not finite and at least 0")
+        raise UnusableAnswerError(f"entropies {entropies} must be finite and at least 0")
     for field in fields(answer):
         value = getattr(answer, field.name)
         if isinstance(value, float) and not math.isfinite(value):

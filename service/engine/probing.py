@@ -1,4 +1,4 @@
-"""Probes of a model whose forwards fail."""
+"""Probe a model whose forwards fail."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 async def probe_while_failing(worker: Worker, loaded: LoadedAdapters, seconds: float) -> None:
-    """Probe the default adapter every so many seconds while forwards fail; runs until it is cancelled.
+    """Probe the default adapter every `seconds` while forwards fail; runs until it is cancelled.
 
-    A load balancer sends no question to a replica that is not ready, and without questions no answer could show that
-    the replica works again.
+    A load balancer sends no questions to a replica that is not ready, so only a probe can show that it works again.
     """
     while True:
         await asyncio.sleep(seconds)
@@ -32,6 +31,6 @@ async def _probe(worker: Worker, loaded: LoadedAdapters) -> None:
         with loaded.holding([adapter]):
             await worker.call(partial(worker.probe, adapter.predictor))
     except Exception as error:  # whatever it is, the next probe may succeed
-        logger.warning("still failing", extra={"error": type(error).__name__})
+        logger.warning("probe failed", extra={"error": type(error).__name__})
     else:
-        logger.info("answers again")
+        logger.info("probe succeeded")

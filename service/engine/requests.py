@@ -1,4 +1,4 @@
-"""The way of one request through the engine: slots, adapters, tokens, the queue, outcomes."""
+"""Take a request through the engine: reserve slots, find adapters, tokenise, queue, collect outcomes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from uq4ct.service.engine.swaps import Swaps
 from uq4ct.service.engine.waiting import Ticket, WaitingWork
 from uq4ct.service.telemetry.metrics import Metrics
 
-_TOKENIZER_THREADS = 2  # a tokenizer releases the interpreter lock; more would only take cores from the forward
-CHARACTERS_IN_THE_LOOP = 2000  # checked or tokenised faster than another thread gets its turn
+_TOKENIZER_THREADS = 2  # a tokenizer releases the GIL; more threads would only take cores from the forward
+CHARACTERS_IN_THE_LOOP = 2000  # up to this length, checking or tokenising is faster than switching threads
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """The questions of one request, what they hold of the engine, and what became of them."""
+    """The questions of one request with their reservation, outcomes and deadline."""
 
     asks: Sequence[Ask]
     reservation: Reservation
@@ -42,7 +42,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A question, its place in the request, and the adapter that will answer it."""
+    """A question, its index in the request, and the adapter that will answer it."""
 
     index: int
     question: Question
@@ -50,7 +50,7 @@ class _Placed:
 
 
 class RequestRunner:
-    """Runs requests, each until all its questions have an outcome. For the event loop's thread only."""
+    """Runs each request until all its questions have an outcome. For the event loop's thread only."""
 
     def __init__(
         self,
@@ -70,28 +70,28 @@ class RequestRunner:
         self._tokenizers = ThreadPoolExecutor(_TOKENIZER_THREADS, thread_name_prefix="tokenizer")
 
     async def run(self, asks: Sequence[Ask]) -> list[Served | Exception]:
-        """Answer each question or say why not, in order; cancelling removes the unanswered ones from the queue.
+        """Return an answer or an error per question, in order; cancelling removes unanswered ones from the queue.
 
         Raises:
-            QueueFullError, RequestTooLargeError: there is no room for all of them, so none was taken.
-            WorkerDiedError: nothing answers questions any more.
+            QueueFullError, RequestTooLargeError: there is no room for all of them, so none was admitted.
+            WorkerDiedError: the worker's thread has ended.
         """
         with self._admission.reserve(len(asks)) as reservation:
             seconds = self._limits.seconds
             request = _Request(asks, reservation, Outcomes(len(asks)), time.monotonic() + seconds)
-            with contextlib.suppress(TimeoutError):  # the questions that are answered keep their answers
+            with contextlib.suppress(TimeoutError):  # questions answered by then keep their answers
                 async with asyncio.timeout(seconds):
                     await self._answer(request)
         return request.outcomes.in_order(missing=DeadlinePassedError(f"not answered in {seconds:g} seconds"))
 
     def close(self) -> None:
-        """End the threads; no request may be under way."""
+        """End the threads; no request may be in progress."""
         self._tokenizers.shutdown()
 
     async def _answer(self, request: _Request) -> None:
-        """Settle every question: first together those whose adapter is loaded, then those that must wait for a load.
+        """Settle every question: first those whose adapter is loaded, then those that must wait for a load.
 
-        Two adapters that are not loaded are taken one after the other, since there may not be room for both.
+        Adapters that are not loaded are loaded one after the other, since there may not be room for several.
         """
         placed, absent = self._place(request.asks)
         if placed:
@@ -105,11 +105,11 @@ class RequestRunner:
                 if len(indices) == len(request.asks):
                     raise
                 request.settle(indices, error)
-            except Exception as error:  # of these questions alone: the others of the request keep their answers
+            except Exception as error:  # affects only these questions; others keep their answers
                 request.settle(indices, error)
 
     def _place(self, asks: Sequence[Ask]) -> tuple[list[_Placed], dict[str, list[int]]]:
-        """The questions whose adapter is loaded, and by reference the indices of those whose adapter is not."""
+        """Return the questions whose adapter is loaded, and the indices of the others by reference."""
         placed: list[_Placed] = []
         absent: dict[str, list[int]] = {}
         for index, ask in enumerate(asks):
@@ -122,7 +122,7 @@ class RequestRunner:
         return placed, absent
 
     async def _answer_placed(self, request: _Request, placed: Sequence[_Placed]) -> None:
-        """Tokenise, queue and wait for questions whose adapters are loaded, and stay so until they are answered."""
+        """Tokenise and queue questions and wait for their answers; holds their loaded adapters meanwhile."""
         outcomes = request.outcomes
         with self._loaded.holding([item.adapter for item in placed]):
             encodings = await self._encode(placed)
@@ -143,7 +143,7 @@ class RequestRunner:
                 self._waiting.discard(tickets)
 
     async def _encode(self, placed: Sequence[_Placed]) -> list[Encoded | Exception]:
-        """Tokenise, in a thread where it takes long enough to hold up the others."""
+        """Tokenise; long texts in a thread, so that they do not block the event loop."""
         characters = sum(item.question.characters for item in placed)
         if characters <= CHARACTERS_IN_THE_LOOP:
             return [self._encode_one(item) for item in placed]
@@ -155,6 +155,6 @@ class RequestRunner:
         try:
             with self._metrics.tokenize_seconds.time():
                 encoded = item.adapter.predictor.encode(item.question)
-        except Exception as error:  # of this question alone
+        except Exception as error:  # affects only this question
             return error
         return encoded if encoded.length <= budget else QuestionTooLongError(encoded.length, budget)

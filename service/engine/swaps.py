@@ -1,4 +1,4 @@
-"""Load -> warm -> swap -> free: which adapters are in memory, and what their names mean here."""
+"""Load -> warm -> swap -> free: which adapters are in memory, and which one each name points to here."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from uq4ct.service.engine.predictor import Host, Predictor
 from uq4ct.service.engine.worker import Worker
 from uq4ct.service.telemetry.metrics import Metrics
 
-_LONGEST_PAUSE = 600.0  # seconds between two tries of a version that cannot be loaded
+_LONGEST_PAUSE = 600.0  # seconds between two attempts to load a version
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _PutOff:
-    """What an alias means in the store and could not be loaded here; tried again at `until` of the loop's clock."""
+    """A version that an alias points to in the store but that failed to load; retried at `until` (the loop's clock)."""
 
     exact: str
     pause: float
@@ -40,11 +40,13 @@ class _PutOff:
 
 
 class Swaps:
-    """Changes of what is loaded. A version is read and checked in a thread of its own, put on the base model in the
-    worker's, and only then found by questions; what fails on the way leaves everything as it was.
+    """Loads, unloads and promotes adapters.
 
-    A version that was replaced stays in memory as long as there is room: rolling back is then immediate, and clients
-    that name it exactly are still answered. Beyond `memory_limit` the least recently used goes.
+    A version is read and checked in a reader thread, put on the base model in the worker's thread, and only then
+    found by questions; a failure on the way leaves everything as it was.
+
+    A replaced version stays in memory as long as there is room: rolling back is then immediate, and clients that name
+    it exactly are still answered. Above `memory_limit` the least recently used adapters are evicted.
     """
 
     def __init__(
@@ -65,18 +67,18 @@ class Swaps:
         self._patience = patience  # seconds to wait for room
         self._host: Host | None = None
         self._opened = False
-        self._reader = ThreadPoolExecutor(2, thread_name_prefix="adapter-reader")  # one for a long read, one beside
+        self._reader = ThreadPoolExecutor(2, thread_name_prefix="adapter-reader")  # a long read must not block another
         self._loads: dict[str, asyncio.Task[LoadedAdapter]] = {}
-        self._changing = asyncio.Lock()  # what is in memory
-        self._switching = asyncio.Lock()  # what a name means; taken before the other one
-        self._warned: dict[str, str] = {}  # of an alias that cannot be followed, so that a log has it once
+        self._changing = asyncio.Lock()  # protects which adapters are in memory
+        self._switching = asyncio.Lock()  # protects what names point to; acquired before `_changing`
+        self._warned: dict[str, str] = {}  # error per alias that cannot be followed, to log it once
         self._put_off: dict[str, _PutOff] = {}
 
     async def open(self, load: Callable[[], Host], default: str) -> None:
         """Load the base model and the default adapter.
 
         Raises:
-            Exception: whatever either raised.
+            Exception: whatever either load raised.
         """
         self._host = await self._worker.call(load)
         try:
@@ -86,10 +88,10 @@ class Swaps:
         self._opened = True
 
     async def obtain(self, reference: str) -> LoadedAdapter:
-        """The adapter that a reference means here, loaded now if it is not; hold it before the next await.
+        """Return the adapter that a reference points to here, loading it if necessary; hold it before the next await.
 
         Raises:
-            UnknownModelError: nothing of that reference is registered.
+            UnknownModelError: the reference is not registered.
             LoadFailedError: it is damaged, of a newer format, for another base model, or there is no room for it.
         """
         while (adapter := self._loaded.find(reference)) is None:
@@ -100,13 +102,13 @@ class Swaps:
         return adapter
 
     async def unload(self, reference: str) -> str:
-        """Free an adapter as soon as its last question is answered; nothing happens if it is not loaded.
+        """Unload an adapter once its last question is answered; do nothing if it is not loaded.
 
         Returns its name@version.
 
         Raises:
-            UnknownModelError: nothing of that reference is registered.
-            DefaultModelError: it is the default.
+            UnknownModelError: the reference is not registered.
+            DefaultModelError: it is the default adapter.
         """
         async with self._switching, self._changing:
             adapter = self._loaded.find(reference)
@@ -116,16 +118,16 @@ class Swaps:
                 if adapter is None:
                     return exact
             if adapter is self._loaded.default:
-                raise DefaultModelError(f"{adapter.manifest.reference} is the default model")
+                raise DefaultModelError(f"{adapter.manifest.reference} is the default model and cannot be unloaded")
             await self._free(adapter)
         return adapter.manifest.reference
 
     async def promote(self, name: str, version: int, alias: str) -> None:
-        """Load and warm a version, let the alias mean it in the store, and then here.
+        """Load and warm a version, then point the alias to it, first in the store and then here.
 
         Raises:
-            UnknownModelError, LoadFailedError: as `obtain`; the alias means what it meant.
-            StoreReadOnlyError: the store cannot be written; the alias means what it meant.
+            UnknownModelError, LoadFailedError: as `obtain`; the alias is unchanged.
+            StoreReadOnlyError: the store cannot be written; the alias is unchanged.
         """
         async with self._switching:
             adapter = await self.obtain(f"{name}@{version}")
@@ -135,15 +137,15 @@ class Swaps:
                 except StoreError as error:
                     raise LoadFailedError(f"{name}@{alias}", error) from error
                 except OSError as error:
-                    raise StoreReadOnlyError(f"{name}@{alias} could not be changed") from error
+                    raise StoreReadOnlyError(f"cannot change {name}@{alias}: the store is not writable") from error
                 self._loaded.point(f"{name}@{alias}", adapter)
         logger.info("promoted", extra={"model": adapter.manifest.reference, "alias": alias})
 
     async def follow_store(self, seconds: float) -> None:
-        """For ever: see every so many seconds whether an alias was changed in the store by somebody else.
+        """Check every `seconds`, until cancelled, whether another process changed an alias in the store.
 
-        A version that could not be loaded is tried again after pauses that double, since each try may cost another
-        adapter its place.
+        A version that could not be loaded is retried after pauses that double, since each attempt may evict another
+        adapter.
         """
         while True:
             await asyncio.sleep(seconds)
@@ -151,7 +153,7 @@ class Swaps:
                 await self._follow(alias, seconds)
 
     async def close(self) -> None:
-        """End every load that is under way."""
+        """Cancel every load in progress."""
         loads = list(self._loads.values())
         for load in loads:
             load.cancel()
@@ -159,7 +161,7 @@ class Swaps:
         self._reader.shutdown()
 
     async def _follow(self, alias: str, first_pause: float) -> None:
-        """Let an alias mean what it means in the store; it keeps its meaning as long as that cannot be loaded."""
+        """Point an alias to the same version as in the store; it is unchanged as long as that cannot be loaded."""
         try:
             async with self._switching:
                 exact = await self._resolve(alias)
@@ -169,7 +171,7 @@ class Swaps:
                         await self._switch(alias, exact, first_pause)
                     return
             self._warned.pop(alias, None)
-        except Exception as error:  # whatever it is, the next look may find it mended
+        except Exception as error:  # whatever it is, the next check may succeed
             if self._warned.get(alias) != str(error):
                 self._warned[alias] = str(error)
                 logger.warning("alias not followed", extra={"alias": alias, "error": type(error).__name__})
@@ -185,14 +187,14 @@ class Swaps:
         self._put_off.pop(alias, None)
         self._warned.pop(alias, None)
         self._loaded.point(alias, adapter)
-        logger.info("followed the store", extra={"alias": alias, "model": exact})
+        logger.info("alias followed", extra={"alias": alias, "model": exact})
 
     def _is_put_off(self, alias: str, exact: str) -> bool:
         last = self._put_off.get(alias)
         return last is not None and last.exact == exact and asyncio.get_running_loop().time() < last.until
 
     async def _resolve(self, reference: str) -> str:
-        """The name@version that a reference means in the store; raises as `obtain`."""
+        """Return the name@version that a reference points to in the store; raises like `obtain`."""
         try:
             name, version = await self._read(self._store.resolve, reference)
         except (InvalidReferenceError, UnknownAdapterError) as error:
@@ -202,7 +204,7 @@ class Swaps:
         return f"{name}@{version}"
 
     async def _load_once(self, exact: str) -> LoadedAdapter:
-        """Load a version, or wait for the load that is under way; giving up the wait does not end it."""
+        """Load a version, or wait for its load in progress; cancelling the wait does not cancel the load."""
         load = self._loads.get(exact)
         if load is None:
             load = self._loads[exact] = asyncio.create_task(self._load(exact))
@@ -221,7 +223,7 @@ class Swaps:
         if self._host is None:
             raise RuntimeError("no base model is loaded")
         try:
-            async with self._changing:  # one at a time: what is read and what has room are counted once
+            async with self._changing:  # one at a time, so that no other load takes the memory counted here
                 stored = await self._read(self._store.load, exact)
                 await self._make_room(exact, stored.memory_bytes)
                 adapter = LoadedAdapter(await self._put_on(self._host, stored))
@@ -233,7 +235,7 @@ class Swaps:
         return adapter
 
     async def _put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
-        """Put an adapter on the base model; with the weights that its posterior draws it may need more room."""
+        """Put an adapter on the base model; weights drawn from its posterior may need more memory than stored ones."""
         predictor = await self._worker.call(partial(self._worker.put_on, host, stored))
         try:
             await self._make_room(stored.manifest.reference, predictor.memory_bytes)
@@ -243,15 +245,17 @@ class Swaps:
         return predictor
 
     async def _make_room(self, exact: str, needed: int) -> None:
-        """Free adapters that have no work, least recently used first, until one more fits.
+        """Evict adapters that are not in use, least recently used first, until `needed` bytes fit.
 
         Raises:
-            NoRoomError: it does not fit beside the default, or beside those that have work for too long.
+            NoRoomError: it does not fit beside the default adapter, or beside adapters that stay in use for too long.
         """
         default = self._loaded.default
         fixed = 0 if default is None else default.predictor.memory_bytes
         if fixed + needed > self._memory_limit:
-            raise NoRoomError(f"{exact} needs {needed} bytes beside {fixed}, the limit is {self._memory_limit}")
+            raise NoRoomError(
+                f"{exact} needs {needed} bytes beside {fixed} of the default model (limit: {self._memory_limit})"
+            )
         until = asyncio.get_running_loop().time() + self._patience
         while self._loaded.memory_bytes + needed > self._memory_limit:
             adapter = self._loaded.least_recently_used()
@@ -262,10 +266,10 @@ class Swaps:
                 async with asyncio.timeout_at(until):
                     await self._loaded.wait_for_release()
             except TimeoutError as error:
-                raise NoRoomError(f"every loaded adapter has work for {self._patience:g} seconds") from error
+                raise NoRoomError(f"no loaded adapter became idle within {self._patience:g} seconds") from error
 
     async def _free(self, adapter: LoadedAdapter) -> None:
-        """Let nobody find it any more, wait for those who have it, and take it off the base model."""
+        """Hide an adapter from new requests, wait for its holders, and remove it from the base model."""
         if self._host is None:
             raise RuntimeError("no base model is loaded")
         self._loaded.drop(adapter)
@@ -273,7 +277,7 @@ class Swaps:
             await self._loaded.wait_for_release()
         await self._worker.call(partial(self._host.remove, adapter.predictor))
         self._metrics.retire_model(adapter.manifest)
-        logger.info("adapter freed", extra={"model": adapter.manifest.reference})
+        logger.info("adapter unloaded", extra={"model": adapter.manifest.reference})
 
     async def _read(self, read: Callable[..., Any], *arguments: object) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._reader, read, *arguments)

@@ -1,4 +1,4 @@
-"""Work between the event loop, which puts it in, and the worker, which takes it out."""
+"""The queue between the event loop, which adds work, and the worker, which takes it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from uq4ct.service.telemetry.metrics import Metrics
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One question that waits for its forward; it never changes."""
+    """One question that waits for its forward; immutable."""
 
     outcomes: Outcomes  # of its request
     index: int  # of the question in its request
     adapter: LoadedAdapter
     encoded: Encoded
-    tokens: int  # of `encoded`, once for each pass of its adapter
+    tokens: int  # of `encoded`, counted once per pass of its adapter
     options: int
     since: float  # monotonic seconds
     deadline: float  # monotonic seconds
@@ -34,14 +34,14 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something else to do in the worker's thread, between two forwards."""
+    """Other work for the worker's thread, run between two forwards."""
 
     run: Callable[[], Any]
     result: asyncio.Future[Any]
 
 
 class WaitingWork:
-    """Tickets, oldest first, and jobs, which go before them."""
+    """Waiting tickets, oldest first, and jobs, which are taken before tickets."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._tickets: dict[Ticket, None] = {}
@@ -53,10 +53,10 @@ class WaitingWork:
         self._metrics = metrics
 
     def put(self, tickets: Sequence[Ticket]) -> None:
-        """Let the worker see tickets.
+        """Queue tickets for the worker.
 
         Raises:
-            WorkerDiedError: nobody would take them.
+            WorkerDiedError: the worker has ended.
         """
         with self._changed:
             self._check_open()
@@ -66,10 +66,10 @@ class WaitingWork:
             self._changed.notify()
 
     def put_job(self, job: Job) -> None:
-        """Let the worker see a job.
+        """Queue a job for the worker.
 
         Raises:
-            WorkerDiedError: nobody would take it.
+            WorkerDiedError: the worker has ended.
         """
         with self._changed:
             self._check_open()
@@ -77,10 +77,10 @@ class WaitingWork:
             self._changed.notify()
 
     def take(self, budget: int) -> list[Ticket] | Job | None:
-        """Wait for work: a job, or the oldest tickets that fit, shortest first; None once closed and used up.
+        """Wait for work: a job, or the oldest tickets that fit, shortest first; None once closed and empty.
 
-        The oldest ticket decides which adapter the batch is for, and the others are of the same one. A ticket whose
-        deadline has passed costs no forward: the loop tells its client.
+        All tickets of a batch are for the adapter of the oldest ticket. Tickets past their deadline are dropped; the
+        event loop tells their clients.
         """
         with self._changed:
             while True:
@@ -95,12 +95,12 @@ class WaitingWork:
                     return self._take_batch(budget)
 
     def discard(self, tickets: Sequence[Ticket]) -> None:
-        """Take out whichever of these still wait."""
+        """Remove those of the tickets that still wait."""
         with self._changed:
             self._remove([ticket for ticket in tickets if ticket in self._tickets])
 
     def take_all(self) -> tuple[list[Ticket], list[Job]]:
-        """Everything that waits, taken out at once."""
+        """Remove and return everything that waits."""
         with self._changed:
             tickets, jobs = list(self._tickets), list(self._jobs)
             self._remove(tickets)
@@ -108,13 +108,13 @@ class WaitingWork:
         return tickets, jobs
 
     def close(self) -> None:
-        """Let the worker end when what waits is used up."""
+        """Let the worker end once the queue is empty."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Refuse everything from now on: nobody takes it any more."""
+        """Reject everything from now on, since the worker has ended."""
         with self._changed:
             self._abandoned = True
 
@@ -137,4 +137,4 @@ class WaitingWork:
 
     def _check_open(self) -> None:
         if self._closed or self._abandoned:
-            raise WorkerDiedError("nothing takes work any more")
+            raise WorkerDiedError("the model's thread has ended")

@@ -1,4 +1,4 @@
-"""The thread that owns the model: puts adapters on it, warms them up, and answers batch after batch."""
+"""The thread that owns the model: puts adapters on it, warms them up, and answers batches."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ class Worker:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last forwards all failed, and the next is still tried; one that succeeds ends it."""
+        """Whether the last forwards all failed while the worker still runs; one success resets it."""
         return self._failures_in_a_row >= _FAILURES_UNTIL_FAILING and not self.died.is_set()
 
     def start(self) -> None:
-        """Start the thread; outcomes are handed over in the running event loop."""
+        """Start the thread; outcomes are delivered in the running event loop."""
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
     async def call(self, run: Callable[[], T]) -> T:
-        """Run something in the worker's thread, between two forwards; raises what it raises.
+        """Run a function in the worker's thread, between two forwards; raises what it raises.
 
         Raises:
-            WorkerDiedError: there is no such thread any more.
+            WorkerDiedError: the thread has ended.
         """
         result: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._waiting.put_job(Job(run, result))
@@ -78,7 +78,7 @@ class Worker:
 
         Raises:
             BudgetTooSmallError: the adapter allows questions that could never be admitted.
-            Exception: whatever the host raised, or the warm-up. The adapter is off the base model again then.
+            Exception: whatever the host or the warm-up raised; the adapter is removed from the base model.
         """
         predictor = host.add(stored)
         try:
@@ -90,7 +90,7 @@ class Worker:
         return predictor
 
     def probe(self, predictor: Predictor[Any]) -> None:
-        """See whether an adapter answers, where no question comes any more that could show it; for `call`.
+        """Check whether an adapter answers when no questions arrive that would show it; for `call`.
 
         Raises:
             Exception: whatever the forward raised.
@@ -100,21 +100,21 @@ class Worker:
         self._failures_in_a_row = 0
 
     def _check_limits(self, predictor: Predictor[Any]) -> None:
-        """Every question that the adapter allows can be answered: alone, it may take more passes than a batch holds."""
+        """Raise if the adapter allows questions too long for the budgets; all passes must fit in the queue only."""
         reference, tokens, passes = predictor.manifest.reference, predictor.token_limit, predictor.passes
         if tokens > self._budget.configured:
             raise BudgetTooSmallError(
-                f"UQ4CT_MAX_BATCH_TOKENS {self._budget.configured} is below the {tokens} tokens that a question of "
-                f"{reference} may have"
+                f"UQ4CT_MAX_BATCH_TOKENS must be at least {tokens} for the questions of {reference} "
+                f"(got {self._budget.configured})"
             )
         if tokens * passes > self._queue_tokens:
             raise BudgetTooSmallError(
-                f"UQ4CT_MAX_QUEUE_TOKENS {self._queue_tokens} is below the {tokens * passes} tokens that a question of "
-                f"{reference} may take, {tokens} in each of {passes} passes"
+                f"UQ4CT_MAX_QUEUE_TOKENS must be at least {tokens * passes} for the questions of {reference}, "
+                f"{tokens} tokens in each of {passes} passes (got {self._queue_tokens})"
             )
 
     def _warm_up(self, predictor: Predictor[Any]) -> None:
-        """Two forwards: the first pays for lazy set-up, the second tells what one costs if that is not known yet."""
+        """Run two forwards: the first triggers lazy set-up; the second measures the cost if it is not known yet."""
         encoded = predictor.encode(WARM_UP)
         predictor.answer([encoded])
         started = time.monotonic()
@@ -125,7 +125,7 @@ class Worker:
             self._measure_batch(predictor, encoded)
 
     def _measure_batch(self, predictor: Predictor[Any], encoded: Encoded) -> None:
-        """What a forward of several questions costs; that they are too many for memory is no failure."""
+        """Measure a forward of several questions; running out of memory is not a failure."""
         tokens = encoded.length * predictor.passes
         questions = max(1, min(_QUESTIONS_TO_MEASURE, self._budget.configured // tokens))
         started = time.monotonic()
@@ -139,7 +139,7 @@ class Worker:
             self._rate.observe(questions, questions * tokens, time.monotonic() - started)
 
     def _run(self) -> None:
-        """Work until the queue is closed and empty; an unforeseen error costs what was in hand, not the thread."""
+        """Work until the queue is closed and empty; an unforeseen error fails the current work, not the thread."""
         ended = False
         try:
             while not ended and self._crashes < _CRASHES_UNTIL_THE_END:
@@ -151,7 +151,7 @@ class Worker:
                 self._fail(*self._waiting.take_all())
 
     def _work(self) -> bool:
-        """Work until the queue is closed and empty; false where something unforeseen ended it before."""
+        """Work until the queue is closed and empty; return false after an unforeseen error."""
         in_hand: list[Ticket] | Job | None = None
         try:
             while (in_hand := self._take()) is not None:
@@ -160,11 +160,11 @@ class Worker:
                 else:
                     self._answer(in_hand)
                 in_hand = None
-        except BaseException as error:  # also what only a broken library raises
+        except BaseException as error:  # broken libraries raise more than Exception
             self._crashes += 1
             self._failures_in_a_row += 1
             logger.critical("worker failed", extra={"error": type(error).__name__, "crashes": self._crashes})
-            if in_hand is None:  # something that waits broke the choice, and would break it again
+            if in_hand is None:  # taking work failed, and would fail again with the same queue
                 self._fail(*self._waiting.take_all())
             elif isinstance(in_hand, Job):
                 self._fail([], [in_hand])
@@ -205,11 +205,11 @@ class Worker:
         self._hand_over(batch, outcomes)
 
     def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
-        """The answers of a batch; one that does not fit in memory is tried again in halves."""
+        """Return the outcomes of a batch; one that does not fit in memory is retried in halves."""
         try:
             outcomes = _forward(batch)
         except Exception as error:
-            # The message of the error may quote the question, so only its type is written down.
+            # The message of the error may quote the question, so only its type is logged.
             logger.error("forward failed", extra={"error": type(error).__name__, "questions": len(batch)})
             if len(batch) == 1 or not is_out_of_memory(error):
                 return [ForwardFailedError(f"a batch of {len(batch)} questions failed")] * len(batch)
@@ -217,7 +217,7 @@ class Worker:
             self._budget.raise_again()
             return outcomes
         self._budget.lower(sum(ticket.tokens for ticket in batch))
-        # Only here is the error gone, and with it the tensors that its frames held.
+        # Retry outside of the handler, which keeps the error and the tensors in its frames alive.
         middle = len(batch) // 2
         return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
 
@@ -231,28 +231,28 @@ class Worker:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a smaller batch may get through; PyTorch has no class of its own for it on the CPU."""
+    """Return whether a smaller batch may fit in memory; PyTorch has no error class for this on the CPU."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
     )
 
 
 def _forward(batch: list[Ticket]) -> list[Served | Exception]:
-    """One forward through the one adapter of the batch."""
+    """Run one forward of a batch through its adapter."""
     adapter = batch[0].adapter
     answers = adapter.predictor.answer([ticket.encoded for ticket in batch])
     if len(answers) != len(batch):
-        raise UnusableAnswerError(f"{len(answers)} answers to {len(batch)} questions")
+        raise UnusableAnswerError(f"got {len(answers)} answers for {len(batch)} questions")
     return [_checked(ticket, answer, adapter) for ticket, answer in zip(batch, answers, strict=True)]
 
 
 def _checked(ticket: Ticket, answer: Answer, adapter: LoadedAdapter) -> Served | Exception:
-    """The answer with the manifest of the adapter that gave it, or why it must not be served."""
+    """Return the answer with its adapter's manifest, or an error if it must not be served."""
     try:
         check_answer(answer, ticket.options)
     except UnusableAnswerError as error:
-        logger.error("answer refused", extra={"error": str(error)})
-        return ForwardFailedError("the answer is not a probability distribution")
+        logger.error("answer rejected", extra={"error": str(error)})
+        return ForwardFailedError("the model returned an unusable answer")
     return Served(answer, adapter.manifest)
 
 
@@ -262,7 +262,7 @@ def _settle(tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -
 
 
 def _end_job(job: Job, outcome: object) -> None:
-    if job.result.done():  # nobody waits for it any more
+    if job.result.done():  # its caller has stopped waiting
         return
     if isinstance(outcome, Exception):
         job.result.set_exception(outcome)

@@ -1,4 +1,4 @@
-"""Who asks: the caller of a request and what it may do."""
+"""Authentication and authorization: the caller of a request and its scopes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uq4ct.service.engine.failures import DrainingError, NotReadyError, QueueFul
 from uq4ct.service.http.kinds import FORBIDDEN, UNAUTHORIZED
 from uq4ct.service.http.problems import ProblemError, explain
 
-PUBLIC_PAGE = frozenset({"/", "/page/{name}"})  # the operator's page, without any data
+PUBLIC_PAGE = frozenset({"/", "/page/{name}"})  # the operator's page, which contains no data
 PUBLIC_PATHS = PUBLIC_PAGE | {"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
 PUBLIC_DOCS = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json"})
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
@@ -31,7 +31,7 @@ class UnguardedRouteError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `key_id` is the public id of the key, None where requests need none."""
+    """The sender of a request. `key_id` is the public id of the key; None if requests need no key."""
 
     key_id: str | None
     tenant: str
@@ -42,7 +42,7 @@ ANYBODY = Caller(None, "default", frozenset(Scope))
 
 
 class Guard(SecurityBase):
-    """A dependency that yields the caller, who has the scope; OpenAPI shows it as the key that a route needs."""
+    """A dependency that checks the scope and yields the caller; OpenAPI shows it as the key that a route needs."""
 
     def __init__(self, scope: Scope, *, asks: bool) -> None:
         self.scope = scope
@@ -51,32 +51,32 @@ class Guard(SecurityBase):
         self.scheme_name = "key"
 
     async def __call__(self, request: Request) -> Caller:
-        """The caller.
+        """Return the caller.
 
         Raises:
-            ProblemError: 401, there is no valid key; 403, it has not the scope; 429 or 503, no question of it, or of
-                anybody, is taken now.
+            ProblemError: 401, there is no valid key; 403, the key lacks the scope; 429 or 503, no question is accepted
+                now, from this key or from anyone.
         """
         caller = identify(request)
         if self.scope not in caller.scopes:
-            raise ProblemError(FORBIDDEN, f"the key has no scope {self.scope}")
+            raise ProblemError(FORBIDDEN, f"the key lacks the scope {self.scope}")
         if self.asks:
             _check_at_the_door(request)
         return caller
 
 
 def require(scope: Scope, *, asks: bool = False) -> Guard:
-    """A dependency that yields the caller, who has the scope.
+    """Return a dependency that checks the scope and yields the caller.
 
     Args:
-        asks: the route answers questions, so where none is taken now the caller is refused before the body is read:
-            under an overload, most of the work is to refuse.
+        asks: whether the route answers questions. If none can be accepted now, the request is rejected before its body
+            is read, which keeps rejections cheap under overload.
     """
     return Guard(scope, asks=asks)
 
 
 def identify(request: Request) -> Caller:
-    """The caller of a request, found once.
+    """Return the caller of a request; looked up once per request.
 
     Raises:
         ProblemError: 401.
@@ -89,10 +89,10 @@ def identify(request: Request) -> Caller:
 
 
 def charge(request: Request, questions: int) -> None:
-    """Count a request's questions against its key's rate limit; said again of the same request, it replaces.
+    """Count a request's questions against its key's rate limit; a second call for the same request replaces the first.
 
     Raises:
-        RateLimitedError: the key may not ask so many now; nothing is counted then.
+        RateLimitedError: the key may not ask that many now; nothing is counted.
     """
     limiter = context_of(request).limiter
     if limiter is None:
@@ -103,7 +103,7 @@ def charge(request: Request, questions: int) -> None:
 
 
 def guards_of(dependant: Dependant) -> Iterator[Guard]:
-    """The guards among a route's dependencies, however deep."""
+    """Yield the guards among a route's dependencies, at any depth."""
     for dependency in dependant.dependencies:
         if isinstance(dependency.call, Guard):
             yield dependency.call
@@ -111,26 +111,26 @@ def guards_of(dependant: Dependant) -> Iterator[Guard]:
 
 
 def refuse_unguarded_routes(app: FastAPI, public: frozenset[str]) -> None:
-    """Deny by default: every route declares a scope, or is among the public paths and only reads.
+    """Deny by default: every route must declare a scope or be a read-only public path.
 
     Raises:
-        UnguardedRouteError: one does not.
+        UnguardedRouteError: a route does neither.
     """
     for route in iter_route_contexts(app.routes):
         reads = (route.methods or set()) <= {"GET", "HEAD"}
         is_guarded = isinstance(route.original_route, APIRoute) and any(guards_of(route.dependant))
         if not is_guarded and not (route.path in public and reads):
-            raise UnguardedRouteError(f"{route.path} takes no `require(scope)` and is not public")
+            raise UnguardedRouteError(f"{route.path} has no `require(scope)` and is not public")
 
 
 def _find(keys: KeyRing, headers: Sequence[str]) -> Caller:
     if not headers:
-        raise ProblemError(UNAUTHORIZED, "a header `Authorization: Bearer <key>` is needed", headers=_CHALLENGE)
+        raise ProblemError(UNAUTHORIZED, "the header `Authorization: Bearer <key>` is missing", headers=_CHALLENGE)
     scheme, _, key = headers[0].partition(" ")
-    # Headers are bytes that Starlette reads as Latin-1; a key that came in several headers is nobody's.
+    # Starlette decodes headers as Latin-1. Requests with several Authorization headers are rejected.
     record = keys.find(key.strip(" ").encode("latin-1")) if len(headers) == 1 and scheme.lower() == "bearer" else None
     if record is None:
-        raise ProblemError(UNAUTHORIZED, "the key is not valid here", headers=_CHALLENGE)
+        raise ProblemError(UNAUTHORIZED, "the key is not valid", headers=_CHALLENGE)
     scopes = frozenset(Scope) if Scope.ADMIN in record.scopes else frozenset(record.scopes)
     return Caller(record.id, record.tenant, scopes)
 

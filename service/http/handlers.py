@@ -1,4 +1,4 @@
-"""Exceptions of routes as responses that carry problem documents."""
+"""Turn exceptions of routes into responses with problem documents."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uq4ct.service.http.problems import ProblemError, field_errors, invalid_fiel
 
 
 def problem_response(problem: ProblemError, request_id: str) -> Response:
-    """The response that carries a problem document."""
+    """Return the response with a problem document."""
     body = json.dumps(problem.document(request_id).model_dump())
     return Response(body, problem.status_code, problem.headers, MEDIA_TYPE)
 

@@ -1,4 +1,4 @@
-"""Headers that every answer carries, whoever gives it."""
+"""Headers of every response, whether a route or a middleware sends it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class SecurityHeaders:
-    """Answers are of the declared type and belong in no cache, unless the route says otherwise. Pure ASGI."""
+    """Forbid content sniffing and, unless the route says otherwise, caching. Pure ASGI."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The kinds of problems, and how a route declares the ones that it can end in."""
+"""The kinds of problems, and how a route declares those that it can return."""
 
 from __future__ import annotations
 
@@ -18,39 +18,41 @@ class Kind:
 
     @property
     def reason(self) -> str:
-        """As the metric of rejected questions calls it."""
+        """The value of the label `reason` in the metric of rejected questions."""
         return self.slug.replace("-", "_")
 
 
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
-UNAUTHORIZED = Kind("unauthorized", 401, "A valid key is needed")
-FORBIDDEN = Kind("forbidden", 403, "The key does not have the scope")
+UNAUTHORIZED = Kind("unauthorized", 401, "A valid API key is required")
+FORBIDDEN = Kind("forbidden", 403, "The key lacks the required scope")
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
-MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered, but not loaded here")
-MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered, but cannot be loaded here")
-WRONG_BASE = Kind("wrong-base", 409, "The model belongs to another base model than the one loaded here")
+MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered but not loaded on this replica")
+MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered but cannot be loaded")
+WRONG_BASE = Kind("wrong-base", 409, "The model was trained on a different base model")
 DEFAULT_MODEL = Kind("default-model", 409, "The default model cannot be unloaded")
-STORE_READ_ONLY = Kind("store-read-only", 409, "The model store cannot be changed from here")
+STORE_READ_ONLY = Kind("store-read-only", 409, "The model store is read-only")
 UNKNOWN_PREDICTION = Kind("unknown-prediction", 404, "There is no such prediction")
-LABEL_CONFLICT = Kind("label-conflict", 409, "The prediction has another label already")
-IDEMPOTENCY_CONFLICT = Kind("idempotency-conflict", 409, "The idempotency key came before, with another body")
-PAST_RETENTION = Kind("past-retention", 410, "The prediction is older than the ledger keeps")
+LABEL_CONFLICT = Kind("label-conflict", 409, "The prediction already has a different label")
+IDEMPOTENCY_CONFLICT = Kind("idempotency-conflict", 409, "Idempotency key already used with a different body")
+PAST_RETENTION = Kind("past-retention", 410, "The prediction is older than the retention period")
 TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
 NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
 INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
 QUESTION_TOO_LONG = Kind("question-too-long", 422, "The question is longer than the model's window")
 QUEUE_FULL = Kind("queue-full", 429, "Too many questions are waiting")
-RATE_LIMITED = Kind("rate-limited", 429, "The key has asked its questions of this minute")
-CLIENT_GONE = Kind("client-gone", 499, "The client closed the request")  # nginx's code; seen in metrics and logs only
-INTERNAL = Kind("internal-error", 500, "The service failed")
+RATE_LIMITED = Kind("rate-limited", 429, "The key has exceeded its rate limit")
+CLIENT_GONE = Kind(
+    "client-gone", 499, "The client closed the connection"
+)  # nginx's code; appears only in metrics and logs
+INTERNAL = Kind("internal-error", 500, "Internal error")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
 NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
-LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger cannot be used now")
+LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger is unavailable")
 DRAINING = Kind("draining", 503, "The service is shutting down")
 DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
 
-# Bundles, as routes declare them.
+# Groups of kinds for the declarations of routes.
 AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
 JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD)
 ASKING = (QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)  # of a whole request
@@ -61,7 +63,7 @@ CHANGING_MODEL = (*FINDING_MODEL, NOT_READY, DRAINING)
 
 
 def declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI `responses` of a route that can end in these problems; a kind may come twice."""
+    """Return the OpenAPI `responses` of a route that can return these problems; kinds may repeat."""
     declared: dict[int | str, dict[str, Any]] = {}
     for kind in dict.fromkeys(kinds):
         known = declared.get(kind.status)

@@ -1,4 +1,4 @@
-"""Around every request: its id, its place in the metrics, one log line, and a last answer to an unforeseen error."""
+"""Per request: an id, metrics, one log line, and a 500 response to an unexpected error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestTelemetry:
-    """Pure ASGI, so that what it wraps keeps its context and can watch for a disconnect."""
+    """Pure ASGI, so that the wrapped app keeps its context and can watch for a disconnect."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, new_id: Callable[[], str]) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class RequestTelemetry:
         except Exception:
             logger.exception("request failed", extra={"request_id": request_id})
             if code:
-                raise  # half a response is out: only a broken connection can still tell the client
+                raise  # the response has started: only a broken connection can still signal the failure
             await problem_response(INTERNAL_ERROR, request_id)(scope, receive, send_with_id)
         finally:
             self._record(scope, code, request_id, time.monotonic() - started)
@@ -69,13 +69,13 @@ class RequestTelemetry:
             "code": code,
             "seconds": round(seconds, 6),
         }
-        span = trace.get_current_span().get_span_context()  # FastAPI's, where traces are on
+        span = trace.get_current_span().get_span_context()  # FastAPI's span, if tracing is on
         if span.is_valid:
             entry["trace_id"] = trace.format_trace_id(span.trace_id)
         logger.log(logging.DEBUG if route in QUIET_ROUTES else logging.INFO, "request", extra=entry)
 
 
 def _template(scope: Scope) -> str:
-    """The path of the route with its parameters' names: a label must not take values that clients make up."""
+    """Return the route's path with parameter names: metric labels must not contain values that clients choose."""
     route: Any = scope.get("route")
     return getattr(route, "path", _UNMATCHED)

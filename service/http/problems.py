@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as problem documents (RFC 9457): one table from exceptions to problems."""
+"""Problem documents (RFC 9457) and the table that maps exceptions to them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProblemError(HTTPException):
-    """A problem on its way to the client; an HTTPException because FastAPI lets only those pass everywhere."""
+    """A problem to return to the client; an HTTPException because FastAPI passes only those through everywhere."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class ProblemError(HTTPException):
         self.counts = counts
 
     def document(self, request_id: str) -> Problem:
-        """The problem as the client of this request sees it."""
+        """Return the problem document for this request."""
         return Problem(
             type=_TYPE_PREFIX + self.kind.slug,
             title=self.kind.title,
@@ -100,25 +100,25 @@ class ProblemError(HTTPException):
         )
 
 
-INTERNAL_ERROR = ProblemError(INTERNAL, "an unforeseen error; the request id finds it in the logs")
+INTERNAL_ERROR = ProblemError(INTERNAL, "unexpected error; search the logs for the request id")
 
 
 def explain(error: Exception) -> ProblemError:
-    """What a client is told of an exception; anything unforeseen is logged and told as an internal error."""
+    """Return the problem for an exception; unexpected exceptions are logged and become internal errors."""
     for kind_of_error in type(error).__mro__:
         if kind_of_error in _PROBLEMS:
             return _PROBLEMS[kind_of_error](error)
-    logger.error("unforeseen error", exc_info=error)
+    logger.error("unexpected error", exc_info=error)
     return INTERNAL_ERROR
 
 
 def invalid_fields(errors: Sequence[FieldError]) -> ProblemError:
-    """The problem of one or more fields; names the first in its detail."""
+    """Return the problem of one or more invalid fields; the detail names the first."""
     return ProblemError(INVALID_FIELD, f"{errors[0].field}: {errors[0].message}", errors[:_SHOWN_ERRORS])
 
 
 def field_errors(errors: Sequence[ErrorDetails | Any], skip: int = 0) -> list[FieldError]:
-    """Pydantic's errors without the client's values; `skip` leading parts of a location are not of the body."""
+    """Convert Pydantic's errors, omitting the client's values and the first `skip` parts of each location."""
     return [
         FieldError(
             field=shown(".".join(str(part) for part in error["loc"][skip:]) or "body"), message=shown(error["msg"])
@@ -128,29 +128,29 @@ def field_errors(errors: Sequence[ErrorDetails | Any], skip: int = 0) -> list[Fi
 
 
 def shown(text: str) -> str:
-    """A client's text in a problem: short, and without lone surrogates, which no encoding takes."""
+    """Prepare a client's text for a problem: truncate it and escape lone surrogates, which UTF-8 cannot encode."""
     return text[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
 
 
 def _load_problem(error: LoadFailedError) -> ProblemError:
-    """Why an adapter was not loaded, without the places it lies in."""
+    """Explain why an adapter was not loaded, without showing paths."""
     cause = error.cause
     match cause:
         case WrongBaseError():
-            return ProblemError(WRONG_BASE, f"{error.reference} was trained on another base model")
+            return ProblemError(WRONG_BASE, f"{error.reference} was trained on a different base model")
         case FileError():
             return ProblemError(MODEL_UNLOADABLE, f"{error.reference}: {damage(cause)}")
         case NoRoomError():
             return ProblemError(MODEL_UNLOADABLE, str(cause))
         case _:
-            return ProblemError(MODEL_UNLOADABLE, f"{error}: {type(cause).__name__}; the logs say more")
+            return ProblemError(MODEL_UNLOADABLE, f"{error}: {type(cause).__name__}; see the logs")
 
 
 def damage(error: FileError) -> str:
-    """What is wrong with a stored file, without its place and its content."""
+    """Explain what is wrong with a stored file, without showing its path or content."""
     if isinstance(error, NewerFormatError):
-        return f"{error.path.name} is of format {error.found}, formats up to {error.supported} are read here"
-    return f"{error.path.name} cannot be trusted: {type(error).__name__}"
+        return f"{error.path.name} has format {error.found} (supported: up to {error.supported})"
+    return f"{error.path.name} cannot be used: {type(error).__name__}"
 
 
 def _tell(
@@ -159,7 +159,7 @@ def _tell(
     headers: Callable[[Any], Mapping[str, str]] | None = None,
     counts: Sequence[str] = (),
 ) -> Callable[[Any], ProblemError]:
-    """Makes problems of this kind out of exceptions, with the `counts` among the exception's attributes."""
+    """Return a function that turns exceptions into problems of this kind, copying the attributes in `counts`."""
 
     def tell(error: Any) -> ProblemError:
         return ProblemError(
@@ -180,7 +180,7 @@ def _retry_after(error: QueueFullError | RateLimitedError) -> Mapping[str, str]:
     return {"Retry-After": str(error.retry_after)}
 
 
-# What a client is told of each exception, or of its nearest ancestor that is named here.
+# The problem for each exception class; other classes use their nearest ancestor in this table.
 _PROBLEMS: dict[type, Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
     QuestionError: lambda error: invalid_fields([FieldError(field=shown(error.field), message=shown(error.message))]),
@@ -203,5 +203,7 @@ _PROBLEMS: dict[type, Callable[[Any], ProblemError]] = {
     NotVisibleYetError: _tell(NOT_VISIBLE_YET, headers=_retry_soon),
     LabelConflictError: _tell(LABEL_CONFLICT),
     IdempotencyConflictError: _tell(IDEMPOTENCY_CONFLICT),
-    LedgerUnavailableError: _tell(LEDGER_UNAVAILABLE, lambda _: "it cannot be reached or written", _retry_soon),
+    LedgerUnavailableError: _tell(
+        LEDGER_UNAVAILABLE, lambda _: "the database cannot be reached or written", _retry_soon
+    ),
 }

@@ -1,4 +1,4 @@
-"""Request bodies: within the size limit, declared as JSON, and JSON in the strict sense of RFC 8259."""
+"""Request bodies: check the size limit and the content type, and parse strict JSON (RFC 8259)."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from uq4ct.service.http.guards import Guard, guards_of
 from uq4ct.service.http.kinds import CLIENT_GONE, INVALID_FIELD, MALFORMED_JSON, NOT_JSON, TOO_LARGE
 from uq4ct.service.http.problems import ProblemError, shown
 
-_MOST_FIELDS = 64  # of an object: far more than any has here, far fewer than what takes long to complain about
+_MOST_FIELDS = 64  # per object: more than any valid body has, few enough that reporting each as invalid stays fast
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class StrictJsonRoute(APIRoute):
-    """A route whose body is read by `read_body` and `parse_json` in place of FastAPI's lenient reading."""
+    """A route that reads its body with `read_body` and `parse_json` instead of FastAPI's lenient parser."""
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler, given a request that reads strictly."""
+        """Return FastAPI's handler, wrapped to read the body strictly."""
         return read_strictly(
             super().get_route_handler(),
             lambda request: check_content_type(request.headers.get("content-type")),
@@ -35,10 +35,10 @@ class StrictJsonRoute(APIRoute):
 
 
 def read_strictly(handle: Handler, check: Callable[[Request], None], guards: Sequence[Guard]) -> Handler:
-    """A handler that hands on the requests that pass `guards` and `check`, with their bodies read strictly."""
+    """Wrap a handler: run `guards` and `check`, then read the body strictly and pass the request on."""
 
     async def handle_strictly(request: Request) -> Response:
-        for guard in guards:  # a dependency would come after the body
+        for guard in guards:  # a dependency would run after the body is read
             await guard(request)
         check(request)
         body = await read_body(request, context_of(request).settings.payload_limit)
@@ -48,7 +48,7 @@ def read_strictly(handle: Handler, check: Callable[[Request], None], guards: Seq
 
 
 class _StrictJsonRequest(Request):
-    """A request whose body has been read and is JSON, however it was declared; FastAPI's way in for another parser."""
+    """A request with a body that was already read, declared as JSON so that FastAPI calls this parser."""
 
     def __init__(self, request: Request, body: bytes) -> None:
         headers = [(name, value) for name, value in request.scope["headers"] if name != b"content-type"]
@@ -64,7 +64,7 @@ class _StrictJsonRequest(Request):
 
 
 def check_content_type(given: str | None) -> None:
-    """Refuse a body that is not declared as JSON.
+    """Reject a body that is not declared as JSON.
 
     Raises:
         ProblemError: 415.
@@ -76,10 +76,10 @@ def check_content_type(given: str | None) -> None:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The body, measured as it comes in: Content-Length may be absent or a lie.
+    """Read the body and count its bytes on the way: Content-Length may be absent or wrong.
 
     Raises:
-        ProblemError: 413 beyond `limit` bytes, 400 where there is none, 499 where the client goes in the middle of it.
+        ProblemError: 413, more than `limit` bytes; 400, the body is empty; 499, the client disconnects before its end.
     """
     body = bytearray()
     try:
@@ -88,17 +88,17 @@ async def read_body(request: Request, limit: int) -> bytes:
             if len(body) > limit:
                 raise ProblemError(TOO_LARGE, f"the body is larger than {limit} bytes", limit=limit)
     except ClientDisconnect as error:
-        raise ProblemError(CLIENT_GONE, "closed before the end of the body") from error
+        raise ProblemError(CLIENT_GONE, "the connection was closed before the end of the body") from error
     if not body:
         raise ProblemError(MALFORMED_JSON, "the body is empty")
     return bytes(body)
 
 
 def parse_json(body: bytes) -> object:
-    """Read UTF-8 JSON; NaN, Infinity and keys that stand twice in an object are refused.
+    """Parse UTF-8 JSON; reject NaN, Infinity and duplicate keys in an object.
 
     Raises:
-        ProblemError: 400; 422 where an object has very many fields, each of which would get a complaint of its own.
+        ProblemError: 400; 422, an object has so many fields that reporting each would take too long.
     """
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
@@ -108,17 +108,17 @@ def parse_json(body: bytes) -> object:
         raise ProblemError(MALFORMED_JSON, f"{error.msg} at character {error.pos}") from error
     except RecursionError as error:
         raise ProblemError(MALFORMED_JSON, "arrays or objects are nested too deeply") from error
-    except ValueError as error:  # Python converts no integer of more than 4300 digits
+    except ValueError as error:  # Python does not convert integers of more than 4300 digits
         raise ProblemError(MALFORMED_JSON, "a number has too many digits") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(pairs) > _MOST_FIELDS:
-        raise ProblemError(INVALID_FIELD, f"an object has {len(pairs)} fields, more than {_MOST_FIELDS} are not read")
+        raise ProblemError(INVALID_FIELD, f"an object has {len(pairs)} fields (limit: {_MOST_FIELDS})")
     record: dict[str, Any] = {}
     for key, value in pairs:
         if key in record:
-            raise ProblemError(MALFORMED_JSON, f"the key {shown(key)!a} stands twice in an object")
+            raise ProblemError(MALFORMED_JSON, f"duplicate key {shown(key)!a} in an object")
         record[key] = value
     return record
 

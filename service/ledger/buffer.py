@@ -1,4 +1,4 @@
-"""Predictions on their way into the ledger: a bounded buffer between the event loop and the writer's thread."""
+"""A bounded buffer of predictions between the event loop and the thread that writes them to the ledger."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from uq4ct.service.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
-    """A record and since when it waits, in monotonic seconds."""
+    """A record and when it was put into the buffer, in monotonic seconds."""
 
     record: PredictionRecord
     since: float
 
 
 def _begun() -> Future[None]:
-    """A future that whoever waits for it cannot cancel: the writer's thread must be able to end it."""
+    """Return a future that its waiters cannot cancel: the writer's thread must be able to complete it."""
     future: Future[None] = Future()
     future.set_running_or_notify_cancel()
     return future
@@ -33,14 +33,14 @@ def _begun() -> Future[None]:
 
 @dataclass(slots=True)
 class _Flush:
-    """Somebody waits until the first `target` records ever taken are written."""
+    """A request to write the first `target` records ever put into the buffer, and its completion."""
 
     target: int
     done: Future[None] = field(default_factory=_begun)
 
 
 class Buffer:
-    """Records that are not known to be in the database, oldest first; a record in the middle of a write counts too."""
+    """Records not known to be in the database, oldest first, including those being written."""
 
     def __init__(self, limit: int, flush_seconds: float, metrics: Metrics) -> None:
         self._limit = limit
@@ -55,7 +55,7 @@ class Buffer:
         self._closed = False
 
     def put(self, record: PredictionRecord) -> None:
-        """Take the record, or count it as unlogged where there is no room; never waits."""
+        """Add a record, or count it as unlogged if the buffer is full or closed; never waits."""
         with self._changed:
             if self._closed or len(self._waiting) >= self._limit:
                 self._metrics.ledger_unlogged.inc()
@@ -66,17 +66,17 @@ class Buffer:
             self._changed.notify()
 
     def find(self, prediction_id: str) -> PredictionRecord | None:
-        """The record, where it still waits."""
+        """Return the record if it still waits, else None."""
         with self._changed:
             waiting = self._waiting.get(prediction_id)
         return None if waiting is None else waiting.record
 
     @contextmanager
     def places(self, records: int) -> Iterator[None]:
-        """Keep places for so many records that are put inside; others that ask for places do not get these.
+        """Reserve places for `records` records that are put during the block.
 
         Raises:
-            LedgerUnavailableError: there is no room for so many now.
+            LedgerUnavailableError: the buffer has no room for so many now.
         """
         with self._changed:
             if self._closed or len(self._waiting) + self._reserved + records > self._limit:
@@ -89,7 +89,7 @@ class Buffer:
                 self._reserved -= records
 
     def flush(self) -> Future[None]:
-        """Ask for everything taken so far to be written at once; fails with the write that fails."""
+        """Request that everything put so far is written at once; the future fails if the write fails."""
         with self._changed:
             flush = _Flush(self._taken)
             if self._settled >= flush.target:
@@ -100,7 +100,7 @@ class Buffer:
         return flush.done
 
     def next_batch(self, size: int, patience: float) -> list[PredictionRecord] | None:
-        """Wait for the next batch; empty when nothing was due for `patience` seconds, None when closed and empty."""
+        """Wait for the next batch; [] if nothing was due within `patience` seconds, None once closed and empty."""
         give_up = time.monotonic() + patience
         with self._changed:
             while not self._is_due(size):
@@ -113,7 +113,7 @@ class Buffer:
             return [waiting.record for waiting in islice(self._waiting.values(), size)]
 
     def settle(self, batch: list[PredictionRecord], lost: int = 0) -> None:
-        """Let go of a batch that is written but for `lost` records, which are counted as unlogged."""
+        """Remove a batch that is written except for `lost` records, which are counted as unlogged."""
         with self._changed:
             for record in batch:
                 del self._waiting[record.prediction_id]
@@ -126,32 +126,32 @@ class Buffer:
             flush.done.set_result(None)
 
     def fail_flushes(self, error: LedgerUnavailableError) -> None:
-        """Tell everybody who waits for a flush that a write has failed."""
+        """Fail every pending flush because a write has failed."""
         with self._changed:
             failed, self._flushes = self._flushes, []
         for flush in failed:
             flush.done.set_exception(error)
 
     def close(self) -> None:
-        """Take nothing new; what waits is due now."""
+        """Accept no more records; those that wait are due now."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def wait_closed(self, seconds: float) -> bool:
-        """Pause for so long, or until closed; whether it is closed."""
+        """Wait up to `seconds` for the buffer to close; return whether it is closed."""
         with self._changed:
             return self._changed.wait_for(lambda: self._closed, seconds)
 
     def drop_all(self) -> int:
-        """Count everything that waits as unlogged, and let go of it."""
+        """Remove all waiting records, count them as unlogged, and return their number."""
         with self._changed:
             records = [waiting.record for waiting in self._waiting.values()]
         self.settle(records, lost=len(records))
         return len(records)
 
     def _due(self) -> float:
-        """Monotonic seconds at which the oldest has waited long enough."""
+        """Return the monotonic seconds at which the oldest record is due."""
         oldest = next(iter(self._waiting.values()), None)
         return math.inf if oldest is None else oldest.since + self._flush_seconds
 

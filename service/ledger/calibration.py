@@ -1,4 +1,4 @@
-"""From labelled predictions to what is said of a model version's calibration; every number is of `model_store`."""
+"""Calibration statistics of model versions from labelled predictions, computed with `model_store`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NORMAL_97_5 = 1.959963984540054  # the 97.5th percentile of the standard normal
 
 @dataclass(frozen=True, slots=True)
 class BinSums:
-    """One bin of the reliability diagram: how many labels, the sum of their confidence, how many were right."""
+    """One bin of the reliability diagram: number of labels, sum of their confidences, number of right answers."""
 
     labelled: int
     confidence_sum: float
@@ -34,10 +34,10 @@ class BinSums:
 
 @dataclass(frozen=True, slots=True)
 class LabelledScores:
-    """What the labels say; `selective_risk` is the share of errors among answers without abstention, if any.
+    """Scores of labelled predictions; `selective_risk` is the error rate of answers without abstention, if any.
 
-    With p the confidence and y = 1 where it was right: `top_label_brier` is the mean of (p - y)^2; `gap_z` and
-    `spiegelhalter_z` are standard normal under perfect calibration, None where the confidences leave no variance.
+    With p the confidence and y = 1 for a right answer: `top_label_brier` is the mean of (p - y)^2; `gap_z` and
+    `spiegelhalter_z` are standard normal under perfect calibration, None if the confidences leave no variance.
     """
 
     questions: int
@@ -56,7 +56,7 @@ class LabelledScores:
 
 @dataclass(frozen=True, slots=True)
 class LabelDelay:
-    """From the answer to its label, in seconds."""
+    """Time from an answer to its label, in seconds."""
 
     median: float
     p90: float
@@ -64,9 +64,9 @@ class LabelDelay:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """One model version in a window of prediction time; without labels there are no scores and no delay.
+    """One model version in a window of prediction time; `scores` and `delay` are None without labels.
 
-    `tests` are those of the version's whole life.
+    `tests` cover the version's whole life.
     """
 
     count: CohortCount
@@ -78,7 +78,7 @@ class Cohort:
 def score_cohorts(
     counts: Sequence[CohortCount], scored: Sequence[Scored], tests: Sequence[RunningTest]
 ) -> list[Cohort]:
-    """Each model version with the scores of its labelled predictions, and its tests."""
+    """Combine each model version with the scores of its labelled predictions and its tests."""
     rows_of: dict[tuple[str, int], list[Scored]] = {}
     for row in scored:
         rows_of.setdefault((row.model, row.version), []).append(row)
@@ -93,9 +93,9 @@ def score_cohorts(
 
 
 def wilson_interval(successes: int, trials: int) -> Interval:
-    """The 95 % score interval of a rate; ValueError without trials. Source: Wilson 1927."""
+    """Return the 95 % score interval of a rate; raises ValueError without trials. Source: Wilson 1927."""
     if trials < 1:
-        raise ValueError(f"trials must be at least 1, not {trials}")
+        raise ValueError(f"trials must be at least 1 (got {trials})")
     square = _NORMAL_97_5**2
     center = (successes + square / 2) / (trials + square)
     spread = math.sqrt(successes * (trials - successes) / trials + square / 4) * _NORMAL_97_5 / (trials + square)
@@ -103,7 +103,7 @@ def wilson_interval(successes: int, trials: int) -> Interval:
 
 
 def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
-    """Everything that the labels of some predictions say; ValueError where there are none."""
+    """Compute the scores of labelled predictions; raises ValueError if there are none."""
     confidence = torch.tensor([row.confidence for row in rows], dtype=torch.float64)
     correct = torch.tensor([row.correct for row in rows])
     answered = torch.tensor([not row.abstain for row in rows])
@@ -130,19 +130,19 @@ def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
 def _cohort(count: CohortCount, rows: Sequence[Scored], tests: tuple[RunningTest, ...]) -> Cohort:
     if not rows:
         return Cohort(count, None, None, tests)
-    # A replica's clock may run behind the one that answered.
+    # The clock of the replica that stored the label may run behind that of the one that answered.
     seconds = torch.tensor([max(row.labelled_ms - row.created_ms, 0) / 1000 for row in rows], dtype=torch.float64)
     median, p90 = seconds.quantile(torch.tensor([0.5, 0.9], dtype=torch.float64)).tolist()
     return Cohort(count, score_labelled(rows), LabelDelay(median, p90), tests)
 
 
 def _spiegelhalter_z(p: Tensor, y: Tensor) -> float | None:
-    """Source: Spiegelhalter 1986."""
+    """Return Spiegelhalter's Z statistic. Source: Spiegelhalter 1986."""
     variance = p * (1 - p)
     return _z((p - y).square() - variance, (1 - 2 * p).square() * variance)
 
 
 def _z(deviations: Tensor, variances: Tensor) -> float | None:
-    """The sum of independent deviations of mean 0 in its standard deviations."""
+    """Return the sum of independent, zero-mean deviations divided by its standard deviation."""
     variance = variances.sum().item()
     return deviations.sum().item() / math.sqrt(variance) if variance > 0 else None

@@ -1,4 +1,4 @@
-"""The cohorts of a window, and the manifests of the versions that made them."""
+"""The cohorts of a window, and the manifests of their model versions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Version = tuple[str, int]
 
 
 def read_cohorts(database: Database, window: Window) -> list[Cohort]:
-    """What the ledger knows of each model version that answered in a window; raises LedgerUnavailableError."""
+    """Return a cohort per model version that answered in a window; raises LedgerUnavailableError."""
     counts, scored = count_cohorts(database, window), scored_predictions(database, window)
     return score_cohorts(counts, scored, read_tests(database))
 
 
 def read_manifests(adapters: Registry, cohorts: Sequence[Cohort]) -> dict[Version, Manifest]:
-    """The manifests of the cohorts' versions; one that is gone, or damaged, which GET /models shows, is left out."""
+    """Return the manifests of the cohorts' versions, except missing or damaged ones, which GET /models shows."""
     manifests: dict[Version, Manifest] = {}
     for cohort in cohorts:
         version = (cohort.count.model, cohort.count.version)

@@ -22,13 +22,13 @@ ledger = typer.Typer(name="ledger", help="Migrate, prune and export the ledger."
 
 @ledger.command()
 def migrate() -> None:
-    """Bring the database at UQ4CT_DATABASE_URL to the schema of this version; servers do so when they start."""
+    """Migrate the database at UQ4CT_DATABASE_URL to the schema of this version; a server does this when it starts."""
     typer.echo(f"schema {migrate_database(read_settings(os.environ, {}).database_url)}")
 
 
 @ledger.command()
 def prune() -> None:
-    """Delete what is older than UQ4CT_RETENTION_DAYS; a running server does so itself every hour."""
+    """Delete predictions older than UQ4CT_RETENTION_DAYS; a running server does this every hour."""
     settings = read_settings(os.environ, {})
     before = oldest_kept_ms(int(time.time() * 1000), settings.retention_days)
     with opened(settings) as database:
@@ -37,9 +37,9 @@ def prune() -> None:
 
 @ledger.command()
 def export(
-    output: Annotated[Path | None, typer.Option(help="file to write, whole or not at all; without it: stdout")] = None,
+    output: Annotated[Path | None, typer.Option(help="file to write, in full or not at all; unset = stdout")] = None,
 ) -> None:
-    """Every prediction with its label, as JSON lines, oldest first."""
+    """Write every prediction with its label as JSON lines, oldest first."""
     with opened(read_settings(os.environ, {})) as database:
         lines = export_lines(database)
         if output is None:
@@ -51,7 +51,7 @@ def export(
 
 @contextmanager
 def opened(settings: Settings) -> Iterator[Database]:
-    """The ledger of the settings, in the schema of this code; raises LedgerError."""
+    """Open the configured ledger after migrating it to the current schema; raises LedgerError."""
     migrate_database(settings.database_url)
     database = Database(settings.database_url)
     try:

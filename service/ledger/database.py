@@ -1,4 +1,4 @@
-"""The database behind the ledger: SQLite or PostgreSQL, used from threads, never from the event loop."""
+"""The database of the ledger: SQLite or PostgreSQL, used from threads, never from the event loop."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 from uq4ct.service.settings import parse_database_url
 
-PATIENCE = 2  # seconds that a statement waits for locks of others
+PATIENCE = 2  # seconds that a statement waits for a lock
 _POOL = 8
-_STATEMENT_PATIENCES = 5  # a statement may run this many times as long as it may wait for a lock
+_STATEMENT_PATIENCES = 5  # statement timeout as a multiple of the lock timeout
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")  # FULL: a commit in WAL mode survives a power cut
 
 
 class Database:
-    """A pool of connections whose failures are `LedgerUnavailableError`s."""
+    """A connection pool that raises its failures as `LedgerUnavailableError`."""
 
     def __init__(self, url: str, patience: int = PATIENCE) -> None:
-        """Open nothing yet.
+        """Prepare the pool without connecting.
 
         Raises:
             LedgerError: the driver is not installed.
@@ -40,7 +40,7 @@ class Database:
                 pool_pre_ping=True,
                 pool_size=_POOL,
                 pool_timeout=patience,
-                hide_parameters=True,  # the message of an error must not hold what a client sent
+                hide_parameters=True,  # error messages must not contain what a client sent
             )
         except ModuleNotFoundError as error:
             raise LedgerError(
@@ -51,17 +51,17 @@ class Database:
             event.listen(self.engine, "connect", _set_pragmas)
 
     def make_folder(self) -> None:
-        """Make the folder of an SQLite file."""
+        """Create the folder of an SQLite file."""
         if self._file is not None:
             Path(self._file).parent.mkdir(parents=True, exist_ok=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """A connection whose work is committed at the end of the block, or not done at all.
+        """Yield a connection; commit at the end of the block, or roll back if it raises.
 
         Raises:
-            LedgerUnavailableError: locked, full, down, or not as the ledger needs it.
-            IntegrityError, DataError: this very row cannot be stored.
+            LedgerUnavailableError: the database is locked, full, down, or lacks the ledger's schema.
+            IntegrityError, DataError: the row itself cannot be stored.
         """
         try:
             with self.engine.begin() as connection:
@@ -73,22 +73,22 @@ class Database:
             raise LedgerUnavailableError(type(cause).__name__) from error
 
     def insert_new(self, table: Table) -> Insert:
-        """An insert that leaves alone a row whose key is there already."""
+        """Return an insert that skips rows whose key already exists."""
         insert = sqlite.insert if self.is_sqlite else postgresql.insert
         return insert(table).on_conflict_do_nothing()
 
     def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close idle connections."""
         self.engine.dispose()
 
 
 def _connect_arguments(url: URL, patience: int) -> dict[str, Any]:
-    """How long to wait for what; the query of the URL wins."""
+    """Return the timeouts of a connection; those in the query of the URL take precedence."""
     milliseconds = patience * 1000
     defaults: dict[str, Any] = {
         "connect_timeout": patience,
         "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * _STATEMENT_PATIENCES}",
-        # A server that vanishes without a word is noticed, too.
+        # Detect a server that disappears without closing the connection.
         "keepalives_idle": 5,
         "keepalives_interval": 5,
         "keepalives_count": 2,

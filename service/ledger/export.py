@@ -1,4 +1,4 @@
-"""The whole ledger as JSON lines, oldest first, read in pages."""
+"""Export the whole ledger as JSON lines, oldest first, read in pages."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _PAGE = 1000
 
 
 def export_lines(database: Database) -> Iterator[str]:
-    """One JSON object a prediction, with its label or null.
+    """Yield one JSON object per prediction, with its label or null.
 
-    Each page is a transaction of its own, so that a long export holds no lock and no old snapshot.
+    Each page is read in its own transaction, so that a long export holds no lock and no old snapshot.
 
     Raises:
-        LedgerUnavailableError: the database cannot be read; what was given until then is not all.
+        LedgerUnavailableError: the database cannot be read; the lines yielded so far are incomplete.
     """
     last = first_id(0)
     while page := _read_page(database, last):
@@ -37,7 +37,7 @@ def export_lines(database: Database) -> Iterator[str]:
 
 
 def write_lines(lines: Iterable[str], path: Path) -> int:
-    """Write the lines into a file that is there completely or not at all; how many they are."""
+    """Write the lines to a file, in full or not at all; return their number."""
     staged = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     count = 0
     try:

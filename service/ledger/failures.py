@@ -1,4 +1,4 @@
-"""Why the ledger did not do what it was asked."""
+"""Errors of the ledger."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from uq4ct.model_store.errors import UserError
 
 
 class LedgerError(UserError, RuntimeError):
-    """The ledger cannot be opened as it is configured; the message says what an operator can mend."""
+    """The ledger cannot be opened as configured; the message says what an operator can fix."""
 
 
 class LedgerUnavailableError(UserError, RuntimeError):
-    """The database cannot be written or read now; worth trying again."""
+    """The database cannot be written or read now; retry later."""
 
 
 class RefusedError(UserError, ValueError):
-    """What was asked cannot be done; the message may go to the client who asked."""
+    """A request that the ledger rejects; the message may be shown to the client."""
 
 
 class UnknownPredictionError(RefusedError):
@@ -26,16 +26,16 @@ class PastRetentionError(RefusedError):
 
 
 class NotVisibleYetError(RefusedError):
-    """The prediction is so young that another replica may still be writing it; worth trying again."""
+    """The prediction is so recent that another replica may still be writing it; retry later."""
 
 
 class LabelConflictError(RefusedError):
-    """The prediction has another label already."""
+    """The prediction already has a different label."""
 
 
 class AnswerOutsideError(RefusedError):
-    """The true option is none of the options that the prediction was made for."""
+    """The label is not one of the prediction's options."""
 
 
 class IdempotencyConflictError(RefusedError):
-    """The idempotency key came before, with another body."""
+    """The idempotency key was already used with a different body."""

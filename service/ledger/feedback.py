@@ -1,4 +1,4 @@
-"""The label of a prediction: stored once, whoever sends it and however often."""
+"""Store the label of a prediction, once, however often it is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uq4ct.service.telemetry.metrics import Metrics
 
 
 class Taken(enum.StrEnum):
-    """What became of a label that is now in the ledger."""
+    """Whether a label is new in the ledger or was already there."""
 
     ACCEPTED = "accepted"
     DUPLICATE = "duplicate"
@@ -25,7 +25,7 @@ class Taken(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """The true option, by index or by letter, of a prediction; `source` says where it is known from."""
+    """The true option of a prediction, by index or letter; `source` says where the label comes from."""
 
     prediction_id: str
     answer: int | str
@@ -33,14 +33,14 @@ class Feedback:
 
 
 def option_index(answer: int | str, options: int) -> int:
-    """The index that an answer means.
+    """Return the index of an answer given as index or letter.
 
     Raises:
-        AnswerOutsideError: it is none of `options` options.
+        AnswerOutsideError: it is not one of `options` options.
     """
     index = answer if isinstance(answer, int) else LABELS.find(answer) if len(answer) == 1 else -1
     if not 0 <= index < options:
-        raise AnswerOutsideError(f"is none of the {options} options: 0 to {options - 1}, or A to {LABELS[options - 1]}")
+        raise AnswerOutsideError(f"must be an option from 0 to {options - 1}, or from A to {LABELS[options - 1]}")
     return index
 
 
@@ -49,13 +49,13 @@ def store_label(
 ) -> Taken:
     """Commit a label, then count it.
 
-    Of labels that race, the database lets one in: its key is the id of the prediction.
+    If several labels race, the database accepts one: its key is the id of the prediction.
 
     Raises:
-        AnswerOutsideError: the answer is none of the options.
-        LabelConflictError: another label is there already.
+        AnswerOutsideError: the answer is not one of the options.
+        LabelConflictError: the prediction already has a different label.
         PastRetentionError: the prediction has just been deleted.
-        LedgerUnavailableError: nothing is stored, as far as is known.
+        LedgerUnavailableError: the database failed; the label is probably not stored.
     """
     answer = option_index(feedback.answer, record.options)
     correct = answer == record.option
@@ -76,13 +76,13 @@ def store_label(
         return Taken.ACCEPTED
     if present != answer:
         metrics.feedback.labels("conflict").inc()
-        raise LabelConflictError(f"{record.prediction_id} has the label {LABELS[present]} already")
+        raise LabelConflictError(f"{record.prediction_id} already has the label {LABELS[present]}")
     metrics.feedback.labels(Taken.DUPLICATE).inc()
     return Taken.DUPLICATE
 
 
 def _insert_or_read(database: Database, row: dict[str, object]) -> int | None:
-    """None where the row is new, else the answer that was there before."""
+    """Insert a label and return None, or return the answer that is already stored."""
     with database.transaction() as connection:
         insert = database.insert_new(labels).returning(labels.c.prediction_id)
         if connection.execute(insert, row).first() is not None:

@@ -1,4 +1,4 @@
-"""The ledger as the routes see it: recording never waits, everything else runs in threads of its own."""
+"""The ledger's interface for the routes: recording never waits, everything else runs in the ledger's threads."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ from uq4ct.service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
-_THREADS = 4  # of the requests that wait for the database
-_MOST_REPORTS = 8  # that wait for one after the other; each may take seconds
-_VISIBLE_AFTER = 10.0  # seconds beyond the flush bound in which another replica may still be writing a prediction
-_BETWEEN_STEPS = 0.1  # seconds of pause for others
+_THREADS = 4  # for requests that wait for the database
+_MOST_REPORTS = 8  # running or queued; they run one after the other, and each may take seconds
+_VISIBLE_AFTER = 10.0  # seconds after the flush interval during which another replica may still write a prediction
+_BETWEEN_STEPS = 0.1  # seconds, to let other statements run
 _BETWEEN_ROUNDS = 3600.0  # seconds
 _BETWEEN_PROBES = 5.0  # seconds
-_BETWEEN_COUNTS = 5.0  # seconds in which a label waits for the sequential tests
+_BETWEEN_COUNTS = 5.0  # seconds between rounds of the sequential tests
 
 logger = logging.getLogger(__name__)
 
 
 class Ledger:
-    """Predictions and labels of all replicas; the methods belong to the event loop's thread."""
+    """Predictions and labels of all replicas; the methods are for the event loop's thread."""
 
     def __init__(
         self,
@@ -59,12 +59,12 @@ class Ledger:
         clock: Callable[[], float],
         probe_seconds: float = _BETWEEN_PROBES,
     ) -> None:
-        """Connect to nothing yet.
+        """Prepare the ledger without connecting.
 
         Args:
-            adapters: whose manifests say what error rate a version may have.
+            adapters: the model store; manifests determine the error rate that a version may have.
             clock: Unix seconds.
-            probe_seconds: how often, without traffic, it is tried whether the database can be written.
+            probe_seconds: how often to check, without traffic, whether the database can be written.
 
         Raises:
             LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
@@ -76,9 +76,9 @@ class Ledger:
         self._buffer = Buffer(settings.ledger_buffer, settings.ledger_flush_seconds, metrics)
         self._writer = Writer(self.database, self._buffer, metrics, probe_seconds)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
-        self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long ones keep only each other up
+        self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long reports delay only each other
         self._reporting = asyncio.Semaphore(_MOST_REPORTS)
-        self._watching = ThreadPoolExecutor(1, thread_name_prefix="ledger-monitor")  # and no alarm
+        self._watching = ThreadPoolExecutor(1, thread_name_prefix="ledger-monitor")  # not delayed by reports
         self._monitor = Monitor(self.database, adapters, settings, metrics)
         self._writing: threading.Thread | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -87,16 +87,16 @@ class Ledger:
 
     @property
     def writable(self) -> bool:
-        """Whether the last write, or the last try of one, went well."""
+        """Whether the last write or probe succeeded."""
         return self._writer.writable
 
     @property
     def required(self) -> bool:
-        """Whether no answer may go out without a place in the ledger."""
+        """Whether an answer may be sent only if the ledger has a place for it."""
         return self._settings.ledger_required
 
     def start(self) -> None:
-        """Start to open the database, and then to write to it, to count labels and to delete what is too old."""
+        """Start to open the database in the background, then write to it, count labels and delete old predictions."""
         loop = asyncio.get_running_loop()
         work = partial(
             self._writer.run,
@@ -109,17 +109,17 @@ class Ledger:
         self._background = [loop.create_task(self._prune()), loop.create_task(self._watch())]
 
     async def wait_until_opened(self) -> None:
-        """Return when it was tried to open the database.
+        """Return after the first attempt to open the database.
 
         Raises:
-            LedgerError: it cannot be opened, and it is required.
+            LedgerError: the database cannot be opened, and the ledger is required.
         """
         await self._open_tried.wait()
         if self._open_error is not None and self.required:
             raise self._open_error
 
     async def close(self) -> None:
-        """Write what is buffered, and end the threads."""
+        """Write the buffered predictions and end the threads."""
         for task in self._background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -132,45 +132,45 @@ class Ledger:
         self.database.close()
 
     def places(self, predictions: int) -> AbstractContextManager[None]:
-        """Keep places for the answers to so many questions, where no answer may go out without one.
+        """Reserve places for the answers to `predictions` questions if the ledger is required.
 
         Raises:
-            LedgerUnavailableError: on entering, the buffer is too full for so many.
+            LedgerUnavailableError: on entering, the buffer has no room for so many.
         """
         return self._buffer.places(predictions) if self.required else contextlib.nullcontext()
 
     def record(self, record: PredictionRecord) -> None:
-        """Take a prediction to be written; where there is no room, count it as unlogged. Never waits, never raises."""
+        """Buffer a prediction, or count it as unlogged if the buffer is full. Never waits, never raises."""
         self._buffer.put(record)
 
     async def flush(self) -> None:
-        """Write what is buffered now; raises LedgerUnavailableError where that is not possible."""
-        if not self._writer.writable:  # the writer pauses between its tries; nobody should wait for that
+        """Write the buffered predictions now; raises LedgerUnavailableError if that is not possible."""
+        if not self._writer.writable:  # do not wait for the pauses between the writer's attempts
             raise LedgerUnavailableError("not writable")
         await asyncio.wrap_future(self._buffer.flush())
 
     async def record_once(self, record: PredictionRecord) -> StoredPrediction:
-        """Write a prediction with an idempotency key, or give back the one that came first with the same body.
+        """Write a prediction with an idempotency key, or return the stored one with the same key and body.
 
         Raises:
-            IdempotencyConflictError: the key came first with another body.
-            LedgerUnavailableError: it cannot be written now.
+            IdempotencyConflictError: the key was already used with a different body.
+            LedgerUnavailableError: the database cannot be written now.
         """
         return _same_body(await self._ask(insert_once, self.database, record), record.body_hash)
 
     async def recall(self, tenant: str, key: str, body_hash: str) -> StoredPrediction | None:
-        """The prediction of an earlier request with this key and body; raises as `record_once` does."""
-        if not self._writer.writable:  # the answer could not be kept: nobody should wait for the database to say so
+        """Return the prediction of an earlier request with this key and body, if any; raises like `record_once`."""
+        if not self._writer.writable:  # the answer could not be stored: do not wait for the database to fail
             raise LedgerUnavailableError("not writable")
         stored = await self._ask(find_by_idempotency_key, self.database, tenant, key)
         return None if stored is None else _same_body(stored, body_hash)
 
     async def find(self, prediction_id: str, tenant: str | None) -> StoredPrediction:
-        """A prediction of this tenant (None: of any), also one that is not written yet.
+        """Return a prediction of this tenant (None: of any), even if it is not written yet.
 
         Raises:
-            UnknownPredictionError: there is none.
-            PastRetentionError: it is older than what is kept.
+            UnknownPredictionError: there is no such prediction.
+            PastRetentionError: it is older than the retention period.
             NotVisibleYetError: another replica may still be writing it.
             LedgerUnavailableError: the database cannot be read now.
         """
@@ -190,9 +190,9 @@ class Ledger:
         """Store the label of a prediction; it is committed when this returns.
 
         Raises:
-            AnswerOutsideError: the answer is none of the prediction's options.
-            LabelConflictError: it has another label.
-            UnknownPredictionError, PastRetentionError, NotVisibleYetError, LedgerUnavailableError: as `find` does.
+            AnswerOutsideError: the answer is not one of the prediction's options.
+            LabelConflictError: the prediction already has a different label.
+            UnknownPredictionError, PastRetentionError, NotVisibleYetError, LedgerUnavailableError: as `find`.
         """
         try:
             if self._buffer.find(feedback.prediction_id) is not None:
@@ -207,10 +207,10 @@ class Ledger:
             raise
 
     async def cohorts(self, window: Window) -> list[Cohort]:
-        """Live calibration of each model version in a window.
+        """Return the live calibration of each model version in a window.
 
         Raises:
-            LedgerUnavailableError: the database cannot be read now, or enough others wait for theirs.
+            LedgerUnavailableError: the database cannot be read now, or too many reports are running or queued.
         """
         if self._reporting.locked():
             raise LedgerUnavailableError("too many reports")
@@ -218,7 +218,7 @@ class Ledger:
             return await self._ask(read_cohorts, self.database, window, threads=self._reports)
 
     def now_ms(self) -> int:
-        """Unix milliseconds, by which ages are told."""
+        """Return the current time in Unix milliseconds."""
         return int(self._clock() * 1000)
 
     async def _ask(self, work: Callable[..., T], *arguments: object, threads: ThreadPoolExecutor | None = None) -> T:
@@ -252,8 +252,8 @@ class Ledger:
             try:
                 before = oldest_kept_ms(self.now_ms(), self._settings.retention_days)
                 deleted = await self._ask(delete_step, self.database, before)
-            except Exception as error:  # whatever it is, the next round may do better
-                logger.warning("retention put off", extra={"error": type(error).__name__})
+            except Exception as error:  # whatever it is, the next round may succeed
+                logger.warning("retention failed", extra={"error": type(error).__name__})
             total += deleted
             if deleted == STEP:
                 await asyncio.sleep(_BETWEEN_STEPS)
@@ -270,9 +270,9 @@ class Ledger:
             try:
                 more = await self._ask(self._monitor.run_round, threads=self._watching)
                 failing = False
-            except Exception as error:  # whatever it is, the next round may do better
+            except Exception as error:  # whatever it is, the next round may succeed
                 if not failing:
-                    logger.warning("sequential tests put off", extra={"error": type(error).__name__})
+                    logger.warning("sequential tests failed", extra={"error": type(error).__name__})
                 failing = True
             await asyncio.sleep(_BETWEEN_STEPS if more else _BETWEEN_COUNTS)
 
@@ -283,10 +283,10 @@ def _unknown(prediction_id: str) -> UnknownPredictionError:
 
 def _same_body(stored: StoredPrediction, body_hash: str | None) -> StoredPrediction:
     if stored.record.body_hash != body_hash:
-        raise IdempotencyConflictError("the idempotency_key belongs to another question")
+        raise IdempotencyConflictError("idempotency_key already used with a different body")
     return stored
 
 
 def _call_if_open(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended, and nobody waits any more
+    with contextlib.suppress(RuntimeError):  # the loop is closed, so nothing waits for the callback
         loop.call_soon_threadsafe(callback)

@@ -1,4 +1,4 @@
-"""Bring a ledger to the schema of this code: under a lock, so that replicas that start at once take turns."""
+"""Migrate a ledger to the schema of this code, under a lock, so that replicas that start together take turns."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 
-_PATIENCE = 120  # seconds for the other replica's migration
-_POSTGRES_LOCK = 0x75713463740001  # names the advisory lock; any number that nobody else uses
+_PATIENCE = 120  # seconds to wait for another replica's migration
+_POSTGRES_LOCK = 0x75713463740001  # id of the advisory lock; an arbitrary number
 _PAUSE = 0.05
-_alembic_lock = threading.Lock()  # alembic keeps the migration that it runs in module-level proxies
+_alembic_lock = threading.Lock()  # alembic keeps the running migration in module-level proxies
 
 
 def migrate(url: str) -> str:
-    """Migrate the database as far as this code knows, and return the revision.
+    """Migrate the database to the latest revision of this code, and return the revision.
 
     Raises:
         LedgerError: the database cannot be reached or written, its schema is newer than this code, or an SQLite file
-            cannot have a write-ahead log.
+            does not support a write-ahead log.
     """
     database = Database(url, patience=_PATIENCE)
     try:
@@ -66,11 +66,11 @@ def _upgrade(database: Database, head: str) -> None:
         try:
             command.upgrade(config, head)
         except CommandError as error:
-            raise LedgerError(f"the ledger's schema is not known to this version of the service: {error}") from error
+            raise LedgerError(f"this version of the service does not know the ledger's schema: {error}") from error
 
 
 def _lock(connection: Connection, database: Database) -> None:
-    """Exclude other migrations until the transaction ends."""
+    """Block other migrations until the transaction ends."""
     if database.is_sqlite:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return
@@ -79,9 +79,9 @@ def _lock(connection: Connection, database: Database) -> None:
 
 
 def _use_write_ahead_log(database: Database) -> None:
-    """Readers and the writer do not wait for each other, and a killed process leaves nothing to repair.
+    """Enable WAL mode: readers and the writer do not block each other, and a killed process leaves nothing to repair.
 
-    Changing the mode does not wait for locks as other statements do, so it is tried again.
+    Unlike other statements, changing the mode does not wait for locks, so it is retried.
     """
     give_up = time.monotonic() + _PATIENCE
     while True:
@@ -95,4 +95,4 @@ def _use_write_ahead_log(database: Database) -> None:
                 break
         time.sleep(_PAUSE)
     if mode != "wal":
-        raise LedgerError(f"UQ4CT_DATABASE_URL: the file system allows journal mode {mode}, not wal")
+        raise LedgerError(f"UQ4CT_DATABASE_URL: the file system must support journal mode wal (got {mode})")

@@ -1,4 +1,4 @@
-"""The sequential tests in the ledger: every label is counted once, whichever replica does it."""
+"""Run the sequential tests on the ledger's labels; across replicas, each label is counted once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
 
 ROUND = 1000  # labels of one transaction
-_POSTGRES_LOCK = 0x75713463740002  # names the advisory lock of the replica whose turn it is
+_POSTGRES_LOCK = 0x75713463740002  # id of the advisory lock that the counting replica holds
 _WEALTH = ("labels", "log_stake", "deviations", "squares")
 
 ErrorBound = Callable[[str, int], float | None]
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class Monitor:
-    """Advances the tests and shows them as they stand; `run_round` belongs to one thread."""
+    """Advances the tests and exports their state as metrics; `run_round` is for one thread."""
 
     def __init__(self, database: Database, adapters: Registry, settings: Settings, metrics: Metrics) -> None:
         self._database = database
@@ -37,10 +37,10 @@ class Monitor:
         self._metrics = metrics
 
     def run_round(self) -> bool:
-        """Count what has come, as far as one transaction goes; whether there is more.
+        """Count new labels in one transaction; return whether there may be more.
 
         Raises:
-            LedgerUnavailableError: nothing is counted.
+            LedgerUnavailableError: the database failed; no label is counted.
         """
         counted = count_labels(self._database, self._settings.sequential_alpha, self._error_bound)
         for test in read_tests(self._database):
@@ -49,7 +49,7 @@ class Monitor:
         return counted == ROUND
 
     def _error_bound(self, model: str, version: int) -> float | None:
-        """The error rate that a version may have: that of its calibration split and a margin; None if it is gone."""
+        """Return the allowed error rate: that of the calibration split plus a margin; None without a manifest."""
         try:
             accuracy = self._adapters.manifest(f"{model}@{version}").reference_histograms.accuracy
         except (StoreError, OSError):
@@ -58,15 +58,15 @@ class Monitor:
 
 
 def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limit: int = ROUND) -> int:
-    """Advance the tests of every version by the labels that are not counted yet, oldest first; how many there were.
+    """Advance the tests of every version by the labels not counted yet, oldest first; return the number of labels.
 
-    A label carries a mark of its own, set in the transaction that counts it. A cursor over time or ids would pass over
-    a label that commits later than a younger one, as replicas with different clocks do every day; a mark does not, and
-    what commits late is counted late. Any order that does not depend on what is still to come keeps the tests valid.
-    Replicas take turns: while one counts, another finds nothing to do. Labels of all tenants count.
+    Each label has its own mark, set in the transaction that counts it. A cursor over time or ids would skip a label
+    that commits after a younger one, which is common with several replicas; with marks, such a label is counted late.
+    The tests are valid in any order that does not depend on future labels. Only one replica counts at a time. Labels of
+    all tenants count.
 
     Raises:
-        LedgerUnavailableError: nothing is counted.
+        LedgerUnavailableError: the database failed; no label is counted.
     """
     not_counted = labels.c.counted.is_(False)
     oldest = (
@@ -92,15 +92,15 @@ def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limi
 
 
 def read_tests(database: Database) -> list[RunningTest]:
-    """Every test as it stands; raises LedgerUnavailableError."""
+    """Return the current state of every test; raises LedgerUnavailableError."""
     with database.transaction() as connection:
         return _read(connection.execute(select(sequential_tests)).mappings())
 
 
 def _take_turn(database: Database, connection: Connection) -> bool:
-    """Whether this replica may count until the transaction ends."""
+    """Try to take the lock for counting until the transaction ends; return whether it was taken."""
     if database.is_sqlite:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for the other's turn to end
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for another replica to finish
         return True
     return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK}))
 
@@ -113,7 +113,7 @@ def _advance(
     alpha: float,
     error_bound: ErrorBound,
 ) -> None:
-    """Carry the tests of one version over its labels, in their order."""
+    """Advance the tests of one version by its labels, in their order."""
     mine = (sequential_tests.c.model == model, sequential_tests.c.version == version)
     running = {test.test: test for test in _read(connection.execute(select(sequential_tests).where(*mine)).mappings())}
     for name in TESTS:

@@ -1,4 +1,4 @@
-"""What the ledger is asked: one prediction, one idempotency key, and the cohorts of a window."""
+"""Queries of the ledger: a prediction, an idempotency key, the cohorts of a window."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.tables import labels, predictions
 from uq4ct.service.records import Label, PredictionRecord, StoredPrediction
 
-COUNTED = 200_000  # predictions of a window that are counted, the newest first
-SCORED = 20_000  # labelled ones that the calibration is computed from, the newest first
+COUNTED = 200_000  # a window counts its newest predictions, at most this many
+SCORED = 20_000  # the calibration uses the newest labelled predictions, at most this many
 
 LABEL_COLUMNS = (
     labels.c.answer.label("label_answer"),
@@ -30,7 +30,7 @@ WITH_LABEL = select(predictions, *LABEL_COLUMNS).select_from(predictions.outerjo
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The predictions that are looked at: from a time on, of one tenant (None: of all), of one model (None: of all)."""
+    """The predictions to read: since a time, of one tenant (None: of all), of one model (None: of all)."""
 
     since_ms: int
     tenant: str | None
@@ -40,9 +40,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class CohortCount:
-    """The predictions of one model version; `by_confidence` and `by_feu` count them in equal bins of [0, 1].
+    """Counts of the predictions of one model version; `by_confidence` and `by_feu` are over equal bins of [0, 1].
 
-    `by_feu` is None where no prediction has one.
+    `by_feu` is None if no prediction has FEU.
     """
 
     model: str
@@ -69,7 +69,7 @@ class Scored:
 
 
 def stored_prediction(row: RowMapping) -> StoredPrediction:
-    """The prediction and the label of a row of `WITH_LABEL`."""
+    """Return the prediction and the label of a row of `WITH_LABEL`."""
     label = None
     if row["label_answer"] is not None:
         label = Label(row["label_answer"], row["label_correct"], row["label_source"], row["label_labelled_ms"])
@@ -77,20 +77,20 @@ def stored_prediction(row: RowMapping) -> StoredPrediction:
 
 
 def find_prediction(database: Database, prediction_id: str) -> StoredPrediction | None:
-    """The prediction of this id; raises LedgerUnavailableError."""
+    """Return the prediction with this id; raises LedgerUnavailableError."""
     return _first(database, predictions.c.prediction_id == prediction_id)
 
 
 def find_by_idempotency_key(database: Database, tenant: str, key: str) -> StoredPrediction | None:
-    """The prediction that a tenant made with this key; raises LedgerUnavailableError."""
+    """Return a tenant's prediction with this idempotency key; raises LedgerUnavailableError."""
     return _first(database, and_(predictions.c.tenant == tenant, predictions.c.idempotency_key == key))
 
 
 def insert_once(database: Database, record: PredictionRecord) -> StoredPrediction:
-    """Store a prediction with an idempotency key, or give back the one that holds the key already.
+    """Store a prediction with an idempotency key, or return the stored prediction with this key.
 
     Raises:
-        LedgerUnavailableError: nothing is stored, as far as is known.
+        LedgerUnavailableError: the database failed; the prediction is probably not stored.
     """
     with database.transaction() as connection:
         insert = database.insert_new(predictions).returning(predictions.c.prediction_id)
@@ -102,7 +102,7 @@ def insert_once(database: Database, record: PredictionRecord) -> StoredPredictio
 
 
 def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
-    """How many predictions each model version made and how many have labels; raises LedgerUnavailableError."""
+    """Count the predictions and labels of each model version in a window; raises LedgerUnavailableError."""
     newest = _newest_predictions(window)
     cell = (newest.c.model, newest.c.version, newest.c.bin, newest.c.feu_bin)
     counts = (
@@ -124,7 +124,7 @@ def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
 
 
 def scored_predictions(database: Database, window: Window) -> list[Scored]:
-    """The newest labelled predictions of a window, newest first; raises LedgerUnavailableError."""
+    """Return the newest labelled predictions of a window, newest first; raises LedgerUnavailableError."""
     newest = (
         select(
             predictions.c.model,
@@ -163,7 +163,7 @@ def _newest_predictions(window: Window) -> Subquery:
 
 
 def _feu_bin(feu: ColumnElement[float]) -> ColumnElement[int]:
-    """The bin of FEU as `bin_of` has it: a cast to an integer rounds in PostgreSQL and truncates in SQLite."""
+    """Return the bin of FEU like `bin_of`: a cast to an integer rounds in PostgreSQL and truncates in SQLite."""
     scaled = feu * BINS
     whole = cast(scaled, Integer)
     floor = whole - case((whole > scaled, 1), else_=0)

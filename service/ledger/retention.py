@@ -1,4 +1,4 @@
-"""Deleting what is too old: in small steps, so that nobody waits long for a lock."""
+"""Delete old predictions in small steps, so that other statements do not wait long for locks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MILLISECONDS_A_DAY = 86_400_000
 
 
 def oldest_kept_ms(now_ms: int, retention_days: int) -> int:
-    """Unix milliseconds before which nothing is kept."""
+    """Return the Unix milliseconds before which predictions are deleted."""
     return now_ms - retention_days * MILLISECONDS_A_DAY
 
 
 def delete_step(database: Database, before_ms: int, step: int = STEP) -> int:
-    """Delete up to `step` of the oldest predictions made before a time, with their labels; how many there were.
+    """Delete up to `step` of the oldest predictions made before a time, with their labels; return their number.
 
     Raises:
-        LedgerUnavailableError: nothing is deleted.
+        LedgerUnavailableError: the database failed; nothing is deleted.
     """
     oldest = (
         select(predictions.c.prediction_id)
@@ -33,13 +33,13 @@ def delete_step(database: Database, before_ms: int, step: int = STEP) -> int:
     with database.transaction() as connection:
         if database.is_sqlite:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for the other writers
-        # As a subquery of the deletion, PostgreSQL might run it once a row, and lock and delete other rows each time.
+        # As a subquery of the DELETE, PostgreSQL might run it per row, and lock and delete other rows each time.
         ids = connection.scalars(oldest).all()
         return connection.execute(delete(predictions).where(predictions.c.prediction_id.in_(ids))).rowcount
 
 
 def delete_all(database: Database, before_ms: int) -> int:
-    """Delete every prediction made before a time, step by step; how many there were; raises as `delete_step`."""
+    """Delete every prediction made before a time, in steps; return their number; raises like `delete_step`."""
     total = 0
     while deleted := delete_step(database, before_ms):
         total += deleted

@@ -1,13 +1,13 @@
-"""Sequential tests of a version's confidence: evidence by betting, valid however often somebody looks at it.
+"""Sequential tests of a version's confidence: evidence by betting, valid however often it is checked.
 
-Each test bets, label after label, that its deviation d is above 0 in the mean. Under the null hypothesis
-E[d | past] <= 0 the wealth is a nonnegative supermartingale that starts at 1, so it ever passes 1 / a with probability
-a at most (Ville 1939). With p the confidence and y = 1 where the answer was right:
+Each test bets, label after label, that the mean of its deviation d is above 0. Under the null hypothesis
+E[d | past] <= 0 the wealth is a nonnegative supermartingale that starts at 1, so the probability that it ever reaches
+1 / a is at most a (Ville 1939). With p the confidence and y = 1 for a right answer:
 
     overconfident   d = p - y               underconfident   d = y - p               error_rate   d = 1 - y - bound
 
-The first two are the two sides of one null, E[p - y | past] = 0, and share its error probability alpha: either alarms
-at 2 / alpha. The third has an alpha of its own. Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded
+The first two are the two sides of one null, E[p - y | past] = 0, and share its error probability alpha: each raises an
+alarm at 2 / alpha. The third has its own alpha. Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded
 random variables by betting".
 """
 
@@ -20,19 +20,19 @@ from typing import get_args
 from uq4ct.service.telemetry.metrics import SequentialTest
 
 TESTS: tuple[SequentialTest, ...] = get_args(SequentialTest)
-_HIGHEST_BET = 0.5  # keeps the wealth above 0 whatever comes
-_MEMORY = 500  # labels; what a bet is sized by fades by a factor e in so many
-_FIRST_SUM, _FIRST_SQUARES = 1.0, 4.0  # as of labels before the first, so that the first bets are 1 / 4
-_SCALE = 1000.0  # labels in which the reserve begins to be spent
+_HIGHEST_BET = 0.5  # keeps the wealth above 0 for any labels
+_MEMORY = 500  # labels after which the sums that size a bet have faded by a factor of e
+_FIRST_SUM, _FIRST_SQUARES = 1.0, 4.0  # initial sums, so that the first bet is 1 / 4
+_SCALE = 1000.0  # labels over which spending of the reserve starts
 
 
 @dataclass(frozen=True, slots=True)
 class Wealth:
-    """What a test has won: a stake, of which each label moves a share, and a reserve that is handed out slowly.
+    """The wealth of a test: a stake, a share of which is bet on each label, and a reserve that is paid out slowly.
 
-    The stake begins with a half and gets a part of the reserve before every label. A fault that comes late is then met
-    by a stake that the calibrated time before has not used up. Stake and reserve together are a product of factors
-    1 + l d with l in [0, 1/2] that depends on the past only. `deviations` and `squares` are fading sums of d and d^2.
+    The stake starts at 1/2 and receives a part of the reserve before every label, so that a long calibrated period
+    does not use up the stake before a late fault. Stake plus reserve is a product of factors 1 + l d, where l in
+    [0, 1/2] depends on the past only. `deviations` and `squares` are fading sums of d and d^2.
     """
 
     labels: int = 0
@@ -42,7 +42,7 @@ class Wealth:
 
     @property
     def bet(self) -> float:
-        """The share of the stake that the next deviation moves, in [0, 1/2]: the mean over the second moment.
+        """The share of the stake to bet on the next label, in [0, 1/2]: the mean divided by the second moment.
 
         Source: the paper's approximate GRAPA, growth-optimal to second order, here with fading sums.
         """
@@ -50,11 +50,11 @@ class Wealth:
 
     @property
     def log_evidence(self) -> float:
-        """The natural logarithm of stake and reserve."""
+        """The natural logarithm of stake plus reserve."""
         return _log_sum(self.log_stake, math.log(_reserve(self.labels)))
 
     def after(self, deviation: float) -> Wealth:
-        """The wealth one label later; `deviation` in [-1, 1]."""
+        """Return the wealth after one more label; `deviation` in [-1, 1]."""
         handed_out = _reserve(self.labels) - _reserve(self.labels + 1)
         stake = _log_sum(self.log_stake, math.log(handed_out)) + math.log1p(self.bet * deviation)
         kept = 1 - 1 / _MEMORY
@@ -70,8 +70,8 @@ class Wealth:
 class RunningTest:
     """One test of one version; times are Unix milliseconds of labels.
 
-    `bound` is the error rate of the null hypothesis of error_rate, fixed at its start; None for the others.
-    `alarmed_ms` stays once it is set: one error probability has to last for the life of a version.
+    `bound` is the error rate of the null hypothesis of error_rate, fixed at its start; None for the other tests.
+    `alarmed_ms` is never reset: the error probability holds for the whole life of a version.
     """
 
     model: str
@@ -83,7 +83,7 @@ class RunningTest:
     wealth: Wealth = Wealth()
 
     def after(self, confidence: float, correct: bool, labelled_ms: int, alpha: float) -> RunningTest:
-        """The test one label later."""
+        """Return the test after one more label."""
         wealth = self.wealth.after(self._deviation(confidence, correct))
         alarmed_ms = self.alarmed_ms
         if alarmed_ms is None and wealth.log_evidence >= log_bar(self.test, alpha):
@@ -98,21 +98,21 @@ class RunningTest:
                 return correct - confidence
             case "error_rate":
                 if self.bound is None:
-                    raise ValueError(f"error_rate of {self.model}@{self.version} has no bound")
+                    raise ValueError(f"test error_rate of {self.model}@{self.version} needs a bound (got None)")
                 return 1 - correct - self.bound
 
 
 def log_bar(test: SequentialTest, alpha: float) -> float:
-    """The log evidence at which a test alarms."""
+    """Return the log evidence at which a test raises an alarm."""
     return math.log((1 if test == "error_rate" else 2) / alpha)
 
 
 def _reserve(labels: int) -> float:
-    """The part of the first wealth that is not yet at stake: falls so slowly that at no time a fault finds nothing."""
+    """Return the part of the initial wealth not yet paid out: falls so slowly that some is left for late faults."""
     return 0.5 / (1 + math.log1p(labels / _SCALE))
 
 
 def _log_sum(one: float, other: float) -> float:
-    """log(e^one + e^other), for a wealth that no float holds."""
+    """Return log(e^one + e^other), for a wealth too large or small for a float."""
     high, low = max(one, other), min(one, other)
     return high + math.log1p(math.exp(low - high))

@@ -21,7 +21,7 @@ from sqlalchemy import (
 
 METADATA = MetaData()
 
-# Retention deletes by the primary key; calibration reads ranges of it, for one tenant through `predictions_of_tenant`.
+# Retention deletes by primary key; calibration reads ranges of it, for a single tenant with `predictions_of_tenant`.
 predictions = Table(
     "predictions",
     METADATA,
@@ -80,7 +80,7 @@ Index(
     postgresql_where=labels.c.counted.is_(False),
 )
 
-# One row a test of a version; `uq4ct.service.ledger.sequential` says what the numbers are.
+# One row per test of a version; `uq4ct.service.ledger.sequential` defines the numbers.
 sequential_tests = Table(
     "sequential_tests",
     METADATA,

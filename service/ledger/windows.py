@@ -1,4 +1,4 @@
-"""How a window and a model are asked for, over HTTP and on the command line."""
+"""Parse a window and a model as given over HTTP and on the command line."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def window_ms(window: str) -> int:
-    """The milliseconds of a window such as 90m, 24h or 7d.
+    """Return the milliseconds of a window such as 90m, 24h or 7d.
 
     Raises:
-        ValueError: it is not written like this.
+        ValueError: it does not have this form.
     """
     if re.fullmatch(WINDOW_PATTERN, window) is None:
-        raise ValueError(f"must be a number with s, m, h or d, such as 24h or 7d, not {window!r}")
+        raise ValueError(f"must be a number followed by s, m, h or d, such as 24h or 7d (got {window!r})")
     return int(window[:-1]) * _SECONDS[window[-1]] * 1000
 
 
 def window_of(since_ms: int, tenant: str | None, model: str | None) -> Window:
-    """The window of one tenant (None: of all) and of a name or name@version (None: of all).
+    """Return the window of one tenant (None: of all) and of a name or name@version (None: of all).
 
     Raises:
-        ValueError: the model is not written like this.
+        ValueError: the model does not have this form.
     """
     if model is None:
         return Window(since_ms, tenant, None, None)
     if re.fullmatch(MODEL_PATTERN, model) is None:
-        raise ValueError(f"must be name or name@version, not {model!r}")
+        raise ValueError(f"must be name or name@version (got {model!r})")
     name, _, version = model.partition("@")
     return Window(since_ms, tenant, name, int(version) if version else None)

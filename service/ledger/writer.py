@@ -1,4 +1,4 @@
-"""The thread that writes predictions: in batches, again and again while the database is locked, full or down."""
+"""The thread that writes predictions in batches, and retries while the database is locked, full or down."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from uq4ct.service.telemetry.metrics import Metrics
 _BATCH = 500
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
-_CLOSE_SECONDS = 3.0  # for what is buffered at the end, while the database cannot be written
+_CLOSE_SECONDS = 3.0  # how long to retry at the end, while the database cannot be written
 _NOBODY = str(uuid.UUID(int=0))
 
 logger = logging.getLogger(__name__)
 
 
 class Writer:
-    """Opens the ledger, then moves records from the buffer into it; `run` belongs to one thread."""
+    """Opens the ledger, then moves records from the buffer into it; `run` is for one thread."""
 
     def __init__(self, database: Database, buffer: Buffer, metrics: Metrics, probe_seconds: float) -> None:
-        """`probe_seconds` is how often, without traffic, it is tried whether the database can be written."""
+        """`probe_seconds` is how often to check, without traffic, whether the database can be written."""
         self._database = database
         self._buffer = buffer
         self._metrics = metrics
@@ -47,7 +47,7 @@ class Writer:
 
     @property
     def writable(self) -> bool:
-        """Whether the last write went well."""
+        """Whether the last write or probe succeeded."""
         return self.opened and not self._failing
 
     def run(
@@ -55,11 +55,11 @@ class Writer:
     ) -> None:
         """Open the ledger, then write until the buffer is closed and empty.
 
-        `report` hears of every attempt to open it, with what went wrong; unless told to insist, one is enough.
+        `report` is called after every attempt to open it, with the error or None; `insist` retries after a failure.
         """
         while (error := self._open(open_ledger)) is not None:
             report(error)
-            if insist:  # without a ledger; else the process ends with the error
+            if insist:  # otherwise the process exits with the error
                 logger.error("ledger not opened", extra={"error": type(error).__name__, "reason": str(error)})
             if not insist or not self._keep_trying():
                 self._give_up()
@@ -81,11 +81,11 @@ class Writer:
         return None
 
     def _write(self, batch: list[PredictionRecord]) -> bool:
-        """Write a batch, or see whether one could be written; false where it has to be tried again."""
+        """Write a batch, or probe if it is empty; return false if it must be retried."""
         started = time.monotonic()
         try:
             lost = self._insert(batch)
-        except Exception as error:  # whatever it is, the thread must outlive it
+        except Exception as error:  # whatever it is, the thread must continue
             if not self._failing:
                 logger.error("ledger not writable", extra={"error": _name(error), "waiting": len(batch)})
             self._failing = True
@@ -101,7 +101,7 @@ class Writer:
         return True
 
     def _insert(self, batch: list[PredictionRecord]) -> int:
-        """Insert the batch; how many rows of it cannot be stored, ever."""
+        """Insert a batch; return how many of its rows can never be stored."""
         if not batch:
             self._probe()
             return 0
@@ -110,24 +110,24 @@ class Writer:
         except LedgerUnavailableError:
             raise
         except Exception as error:
-            if len(batch) > 1:  # so that the neighbours of such a row are stored
+            if len(batch) > 1:  # store the other rows of the batch
                 return sum(self._insert([record]) for record in batch)
             logger.error("prediction not storable", extra={"error": type(error).__name__})
             return 1
         return 0
 
     def _insert_rows(self, batch: list[PredictionRecord]) -> None:
-        # Rows may be there already: a connection can break after the commit and before the word of it.
+        # Rows may already exist: a connection can break after the commit and before its confirmation.
         with self._database.transaction() as connection:
             connection.execute(self._database.insert_new(predictions), [record.to_row() for record in batch])
 
     def _probe(self) -> None:
-        """Write nothing, with everything that a write needs: the lock, the permission and the table."""
+        """Delete a row that does not exist: needs the lock, the permission and the table like a write."""
         with self._database.transaction() as connection:
             connection.execute(delete(labels).where(labels.c.prediction_id == _NOBODY))
 
     def _keep_trying(self) -> bool:
-        """Pause, longer each time; false when the buffer is closed and the time for its rest is up."""
+        """Pause, longer each time; return false once the buffer is closed and the time for its rest is over."""
         closed = self._buffer.wait_closed(self._pause)
         self._pause = min(self._pause * 2, _LONGEST_PAUSE)
         if not closed:
@@ -147,5 +147,5 @@ class Writer:
 
 
 def _name(error: Exception) -> str:
-    """The kind of an error; its message may quote a row."""
+    """Return the kind of an error; its message may quote a row."""
     return str(error) if isinstance(error, LedgerUnavailableError) else type(error).__name__

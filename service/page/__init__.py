@@ -1,1 +1,1 @@
-"""The operator's page: files for a browser, which talk to the API like any other client."""
+"""The operator's page: browser files that use the API like any other client."""

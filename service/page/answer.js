@@ -1,5 +1,5 @@
 // @ts-check
-// One answer: the option, how sure the model is, and the buttons for the true option.
+// One answer: the option, its confidence, and buttons to report the correct option.
 
 import { post } from "./api.js";
 import { announce, byId, facts, make } from "./dom.js";
@@ -9,14 +9,14 @@ import { orShowProblem } from "./problem.js";
 /** @typedef {import("./contract.js").Answer} Answer */
 
 const FEU =
-  "Functional uncertainty: the share of routing mass that the chosen experts keep. High: the routers are sure. " +
+  "Functional uncertainty: the share of routing mass on the chosen experts. High: the routers are confident. " +
   "Low: the question is unlike what the experts were trained on.";
 
 /**
- * Show an answer in place of the last one.
+ * Show an answer in place of the previous one.
  * @param {Answer} answer
- * @param {string[]} options their texts, as they were asked
- * @param {() => void} onLabelled called once a label is stored
+ * @param {string[]} options the texts of the options, as sent
+ * @param {() => void} onLabelled called after a label is stored
  */
 export function showAnswer(answer, options, onLabelled) {
   byId("answer").replaceChildren(
@@ -35,7 +35,7 @@ function decision(answer) {
   if (!answer.abstain) {
     const { threshold } = answer;
     const reason = threshold === null ? "no threshold is set" : `the threshold is ${decimal(threshold)}`;
-    return make("p", { class: "decision" }, `Answers with confidence ${decimal(answer.confidence)}; ${reason}.`);
+    return make("p", { class: "decision" }, `Answered with confidence ${decimal(answer.confidence)}; ${reason}.`);
   }
   return make("p", { class: "decision abstains" }, make("strong", {}, "Abstains. "), reasonToAbstain(answer));
 }
@@ -44,7 +44,7 @@ function decision(answer) {
 function reasonToAbstain(answer) {
   const { confidence, threshold, prediction_set: set } = answer;
   if (answer.abstain_reason === "set_too_large") {
-    return `${set?.length} options stay possible, more than the model may leave open. Do not act on this answer.`;
+    return `${set?.length} options remain possible, more than the model's limit. Do not act on this answer.`;
   }
   const limit = threshold === null ? "" : ` ${decimal(threshold)}`;
   return `Confidence ${decimal(confidence)} is below the threshold${limit}. Do not act on this answer.`;
@@ -77,17 +77,17 @@ function numbers(answer) {
   const set = answer.prediction_set;
   const parts =
     aleatoric === null || epistemic === null
-      ? "Entropy of the probabilities. One pass cannot tell doubt in the data from doubt in the model."
-      : `Of it ${decimal(aleatoric)} in the data (aleatoric) and ${decimal(epistemic)} in the model (epistemic).`;
-  const meaning = `A score of ${answer.method}'s own. High: the answer is likely wrong.`;
+      ? "Entropy of the probabilities. A single pass cannot separate its aleatoric and epistemic parts."
+      : `${decimal(aleatoric)} from the data (aleatoric) and ${decimal(epistemic)} from the model (epistemic).`;
+  const meaning = `Specific to ${answer.method}. High: the answer is likely wrong.`;
   const held = answer.coverage === null ? null : percent(answer.coverage);
   return [
     ["Confidence", decimal(answer.confidence), "Probability of the chosen option."],
-    ["FEU", answer.feu === null ? "none" : decimal(answer.feu), answer.feu === null ? "No routers here." : FEU],
+    ["FEU", answer.feu === null ? "none" : decimal(answer.feu), answer.feu === null ? "This method has no routers." : FEU],
     [
       "Prediction set",
       set === null ? "none" : set.length ? set.join(", ") : "empty",
-      set === null ? "The model was published without sets." : `Holds the right option with probability ${held}.`,
+      set === null ? "The model was published without prediction sets." : `Contains the right option with probability ${held}.`,
     ],
     ["Uncertainty", `${decimal(total)} nats`, parts],
     .../** @type {[string, string, string][]} */ (error === null ? [] : [["Error score", decimal(error), meaning]]),
@@ -117,7 +117,7 @@ function feedback(answer, options, onLabelled) {
     }
     pressed.classList.add("told");
     const was = index === answer.option.index ? "The answer was right." : "The answer was wrong.";
-    result.replaceChildren(make("p", {}, `Stored. ${was} The calibration below counts it.`));
+    result.replaceChildren(make("p", {}, `Stored. ${was} The calibration below now includes it.`));
     announce(`Stored. ${was}`);
     onLabelled();
   }
@@ -125,7 +125,7 @@ function feedback(answer, options, onLabelled) {
   return make(
     "fieldset",
     { class: "feedback" },
-    make("legend", {}, "What was the true answer?"),
+    make("legend", {}, "Which option is correct?"),
     make("div", { class: "buttons" }, ...buttons),
     result,
   );

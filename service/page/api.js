@@ -1,11 +1,11 @@
 // @ts-check
-// Requests to the API beside this page, with the key where one is needed.
+// Requests to the API, with the key if one is set.
 
 import { askForKey, currentKey } from "./key.js";
 
 /** @typedef {import("./contract.js").Problem} Problem */
 
-/** The API, or the way to it, said no. */
+/** The API rejected a request, or could not be reached. */
 export class ProblemError extends Error {
   /** @param {Problem} problem */
   constructor(problem) {
@@ -16,9 +16,9 @@ export class ProblemError extends Error {
 
 /**
  * GET a path.
- * @param {string} path relative to the page, so that it works behind a prefix
+ * @param {string} path relative to the page, so that a path prefix works
  * @param {Record<string, string>} [query]
- * @returns {Promise<any>} the document
+ * @returns {Promise<any>} the JSON of the response
  */
 export function get(path, query = {}) {
   const parameters = new URLSearchParams(query).toString();
@@ -26,10 +26,10 @@ export function get(path, query = {}) {
 }
 
 /**
- * POST a document to a path.
+ * POST a JSON body to a path.
  * @param {string} path
  * @param {object} body
- * @returns {Promise<any>} the document that comes back
+ * @returns {Promise<any>} the JSON of the response
  */
 export function post(path, body) {
   const headers = { "content-type": "application/json" };
@@ -43,7 +43,7 @@ async function call(path, request) {
   if (response.ok) return read(response);
   const problem = await readProblem(response);
   if (response.status !== 401) throw new ProblemError(problem);
-  // Another request may have asked in the meantime.
+  // Another request may have asked for a key in the meantime.
   const isNew = currentKey() !== key || (await askForKey(`${problem.title}: ${problem.detail}.`));
   if (!isNew) throw new ProblemError(problem);
   return call(path, request);
@@ -61,7 +61,7 @@ async function send(path, request, key) {
   }
 }
 
-/** The document of a response; its connection may break, or something in between may answer. @param {Response} response */
+/** The JSON of a response. Reading fails if the connection breaks or a proxy sent something else. @param {Response} response */
 async function read(response) {
   try {
     return await response.json();
@@ -84,7 +84,7 @@ function unreachable(error) {
 /** @param {Response} response @returns {Promise<Problem>} */
 async function readProblem(response) {
   if (response.headers.get("content-type")?.startsWith("application/problem+json")) return read(response);
-  // Something between the page and the service answered.
+  // A proxy between the page and the service answered.
   const title = `HTTP ${response.status}`;
   return { title, status: response.status, detail: response.statusText, request_id: null, errors: [] };
 }

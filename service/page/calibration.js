@@ -1,5 +1,5 @@
 // @ts-check
-// Live calibration: which model and window, and what the labels say.
+// Live calibration: choose a model and a window, and show the results.
 
 import { get } from "./api.js";
 import { reliabilityDiagram } from "./diagram.js";
@@ -14,12 +14,12 @@ import { orShowProblem } from "./problem.js";
 /** @typedef {import("./contract.js").Reference} Reference */
 /** @typedef {(cohort: Cohort|null|undefined) => void} OnCohort */
 
-let latest = 0; // a slow answer must not take the place of a later one
+let latest = 0; // number of the latest request: a slow response must not replace a later one
 
 /**
- * Let the form ask for calibration.
+ * Set up the form that requests the calibration.
  * @param {OnCohort} onCohort
- * @param {() => Promise<void>} load called where no versions are known yet
+ * @param {() => Promise<void>} load called if no versions are known yet
  */
 export function setUpCalibration(onCohort, load) {
   const form = byId("calibration-form", HTMLFormElement);
@@ -31,7 +31,7 @@ export function setUpCalibration(onCohort, load) {
   form.addEventListener("change", () => refreshCalibration(onCohort));
 }
 
-/** Offer the registered versions, the default first chosen. @param {Model[]} models */
+/** List the registered versions and select the default first. @param {Model[]} models */
 export function offerVersions(models) {
   const select = byId("calibration-model", HTMLSelectElement);
   const chosen = select.value;
@@ -41,15 +41,15 @@ export function offerVersions(models) {
   if (references.length) select.value = references.includes(chosen) ? chosen : references[Math.max(standard, 0)];
 }
 
-/** Say that there is nothing to choose from yet. */
+/** Show that no versions are known yet. */
 export function showNoVersions() {
-  const text = "The models of this service are not known: below stands why. Refresh asks again.";
+  const text = "The models could not be listed; the reason is below. Press Refresh to try again.";
   byId("calibration-body").replaceChildren(make("p", { class: "empty" }, text));
 }
 
 /**
- * Ask for the chosen model and window, show the answer and hand it on.
- * @param {OnCohort} onCohort called with null where the model answered nothing in the window, undefined without a report
+ * Request the calibration of the chosen model and window, show it and pass it on.
+ * @param {OnCohort} onCohort called with null if the model answered nothing in the window, with undefined if there is no report
  * @returns {Promise<boolean>} whether a report is shown
  */
 export async function refreshCalibration(onCohort) {
@@ -77,7 +77,7 @@ export async function refreshCalibration(onCohort) {
 /** @param {Cohort|null} cohort @param {string} model @param {CalibrationReport} report */
 function show(cohort, model, report) {
   if (cohort === null) {
-    const since = `${model} answered nothing since ${minute(report.since)}.`;
+    const since = `${model} has answered nothing since ${minute(report.since)}.`;
     return [make("p", { class: "empty" }, `${since} Ask a question above, or choose a longer window.`)];
   }
   const { labelled } = cohort;
@@ -98,9 +98,9 @@ function noLabels(cohort) {
     "p",
     { class: "empty" },
     make("strong", {}, "No labels yet. "),
-    `${counted(cohort.predictions, "prediction")} of ${cohort.model}, and none has its true answer. Send them to `,
+    `The window has ${counted(cohort.predictions, "prediction")} of ${cohort.model}. Send the correct options to `,
     make("code", {}, "POST /feedback"),
-    " with the id of the prediction, or press the button of the true answer below an answer above.",
+    " with the ids of the predictions, or click the correct option under an answer above.",
   );
 }
 
@@ -109,7 +109,7 @@ function verdict(labelled) {
   const { ece, ece_noise_floor: floor, ece_interval: interval } = labelled;
   const isMore = ece > floor.p95;
   const meaning = isMore
-    ? "This is more than chance explains: the confidence does not mean what it says."
+    ? "This is more than chance explains: the model is miscalibrated."
     : "This is no more than chance explains.";
   return make(
     "div",
@@ -141,9 +141,9 @@ function scores(labelled, cohort) {
     [
       "z of the gap; Spiegelhalter's Z",
       [labelled.gap_z, labelled.spiegelhalter_z].map((z) => (z === null ? "none" : z.toFixed(2))).join("; "),
-      "Beyond 3 either way is no chance.",
+      "Values above 3 or below -3 are unlikely to be chance.",
     ],
-    ["Selective risk", percentOrNone(labelled.selective_risk), "Errors among labelled answers without abstention."],
+    ["Selective risk", percentOrNone(labelled.selective_risk), "Share of errors among labelled answers without abstention."],
   ];
 }
 
@@ -162,7 +162,7 @@ function traffic(cohort) {
     [
       "Label delay",
       delay === null ? "none" : duration(delay.median_seconds),
-      delay && `Median; nine of ten come within ${duration(delay.p90_seconds)}.`,
+      delay && `Median; 90\u00a0% arrive within ${duration(delay.p90_seconds)}.`,
     ],
   ];
 }
@@ -181,5 +181,5 @@ function tests(cohort) {
       day(test.since),
     ]),
   );
-  return make("div", {}, rows, make("p", { class: "hint" }, "Valid however often one looks, for the life of the version."));
+  return make("div", {}, rows, make("p", { class: "hint" }, "Valid over the life of the version, however often you look."));
 }

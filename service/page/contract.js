@@ -1,5 +1,5 @@
 // @ts-check
-// What the API sends, as far as the page reads it. Types only: nothing of this is loaded by the browser.
+// The parts of the API's responses that the page reads. Types only; the browser does not load this file.
 
 /** @typedef {{low: number, high: number}} Range */
 /** @typedef {{field: string, message: string}} FieldError */

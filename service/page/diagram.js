@@ -1,5 +1,5 @@
 // @ts-check
-// The reliability diagram: accuracy over confidence by bin, and below it how many predictions each bin has.
+// The reliability diagram: accuracy over confidence by bin, and the number of predictions per bin below it.
 
 import { draw, make, table } from "./dom.js";
 import { between, counted, decimal, whole } from "./numbers.js";
@@ -34,8 +34,8 @@ export function reliabilityDiagram(bins, model) {
     make(
       "figcaption",
       {},
-      "Points on the dashed line are calibrated, points below it overconfident. Vertical lines are 95 % intervals of " +
-        "the accuracy. Columns: all predictions, and filled those with a label.",
+      "Points on the dashed line are calibrated; points below it are overconfident. Vertical lines are 95 % intervals " +
+        "of the accuracy. Columns show all predictions; the filled part has labels.",
     ),
     make("details", {}, make("summary", {}, "The bins in numbers"), binTable(filled)),
   );
@@ -44,12 +44,12 @@ export function reliabilityDiagram(bins, model) {
 /** @param {Bin} bin @param {import("./plot.js").Scales} scales */
 function point(bin, scales) {
   const { mean_confidence: confidence, accuracy, accuracy_interval: interval } = bin;
-  if (confidence === null || accuracy === null) throw new TypeError("a bin with labels has means");
+  if (confidence === null || accuracy === null) throw new TypeError("a bin with labels must have a mean confidence and an accuracy");
   const x = scales.x(confidence);
   return draw(
     "g",
     { class: "point" },
-    draw("title", {}, `${decimal(confidence)} confident, ${decimal(accuracy)} right, ${counted(bin.labelled, "label")}`),
+    draw("title", {}, `confidence ${decimal(confidence)}, accuracy ${decimal(accuracy)}, ${counted(bin.labelled, "label")}`),
     interval && draw("line", { x1: x, x2: x, y1: scales.y(interval.low), y2: scales.y(interval.high) }),
     draw("circle", { cx: x, cy: scales.y(accuracy), r: 5 }),
   );

@@ -1,5 +1,5 @@
 // @ts-check
-// Elements from data. Whatever is text stays text: a child that is no node becomes a text node, never markup.
+// Build elements from data. Text stays text: a child that is not a node becomes a text node, never markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -7,7 +7,7 @@ const SVG = "http://www.w3.org/2000/svg";
 /** @typedef {Node|string|null} Child */
 
 /**
- * An HTML element; attributes that are null or false are left out, and so are children that are null.
+ * Create an HTML element; attributes that are null or false and children that are null are left out.
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
  * @param {Attributes} [attributes]
@@ -19,7 +19,7 @@ export function make(tag, attributes = {}, ...children) {
 }
 
 /**
- * An SVG element, made like an HTML one.
+ * Create an SVG element in the same way.
  * @template {keyof SVGElementTagNameMap} T
  * @param {T} tag
  * @param {Attributes} [attributes]
@@ -39,12 +39,12 @@ export function draw(tag, attributes = {}, ...children) {
  */
 export function byId(id, kind) {
   const found = document.getElementById(id);
-  if (!(found instanceof (kind ?? HTMLElement))) throw new TypeError(`#${id} is not what the script expects`);
+  if (!(found instanceof (kind ?? HTMLElement))) throw new TypeError(`#${id} is missing or has the wrong type`);
   return /** @type {T} */ (found);
 }
 
 /**
- * A table with a heading for each column and for each row.
+ * Create a table with headings for columns and rows.
  * @param {string} caption
  * @param {string[]} columns
  * @param {[string, ...string[]][]} rows
@@ -62,7 +62,7 @@ export function table(caption, columns, rows) {
 }
 
 /**
- * Terms and what they are.
+ * Create a list of terms with their values.
  * @param {[string, Child, (string|null)?][]} entries term, value, and a sentence that explains it
  */
 export function facts(entries) {
@@ -75,7 +75,7 @@ export function facts(entries) {
   );
 }
 
-/** Tell what happened to those who cannot see it. @param {string} text */
+/** Announce a message to screen readers. @param {string} text */
 export function announce(text) {
   byId("announcer").textContent = text;
 }

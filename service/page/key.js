@@ -1,10 +1,10 @@
 // @ts-check
-// The key: kept for this tab only, and asked for when the API wants one.
+// The API key: kept in this tab only, and requested when the API requires one.
 
 import { byId } from "./dom.js";
 
 const NAME = "uq4ct-key";
-const VISIBLE_ASCII = /^[\x21-\x7e]+$/; // what a header can carry
+const VISIBLE_ASCII = /^[\x21-\x7e]+$/; // the characters that a header can carry
 
 /** @type {Promise<boolean>|null} */
 let asking = null;
@@ -13,9 +13,9 @@ let asking = null;
 export const currentKey = () => sessionStorage.getItem(NAME);
 
 /**
- * Ask for a key; requests that fail together ask once.
+ * Ask for a key; requests that fail at the same time share one dialog.
  * @param {string} reason why it is needed
- * @returns {Promise<boolean>} whether one was given
+ * @returns {Promise<boolean>} whether a key was entered
  */
 export function askForKey(reason) {
   asking ??= openDialog(reason).finally(() => {
@@ -24,14 +24,14 @@ export function askForKey(reason) {
   return asking;
 }
 
-/** Let the buttons of the header work. @param {() => void} onKey called after a key was given by them */
+/** Set up the buttons in the header. @param {() => void} onKey called after a key was entered with them */
 export function setUpKey(onKey) {
   byId("key-give").addEventListener("click", async () => {
-    if (await askForKey("It is sent with every request from now on.")) onKey();
+    if (await askForKey("The page will send the key with every request.")) onKey();
   });
   byId("key-forget").addEventListener("click", () => {
     sessionStorage.removeItem(NAME);
-    location.reload(); // what the key let in leaves the page with it
+    location.reload(); // also removes the data that the key gave access to
   });
   showState();
 }
@@ -63,7 +63,7 @@ function openDialog(reason) {
 /** @param {string} key */
 function keep(key) {
   if (!VISIBLE_ASCII.test(key)) {
-    byId("key-error").textContent = key ? "A key has no spaces and only ASCII characters." : "The key is empty.";
+    byId("key-error").textContent = key ? "A key contains only ASCII characters and no spaces." : "The key is empty.";
     return false;
   }
   sessionStorage.setItem(NAME, key);

@@ -18,7 +18,7 @@ let isListed = false;
 setUpKey(load);
 setUpQuestion(async (answer, options) => {
   showAnswer(answer, options, () => refreshCalibration(showThreshold));
-  if (!isListed) await load(); // what was missing when the page was opened, a key perhaps, is there now
+  if (!isListed) await load(); // loading failed earlier, for example without a key
 });
 setUpCalibration(showThreshold, load);
 await load();

@@ -1,5 +1,5 @@
 // @ts-check
-// The registered models: what this replica does with them, and how they scored on their test split.
+// The registered models: their state on this replica and their scores on the test split.
 
 import { byId, facts, make } from "./dom.js";
 import { between, counted, decimal, percent, whole } from "./numbers.js";
@@ -11,7 +11,7 @@ import { between, counted, decimal, percent, whole } from "./numbers.js";
 /** @param {ModelList} list */
 export function showModels({ models, damaged }) {
   const cards = [...models.map(card), ...damaged.map(damagedCard)];
-  const none = make("p", { class: "empty" }, "No model is registered. Publish one into the model store.");
+  const none = make("p", { class: "empty" }, "No model is registered. Publish one to the model store.");
   byId("models-body").replaceChildren(cards.length ? make("div", { class: "cards" }, ...cards) : none);
 }
 
@@ -19,14 +19,14 @@ export function showModels({ models, damaged }) {
 function card(model) {
   const { scores } = model;
   const times = model.passes === 1 ? "once" : `${whole(model.passes)} times`;
-  const floor = `Perfectly calibrated: ${decimal(scores.ece_noise_floor)} (95th percentile ${decimal(scores.ece_noise_floor_p95)}).`;
+  const floor = `If perfectly calibrated: ${decimal(scores.ece_noise_floor)} (95th percentile ${decimal(scores.ece_noise_floor_p95)}).`;
   return make(
     "article",
     { class: "card" },
     make("h3", {}, `${model.name}@${model.version}`),
     make("ul", { class: "states" }, ...states(model).map((state) => make("li", {}, state))),
     facts([
-      ["Method", model.method, `On ${model.base.name}. A question goes through it ${times}.`],
+      ["Method", model.method, `On ${model.base.name}. Each question passes through the model ${times}.`],
       ["Accuracy", percent(scores.accuracy), `95 % interval ${between(scores.accuracy_interval, percent)}.`],
       ["Calibration error", decimal(scores.ece), `95 % interval ${between(scores.ece_interval)}. ${floor}`],
       ["Log loss", `${decimal(scores.nll)} nats`, `95 % interval ${between(scores.nll_interval)}.`],

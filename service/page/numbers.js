@@ -1,12 +1,12 @@
 // @ts-check
-// Numbers as people read them.
+// Format numbers for display.
 
 /** @typedef {import("./contract.js").Range} Range */
 
 /** A share of 1 in percent: 83.1 %, on one line. @param {number} share */
 export const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
 
-/** A share that may not exist. @param {number|null} share */
+/** A share in percent, or "none". @param {number|null} share */
 export const percentOrNone = (share) => (share === null ? "none" : percent(share));
 
 /** Three decimals. @param {number} value */
@@ -21,7 +21,7 @@ export const between = (range, show = decimal) => `${show(range.low)} to ${show(
 /** A count with its noun: 1 label, 2 labels. @param {number} count @param {string} noun */
 export const counted = (count, noun) => `${whole(count)} ${noun}${count === 1 ? "" : "s"}`;
 
-/** A span of time in its largest unit: 90 s, 5.0 min, 2.0 h, 3.0 d. @param {number} seconds */
+/** A duration in a fitting unit: 90 s, 5.0 min, 2.0 h, 3.0 d. @param {number} seconds */
 export function duration(seconds) {
   if (seconds < 120) return `${Math.round(seconds)} s`;
   if (seconds < 7200) return `${(seconds / 60).toFixed(1)} min`;
@@ -29,8 +29,8 @@ export function duration(seconds) {
   return `${(seconds / 86_400).toFixed(1)} d`;
 }
 
-/** A time of the API, to the day. @param {string} time */
+/** A time from the API, to the day. @param {string} time */
 export const day = (time) => new Date(time).toISOString().slice(0, 10);
 
-/** A time of the API, to the minute. @param {string} time */
+/** A time from the API, to the minute. @param {string} time */
 export const minute = (time) => `${new Date(time).toISOString().slice(0, 16).replace("T", " ")} UTC`;

@@ -1,9 +1,9 @@
 // @ts-check
-// What the diagrams share: a frame with two axes, and the scales that belong to it.
+// Shared by the diagrams: a frame with two axes and its scales.
 
 import { draw } from "./dom.js";
 
-/** @typedef {{x: (value: number) => number, y: (value: number) => number}} Scales values to units of the drawing */
+/** @typedef {{x: (value: number) => number, y: (value: number) => number}} Scales map values to drawing units */
 
 export const WIDTH = 420;
 const LEFT = 66;
@@ -11,7 +11,7 @@ const RIGHT = 14;
 const TOP = 12;
 
 /**
- * A frame, with 0..1 to the right and 0..`top` upwards.
+ * Draw a frame whose x axis is 0..1 and whose y axis is 0..`top`.
  * @param {{height: number, top: number, xTitle: string, yTitle: string}} shape height of the plotted area
  * @returns {{axes: SVGGElement, scales: Scales, bottom: number}}
  */
@@ -41,7 +41,7 @@ export function frame({ height, top, xTitle, yTitle }) {
 }
 
 /**
- * A picture with a name for those who cannot see it.
+ * An SVG image with a name for screen readers.
  * @param {string} name
  * @param {number} height
  * @param {...SVGElement} parts

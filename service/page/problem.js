@@ -1,5 +1,5 @@
 // @ts-check
-// Problem documents as people read them, and the fields that they name.
+// Show problem documents, and mark the fields that they name.
 
 import { ProblemError } from "./api.js";
 import { make } from "./dom.js";
@@ -7,13 +7,13 @@ import { make } from "./dom.js";
 /** @typedef {import("./contract.js").Problem} Problem */
 
 /**
- * Run something that asks the API, and show in `box` what the API refuses.
+ * Run a call to the API; if it fails with a problem, show the problem in `box`.
  * @template T
  * @param {HTMLElement} box
  * @param {() => Promise<T>} work
  * @param {(problem: Problem) => void} [mark] called with the problem, to mark its fields
- * @param {() => boolean} [isWanted] whether the box still waits for this
- * @returns {Promise<T|null>} null where it was refused
+ * @param {() => boolean} [isWanted] whether the result is still needed
+ * @returns {Promise<T|null>} null if there was a problem
  */
 export async function orShowProblem(box, work, mark = () => {}, isWanted = () => true) {
   try {
@@ -35,7 +35,7 @@ export function problemBox(problem) {
     "div",
     { class: "problem", role: "alert" },
     make("h3", {}, problem.title),
-    // The detail of an invalid field says again what the list says.
+    // The detail of an invalid field repeats the list.
     errors.length ? make("ul", {}, ...errors) : make("p", {}, problem.detail),
     problem.request_id
       ? make("p", { class: "hint" }, `Status ${problem.status}, request ${problem.request_id}`)
@@ -53,7 +53,7 @@ export function markFields(form, problem) {
   marked.find((control) => control !== null)?.focus();
 }
 
-/** Take the marks away. @param {HTMLElement} form */
+/** Remove the marks. @param {HTMLElement} form */
 export function clearMarks(form) {
   for (const note of form.querySelectorAll(".field-error")) note.remove();
   for (const control of form.querySelectorAll("[aria-invalid]")) {

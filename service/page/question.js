@@ -13,7 +13,7 @@ const LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const FEWEST = 2;
 
 /**
- * Let the form ask.
+ * Set up the form.
  * @param {(answer: Answer, options: string[]) => void} onAnswer
  */
 export function setUpQuestion(onAnswer) {
@@ -24,17 +24,17 @@ export function setUpQuestion(onAnswer) {
     event.preventDefault();
     const send = byId("question-send", HTMLButtonElement);
     if (send.disabled) return;
-    send.disabled = true; // one question at a time, or an older answer could come last
+    send.disabled = true; // one question at a time, else an older answer could arrive last
     await ask(form, onAnswer).finally(() => {
       send.disabled = false;
     });
   });
 }
 
-/** Offer the registered models. @param {Model[]} models */
+/** List the registered models. @param {Model[]} models */
 export function offerModels(models) {
   const standard = models.find((model) => model.default);
-  const name = standard ? `the default (${standard.name}@${standard.version})` : "the default";
+  const name = standard ? `default (${standard.name}@${standard.version})` : "default";
   const references = models.map((model) => `${model.name}@${model.version}`);
   byId("question-model").replaceChildren(
     make("option", { value: "" }, name),
@@ -72,7 +72,7 @@ function readQuestion() {
 /** @param {HTMLInputElement} input */
 const numberOrNull = (input) => (input.value === "" ? null : input.valueAsNumber);
 
-/** Fields whose text is no number: the browser gives them as empty. @param {HTMLFormElement} form @returns {FieldError[]} */
+/** Number fields with invalid text, which the browser reports as empty. @param {HTMLFormElement} form @returns {FieldError[]} */
 function unreadable(form) {
   const inputs = /** @type {HTMLInputElement[]} */ ([...form.querySelectorAll("input[type=number]")]);
   return inputs
@@ -83,7 +83,7 @@ function unreadable(form) {
 /** @returns {HTMLInputElement[]} */
 const optionInputs = () => [...byId("options").querySelectorAll("input")];
 
-/** Another row, with its input. */
+/** Add a row and return its input. */
 function addOption() {
   const input = make("input", { type: "text", autocomplete: "off" });
   const remove = make("button", { type: "button", class: "quiet" }, "Remove");
@@ -102,7 +102,7 @@ function removeOption(row) {
   neighbour?.querySelector("input")?.focus();
 }
 
-/** Letters follow the order of the rows. */
+/** Letter the rows in order. */
 function nameOptions() {
   const rows = [...byId("options").children];
   rows.forEach((row, index) => {

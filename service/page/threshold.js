@@ -1,5 +1,5 @@
 // @ts-check
-// What a threshold would do: coverage and selective risk, on the calibration split and by live labels.
+// The effect of a threshold: coverage and selective risk on the calibration split and on live labels.
 
 import { byId, draw, make } from "./dom.js";
 import { counted, percent, percentOrNone, whole } from "./numbers.js";
@@ -14,9 +14,9 @@ const HEIGHT = 200;
 const STEP = 0.01;
 
 /** @type {{model: string, threshold: number}|null} */
-let moved = null; // where the slider was left
+let moved = null; // last position of the slider
 
-/** Show the curves of a cohort, or what to do where there are none. @param {Cohort|null|undefined} cohort undefined where it is not known */
+/** Show the curves of a cohort, or why there are none. @param {Cohort|null|undefined} cohort undefined if it is not known */
 export function showThreshold(cohort) {
   const body = byId("threshold-body");
   const curves = cohort ? curvesOf(cohort) : [];
@@ -50,7 +50,7 @@ export function showThreshold(cohort) {
       { class: "slider" },
       make("label", { for: "threshold-slider" }, `Threshold of ${model} `, output),
       slider,
-      published === null ? null : make("p", { class: "hint" }, `Published with ${published.toFixed(3)}.`),
+      published === null ? null : make("p", { class: "hint" }, `Published threshold: ${published.toFixed(3)}.`),
     ),
     readings(rows),
     make("div", { class: "columns" }, ...plots.map(({ figure }) => figure)),
@@ -70,17 +70,17 @@ function curvesOf(cohort) {
 
 /** @param {Cohort|null|undefined} cohort */
 function reasonForNone(cohort) {
-  if (cohort === undefined) return "There is no report to show it for.";
-  if (cohort === null) return "No answers in the window that is chosen above.";
-  return `${cohort.model} was published without the scores of its calibration split, and there are no labels yet. Send feedback.`;
+  if (cohort === undefined) return "There is no report yet.";
+  if (cohort === null) return "No answers in the window chosen above.";
+  return `${cohort.model} was published without a curve of its calibration split, and there are no labels yet. Send feedback.`;
 }
 
-/** The point of a curve at a threshold; null where the curve was stored without it. @param {CurvePoint[]} points @param {number} threshold */
+/** The point of a curve at a threshold; null if the curve has none there. @param {CurvePoint[]} points @param {number} threshold */
 function at(points, threshold) {
   return points.find((point) => Math.abs(point.threshold - threshold) < STEP / 2) ?? null;
 }
 
-/** Coverage, selective risk and the number of answers, as people read them. @param {Curve} curve @param {number} threshold */
+/** Coverage, selective risk and the number of answers, formatted for display. @param {Curve} curve @param {number} threshold */
 function read({ points }, threshold) {
   const point = at(points, threshold);
   if (point === null) return ["not stored", "not stored", "not stored"];
@@ -110,7 +110,7 @@ function readings(rows) {
 }
 
 /**
- * One quantity over the threshold, a line for each curve, and a mark that moves.
+ * Plot one quantity over the threshold: a line per curve and a movable mark.
  * @param {Curve[]} curves @param {Quantity} quantity @param {string} title
  */
 function plot(curves, quantity, title) {
@@ -142,7 +142,7 @@ function plot(curves, quantity, title) {
   return { figure, mark };
 }
 
-/** A line through the points, broken where there is no value. @param {CurvePoint[]} points @param {Quantity} quantity @param {Scales} scales */
+/** A line through the points, with gaps where there is no value. @param {CurvePoint[]} points @param {Quantity} quantity @param {Scales} scales */
 function path(points, quantity, scales) {
   let pen = "M";
   const steps = points.map((point) => {

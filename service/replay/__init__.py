@@ -1,1 +1,1 @@
-"""A week of traffic replayed from files of questions: for people who want to see the dashboards move, and for tests."""
+"""Replay a week of traffic from files of questions, to see the dashboards move and for tests."""

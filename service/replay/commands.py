@@ -1,4 +1,4 @@
-"""uq4ct replay: a week of questions against a running service, in minutes."""
+"""uq4ct replay: send a week of questions to a running service in minutes."""
 
 from __future__ import annotations
 
@@ -22,37 +22,41 @@ from uq4ct.service.replay.week import DAY, Week, plan_week
 
 _USUAL = Week()
 
-File = Annotated[Path, typer.Argument(help="JSON lines of questions with their answers, as `training` reads them")]
+File = Annotated[Path, typer.Argument(help="JSON lines file of questions with answers, in the format of `training`")]
 
 
 class ReplayError(UserError):
-    """The service cannot be asked, or refuses every question; the message says why."""
+    """The service is unreachable or rejects the requests; the message says why."""
 
 
 class UnusableQuestionsError(UserError, ValueError):
-    """A file that holds no questions to replay; the message says where and why."""
+    """A file has no valid questions to replay; the message says where and why."""
 
 
-def replay(  # noqa: PLR0913, PLR0917  # a flag each
+def replay(  # noqa: PLR0913, PLR0917  # one per flag
     questions: File,
-    shifted: Annotated[Path | None, typer.Option(help="questions of another kind, asked from the shift day on")] = None,
-    url: Annotated[str, typer.Option(help="where the service listens")] = "http://127.0.0.1:8000",
+    shifted: Annotated[Path | None, typer.Option(help="questions of another kind, sent from the shift day on")] = None,
+    url: Annotated[str, typer.Option(help="address of the service")] = "http://127.0.0.1:8000",
     key: Annotated[
-        str | None, typer.Option(envvar=variable_names("KEY"), help="with the scopes predict and feedback")
+        str | None, typer.Option(envvar=variable_names("KEY"), help="API key with the scopes predict and feedback")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="name or name@version; default: the service's")] = None,
-    minutes: Annotated[float, typer.Option(min=0.01, help="in which the week passes")] = 10.0,
-    asked: Annotated[int, typer.Option(min=1, help="questions in the week")] = _USUAL.questions,
-    shift_day: Annotated[float, typer.Option(min=0, max=_USUAL.days, help="day of the shift")] = _USUAL.shift_day,
+    model: Annotated[
+        str | None, typer.Option(help="name or name@version; default: the service's default model")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.01, help="duration of the replay in minutes")] = 10.0,
+    asked: Annotated[int, typer.Option(min=1, help="number of questions in the week")] = _USUAL.questions,
+    shift_day: Annotated[
+        float, typer.Option(min=0, max=_USUAL.days, help="day on which the shift starts")
+    ] = _USUAL.shift_day,
     label_share: Annotated[
-        float, typer.Option(min=0, max=1, help="answers whose label ever comes")
+        float, typer.Option(min=0, max=1, help="share of answers that get a label")
     ] = _USUAL.label_share,
-    seed: Annotated[int, typer.Option(help="of the times, the order and the delays")] = 0,
+    seed: Annotated[int, typer.Option(help="random seed of the times, the order and the delays")] = 0,
 ) -> None:
     """Ask a running service a week of questions in minutes, with late and partly missing labels.
 
-    Predictions and labels are real and stay in the ledger: use a service that is there to be tried out. Dashboards look
-    back 24 hours of real time.
+    Predictions and labels are real and stay in the ledger: use a test service. Dashboards look back 24 hours of real
+    time.
     """
     week = Week(questions=asked, shift_day=shift_day, label_share=label_share, seed=seed)
     usual, other = read_answered(questions), () if shifted is None else read_answered(shifted)
@@ -64,10 +68,10 @@ def replay(  # noqa: PLR0913, PLR0917  # a flag each
 
 
 def read_answered(path: Path) -> tuple[Question, ...]:
-    """The questions of a file, each with its answer.
+    """Read the questions of a file, each with its answer.
 
     Raises:
-        UnusableQuestionsError: a line is no such question, or there is none; file and line are named.
+        UnusableQuestionsError: a line is not a question with an answer, or there are no lines.
     """
     questions: list[Question] = []
     with path.open(encoding="utf-8") as lines:
@@ -80,14 +84,14 @@ def read_answered(path: Path) -> tuple[Question, ...]:
                 raise UnusableQuestionsError(f"{path}, line {number}: answer is missing")
             questions.append(question)
     if not questions:
-        raise UnusableQuestionsError(f"{path}: holds no question")
+        raise UnusableQuestionsError(f"{path}: contains no questions")
     return tuple(questions)
 
 
 def summary(outcome: Outcome) -> str:
-    """What became of the week, in a line."""
+    """Return the outcome of the week in one line."""
     share = f"{outcome.correct / outcome.answered:.3f} right" if outcome.answered else "none right"
-    refused = "".join(f", {count} times {title}" for title, count in sorted(outcome.problems.items()))
+    refused = "".join(f", {count} failed ({title})" for title, count in sorted(outcome.problems.items()))
     return f"{outcome.answered} answered ({share}, {outcome.abstained} abstained), {outcome.labelled} labelled{refused}"
 
 
@@ -110,7 +114,7 @@ async def _replay(
 
 
 def _pace(speed: float) -> Callable[[float], Awaitable[None]]:
-    """Wait until so many seconds of the week have passed, `speed` of them in each real one."""
+    """Return a function that waits until the given second of the week, at `speed` seconds per real second."""
     start = time.monotonic()
 
     async def wait_until(passed: float) -> None:

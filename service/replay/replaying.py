@@ -1,4 +1,4 @@
-"""A planned week carried out against a service: what is due is sent in batches, at the pace that is passed in."""
+"""Carry out a planned week against a service: send due questions and labels in batches, at a given pace."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from uq4ct.service.replay.week import Asking
 
 T = TypeVar("T")
 
-STEP = 600.0  # seconds of the week that are sent together
+STEP = 600.0  # seconds of the week per step; everything due in a step is sent together
 _BATCH = 32
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the week; `problems` counts the titles of what was refused."""
+    """The outcome of the week; `problems` counts failed items by problem title."""
 
     answered: int = 0
     abstained: int = 0
@@ -33,7 +33,7 @@ class Outcome:
 
 @dataclass(order=True, slots=True)
 class _Due:
-    """A label that is told at `at`."""
+    """A label that is due at `at`."""
 
     at: float
     prediction_id: str
@@ -41,14 +41,14 @@ class _Due:
 
 
 class Replay:
-    """One pass through a plan."""
+    """One run of a plan."""
 
     def __init__(self, client: AsyncClient, model: str | None, wait_until: Callable[[float], Awaitable[None]]) -> None:
-        """Ask nothing yet.
+        """Set up the run without sending anything.
 
         Args:
-            model: as `/predict` has it.
-            wait_until: returns when so many seconds of the week have passed.
+            model: the `model` of requests to `/predict`.
+            wait_until: waits until the given second of the week.
         """
         self.outcome = Outcome()
         self._client = client
@@ -57,10 +57,13 @@ class Replay:
         self._due: list[_Due] = []
 
     async def run(self, plan: Iterable[Asking], advance: Callable[[float], None] = lambda _: None) -> Outcome:
-        """Carry the plan out, and tell the labels that come after it; `advance` hears of the seconds that passed.
+        """Send the questions of the plan, and all labels, including those due after it.
+
+        Args:
+            advance: called with the seconds of the week that passed since the last call.
 
         Raises:
-            ClientError: the service does not take requests.
+            ClientError: the service is unreachable or rejects a request.
         """
         passed = 0.0
         for end, askings in _steps(plan):
@@ -110,7 +113,7 @@ def _batches(items: list[T]) -> Iterator[list[T]]:
 
 
 def _steps(plan: Iterable[Asking]) -> Iterator[tuple[float, list[Asking]]]:
-    """The askings of each step, with the end of the step; steps in which nothing is asked come too."""
+    """Yield the end of each step and its askings, including steps without any."""
     end, askings = STEP, list[Asking]()
     for asking in plan:
         while asking.at > end:

@@ -1,4 +1,4 @@
-"""What happens in a week of traffic: who asks when, and whose true answer becomes known when."""
+"""The plan of a week of traffic: when each question is asked and when its label arrives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from uq4ct.model_store.questions import Question
 
 DAY = 86_400.0  # seconds
-_PEAK = 0.6  # at noon of each day so much more is asked than on average, at midnight so much less
+_PEAK = 0.6  # relative amplitude of the daily rhythm: 60 % more traffic than average at noon, 60 % less at midnight
 _DELAY_SPREAD = 1.0  # standard deviation of the logarithm of a label's delay
 
 
@@ -18,8 +18,8 @@ _DELAY_SPREAD = 1.0  # standard deviation of the logarithm of a label's delay
 class Week:
     """The shape of the traffic.
 
-    From `shift_day` on, the shifted questions are asked, where there are any. Labels are partly missing, and come with
-    a log-normal delay.
+    From `shift_day` on, the shifted questions are asked, if there are any. A share of answers gets labels, after a
+    log-normal delay.
     """
 
     questions: int = 3000
@@ -32,7 +32,7 @@ class Week:
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A question asked at `at`, whose true option is told at `label_at`, if ever; seconds since the start."""
+    """A question asked at `at` and labelled at `label_at`, or never; in seconds since the start."""
 
     at: float
     question: Question
@@ -40,9 +40,9 @@ class Asking:
 
 
 def plan_week(week: Week, usual: Sequence[Question], shifted: Sequence[Question]) -> Iterator[Asking]:
-    """Every asking of the week, in the order of time; questions come again once all were asked.
+    """Yield every asking of the week in order of time; questions repeat once all have been asked.
 
-    The gaps are those of a Poisson process whose rate has a daily rhythm, with its number of events given.
+    The times are those of a Poisson process with a daily rhythm, given its number of events.
     """
     chance = random.Random(week.seed)
     times = sorted(_draw_time(chance, week.days) for _ in range(week.questions))
@@ -55,7 +55,7 @@ def plan_week(week: Week, usual: Sequence[Question], shifted: Sequence[Question]
 
 
 def _draw_time(chance: random.Random, days: float) -> float:
-    """One time of the week by rejection under the rhythm 1 - peak cos(2 pi t / day)."""
+    """Draw a time of the week by rejection sampling from the rate 1 - peak cos(2 pi t / day)."""
     while True:
         at = chance.random() * days * DAY
         if chance.random() * (1 + _PEAK) < 1 - _PEAK * math.cos(2 * math.pi * at / DAY):

@@ -1,4 +1,4 @@
-"""uq4ct calibration-report: what GET /calibration says, with plots, as a file."""
+"""uq4ct calibration-report: write the results of GET /calibration to a file, with plots."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ DEFAULT_WINDOW = "7d"
 
 
 class ReportError(UserError):
-    """A report that cannot be written as asked; the message says what would work."""
+    """A report cannot be written as requested; the message says what would work."""
 
 
 def calibration_report(
-    output: Annotated[Path | None, typer.Option(help="HTML file to write, with plots; it needs nothing else")] = None,
+    output: Annotated[Path | None, typer.Option(help="self-contained HTML file to write, with plots")] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="JSON file to write: the fields of GET /calibration, and `days`")
     ] = None,
     window: Annotated[
-        str | None, typer.Option(help=f"how far back predictions count: 90m, 24h or 30d (default: {DEFAULT_WINDOW})")
+        str | None, typer.Option(help=f"how far back to look, such as 90m, 24h or 30d (default: {DEFAULT_WINDOW})")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="instead of a window, the first moment: 2026-01-31 or 2026-01-31T08:00, of UTC")
+        str | None, typer.Option(help="start time in UTC instead of a window, such as 2026-01-31 or 2026-01-31T08:00")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="only this name or name@version; without it, all")] = None,
+    model: Annotated[str | None, typer.Option(help="only this name or name@version; default: all")] = None,
 ) -> None:
     """Write a report of the calibration in the ledger.
 
     It compares confidence with accuracy, by model version and day of the prediction.
 
-    It reads the ledger at UQ4CT_DATABASE_URL, of all tenants, and what UQ4CT_MODEL_STORE_DIR says of the versions; a
-    server may run meanwhile. With few labels it says so.
+    It reads the ledger at UQ4CT_DATABASE_URL, for all tenants, and the manifests of the versions in
+    UQ4CT_MODEL_STORE_DIR; a server may run at the same time. It warns if there are few labels.
     """
     if output is None and json_file is None:
-        raise ReportError("nothing to write: give --output FILE.html, --json FILE or both")
+        raise ReportError("nothing to write: set --output FILE.html, --json FILE or both")
     settings = read_settings(os.environ, {})
     now_ms = int(time.time() * 1000)
     first_ms = max(_first_ms(window, since, now_ms), oldest_kept_ms(now_ms, settings.retention_days))
@@ -65,7 +65,7 @@ def calibration_report(
         if not report.models:
             raise ReportError(_nothing(database, first_ms, model))
     if output is not None:
-        from uq4ct.service.reports.page import write_page  # noqa: PLC0415  # matplotlib, which servers do without
+        from uq4ct.service.reports.page import write_page  # noqa: PLC0415  # imports matplotlib, which servers do not need
 
         _write(output, write_page(report, days), report)
     if json_file is not None:
@@ -84,12 +84,12 @@ def _read(
 
 def _write(path: Path, text: str, report: CalibrationReport) -> None:
     replace_file(path, text.encode())
-    typer.echo(f"{path} written: {', '.join(one.model for one in report.models)}", err=True)
+    typer.echo(f"wrote {path}: {', '.join(one.model for one in report.models)}", err=True)
 
 
 def _first_ms(window: str | None, since: str | None, now_ms: int) -> int:
     if window is not None and since is not None:
-        raise ReportError(f"--window {window} and --since {since}: only one can be given")
+        raise ReportError(f"--window {window} and --since {since} exclude each other: set only one")
     if since is None:
         try:
             return now_ms - window_ms(window or DEFAULT_WINDOW)
@@ -98,11 +98,11 @@ def _first_ms(window: str | None, since: str | None, now_ms: int) -> int:
     try:
         moment = datetime.datetime.fromisoformat(since)
     except ValueError as error:
-        raise ReportError(f"--since must be a date or a time such as 2026-01-31T08:00, not {since!r}") from error
+        raise ReportError(f"--since must be a date or a time such as 2026-01-31T08:00 (got {since!r})") from error
     moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=datetime.UTC)
     first_ms = int(moment.timestamp() * 1000)
     if first_ms > now_ms:
-        raise ReportError(f"--since {since} lies in the future")
+        raise ReportError(f"--since {since} is in the future")
     return first_ms
 
 
@@ -114,10 +114,10 @@ def _window(first_ms: int, model: str | None) -> Window:
 
 
 def _nothing(database: Database, first_ms: int, model: str | None) -> str:
-    """Why there is nothing to report on, with what there is."""
+    """Explain why there is nothing to report, and name the versions that have predictions."""
     moment = f"{show_time(first_ms):%Y-%m-%d %H:%M} UTC"
     others = count_cohorts(database, window_of(first_ms, tenant=None, model=None)) if model is not None else []
     if others:
         known = ", ".join(f"{one.model}@{one.version}" for one in others)
-        return f"--model {model} has made no predictions since {moment}; in that time there are those of {known}"
-    return f"the ledger has no predictions since {moment}: ask for a longer --window, or check UQ4CT_DATABASE_URL"
+        return f"--model {model} has no predictions since {moment}; these versions have: {known}"
+    return f"the ledger has no predictions since {moment}: set a longer --window, or check UQ4CT_DATABASE_URL"

@@ -1,4 +1,4 @@
-"""Calibration by the day of the prediction: whether it drifts."""
+"""Calibration by day of the prediction, to show drift."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from uq4ct.service.schemas.common import Body, Probability, show_time
 
 
 class DayView(Body):
-    """The labelled predictions that one model version made on one day, of UTC."""
+    """The labelled predictions of one model version on one UTC day."""
 
     day: datetime.date
     model: str = Field(description="name@version")
     questions: Count
     accuracy: Probability
     mean_confidence: Probability
-    signed_gap: float = Field(description="mean confidence less accuracy: positive = overconfident")
+    signed_gap: float = Field(description="mean confidence minus accuracy: positive = overconfident")
     ece: float
     ece_interval: Range = Field(description="95 % bootstrap interval")
     ece_noise_floor: Floor
 
 
 def score_days(scored: Sequence[Scored]) -> list[DayView]:
-    """Each day of each model version that has labels, in their order."""
+    """Score each day with labels per model version, ordered by version and day."""
     rows_of: dict[tuple[str, int, datetime.date], list[Scored]] = {}
     for row in scored:
         rows_of.setdefault((row.model, row.version, show_time(row.created_ms).date()), []).append(row)

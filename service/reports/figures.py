@@ -1,4 +1,4 @@
-"""The plots of a calibration report, as SVG that stands in a page: live numbers in blue, references dashed in brown."""
+"""The plots of a calibration report as inline SVG: live numbers in blue, references dashed in brown."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from uq4ct.service.schemas.calibration import CalibrationBin, CurvePoint, Labell
 
 LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
 _EDGES = tuple(index / BINS for index in range(BINS + 1))
-# As a decorator, since axes take their style when they are made.
+# A decorator, since axes take their style when they are created.
 _styled = mpl.rc_context(
     {
-        "svg.fonttype": "none",  # texts stay texts
-        "svg.hashsalt": "calibration-report",  # the same report gives the same bytes
+        "svg.fonttype": "none",  # keep text as text
+        "svg.hashsalt": "calibration-report",  # make the output reproducible
         "font.family": "sans-serif",
         "font.size": 9.0,
         "axes.spines.top": False,
@@ -35,7 +35,7 @@ _styled = mpl.rc_context(
 
 @_styled
 def draw_reliability(labelled: LabelledView) -> str:
-    """Accuracy against confidence by bin with 95 % intervals, over how many answers lie there."""
+    """Draw accuracy against confidence by bin with 95 % intervals, above the number of answers per bin."""
     figure = _new_figure(4.6)
     diagram, counts = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     diagram.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":", label="perfectly calibrated")
@@ -64,7 +64,7 @@ def draw_reliability(labelled: LabelledView) -> str:
 
 @_styled
 def draw_selective(live: Sequence[CurvePoint] | None, reference: Sequence[CurvePoint] | None) -> str:
-    """Coverage and selective risk over the threshold, live and on the calibration split."""
+    """Draw coverage and selective risk over the threshold, live and on the calibration split."""
     figure = _new_figure(4.6)
     coverage, risk = figure.subplots(2, 1, sharex=True)
     for points, name, color, line in ((live, "live", LIVE, "-"), (reference, "calibration split", REFERENCE, "--")):
@@ -83,7 +83,7 @@ def draw_selective(live: Sequence[CurvePoint] | None, reference: Sequence[CurveP
 
 @_styled
 def draw_shares(quantity: str, live: Sequence[float], reference: Sequence[float] | None) -> str:
-    """The share of answers in each bin, live and on the calibration split."""
+    """Draw the share of answers in each bin, live and on the calibration split."""
     figure = _new_figure(2.8)
     axes = figure.subplots()
     _fill_bins(axes, live, LIVE, "live")
@@ -91,22 +91,22 @@ def draw_shares(quantity: str, live: Sequence[float], reference: Sequence[float]
         axes.stairs(reference, _EDGES, color=REFERENCE, linestyle="--", linewidth=1.5, label="calibration split")
     axes.set(xlabel=quantity, ylabel="share of answers", xlim=(0, 1))
     _legend(axes)
-    return _to_svg(figure, f"Shares of the answers by {quantity}")
+    return _to_svg(figure, f"Share of answers by {quantity}")
 
 
 @_styled
 def draw_label_share(bins: Sequence[CalibrationBin]) -> str:
-    """The share of the answers in each bin that have a label and are scored by it."""
+    """Draw the share of answers in each bin that have a label and are scored."""
     figure = _new_figure(2.8)
     axes = figure.subplots()
     _fill_bins(axes, [one.labelled / one.predictions if one.predictions else 0.0 for one in bins], LIVE, "")
     axes.set(xlabel="confidence", ylabel="share scored", xlim=(0, 1), ylim=(0, 1))
-    return _to_svg(figure, "Share of the answers that are scored by confidence")
+    return _to_svg(figure, "Share of scored answers by confidence")
 
 
 @_styled
 def draw_days(days: Sequence[DayView]) -> str:
-    """Accuracy and mean confidence, and calibration error over its floor, by the day of the prediction."""
+    """Draw accuracy, mean confidence, and calibration error with its noise floor, by day of the prediction."""
     figure = _new_figure(4.6)
     means, error = figure.subplots(2, 1, sharex=True)
     x = range(len(days))
@@ -125,16 +125,16 @@ def draw_days(days: Sequence[DayView]) -> str:
     shown = range(0, len(days), max(1, len(days) // 6))
     error.set_xticks(list(shown), [f"{days[index].day:%d %b}" for index in shown])
     error.set_xlim(-0.5, len(days) - 0.5)
-    return _to_svg(figure, "Calibration by the day of the prediction")
+    return _to_svg(figure, "Calibration by day of the prediction")
 
 
 def _new_figure(height: float) -> Figure:
-    """A figure of a column's width; inches."""
+    """Create a figure as wide as a column; `height` is in inches."""
     return Figure(figsize=(4.6, height), layout="constrained")
 
 
 def _legend(axes: Axes) -> None:
-    """Above the axes, where it hides nothing."""
+    """Place the legend above the axes, where it covers no data."""
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
@@ -145,7 +145,7 @@ def _fill_bins(axes: Axes, heights: Sequence[float], color: str, label: str) -> 
 
 
 def _to_svg(figure: Figure, description: str) -> str:
-    """The SVG element, as wide as its place, without names that would clash with those of other plots."""
+    """Return the SVG element with a scalable width and without ids that could clash with those of other plots."""
     file = io.StringIO()
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = file.getvalue()

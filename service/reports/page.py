@@ -1,4 +1,4 @@
-"""A calibration report as one HTML file that needs nothing else: for a screen, a phone and paper."""
+"""A calibration report as one self-contained HTML file for screens, phones and print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uq4ct.service.reports.days import DayView
 from uq4ct.service.reports.figures import draw_days, draw_label_share, draw_reliability, draw_selective, draw_shares
 from uq4ct.service.schemas.calibration import CalibrationReport, CohortView, LabelledView, Range
 
-FEW_LABELS = 200  # below it the noise floor of the calibration error is as large as what one would look for
+FEW_LABELS = 200  # below this, the noise floor is as large as the calibration errors of interest
 
 _STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: #1b1f24; background: #fff;
@@ -30,15 +30,16 @@ figcaption { font-size: .875rem; color: #414b58; max-width: 30rem; }
 
 
 def write_page(report: CalibrationReport, days: Sequence[DayView]) -> str:
-    """The whole page; `days` are those of all the report's versions."""
+    """Return the whole page; `days` contains the days of all versions in the report."""
     cohorts = [_cohort(cohort, [day for day in days if day.model == cohort.model]) for cohort in report.models]
     title = "Calibration report"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>{title}</h1><p>Predictions made from {_minute(report.since)} to {_minute(report.until)}, whenever their "
-        f"labels came. Per window at most the newest {report.counted_limit:,} predictions are counted, and the newest "
-        f"{report.scored_limit:,} labelled ones scored.</p>{_overview(report.models)}{''.join(cohorts)}</body></html>\n"
+        f"<h1>{title}</h1><p>Predictions made from {_minute(report.since)} to {_minute(report.until)}, regardless "
+        f"of when their labels arrived. At most the newest {report.counted_limit:,} predictions are counted, and the "
+        f"newest {report.scored_limit:,} labelled predictions are scored.</p>"
+        f"{_overview(report.models)}{''.join(cohorts)}</body></html>\n"
     )
 
 
@@ -65,17 +66,17 @@ def _cohort(cohort: CohortView, days: Sequence[DayView]) -> str:
     parts = [f"<h2>{escape(cohort.model)}</h2>"]
     if labelled is None and cohort.label_share > 0:
         parts.append(
-            '<p class="note">Its labels are older than the newest of the window that are scored, which came for other '
-            "versions: ask for a report of this version alone.</p>"
+            '<p class="note">The newest labels of the window, which are scored, all belong to other versions: '
+            "request a report of this version alone.</p>"
         )
     elif labelled is None:
-        parts.append('<p class="note">No labels have come: nothing can be said of calibration. Send feedback.</p>')
+        parts.append('<p class="note">No labels yet, so the calibration is unknown. Send feedback.</p>')
     else:
         parts.append(f"<p>{_verdict(labelled)}</p>")
         if labelled.questions < FEW_LABELS:
             parts.append(
                 f'<p class="note">Only {labelled.questions} labels: too few to tell a calibration error from noise. '
-                f"Read the intervals, and come back at {FEW_LABELS}.</p>"
+                f"Until there are {FEW_LABELS}, rely on the intervals.</p>"
             )
     parts += [_scores(cohort), _tests(cohort)]
     parts.append(f'<div class="plots">{"".join(_plots(cohort, days))}</div>')
@@ -83,18 +84,18 @@ def _cohort(cohort: CohortView, days: Sequence[DayView]) -> str:
 
 
 def _verdict(labelled: LabelledView) -> str:
-    """What the calibration error means, in a sentence."""
+    """Interpret the calibration error in one sentence."""
     floor, gap = labelled.ece_noise_floor, labelled.signed_gap
     if labelled.ece <= floor.p95:
         return (
-            f"The expected calibration error, {labelled.ece:.3f}, is what a perfectly calibrated model with these "
-            f"confidences could show by chance (mean {floor.mean:.3f}, 95th percentile {floor.p95:.3f})."
+            f"The expected calibration error, {labelled.ece:.3f}, is within what a perfectly calibrated model with "
+            f"these confidences could show by chance (mean {floor.mean:.3f}, 95th percentile {floor.p95:.3f})."
         )
-    direction = "more" if gap > 0 else "less"
+    direction = "above" if gap > 0 else "below"
     return (
         f"The expected calibration error, {labelled.ece:.3f}, is above what a perfectly calibrated model with these "
-        f"confidences shows in 95 of 100 cases ({floor.p95:.3f}); on average the confidence promises "
-        f"{_points(abs(gap))} {direction} than it holds."
+        f"confidences shows in 95 of 100 cases ({floor.p95:.3f}); on average the confidence is "
+        f"{_points(abs(gap))} {direction} the accuracy."
     )
 
 
@@ -107,7 +108,7 @@ def _scores(cohort: CohortView) -> str:
         ("with a label", _percent(cohort.label_share), ""),
     ]
     if delay is not None:
-        took = f"{_duration(delay.median_seconds)}; 9 of 10 within {_duration(delay.p90_seconds)}"
+        took = f"{_duration(delay.median_seconds)}; 90 % within {_duration(delay.p90_seconds)}"
         rows.append(("label delay, median", took, ""))
     if labelled is not None:
         rows += [
@@ -128,12 +129,12 @@ def _scores(cohort: CohortView) -> str:
             ("top-label Brier score", f"{labelled.top_label_brier:.3f}", ""),
             ("selective risk", "-" if labelled.selective_risk is None else _percent(labelled.selective_risk), ""),
         ]
-    return _table("Numbers", ("", "live", "before it was served"), rows)
+    return _table("Numbers", ("", "live", "before serving"), rows)
 
 
 def _tests(cohort: CohortView) -> str:
     if not cohort.sequential:
-        return "<p>No label has been counted by the sequential tests yet.</p>"
+        return "<p>The sequential tests have not counted any labels yet.</p>"
     rows = [
         (
             test.test.replace("_", " "),
@@ -145,19 +146,19 @@ def _tests(cohort: CohortView) -> str:
         for test in cohort.sequential
     ]
     heads = ("test", "state", "log evidence", "labels", "since")
-    return _table("Sequential tests over the version's life, valid however often one looks", heads, rows)
+    return _table("Sequential tests over the life of the version, valid however often you look", heads, rows)
 
 
 def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
-    """The plots that there are numbers for, those of calibration first."""
+    """Return the plots that have data, calibration first."""
     plots = [] if cohort.labelled is None else [_reliability(cohort.labelled)]
     plots += _abstention(cohort)
     if days:
         plots.append(
             _figure(
                 draw_days(days),
-                "By the day of the prediction (UTC): lines that part are miscalibration; an error below the grey mark "
-                "is noise.",
+                "By day of the prediction (UTC): a gap between the lines is miscalibration; an error below the grey "
+                "mark is within noise.",
             )
         )
     plots += _traffic(cohort)
@@ -165,8 +166,8 @@ def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
         plots.append(
             _figure(
                 draw_label_share(cohort.labelled.bins),
-                "Which answers have labels that are scored: where the bars differ much, the labels are no fair sample "
-                "of the answers.",
+                "Share of answers whose labels are scored: if the bars differ a lot, the labels are not a "
+                "representative sample of the answers.",
             )
         )
     return plots
@@ -175,8 +176,8 @@ def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
 def _reliability(labelled: LabelledView) -> str:
     return _figure(
         draw_reliability(labelled),
-        "Reliability: a point on the dotted line means that answers of that confidence are right so often; below it "
-        "they are right less often. The bars count the answers.",
+        "Reliability: on the dotted line the accuracy equals the confidence; points below it are overconfident. The "
+        "bars count the answers.",
     )
 
 
@@ -186,11 +187,13 @@ def _abstention(cohort: CohortView) -> list[str]:
     if live is None and before is None:
         return []
     text = (
-        "Abstention: what share would be answered, and what share of those is wrong, if answers below the threshold "
-        "were withheld."
+        "Abstention: the share of questions answered, and the share of errors among them, if the model abstained below "
+        "the threshold."
     )
     if live is not None and before is not None:
-        text += " Where the live risk lies above the dashed line, the threshold keeps less than it promised."
+        text += (
+            " Where the live risk is above the dashed line, the threshold protects less than on the calibration split."
+        )
     return [_figure(draw_selective(live, before), text)]
 
 
@@ -199,13 +202,15 @@ def _traffic(cohort: CohortView) -> list[str]:
     plots = [
         _figure(
             draw_shares("confidence", cohort.confidence_shares, reference.confidence_shares if reference else None),
-            "Confidence: another shape than on the calibration split means other questions, or a model that meets them "
-            "differently. It needs no labels, and says nothing of calibration.",
+            "Confidence: if the shape differs from the calibration split, the questions differ, or the model responds "
+            "to them differently. This needs no labels and does not show calibration.",
         )
     ]
     if cohort.feu_shares is not None:
         feu = draw_shares("FEU", cohort.feu_shares, reference.feu_shares if reference else None)
-        plots.append(_figure(feu, "FEU, how sure the routers are: another shape means questions of another kind."))
+        plots.append(
+            _figure(feu, "FEU, the confidence of the routers: a different shape indicates questions of another kind.")
+        )
     return plots
 
 

@@ -1,4 +1,4 @@
-"""What every way of asking shares: questions go to the engine, and come back as answers or problems, in order."""
+"""Shared by all prediction routes: pass questions to the engine and return answers or problems, in order."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _NONE_ANSWERED = (
 async def answer_items(
     request: Request, context: Context, items: Sequence[PredictRequest | ProblemError]
 ) -> list[PredictResponse | ProblemError]:
-    """Answer each item or say why not, in order; an item that is a problem already stays one.
+    """Answer each item or explain why not, in order; items that are already problems are returned as they are.
 
     Raises:
-        ProblemError: none is answered: rate limited, not ready, draining, queue full, no place in a ledger that is
-            required, or the client has gone.
+        ProblemError: no item is answered: rate limited, not ready, draining, queue full, no place in a required ledger,
+            or the client has disconnected.
     """
     try:
         charge(request, len(items))
@@ -69,10 +69,10 @@ async def answer_items(
 async def _ask(
     context: Context, recording: Recording, items: Sequence[PredictRequest | ProblemError]
 ) -> tuple[list[Asked | PredictResponse | ProblemError], Iterator[Served | Exception]]:
-    """Each item as far as it is known without the model, and what the engine says to the rest, in order.
+    """Return what is known of each item without the model, and the engine's outcomes for the others, in order.
 
     Raises:
-        LedgerUnavailableError: it does not say in time which keys it knows.
+        LedgerUnavailableError: the idempotency keys could not be looked up in time.
     """
     prepared = await _prepare(items)
     try:
@@ -94,7 +94,7 @@ async def _respond(recording: Recording, asked: Asked, outcome: Served | Excepti
 
 
 async def _prepare(items: Sequence[PredictRequest | ProblemError]) -> list[Question | ProblemError]:
-    """Check what needs a look at every character, in a thread where there are many."""
+    """Check the questions character by character; use a thread if there are many characters."""
     bodies = [item for item in items if isinstance(item, PredictRequest)]
     characters = sum(count_characters(body.question, body.options, body.context) for body in bodies)
     if characters <= CHARACTERS_IN_THE_LOOP:
@@ -114,17 +114,17 @@ def _read_question(body: PredictRequest) -> Question | ProblemError:
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client closes the connection.
+    """Return the result of `work`, or cancel it if the client disconnects.
 
     Raises:
-        ProblemError: the client has gone.
+        ProblemError: the client has disconnected.
     """
     answer = asyncio.create_task(work)
     gone = asyncio.create_task(_wait_for_disconnect(request))
     try:
         await asyncio.wait({answer, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise ProblemError(CLIENT_GONE, "closed before the answer")
+            raise ProblemError(CLIENT_GONE, "the connection was closed before the answer")
         return answer.result()
     finally:
         answer.cancel()

@@ -1,4 +1,4 @@
-"""Batches whose items are read, and answered, each by itself."""
+"""Batches whose items are read and answered independently."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def read_items(kind: type[B], items: Sequence[Any], field: str, limit: int, noun: str) -> list[B | ProblemError]:
-    """Each item of the list `field`, or what is wrong with it.
+    """Read each item of the list `field`; an invalid item becomes a problem.
 
     Raises:
-        ProblemError: 422, there is none; 413, there are more than `limit`.
+        ProblemError: 422, the list is empty; 413, it has more than `limit` items.
     """
     if not items:
         raise invalid_fields([FieldError(field=field, message="is empty")])
     if len(items) > limit:
-        raise ProblemError(TOO_LARGE, f"{len(items)} {noun} in a batch of at most {limit}", limit=limit)
+        raise ProblemError(TOO_LARGE, f"the batch has {len(items)} {noun} (limit: {limit})", limit=limit)
     return [_read_item(kind, item) for item in items]
 
 
 def show_results(outcomes: Sequence[B | ProblemError], request_id: str) -> list[B | Problem]:
-    """Each outcome as the client sees it, in order."""
+    """Return each outcome as it is sent to the client, in order."""
     return [item.document(request_id) if isinstance(item, ProblemError) else item for item in outcomes]
 
 

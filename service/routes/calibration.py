@@ -1,4 +1,4 @@
-"""GET /calibration: whether the confidence still means what it says, by the labels that have come."""
+"""GET /calibration: the confidence compared with the labels received so far."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ async def show_calibration(
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
     window: Annotated[
         str,
-        Query(pattern=WINDOW_PATTERN, description="how far back predictions count: 3600s, 90m, 24h or 7d"),
+        Query(pattern=WINDOW_PATTERN, description="how far back to look, such as 3600s, 90m, 24h or 7d"),
     ] = "24h",
     model: Annotated[str | None, Query(pattern=MODEL_PATTERN, description="only this name or name@version")] = None,
 ) -> CalibrationReport:
-    """Each model version that answered in the window, of the key's own tenant; an admin's key sees all tenants.
+    """Report each model version that answered in the window, for the key's tenant or, with an admin key, all tenants.
 
-    A prediction belongs to the window by the time it was made, whenever its label came.
+    The window selects predictions by the time they were made, not by when their labels arrived.
     """
     now_ms = context.ledger.now_ms()
     since_ms = max(now_ms - window_ms(window), oldest_kept_ms(now_ms, context.settings.retention_days))

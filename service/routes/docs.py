@@ -1,4 +1,4 @@
-"""GET /docs and /openapi.json for callers with a key; without DOCS_NEED_KEY FastAPI's own take their place."""
+"""GET /docs and /openapi.json for callers with a key; without DOCS_NEED_KEY, FastAPI serves its own."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def openapi(request: Request) -> JSONResponse:
 
 @router.get("/docs")
 def docs(request: Request) -> HTMLResponse:
-    """The page that shows it."""
+    """The page that renders the OpenAPI document."""
     return get_swagger_ui_html(openapi_url="/openapi.json", title=request.app.title)

@@ -35,7 +35,7 @@ router = APIRouter(route_class=StrictJsonRoute, tags=["feedback"], responses=dec
 
 @router.post("/feedback", responses=declare(*JSON_BODY, INTERNAL, *FINDING_PREDICTION, LABEL_CONFLICT))
 async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Labeller) -> FeedbackResponse:
-    """Tell the true option; the answer 200 means that it is stored, and the same label again changes nothing."""
+    """Report the correct option. Status 200 confirms that it is stored; repeating the same label changes nothing."""
     outcome = await _take(context, caller, body)
     if isinstance(outcome, ProblemError):
         raise outcome
@@ -46,12 +46,12 @@ async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Label
 async def give_feedback_batch(
     request: Request, body: FeedbackBatchRequest, context: ContextOf, caller: Labeller
 ) -> FeedbackBatchResponse:
-    """Tell several true options, each by itself: a result is an answer or a problem, in their order."""
+    """Report several correct options independently: one receipt or problem per label, in the same order."""
     limit = context.settings.max_client_batch_size
     items = read_items(FeedbackRequest, body.feedback, "feedback", limit, noun="labels")
     outcomes: list[FeedbackResponse | ProblemError] = []
     for item in items:
-        # One after the other, and not at all any more once the ledger is gone: each try would wait for it again.
+        # One at a time, and none once the ledger is unavailable: each attempt would wait for it again.
         gone = bool(outcomes) and isinstance(outcomes[-1], ProblemError) and outcomes[-1].kind is LEDGER_UNAVAILABLE
         outcomes.append(outcomes[-1] if gone else await _take(context, caller, item))
     return FeedbackBatchResponse(results=show_results(outcomes, request.state.request_id))

@@ -1,4 +1,4 @@
-"""GET /health/live: the process runs. GET /health/ready: the replica wants questions."""
+"""GET /health/live: the process is running. GET /health/ready: the replica accepts questions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REASONS = {
     State.LOADING: (NOT_READY, "the model is being loaded"),
     State.UNLOADABLE: (NOT_READY, "the model could not be loaded"),
     State.DEAD: (NOT_READY, "the model's thread has ended"),
-    State.FAILING: (NOT_READY, "the last forwards failed"),
+    State.FAILING: (NOT_READY, "the last forward passes failed"),
     State.LEAVING: (DRAINING, "the replica is about to shut down"),
     State.DRAINING: (DRAINING, "the replica is shutting down"),
 }
@@ -24,13 +24,13 @@ router = APIRouter(prefix="/health", tags=["health"])
 
 @router.get("/live")
 async def live() -> Live:
-    """Whether the process runs; answered also while it loads, drains or is busy."""
+    """Whether the process is running; also answers while it loads, drains or is busy."""
     return Live()
 
 
 @router.get("/ready", responses=declare(NOT_READY, DRAINING, LEDGER_UNAVAILABLE))
 async def ready(context: ContextOf) -> Ready:
-    """Whether a balancer should send questions here: the model is warm, the ledger takes answers, the process stays."""
+    """Whether a load balancer should send questions: the model is warm, the ledger is writable, no shutdown pending."""
     problem = unreadiness(context)
     if problem is not None:
         raise problem
@@ -38,7 +38,7 @@ async def ready(context: ContextOf) -> Ready:
 
 
 def unreadiness(context: Context) -> ProblemError | None:
-    """Why a balancer should send no questions here; None where it should."""
+    """Return why a load balancer should not send questions here; None if it should."""
     state = context.engine.state
     if state is not State.READY:
         kind, detail = _REASONS[state]

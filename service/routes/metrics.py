@@ -18,7 +18,7 @@ router = APIRouter(tags=["metrics"])
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text"}},
 )
 async def metrics(context: ContextOf) -> Response:
-    """Counters, histograms and states of this replica."""
-    # With many tasks this takes tens of milliseconds, in which the loop would answer nobody.
+    """Counters, histograms and gauges of this replica."""
+    # With many tasks this takes tens of milliseconds and would block the event loop.
     text = await run_in_threadpool(generate_latest, context.metrics.registry)
     return Response(text, media_type=CONTENT_TYPE_LATEST)

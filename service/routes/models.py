@@ -1,4 +1,4 @@
-"""/models: what is registered, how it scored, what this replica does with it, and changes of that."""
+"""/models: the registered models with their scores and state on this replica; load, unload and promote them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencie
 
 @reads.get("/models", responses=declare(INTERNAL))
 async def list_models(context: ContextOf) -> ModelList:
-    """Every registered version; those whose record is damaged apart from the others."""
+    """List every registered version; versions with damaged records are listed separately."""
     entries = await run_in_threadpool(context.adapters.survey)
     return ModelList(
         models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
@@ -57,7 +57,7 @@ async def list_models(context: ContextOf) -> ModelList:
 
 @reads.get("/models/{name}", responses=declare(*FINDING_MODEL))
 async def show_model(context: ContextOf, name: Reference) -> ModelCard:
-    """One registered version."""
+    """Show one registered version."""
     try:
         return _card(context, await run_in_threadpool(context.adapters.entry, name))
     except (InvalidReferenceError, UnknownAdapterError) as error:
@@ -68,7 +68,7 @@ async def show_model(context: ContextOf, name: Reference) -> ModelCard:
 
 @changes.post("/models/{name}/load", responses=declare(*CHANGING_MODEL, WRONG_BASE))
 async def load_model(context: ContextOf, name: Reference) -> ModelCard:
-    """Bring a registered version into memory and warm it up; what answers now goes on answering.
+    """Load a registered version into memory and warm it up; versions already loaded keep answering.
 
     If it cannot be loaded, nothing changes.
     """
@@ -82,7 +82,7 @@ async def load_model(context: ContextOf, name: Reference) -> ModelCard:
 
 @changes.post("/models/{name}/unload", responses=declare(*CHANGING_MODEL, DEFAULT_MODEL))
 async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
-    """Free a version's memory as soon as its last question is answered; a request that names it loads it again."""
+    """Unload a version once its last question is answered; a request that names it loads it again."""
     try:
         async with context.engine.change() as swaps:
             reference = await swaps.unload(name)
@@ -96,10 +96,11 @@ async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
     responses=declare(*JSON_BODY, *CHANGING_MODEL, WRONG_BASE, STORE_READ_ONLY),
 )
 async def promote_model(context: ContextOf, name: Name, body: Promotion) -> ModelCard:
-    """Let an alias mean another version, here once that is warm, on other replicas as they see it in the store.
+    """Point an alias to another version. Takes effect here once that version is warm, and on other replicas when they
+    next read the store.
 
-    Questions that were admitted before are still answered by the version before. If the version cannot be loaded, the
-    alias keeps its meaning.
+    Questions already admitted are answered by the old version. If the new version cannot be loaded, the alias does not
+    change.
     """
     try:
         async with context.engine.change() as swaps:

@@ -1,4 +1,4 @@
-"""GET / and its files: the operator's page. It holds no data; what it shows it asks of the API, as any client does."""
+"""GET / and its files: the operator's page. It contains no data and calls the API like any other client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _HEADERS = {
-    # Kept by browsers, and asked for again each time: after an update no old script meets a new API.
+    # Browsers cache the files but revalidate them each time, so that an old script never meets a new API.
     "Cache-Control": "no-cache",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -34,7 +34,7 @@ router = APIRouter(include_in_schema=False)
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """A file of the page as it is sent."""
+    """A file of the page with its media type and entity tag."""
 
     content: bytes
     media_type: str
@@ -42,12 +42,12 @@ class PageFile:
 
     @classmethod
     def read(cls, file: Traversable, media_type: str) -> PageFile:
-        """A file of the package."""
+        """Read a file of the package."""
         content = file.read_bytes()
         return cls(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
 
     def respond(self, if_none_match: str | None) -> Response:
-        """The file, or 304 where the browser has it already."""
+        """Return the file, or 304 if the browser already has it."""
         headers = {**_HEADERS, "ETag": self.etag}
         if if_none_match is not None and _names(if_none_match, self.etag):
             return Response(status_code=304, headers=headers)
@@ -59,19 +59,19 @@ def _read_page() -> dict[str, PageFile]:
     return {file.name: PageFile.read(file, _TYPES[suffix]) for file, suffix in found if suffix in _TYPES}
 
 
-# Whatever is asked for is looked up here, so that no path can lead out of the package.
+# Requested names are looked up here, so that no path can lead outside the package.
 PAGE = _read_page()
 
 
 @router.get("/")
 async def show_page(request: Request) -> Response:
-    """The page itself."""
+    """Return the page itself."""
     return PAGE["index.html"].respond(request.headers.get("if-none-match"))
 
 
 @router.get("/page/{name}")
 async def show_page_file(request: Request, name: str) -> Response:
-    """One of its scripts, styles and pictures.
+    """Return a script, style sheet or image of the page.
 
     Raises:
         HTTPException: 404, there is no such file.
@@ -82,6 +82,6 @@ async def show_page_file(request: Request, name: str) -> Response:
 
 
 def _names(if_none_match: str, etag: str) -> bool:
-    """Whether the header names the tag; strong or weak is the same here (RFC 9110, section 13.1.2)."""
+    """Whether the header contains the tag; weak and strong tags compare equal (RFC 9110, section 13.1.2)."""
     tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
     return bool(tags & {etag, "*"})

@@ -43,9 +43,9 @@ async def predict(request: Request, body: PredictRequest, context: ContextOf) ->
 
 @router.post("/predict/batch", responses=declare(*_REFUSED))
 async def predict_batch(request: Request, body: BatchRequest, context: ContextOf) -> BatchResponse:
-    """Answer several questions, each by itself: a result is an answer or a problem, in the order of the questions.
+    """Answer several questions independently: one answer or problem per question, in the same order.
 
-    Either all of them are admitted or the whole batch is refused.
+    Either all questions are admitted or the whole batch is rejected.
     """
     limit, count = context.settings.max_client_batch_size, len(body.questions)
     if count > limit:

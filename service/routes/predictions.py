@@ -1,4 +1,4 @@
-"""GET /predictions/{prediction_id}: what was answered, and its label if it has come."""
+"""GET /predictions/{prediction_id}: a stored answer and its label, if any."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def show_prediction(
     context: ContextOf,
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
 ) -> PredictionView:
-    """A prediction of the key's own tenant; an admin's key sees those of all tenants."""
+    """Show a prediction of the key's tenant or, with an admin key, of any tenant."""
     tenant = None if Scope.ADMIN in caller.scopes else caller.tenant
     try:
         return PredictionView.from_stored(await context.ledger.find(prediction_id, tenant))

@@ -1,4 +1,4 @@
-"""What a question leaves in the ledger, and what is found there for its idempotency key."""
+"""Store answers in the ledger, and look up earlier answers by idempotency key."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question as it was asked, and by whom."""
+    """A question with its request body and caller."""
 
     caller: Caller
     body: PredictRequest
@@ -33,7 +33,7 @@ class Asked:
 
 
 class Recording:
-    """What one request leaves in the ledger and finds there; a ledger that was gone once is not asked again."""
+    """One request's access to the ledger; once the ledger is unavailable, the request does not try it again."""
 
     def __init__(self, context: Context, caller: Caller) -> None:
         self._context = context
@@ -43,7 +43,7 @@ class Recording:
     async def recall(
         self, items: Sequence[PredictRequest | ProblemError], prepared: Sequence[Question | ProblemError]
     ) -> list[Asked | PredictResponse | ProblemError]:
-        """Each question that is still to be answered, or the answer that its idempotency key has already."""
+        """Return each question that still needs an answer, or the earlier answer for its idempotency key."""
         recalled: list[Asked | PredictResponse | ProblemError] = []
         for item, question in zip(items, prepared, strict=True):
             if isinstance(item, ProblemError):
@@ -55,7 +55,7 @@ class Recording:
         return recalled
 
     async def keep(self, asked: Asked, served: Served) -> PredictionRecord | ProblemError:
-        """Give the answer to the ledger and count it; of one idempotency key, the first is the answer."""
+        """Record and count the answer; for a repeated idempotency key, return the first answer instead."""
         context = self._context
         record = record_answer(context, asked, served)
         if record.idempotency_key is None:
@@ -91,7 +91,7 @@ class Recording:
 
 
 def record_answer(context: Context, asked: Asked, served: Served) -> PredictionRecord:
-    """What the ledger keeps of an answer, and what everything that a client is told of it is made from."""
+    """Build the record of an answer, from which both the ledger entry and the response are made."""
     caller, body, question = asked.caller, asked.body, asked.question
     settings, manifest = context.settings, served.manifest
     decision = decide(served.answer.probabilities, manifest.decisions, body.abstain_below, body.coverage)
@@ -112,6 +112,6 @@ def record_answer(context: Context, asked: Asked, served: Served) -> PredictionR
 
 
 def _digest(body: PredictRequest) -> str:
-    """SHA-256 of everything that was asked; a field that is null is as good as absent."""
+    """SHA-256 of the request body without its idempotency key; null fields count as absent."""
     asked = body.model_dump(mode="json", exclude={"idempotency_key"}, exclude_none=True)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What goes over the wire about calibration."""
+"""Response bodies about calibration."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ Shares = Annotated[list[Probability], Field(min_length=BINS, max_length=BINS)]
 
 
 class Range(Body):
-    """An interval."""
+    """A closed interval."""
 
     low: float
     high: float
 
     @classmethod
     def from_interval(cls, interval: Interval) -> Range:
-        """Show an interval."""
+        """Convert an interval."""
         return cls(low=interval.low, high=interval.high)
 
 
 class CalibrationBin(Body):
-    """The predictions whose confidence lies in [low, high)."""
+    """The predictions whose confidence is in [low, high)."""
 
     low: Probability
     high: Probability
     predictions: Count
-    labelled: Count = Field(description="of those that scores are computed from")
-    mean_confidence: Probability | None = Field(description="of the labelled")
+    labelled: Count = Field(description="labelled predictions among those that are scored")
+    mean_confidence: Probability | None = Field(description="of the labelled predictions")
     accuracy: Probability | None
-    accuracy_interval: Range | None = Field(description="95 % interval by Wilson's score")
+    accuracy_interval: Range | None = Field(description="95 % Wilson score interval")
 
     @classmethod
     def from_sums(cls, index: int, predictions: int, sums: BinSums) -> CalibrationBin:
-        """Show a bin; one without labels has no means."""
+        """Convert a bin; without labels it has no means."""
         n = sums.labelled
         return cls(
             low=index / BINS,
@@ -69,23 +69,25 @@ class Floor(Body):
 
     @classmethod
     def from_floor(cls, floor: NoiseFloor) -> Floor:
-        """Show a noise floor."""
+        """Convert a noise floor."""
         return cls(mean=floor.mean, p95=floor.p95)
 
 
 class CurvePoint(Body):
-    """What abstaining below a threshold does."""
+    """The effect of abstaining below a threshold."""
 
     threshold: Probability
     coverage: Probability = Field(description="share of the questions whose confidence is at least the threshold")
     answered: Count
-    selective_risk: Probability | None = Field(description="share of errors among them; null where there are none")
+    selective_risk: Probability | None = Field(
+        description="share of errors among the answered questions; null if none are answered"
+    )
 
 
 def show_curve(
     thresholds: Sequence[float], answered: Sequence[int], wrong: Sequence[int], questions: int
 ) -> list[CurvePoint]:
-    """The points of a curve of counts over `questions`."""
+    """Convert a curve of counts over `questions` to points."""
     return [
         CurvePoint(threshold=threshold, coverage=n / questions, answered=n, selective_risk=errors / n if n else None)
         for threshold, n, errors in zip(thresholds, answered, wrong, strict=True)
@@ -93,27 +95,27 @@ def show_curve(
 
 
 class LabelledView(Body):
-    """What the labels say."""
+    """Calibration measured with labels."""
 
-    questions: Count = Field(description="labelled predictions that this was computed from, the newest of the window")
+    questions: Count = Field(description="labelled predictions that are scored, the newest of the window")
     accuracy: Probability
     mean_confidence: Probability
-    signed_gap: float = Field(description="mean confidence less accuracy: positive = overconfident")
+    signed_gap: float = Field(description="mean confidence minus accuracy: positive = overconfident")
     gap_z: float | None = Field(
-        description="the gap in standard deviations of a calibrated model; null where the confidences leave no variance"
+        description="the gap in standard deviations of a calibrated model; null if the confidences have no variance"
     )
-    spiegelhalter_z: float | None = Field(description="Spiegelhalter's Z; never read it alone: opposite errors cancel")
+    spiegelhalter_z: float | None = Field(description="Spiegelhalter's Z; do not read it alone: opposite errors cancel")
     top_label_brier: Probability = Field(description="mean of (confidence - 1{right})^2")
-    ece: float = Field(description="expected calibration error; read it beside its noise floor")
+    ece: float = Field(description="expected calibration error; compare it with its noise floor")
     ece_interval: Range = Field(description="95 % bootstrap interval")
     ece_noise_floor: Floor
     selective_risk: Probability | None = Field(description="share of errors among the answers without abstention")
     bins: list[CalibrationBin]
-    curve: list[CurvePoint] = Field(description="over the thresholds 0.00, 0.01 to 1.00")
+    curve: list[CurvePoint] = Field(description="at the thresholds 0.00, 0.01, ..., 1.00")
 
     @classmethod
     def from_scores(cls, scores: LabelledScores, predictions: Sequence[int]) -> LabelledView:
-        """Show the scores; `predictions` are those of each bin, labelled or not."""
+        """Convert the scores; `predictions` counts the predictions of each bin, labelled or not."""
         curve = scores.curve
         pairs = zip(predictions, scores.bins, strict=True)
         return cls(
@@ -134,38 +136,40 @@ class LabelledView(Body):
 
 
 class DelayView(Body):
-    """How long labels took, in seconds from the answer."""
+    """Time from answers to their labels, in seconds."""
 
     median_seconds: Seconds
     p90_seconds: Seconds
 
     @classmethod
     def from_delay(cls, delay: LabelDelay) -> DelayView:
-        """Show a delay."""
+        """Convert a delay."""
         return cls(median_seconds=delay.median, p90_seconds=delay.p90)
 
 
 class AbstentionView(Body):
-    """How often the version abstained before it was served."""
+    """How often the version abstained before serving."""
 
-    threshold: Probability | None = Field(description="of the confidence; null where none was published")
-    share: Probability | None = Field(description="of the test questions that were abstained from, for any reason")
+    threshold: Probability | None = Field(description="threshold of the confidence; null if none was published")
+    share: Probability | None = Field(
+        description="share of the test questions on which the version abstained, for any reason"
+    )
 
 
 class ReferenceView(Body):
-    """What the version did on its calibration split, by its manifest: what traffic is held against."""
+    """Results of the version on its calibration split, from its manifest; live traffic is compared with them."""
 
     questions: Count
     accuracy: Probability
     ece: Probability
-    confidence_shares: Shares | None = Field(description="null where the manifest has other bins")
+    confidence_shares: Shares | None = Field(description="null if the manifest has different bins")
     feu_shares: Shares | None
-    abstention: AbstentionView | None = Field(description="null where the manifest says nothing of it")
+    abstention: AbstentionView | None = Field(description="null if the manifest records neither")
     curve: list[CurvePoint] | None = Field(description="null for versions published before curves were stored")
 
     @classmethod
     def from_manifest(cls, manifest: Manifest) -> ReferenceView:
-        """Show what a manifest says of the calibration split."""
+        """Convert the calibration split's results in a manifest."""
         reference = manifest.reference_histograms
         comparable = reference.bins == BINS
         return cls(
@@ -180,21 +184,21 @@ class ReferenceView(Body):
 
 
 class SequentialView(Body):
-    """One test of a version over its whole life and all tenants, valid however often one looks."""
+    """One sequential test of a version over its whole life and all tenants, valid however often you look."""
 
     test: SequentialTest = Field(
-        description="overconfident and underconfident: whether the confidence means what it says; error_rate: whether "
-        "there are more errors than on the calibration split, by more than a margin"
+        description="overconfident and underconfident: whether the confidence is too high or too low; error_rate: "
+        "whether the error rate exceeds that of the calibration split by more than a margin"
     )
     log_evidence: float = Field(description="natural logarithm of the evidence against the version; 0 = none")
-    alarm: bool = Field(description="the evidence has passed its bound once; it stays")
-    alarmed_at: datetime.datetime | None = Field(description="when the label came that raised the alarm")
+    alarm: bool = Field(description="whether the evidence has ever passed its bound; never reset")
+    alarmed_at: datetime.datetime | None = Field(description="arrival time of the label that raised the alarm")
     labels: Count
-    since: datetime.datetime = Field(description="when the first label came that counts")
+    since: datetime.datetime = Field(description="arrival time of the first counted label")
 
     @classmethod
     def from_test(cls, test: RunningTest) -> SequentialView:
-        """Show a test as it stands."""
+        """Convert the current state of a test."""
         return cls(
             test=test.test,
             log_evidence=test.wealth.log_evidence,
@@ -206,25 +210,27 @@ class SequentialView(Body):
 
 
 class CohortView(Body):
-    """The predictions that one model version made in the window."""
+    """The predictions of one model version in the window."""
 
     model: str = Field(description="name@version")
-    predictions: Count = Field(description="of the newest of the window that are counted")
-    mean_confidence: Probability = Field(description="of all of them: the accuracy to expect, if it is calibrated")
-    coverage: Probability = Field(description="share of them without abstention")
-    label_share: Probability = Field(description="share of them with a label")
-    label_delay: DelayView | None = Field(description="null where `labelled` is")
-    confidence_shares: Shares = Field(description="of all of them, in equal bins of [0, 1]")
-    feu_shares: Shares | None = Field(description="the same by FEU; null where there is none")
-    reference: ReferenceView | None = Field(description="null where the store has this version no more, or damaged")
+    predictions: Count = Field(description="counted predictions, the newest of the window")
+    mean_confidence: Probability = Field(description="of all predictions: the expected accuracy, if calibrated")
+    coverage: Probability = Field(description="share of predictions without abstention")
+    label_share: Probability = Field(description="share of predictions with a label")
+    label_delay: DelayView | None = Field(description="null if `labelled` is null")
+    confidence_shares: Shares = Field(description="share of all predictions in each of the equal bins of [0, 1]")
+    feu_shares: Shares | None = Field(description="the same by FEU; null if the version has none")
+    reference: ReferenceView | None = Field(description="null if the version is damaged or no longer in the store")
     labelled: LabelledView | None = Field(
-        description="null as long as none of the window's newest labels, which are scored, is for this version"
+        description="null if none of the labels that are scored, the newest of the window, is for this version"
     )
-    sequential: list[SequentialView] = Field(description="empty until labels are counted, some seconds after they came")
+    sequential: list[SequentialView] = Field(
+        description="empty until labels are counted, a few seconds after they arrive"
+    )
 
     @classmethod
     def from_cohort(cls, cohort: Cohort, manifest: Manifest | None) -> CohortView:
-        """Show a cohort beside the manifest of its version, if there is one."""
+        """Convert a cohort and, if there is one, the manifest of its version."""
         count, scores = cohort.count, cohort.scores
         return cls(
             model=f"{count.model}@{count.version}",
@@ -242,19 +248,19 @@ class CohortView(Body):
 
 
 class CalibrationReport(Body):
-    """Live calibration by the time of the prediction, whenever its label came."""
+    """Live calibration of the predictions made in a window, regardless of when their labels arrived."""
 
     since: datetime.datetime
     until: datetime.datetime
-    counted_limit: int = Field(description="predictions of the window that are counted at most, the newest")
-    scored_limit: int = Field(description="labelled ones that scores are computed from at most, the newest")
+    counted_limit: int = Field(description="largest number of predictions counted, the newest of the window")
+    scored_limit: int = Field(description="largest number of labelled predictions scored, the newest of the window")
     models: list[CohortView]
 
     @classmethod
     def from_cohorts(
         cls, since_ms: int, until_ms: int, cohorts: Sequence[Cohort], manifests: Mapping[tuple[str, int], Manifest]
     ) -> CalibrationReport:
-        """Show the cohorts of a window, each beside the manifest of its version; times are Unix milliseconds."""
+        """Convert the cohorts of a window with the manifests of their versions; times are Unix milliseconds."""
         return cls(
             since=show_time(since_ms),
             until=show_time(until_ms),
@@ -268,7 +274,7 @@ class CalibrationReport(Body):
 
 
 def show_shares(counts: Iterable[int]) -> list[float]:
-    """Each count's share of them all, which is above 0."""
+    """Return each count's share of the total, which must be above 0."""
     numbers = list(counts)
     total = sum(numbers)
     return [number / total for number in numbers]

@@ -1,4 +1,4 @@
-"""What every part of the wire is made of: `/openapi.json` is made of the classes of this folder."""
+"""Types shared by all request and response bodies; the classes of this folder define `/openapi.json`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ShortText = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]{1,64}$")]
 
 
 def _whole(value: object) -> object:
-    """JSON's 3.0 is a whole number, too; its true and "3" are none."""
+    """Accept JSON's 3.0 as a whole number, but not true or "3"."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -22,17 +22,17 @@ AS_WHOLE = BeforeValidator(_whole)
 
 
 def is_none(value: object) -> bool:
-    """Whether a field is left out of the JSON that has `exclude_if=is_none`."""
+    """Whether to omit a field declared with `exclude_if=is_none` from the JSON."""
     return value is None
 
 
 def show_time(milliseconds: int) -> datetime.datetime:
-    """The time of Unix milliseconds."""
+    """Convert Unix milliseconds to a UTC time."""
     return datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
 
 
 class Body(BaseModel):
-    """A JSON object with these fields and no others."""
+    """A JSON object with the declared fields and no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -47,24 +47,24 @@ class FieldError(Body):
 class Problem(Body):
     """A problem document (RFC 9457)."""
 
-    type: str = Field(description="identifies the kind of problem; stable")
+    type: str = Field(description="stable identifier of the kind of problem")
     title: str
     status: int
     detail: str
     request_id: str = Field(description="also in the header X-Request-ID")
-    errors: list[FieldError] = Field(default=[], description="the offending fields, where there are any")
-    tokens: int | None = Field(default=None, exclude_if=is_none, description="tokens of a question that is too long")
-    limit: int | None = Field(default=None, exclude_if=is_none, description="the limit that the request is over")
+    errors: list[FieldError] = Field(default=[], description="the invalid fields, if any")
+    tokens: int | None = Field(default=None, exclude_if=is_none, description="number of tokens, if there are too many")
+    limit: int | None = Field(default=None, exclude_if=is_none, description="the limit that the request exceeds")
 
 
 class Live(Body):
-    """The process runs."""
+    """The process is running."""
 
     status: Literal["live"] = "live"
 
 
 class Ready(Body):
-    """The replica takes questions."""
+    """The replica accepts questions."""
 
     status: Literal["ready"] = "ready"
     model: str = Field(description="name@version of the default model")

@@ -1,4 +1,4 @@
-"""What goes over the wire about stored predictions and their labels."""
+"""Request and response bodies about stored predictions and their labels."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 def _check_answer(value: object) -> int | str:
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise PydanticCustomError("answer", "must be the index or the label of an option")
+        raise PydanticCustomError("answer", "must be the index or the letter of an option")
     return value
 
 
-# Which indices and labels there are depends on the prediction.
+# The valid indices and labels depend on the prediction.
 TrueOption = Annotated[
     int | str,
     PlainValidator(_check_answer),
@@ -30,22 +30,22 @@ TrueOption = Annotated[
 
 
 class FeedbackRequest(Body):
-    """The true option of an earlier prediction."""
+    """The correct option of an earlier prediction."""
 
-    prediction_id: str = Field(pattern=ID_PATTERN, description="as the prediction gave it")
-    answer: TrueOption = Field(description="index or label of the true option")
-    source: ShortText | None = Field(default=None, description="where the answer is known from")
+    prediction_id: str = Field(pattern=ID_PATTERN, description="`prediction_id` of the answer")
+    answer: TrueOption = Field(description="index or letter of the correct option")
+    source: ShortText | None = Field(default=None, description="origin of the label")
 
 
 class FeedbackResponse(Body):
-    """A label that is in the ledger."""
+    """Confirmation that a label is in the ledger."""
 
     prediction_id: str
-    result: Literal["accepted", "duplicate"] = Field(description="duplicate: the same label was there before")
+    result: Literal["accepted", "duplicate"] = Field(description="duplicate: the same label was already stored")
 
 
 class FeedbackBatchRequest(Body):
-    """Several labels; each is taken or refused by itself."""
+    """Several labels; each is accepted or rejected independently."""
 
     feedback: list[Any] = Field(
         json_schema_extra={"minItems": 1, "items": {"$ref": "#/components/schemas/FeedbackRequest"}}
@@ -53,22 +53,22 @@ class FeedbackBatchRequest(Body):
 
 
 class FeedbackBatchResponse(Body):
-    """One result or problem for each label, in their order."""
+    """One result or problem per label, in the same order."""
 
     results: list[FeedbackResponse | Problem]
 
 
 class StoredLabel(Body):
-    """The true option, as it was told."""
+    """The correct option, as reported."""
 
     option: OptionPosition
-    correct: bool = Field(description="it is the option that was chosen")
+    correct: bool = Field(description="whether it is the chosen option")
     source: str | None
     labelled_at: datetime.datetime
 
     @classmethod
     def from_label(cls, label: Label) -> StoredLabel:
-        """Show a label."""
+        """Convert a label."""
         return cls(
             option=OptionPosition.at(label.answer),
             correct=label.correct,
@@ -78,18 +78,18 @@ class StoredLabel(Body):
 
 
 class PredictionView(AnswerBody):
-    """A prediction as it was served, and its label if it has come."""
+    """A prediction as it was served, and its label, if any."""
 
     created_at: datetime.datetime
     adapter_digest: str
     task: str
     tags: list[str]
-    question: dict[str, Any] | None = Field(description="text, options and context, where questions are stored")
+    question: dict[str, Any] | None = Field(description="text, options and context; null if questions are not stored")
     label: StoredLabel | None
 
     @classmethod
     def from_stored(cls, stored: StoredPrediction) -> PredictionView:
-        """Show a stored prediction."""
+        """Convert a stored prediction."""
         record = stored.record
         label = None if stored.label is None else StoredLabel.from_label(stored.label)
         return cls.from_record(record, created_at=show_time(record.created_ms), label=label)

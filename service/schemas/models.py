@@ -1,4 +1,4 @@
-"""What goes over the wire about registered models."""
+"""Request and response bodies about registered models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
 
 
 class Base(Body):
-    """The base model that an adapter stands on."""
+    """The base model of an adapter."""
 
     name: str
     revision: str | None
@@ -27,23 +27,23 @@ class Base(Body):
 
     @classmethod
     def from_identity(cls, identity: BaseIdentity) -> Base:
-        """What may be told of a base model: of a local folder only its last name."""
+        """Convert a base model's identity; of a local folder only the last part of the path is shown."""
         path = PurePath(identity.name)
         is_folder = identity.name.startswith(("/", ".", "~")) or len(path.parts) > 2  # a hub id is owner/model
         return cls(name=path.name if is_folder else identity.name, revision=identity.revision, digest=identity.digest)
 
 
 class SetsCard(Body):
-    """How prediction sets are made."""
+    """How prediction sets are built."""
 
     score: ConformalScore
-    coverage: Probability = Field(description="where a request asks for no other")
-    questions: int = Field(description="that they were fitted on")
-    max_set_size: int | None = Field(description="an answer whose set is larger abstains")
+    coverage: Probability = Field(description="if the request does not set one")
+    questions: int = Field(description="number of questions that the sets were fitted on")
+    max_set_size: int | None = Field(description="the adapter abstains if the set is larger")
 
 
 class DecisionsCard(Body):
-    """When the adapter abstains and which sets it gives, with what that did on the test split."""
+    """When the adapter abstains and how it builds sets, with the results on the test split."""
 
     sets: SetsCard | None
     abstention: Abstention | None
@@ -51,7 +51,7 @@ class DecisionsCard(Body):
 
     @classmethod
     def from_decisions(cls, decisions: Decisions) -> DecisionsCard:
-        """The stored decisions without the score of every single question."""
+        """Convert the stored decisions without the scores of individual questions."""
         sets = decisions.sets
         card = None
         if sets is not None:
@@ -65,23 +65,25 @@ class DecisionsCard(Body):
 
 
 class ModelCard(Body):
-    """A registered adapter: what it is, how it scored, and what this replica does with it."""
+    """A registered adapter: description, scores and state on this replica."""
 
     name: str
     version: int
     aliases: list[str]
-    loaded: bool = Field(description="this replica holds it in memory")
-    ready: bool = Field(description="this replica answers with it now")
-    default: bool = Field(description="it answers requests that name no model")
+    loaded: bool = Field(description="whether it is in this replica's memory")
+    ready: bool = Field(description="whether this replica can answer with it now")
+    default: bool = Field(description="whether it answers requests that name no model")
     method: str
     digest: str = Field(description="of the adapter's weights")
     base: Base
-    posterior: PosteriorConfig = Field(description="what an answer is averaged over")
-    samples: int = Field(ge=1, description="sets of logits behind an answer")
-    passes: int = Field(ge=1, description="what a question costs: rows of a forward, and backward passes counted alike")
-    scores: Scores = Field(description="on the test split, as it answers")
+    posterior: PosteriorConfig = Field(description="distribution that an answer is averaged over")
+    samples: int = Field(ge=1, description="sets of logits per answer")
+    passes: int = Field(
+        ge=1, description="cost of a question: rows of a forward pass, with backward passes counted alike"
+    )
+    scores: Scores = Field(description="on the test split, as served")
     scores_before: Scores | None = Field(description="on the test split, before calibration")
-    scores_untrained: Scores | None = Field(description="on the test split, base model without the adapter")
+    scores_untrained: Scores | None = Field(description="on the test split, by the base model without the adapter")
     calibration: Calibration
     reference_histograms: ReferenceHistograms
     decisions: DecisionsCard
@@ -91,7 +93,7 @@ class ModelCard(Body):
     def from_manifest(
         cls, manifest: Manifest, aliases: list[str], *, loaded: bool, ready: bool, default: bool
     ) -> ModelCard:
-        """Show a manifest without the places it was made in."""
+        """Convert a manifest, leaving out the paths in it."""
         return cls(
             name=manifest.name,
             version=manifest.version,
@@ -121,20 +123,24 @@ class DamagedModel(Body):
     name: str
     version: int
     aliases: list[str]
-    error: str = Field(description="the file, and what is wrong with it")
+    error: str = Field(description="the damaged file and what is wrong with it")
 
 
 class ModelList(Body):
     """Everything in the model store."""
 
     models: list[ModelCard]
-    damaged: list[DamagedModel] = Field(description="registered, but not to be trusted and not loaded any more")
+    damaged: list[DamagedModel] = Field(description="registered versions with damaged files; they cannot be loaded")
 
 
 class Promotion(Body):
-    """Which version an alias is to mean; an older one rolls back."""
+    """The version to point an alias to; an older version rolls back."""
 
     version: Annotated[int, Field(strict=True, ge=1, lt=10**9), AS_WHOLE] = Field(
-        description="a registered version of that name"
+        description="a registered version of the name"
     )
-    alias: str = Field(default="production", pattern=ALIAS_PATTERN, description="production is what a bare name means")
+    alias: str = Field(
+        default="production",
+        pattern=ALIAS_PATTERN,
+        description="alias to change; a name without a version resolves to `production`",
+    )

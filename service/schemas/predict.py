@@ -1,4 +1,4 @@
-"""What goes over the wire about questions and their answers."""
+"""Request and response bodies about questions and their answers."""
 
 from __future__ import annotations
 
@@ -15,28 +15,30 @@ from uq4ct.service.schemas.common import REFERENCE_PATTERN, Body, Probability, P
 
 Nats = Annotated[float, Field(ge=0)]
 
-# What a request may say in the place of the adapter's own decisions, in whichever protocol it comes.
+# Fields with which a request overrides the adapter's own decisions, in every protocol.
 AbstainBelow = Annotated[
     Probability | None,
     Field(
         strict=True,
-        description="abstain below this confidence, 0 to 1; null = the threshold that the adapter was published with",
+        description="abstain below this confidence, 0 to 1; null = the adapter's published threshold",
     ),
 ]
 Coverage = Annotated[
     Probability | None,
     Field(
         strict=True,
-        description="of the prediction set, 0 to 1; null = the coverage that the adapter was published with",
+        description="coverage of the prediction set, 0 to 1; null = the adapter's published coverage",
     ),
 ]
-Task = Annotated[ShortText | None, Field(description="one of the configured TASKS; anything else counts as `other`")]
+Task = Annotated[
+    ShortText | None, Field(description="one of the configured TASKS; other values are counted as `other`")
+]
 
 
 class PredictRequest(Body):
     """One multiple-choice question."""
 
-    # Lengths and distinctness are only declared here: `Question` enforces them, so that there is one set of rules.
+    # Lengths and uniqueness are only declared here; `Question` enforces them, so that the rules exist once.
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [{"question": "Which metal is liquid at room temperature?", "options": ["Iron", "Mercury"]}]
@@ -45,7 +47,7 @@ class PredictRequest(Body):
 
     question: str = Field(description="the text of the question, not empty", json_schema_extra={"minLength": 1})
     options: list[str] = Field(
-        fail_fast=True,  # one complaint about a list of a million numbers is enough
+        fail_fast=True,  # one error for a list of a million numbers is enough
         description="distinct texts, none of them empty",
         json_schema_extra={
             "minItems": MIN_OPTIONS,
@@ -66,15 +68,13 @@ class PredictRequest(Body):
     idempotency_key: str | None = Field(
         default=None,
         pattern=r"^[\x21-\x7e]{1,128}$",
-        description="asked again with the same body, the first answer comes back; needs the ledger",
+        description="repeating a request with the same key and body returns the first answer; needs the ledger",
     )
-    tags: list[ShortText] = Field(
-        default=[], max_length=8, description="kept with the prediction, and used for nothing"
-    )
+    tags: list[ShortText] = Field(default=[], max_length=8, description="stored with the prediction, otherwise unused")
 
 
 class BatchRequest(Body):
-    """Several questions; each is checked and answered by itself."""
+    """Several questions; each is checked and answered independently."""
 
     questions: list[Any] = Field(
         json_schema_extra={"minItems": 1, "items": {"$ref": "#/components/schemas/PredictRequest"}}
@@ -82,14 +82,14 @@ class BatchRequest(Body):
 
 
 class OptionPosition(Body):
-    """One of the options, whose text may not be stored."""
+    """One of the options by position; its text may not be stored."""
 
     index: int = Field(ge=0, description="position among the options")
-    label: str = Field(description="letter of that position, from A")
+    label: str = Field(description="letter of the position, from A")
 
     @classmethod
     def at(cls, index: int) -> OptionPosition:
-        """The option at an index."""
+        """Return the option at an index."""
         return cls(index=index, label=LABELS[index])
 
 
@@ -107,44 +107,44 @@ class LabelProbability(Body):
 
 
 class Uncertainty(Body):
-    """Entropies in nats, the two parts null where one pass cannot tell them apart, and a score of the method's own."""
+    """Entropies in nats and a method-specific error score; parts are null if a single pass cannot separate them."""
 
     total: Nats = Field(description="entropy of the mean of the samples")
     aleatoric: Nats | None = Field(description="mean of the entropies of the samples")
     epistemic: Nats | None = Field(description="mutual information of option and sample")
     error_score: float | None = Field(
-        description="high = likely wrong: of adue a probability of error, of mahalanobis a squared distance; "
-        "null for others"
+        description="high = likely wrong; adue: a probability of error; mahalanobis: a squared distance; others: null"
     )
 
 
 class AnswerBody(Body):
-    """What is told of an answer, both when it is given and when it is looked up later."""
+    """The fields of an answer, both in the response and when it is looked up later."""
 
     prediction_id: str = Field(description="UUID of version 7, ordered by time")
     model: str = Field(description="name@version of the adapter that answered")
     method: str
     option: OptionPosition
     confidence: Probability = Field(description="probability of the chosen option")
-    probabilities: list[LabelProbability] = Field(description="in the order of the options; they add up to 1")
+    probabilities: list[LabelProbability] = Field(description="in the order of the options; they sum to 1")
     feu: float | None = Field(
-        description="functional uncertainty, share of routing mass that was kept: high = the routers are sure; "
-        "null for methods without routers"
+        description="functional uncertainty: share of routing mass on the chosen experts; high = the routers are "
+        "confident; null for methods without routers"
     )
     uncertainty: Uncertainty
-    abstain: bool = Field(description="do not act on this answer")
+    abstain: bool = Field(description="true: do not act on this answer")
     abstain_reason: AbstainReason | None = Field(
-        description="below_threshold: the confidence is; set_too_large: more options stay possible than were allowed"
+        description="below_threshold: the confidence is below the threshold; set_too_large: the prediction set is "
+        "larger than allowed"
     )
-    threshold: Probability | None = Field(description="confidence below which it abstains; null where none is set")
+    threshold: Probability | None = Field(description="confidence below which the model abstains; null if none is set")
     prediction_set: list[str] | None = Field(
-        description="labels of the options that stay possible at this coverage; null where none was fitted"
+        description="labels of the options that remain possible at this coverage; null if no sets were fitted"
     )
-    coverage: Probability | None = Field(description="probability with which such sets hold the right option")
+    coverage: Probability | None = Field(description="probability that such a set contains the right option")
 
     @classmethod
     def from_record(cls, record: PredictionRecord, **others: Any) -> Self:
-        """Show a record: the fields that it has under the same names, those made from it, and `others`."""
+        """Convert a record: copy the fields of the same name, derive the rest, and add `others`."""
         same = {field.name: getattr(record, field.name) for field in fields(record) if field.name in cls.model_fields}
         made = {
             "model": record.reference,
@@ -159,18 +159,18 @@ class AnswerBody(Body):
 
 
 class PredictResponse(AnswerBody):
-    """An answer and how sure it is."""
+    """An answer with its confidence."""
 
     option: Option  # pyright: ignore[reportIncompatibleVariableOverride]  # bodies are frozen
 
     @classmethod
     def from_answer(cls, record: PredictionRecord, options: Sequence[str]) -> PredictResponse:
-        """Show an answer to whoever asked, with the text of the chosen one of the question's `options`."""
+        """Convert an answer, adding the text of the chosen option from the question's `options`."""
         index = record.option
         return cls.from_record(record, option=Option(index=index, label=LABELS[index], text=options[index]))
 
 
 class BatchResponse(Body):
-    """One answer or problem for each question, in their order."""
+    """One answer or problem per question, in the same order."""
 
     results: list[PredictResponse | Problem]

@@ -1,4 +1,4 @@
-"""Counters of labels that the ledger has taken: the sums from which calibration is computed, over any replicas."""
+"""Counters of the labels in the ledger: sums over any number of replicas give the calibration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DELAYS = (1, 10, 60, 600, _HOUR, 6 * _HOUR, _DAY, 3 * _DAY, 7 * _DAY, 30 * _DAY
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
-    """The sums of one bin and decision, over labelled answers of confidence p."""
+    """The sums over the labelled answers of one bin and decision, with confidence p."""
 
     predictions: Counter
     confidence: Counter
@@ -27,7 +27,7 @@ class _Cell:
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """What one model version has for one task, at hand without a look-up of labels."""
+    """The series of one model version and task, cached to avoid looking up their labels."""
 
     cells: tuple[tuple[_Cell, ...], ...]  # by decision, then by bin
     brier: Counter
@@ -36,27 +36,25 @@ class _Series:
 
 
 class LabelMetrics:
-    """What labels say about the answers, with the confidence as it was served; for several threads."""
+    """Counts labels together with the confidence of the served answers; thread-safe."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.feedback = Counter(
-            "uq4ct_feedback_total", "Labels that came, by what became of them", ["result"], registry=registry
-        )
+        self.feedback = Counter("uq4ct_feedback_total", "Labels received, by result", ["result"], registry=registry)
         for result in FEEDBACK_RESULTS:
             self.feedback.labels(result)
         self._by_cell = tuple(
             Counter(f"uq4ct_labelled_{name}_total", description, DECISION, registry=registry)
             for name, description in (
-                ("predictions", "Answers whose label has come"),
-                ("confidence", "Sum of their confidence p"),
-                ("correct", "Answers whose label is the chosen option"),
-                ("variance", "Sum of p (1 - p)"),
+                ("predictions", "Answers with a label"),
+                ("confidence", "Sum of the confidence p of labelled answers"),
+                ("correct", "Labelled answers that were right"),
+                ("variance", "Sum of p (1 - p) over labelled answers"),
             )
         )
-        # Of the chosen option alone: the Brier score of the manifest is a sum over all options.
+        # For the chosen option only; the Brier score of the manifest sums over all options.
         self._brier = Counter(
             "uq4ct_labelled_top_label_brier_total",
-            "Sum of (y - p)^2, y = 1 where the label is the chosen option, else 0",
+            "Sum of (y - p)^2 over labelled answers, y = 1 for a right answer, else 0",
             TASK,
             registry=registry,
         )
@@ -68,20 +66,20 @@ class LabelMetrics:
         )
         self._delay = Histogram(
             "uq4ct_label_delay_seconds",
-            "From an answer to its label",
+            "Time from an answer to its label",
             TASK,
             buckets=_DELAYS,
             registry=registry,
         )
-        # Two threads may make the same ones at once: they are the same counters.
+        # Two threads may create the same series at once; they get the same counters.
         self._series_of = cache(self._make_series)
 
     def announce(self, model: str, version: int, task: str) -> None:
-        """Show every series at zero."""
+        """Export every series at zero."""
         self._series_of(model, version, task)
 
     def count(self, record: PredictionRecord, *, correct: bool, labelled_ms: int) -> None:
-        """Count the label of one answer, which came at this Unix millisecond."""
+        """Count the label of one answer; `labelled_ms` is in Unix milliseconds."""
         p, y = record.confidence, float(correct)
         series = self._series_of(record.model, record.version, record.task)
         cell = series.cells[record.abstain][record.bin]
@@ -91,7 +89,7 @@ class LabelMetrics:
         cell.variance.inc(p * (1 - p))
         series.brier.inc((y - p) ** 2)
         series.z_variance.inc((1 - 2 * p) ** 2 * p * (1 - p))
-        # Another replica's clock, which made the answer's id, may be ahead of this one's.
+        # The clock of the replica that created the answer's id may be ahead of this one's.
         series.delay.observe(max(0, labelled_ms - record.created_ms) / 1000)
 
     def _make_series(self, model: str, version: int, task: str) -> _Series:

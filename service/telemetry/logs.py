@@ -1,4 +1,4 @@
-"""One JSON object a line on stderr. Never the text of a question, nor an error message that may quote it."""
+"""Logs as one JSON object per line on stderr, without question texts or error messages that may quote them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, logger and message, then whatever was given as `extra`; an exception as its type and frames."""
+    """Formats time, level, logger, message and the fields of `extra`; an exception as its type and frames."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, object] = {
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: str) -> None:
-    """Send every log of this process, uvicorn's too, to stderr from `level` on."""
+    """Send all logs of this process at `level` or above, including uvicorn's, to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

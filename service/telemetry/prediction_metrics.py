@@ -1,4 +1,4 @@
-"""Counters of answers, as they were served."""
+"""Counters of served answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SET_SIZES = (0, 1, 2, 3, 4, 5, 6, 8, 12, 18, 26)
 
 @dataclass(frozen=True, slots=True)
 class _Series:
-    """What one model version has for one task, at hand without a look-up of labels."""
+    """The series of one model version and task, cached to avoid looking up their labels."""
 
     by_confidence: tuple[tuple[Counter, ...], ...]  # by decision, then by bin
     by_feu: tuple[Counter, ...]
@@ -25,25 +25,25 @@ class _Series:
 
 
 class PredictionMetrics:
-    """How many answers there were, how sure they were and how large their prediction sets."""
+    """Counts answers by confidence and FEU, and the sizes of their prediction sets."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._by_confidence = Counter(
             "uq4ct_predictions_by_confidence_total",
-            f"Answers by their confidence, in {BINS} equal bins of [0, 1]",
+            f"Answers by confidence, in {BINS} equal bins of [0, 1]",
             DECISION,
             registry=registry,
         )
         self._by_feu = Counter(
             "uq4ct_predictions_by_feu_total",
-            f"Answers by their functional uncertainty, in {BINS} equal bins of [0, 1]",
+            f"Answers by functional uncertainty (FEU), in {BINS} equal bins of [0, 1]",
             BIN,
             registry=registry,
         )
         self._confidence = Summary("uq4ct_prediction_confidence", "Confidence of the answers", TASK, registry=registry)
         self._set_size = Histogram(
             "uq4ct_prediction_set_size",
-            "Options in the prediction sets of the answers that have one",
+            "Size of the prediction sets of answers that have one",
             TASK,
             buckets=_SET_SIZES,
             registry=registry,
@@ -51,7 +51,7 @@ class PredictionMetrics:
         self._series_of = cache(self._make_series)
 
     def announce(self, model: str, version: int, task: str) -> None:
-        """Show every series at zero."""
+        """Export every series at zero."""
         self._series_of(model, version, task)
 
     def count(self, record: PredictionRecord) -> None:
@@ -60,7 +60,7 @@ class PredictionMetrics:
         series.by_confidence[record.abstain][record.bin].inc()
         series.confidence.observe(record.confidence)
         if record.feu is not None:
-            # FEU is a sum of fp32 masses and may lie a rounding error above 1.
+            # FEU is a sum of fp32 masses and may exceed 1 by a rounding error.
             series.by_feu[bin_of(min(record.feu, 1.0))].inc()
         if record.prediction_set is not None:
             series.set_size.observe(len(record.prediction_set))

@@ -1,4 +1,4 @@
-"""What a version did before it was served, from its manifest: the gauges that live traffic is held against."""
+"""Gauges of a version's scores before serving, from its manifest; live traffic is compared with them."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ logger = logging.getLogger(__name__)
 
 
 class ReferenceMetrics:
-    """The same values on every replica, so rules take their maximum and never their sum."""
+    """Reference gauges: the same on every replica, so rules must aggregate them with max, not sum."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, description: str, *labels: str) -> Gauge:
             return Gauge(f"uq4ct_reference_{name}", description, [*MODEL, *labels], registry=registry)
 
         self._confidence = gauge("confidence_share", "Share of the reference questions by confidence", "bin")
-        self._feu = gauge("feu_share", "Share of the reference questions by functional uncertainty", "bin")
-        self._questions = gauge("questions", "Reference questions")
+        self._feu = gauge("feu_share", "Share of the reference questions by functional uncertainty (FEU)", "bin")
+        self._questions = gauge("questions", "Number of reference questions")
         self._accuracy = gauge("accuracy", "Accuracy on the reference questions")
         self._ece = gauge("ece", "Expected calibration error on the reference questions")
-        self._abstention = gauge("abstention_share", "Share of the test questions that were abstained from")
-        self._abstention_error = gauge("abstention_standard_error", "Standard error of that share")
+        self._abstention = gauge("abstention_share", "Share of the test questions on which the model abstains")
+        self._abstention_error = gauge("abstention_standard_error", "Standard error of the share of abstentions")
 
     def show(self, manifest: Manifest) -> None:
-        """Show what the manifest states; what it does not state gets no series."""
+        """Export the values in the manifest; missing ones get no series."""
         labels = (manifest.name, str(manifest.version))
         reference = manifest.reference_histograms
         self._questions.labels(*labels).set(reference.questions)

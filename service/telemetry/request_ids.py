@@ -1,4 +1,4 @@
-"""Ids of requests and predictions: unique over replicas, ordered by time."""
+"""Ids of requests and predictions: unique across replicas, ordered by time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _RANDOM_BITS = 62
 class TimeOrderedIds:
     """UUIDs of version 7 (RFC 9562, section 5.7): milliseconds, a 12-bit counter (method 1 of 6.2), random bits.
 
-    Each id is larger than the one before, also when the clock steps back or a millisecond runs out of counts.
+    Ids always increase, even if the clock steps back or the counter overflows within a millisecond.
     For one thread only.
     """
 
@@ -24,9 +24,9 @@ class TimeOrderedIds:
         self._last = -1  # milliseconds and counter of the last id, as one number
 
     def new(self) -> str:
-        """The next id."""
+        """Return the next id."""
         now = int(self._clock() * 1000) << _COUNTER_BITS
-        # A counter that starts in the lower half of its range leaves room to count on in the same millisecond.
+        # A counter that starts in the lower half of its range leaves room for more ids in the same millisecond.
         self._last = max(now + self._random_bits(_COUNTER_BITS - 1), self._last + 1)
         milliseconds, counter = self._last >> _COUNTER_BITS, self._last & ((1 << _COUNTER_BITS) - 1)
         value = milliseconds << 80 | 0x7 << 76 | counter << 64 | 0b10 << 62 | self._random_bits(_RANDOM_BITS)
@@ -34,5 +34,5 @@ class TimeOrderedIds:
 
 
 def accept_request_id(given: str | None) -> str | None:
-    """The client's own request id where it is safe to log and send back: 1 to 128 letters, digits, `.`, `_` or `-`."""
+    """Return a client's request id if it is safe to log and return: 1 to 128 letters, digits, `.`, `_` or `-`."""
     return given if given is not None and _CLIENT_ID.fullmatch(given) else None

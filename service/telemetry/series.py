@@ -1,4 +1,4 @@
-"""The labels that series have. Each takes few values, which are known on load: never an id, a text or a tenant."""
+"""The labels of series. Each has few values, known when a model is loaded: never an id, a text or a tenant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ TASK = (*MODEL, "task")
 BIN = (*TASK, "bin")
 DECISION = (*BIN, "decision")
 
-OTHER_TASK = "other"  # of questions whose task is none of the setting UQ4CT_TASKS
+OTHER_TASK = "other"  # for questions whose task is not in UQ4CT_TASKS
 BIN_LABELS = tuple(f"{index:02d}" for index in range(BINS))
-DECISIONS = ("answer", "abstain")  # as `abstain` of a record is false or true
+DECISIONS = ("answer", "abstain")  # indexed by `abstain` of a record

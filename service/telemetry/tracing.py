@@ -1,4 +1,4 @@
-"""Spans of requests to an OpenTelemetry collector; needs the packages of the extra `otel`."""
+"""Export request spans to an OpenTelemetry collector; needs the packages of the extra `otel`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _TRACES_PATH = "/v1/traces"
 
 @contextmanager
 def exported_traces(endpoint: str | None) -> Iterator[TracerProvider | None]:
-    """Where spans go while the service runs, None without an endpoint; what is left is sent at the end.
+    """Yield a provider that exports spans, or None without an endpoint; send the remaining spans at the end.
 
     Raises:
-        SettingsError: there is an endpoint, and the packages are not installed.
+        SettingsError: there is an endpoint, but the packages are not installed.
     """
     if endpoint is None:
         yield None

@@ -1,4 +1,4 @@
-"""docker-compose.yml as docker compose reads it, as far as the tests ask."""
+"""Read docker-compose.yml as docker compose does, as far as the tests need it."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 def image_of(name: str) -> Dockerfile:
-    """What a service is built from."""
+    """The Dockerfile that a service is built from."""
     return read_dockerfile(SERVICES[name]["build"]["dockerfile"])
 
 
 def volumes_of(name: str) -> dict[str, str]:
-    """Where a service mounts what: target to source, without the mode."""
+    """The mounts of a service: target to source, without the mode."""
     return {(parts := volume.split(":"))[1]: parts[0] for volume in SERVICES[name].get("volumes", [])}
 
 
 def environment_of(name: str, **variables: str) -> dict[str, str]:
-    """The variables of a container, for variables of the shell that starts it."""
+    """The environment of a container, given the variables of the shell that starts it."""
     return {key: interpolate(value, variables) for key, value in SERVICES[name].get("environment", {}).items()}
 
 
 def script_of(name: str, part: str) -> str:
-    """The shell script that a service runs, as the shell gets it."""
+    """The shell script that a service runs, after interpolation."""
     shell, flags, script = SERVICES[name][part]
     assert (shell, flags) == ("sh", "-euc")
     return interpolate(script, {})

@@ -1,4 +1,4 @@
-"""As much of the Dockerfile and .dockerignore formats as the project's own files use."""
+"""Parse Dockerfiles and .dockerignore files, as far as the project's own files need it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Dockerfile:
         self.instructions = _parse(text)
 
     def values(self, keyword: str) -> list[str]:
-        """What stands after each instruction of this keyword."""
+        """The value of each instruction with this keyword."""
         return [instruction.value for instruction in self.instructions if instruction.keyword == keyword]
 
     def only(self, keyword: str) -> str:
-        """What stands after the one instruction of this keyword; ValueError if there is not exactly one."""
+        """The value of the only instruction with this keyword; ValueError if there is not exactly one."""
         (value,) = self.values(keyword)
         return value
 
@@ -58,7 +58,7 @@ class Dockerfile:
 
 
 def read_dockerfile(path: str) -> Dockerfile:
-    """A Dockerfile by its path from the root of the project."""
+    """Read a Dockerfile by its path from the root of the project."""
     return Dockerfile((ROOT / path).read_text(encoding="utf-8"))
 
 
@@ -69,7 +69,7 @@ def _parse(text: str) -> list[Instruction]:
 
 
 def is_ignored(path: str, dockerignore: str) -> bool:
-    """Whether a .dockerignore keeps a path out: the last pattern that fits it or a folder above it decides."""
+    """Whether a .dockerignore excludes a path: the last pattern that matches it or a parent folder decides."""
     names = [path, *(str(parent) for parent in PurePosixPath(path).parents if str(parent) != ".")]
     ignored = False
     for line in dockerignore.splitlines():

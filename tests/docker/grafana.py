@@ -1,4 +1,4 @@
-"""The dashboards of docker/grafana, and their expressions as Prometheus gets them from Grafana."""
+"""The dashboards of docker/grafana, and their expressions as Grafana sends them to Prometheus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from tests.docker.dockerfile import ROOT
 
 DASHBOARDS = ROOT / "docker/grafana/dashboards"
-# What Grafana puts for a scrape interval of 15 s, if a test does not say otherwise.
+# Grafana's values at a scrape interval of 15 s; a test can override them.
 INTERVALS = {"__rate_interval": "1m", "__range": "1h", "__interval": "15s"}
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
@@ -27,12 +27,12 @@ class PanelExpression:
 
 
 def read_dashboards() -> list[dict[str, Any]]:
-    """All dashboards as Grafana reads them, in the order of their files' names."""
+    """All dashboards as Grafana reads them, in the order of their file names."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(DASHBOARDS.glob("*.json"))]
 
 
 def dashboards() -> list[tuple[str, list[dict[str, Any]]]]:
-    """The title of each dashboard and its panels, without the headings of rows."""
+    """The title and the panels of each dashboard, without the headings of rows."""
     return [(one["title"], [panel for panel in one["panels"] if panel["type"] != "row"]) for one in read_dashboards()]
 
 
@@ -40,7 +40,7 @@ def panel_expressions(variables: Mapping[str, str]) -> list[PanelExpression]:
     """Every query of every panel.
 
     Args:
-        variables: values of model, version and task (`.*` is all tasks); intervals here go before those of INTERVALS.
+        variables: values of model, version and task (`.*` is all tasks); intervals given here override INTERVALS.
 
     Raises:
         KeyError: an expression has a variable without a value.
@@ -55,12 +55,12 @@ def panel_expressions(variables: Mapping[str, str]) -> list[PanelExpression]:
 
 
 def substitute(expression: str, values: Mapping[str, str]) -> str:
-    """`$name` and `${name}` replaced; KeyError names a variable without a value."""
+    """Replace `$name` and `${name}`; KeyError names a variable without a value."""
     return _VARIABLE.sub(lambda found: values[found[1] or found[2]], expression)
 
 
 def metrics_of_variables() -> Iterator[str]:
-    """The selectors of which the choices of the dashboards' variables are label values."""
+    """The selectors in the `label_values` queries of the dashboards' variables."""
     for one in read_dashboards():
         for variable in one["templating"]["list"]:
             (selector,) = re.findall(r"^label_values\((.+), \w+\)$", variable["query"]["query"])

@@ -1,4 +1,4 @@
-"""The variables of a compose file: `$$`, `${NAME:-default}` and `${NAME:+replacement}`, one within another."""
+"""Interpolate variables of a compose file: `$$`, `${NAME:-default}` and `${NAME:+replacement}`, also nested."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _OPENING = re.compile(r"\$\$|\$\{(\w+):([-+])")
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
-    """What docker compose makes of a value, for variables of the shell.
+    """Interpolate a value as docker compose does, given the variables of the shell.
 
     Raises:
-        ValueError: the text has another form of variable.
+        ValueError: the text has a variable in an unsupported form.
     """
     result, position = "", 0
     while found := _OPENING.search(text, position):
@@ -33,10 +33,10 @@ def _closing(text: str, start: int) -> int:
         depth += {"{": 1, "}": -1}.get(text[position], 0)
         if depth == 0:
             return position
-    raise ValueError(f"{text!r}: a brace stays open")
+    raise ValueError(f"{text!r} has an unclosed brace")
 
 
 def _plain(text: str) -> str:
     if "$" in text:
-        raise ValueError(f"{text!r} has a variable in another form")
+        raise ValueError(f"{text!r} has a variable in an unsupported form")
     return text

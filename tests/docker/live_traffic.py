@@ -1,4 +1,4 @@
-"""Traffic of questions and labels over two replicas, and what the ledger then says of it."""
+"""Send questions and labels to two replicas, and compute from the ledger what the rules should record."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ OPTIONS = ("blue", "red at dusk", "white", "none of these")
 
 
 def send_traffic(clients: Sequence[Client], batches: int, seed: int) -> int:
-    """Ask batches of each client in turn and label 19 in 20 answers at another one; how many labels were taken.
+    """Send batches by each client in turn, label 19 in 20 answers by the next; return the number of labels.
 
-    An answer is right less often than its confidence says, so that there is something to see.
+    An answer is right less often than its confidence says, so that there is miscalibration to detect.
     """
     chance = random.Random(seed)
     taken = 0
@@ -57,7 +57,7 @@ def _label(chance: random.Random, answer: Prediction) -> Label:
 
 @dataclass
 class Offline:
-    """What the recorded rules should say of one task, computed from the ledger's rows."""
+    """The values that the rules should record for one task, computed from the ledger's rows."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class Offline:
         return [row for row in self.rows if row["label"] is not None]
 
     def sums(self) -> dict[str, float]:
-        """N, S, C, V, the sum of (y - p)^2 and that of (1 - 2 p)^2 p (1 - p)."""
+        """N, S, C, V, and the sums of (y - p)^2 and of (1 - 2 p)^2 p (1 - p)."""
         pairs = [(row["confidence"], float(row["label"]["correct"])) for row in self.labelled]
         return {
             "N": float(len(pairs)),
@@ -78,7 +78,7 @@ class Offline:
         }
 
     def quantities(self) -> dict[str, float]:
-        """The recorded quantities of a task, by the middle of their rule's name."""
+        """The recorded quantities of a task, by the name of their rule after `uq4ct_`."""
         sums = self.sums()
         n = sums["N"]
         variance = defaultdict[int, float](float)
@@ -103,7 +103,7 @@ class Offline:
 
 
 def read_ledger(url: str) -> dict[str, Offline]:
-    """The rows of each task."""
+    """Read the ledger's rows, grouped by task."""
     database = Database(url)
     tasks = defaultdict[str, Offline](Offline)
     for row in (json.loads(line) for line in export_lines(database)):

@@ -1,4 +1,4 @@
-"""The rule files of Prometheus: where they are, what they hold, and the same over another window."""
+"""Prometheus's rule files: their paths, their rules, and copies with another window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_rules() -> list[dict[str, Any]]:
 
 
 def render_rules(folder: Path, window: str) -> list[Path]:
-    """Copies of the rule files that look back over `window`; the names of what they record stay as they are."""
+    """Copy the rule files with another window; the names of the recorded series stay the same."""
     copies = []
     for path in RULE_FILES:
         copy = folder / path.name

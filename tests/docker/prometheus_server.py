@@ -22,26 +22,26 @@ Series = Mapping[tuple[tuple[str, str], ...], float]
 
 @dataclass(frozen=True)
 class PrometheusServer:
-    """Asks it."""
+    """Queries a running Prometheus."""
 
     address: str
 
     def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
-        """The instant vector of an expression, now or at a Unix second; AssertionError where it is refused."""
+        """The instant vector of an expression, now or at a Unix second; AssertionError if the query fails."""
         parameters = {"query": expression} | ({} if at is None else {"time": str(at)})
         reply = httpx2.get(f"{self.address}/api/v1/query", params=parameters, timeout=30).json()
         assert reply["status"] == "success", (expression, reply)
         return reply["data"]["result"]
 
     def values(self, expression: str, *by: str, at: float | None = None) -> dict[tuple[str, ...], float]:
-        """The value of each series of an expression, by the values of these labels."""
+        """The value of each series of an expression, keyed by the values of these labels."""
         return {
             tuple(series["metric"].get(name, "") for name in by): float(series["value"][1])
             for series in self.query(expression, at)
         }
 
     def wait_for(self, expression: str, seconds: float = 60) -> None:
-        """Return when the expression has a result."""
+        """Wait until the expression has a result."""
         give_up = time.monotonic() + seconds
         while not self.query(expression):
             assert time.monotonic() < give_up, f"{expression} never had a result"
@@ -50,9 +50,9 @@ class PrometheusServer:
 
 @contextmanager
 def running_prometheus(folder: Path, targets: Sequence[str], window: str) -> Iterator[PrometheusServer]:
-    """Prometheus with the shipped configuration, but for its targets, its window and its intervals.
+    """Run Prometheus with the shipped configuration, except for its targets, window and intervals.
 
-    AssertionError where it is not installed.
+    AssertionError if it is not installed.
     """
     program = shutil.which("prometheus")
     assert program is not None, "prometheus is missing: install it (Debian: apt install prometheus)"
@@ -76,7 +76,7 @@ def running_prometheus(folder: Path, targets: Sequence[str], window: str) -> Ite
 
 
 def _fast_rules(folder: Path, window: str) -> list[Path]:
-    """The rules over another window, each group every second."""
+    """Copy the rules with another window, and evaluate each group every second."""
     copies = render_rules(folder, window)
     for copy in copies:
         rules = yaml.safe_load(copy.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Which series an expression in PromQL reads: enough of the grammar for the expressions of this project."""
+"""Find the series that a PromQL expression reads; covers the grammar that this project's expressions use."""
 
 from __future__ import annotations
 

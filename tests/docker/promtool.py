@@ -1,4 +1,4 @@
-"""Prometheus's own checker, without which the slow tests that need it fail."""
+"""Run promtool, Prometheus's own checker; the slow tests that use it fail if it is not installed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def promtool(*arguments: str | Path) -> None:
-    """Run promtool; AssertionError where it is not installed or does not accept what it is given."""
+    """Run promtool; AssertionError if it is not installed or rejects its input."""
     program = shutil.which("promtool")
     assert program is not None, "promtool is missing: install Prometheus (Debian: apt install prometheus)"
     done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, check=False)

@@ -32,7 +32,7 @@ def _ask(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_services_are_those_that_are_meant() -> None:
+def test_compose_has_the_expected_services() -> None:
     assert set(COMPOSE) == {"name", "services", "volumes", "x-confined"}
     without_asking = ["quickstart", "service", "prometheus", "alertmanager", "grafana"]
     assert [name for name, one in SERVICES.items() if "profiles" not in one] == without_asking
@@ -135,7 +135,7 @@ def test_the_service_waits_for_the_quickstart_and_for_postgres_where_there_is_on
 def test_postgres_is_reached_by_the_other_containers_only_and_keeps_its_data() -> None:
     postgres = SERVICES["postgres"]
     assert "ports" not in postgres
-    # From version 18 on the image keeps its data in a folder of the version below this one.
+    # Since version 18 the image keeps its data in a subfolder of this one that is named after the version.
     assert int(postgres["image"].split(":")[1].split(".")[0]) >= 18
     assert volumes_of("postgres") == {"/var/lib/postgresql": "postgres-data"}
 

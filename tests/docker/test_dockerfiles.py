@@ -59,7 +59,7 @@ def test_continued_lines_and_comments_are_read_as_docker_reads_them() -> None:
         ("a1", "a?", True),
     ],
 )
-def test_the_last_pattern_that_fits_decides_what_is_ignored(path: str, patterns: str, ignored: bool) -> None:
+def test_the_last_matching_pattern_decides_what_is_ignored(path: str, patterns: str, ignored: bool) -> None:
     assert is_ignored(path, patterns) is ignored
 
 
@@ -125,7 +125,7 @@ def test_the_base_image_is_a_patch_release_that_the_project_supports(path: str) 
 
 
 def _run_with_recorded_pip(path: str, folder: Path, arguments: dict[str, str]) -> list[list[str]]:
-    """Run the steps of a Dockerfile that call pip, with a pip that only notes its arguments."""
+    """Run the steps of a Dockerfile that call pip, with a fake pip that only records its arguments."""
     log, programs = folder / "pip.jsonl", folder / "programs"
     programs.mkdir()
     pip = programs / "pip"
@@ -210,7 +210,7 @@ def test_nothing_secret_is_built_in(path: str) -> None:
     assert not [name for name in file.environment | file.arguments if re.search("KEY|TOKEN|SECRET|PASSWORD", name)]
 
 
-def test_the_service_opens_only_when_whoever_starts_it_agrees() -> None:
+def test_the_service_opens_without_keys_only_if_told_to() -> None:
     environment = read_dockerfile(SERVICE).environment
     with pytest.raises(SettingsError, match="ALLOW_PUBLIC_WITHOUT_KEYS"):
         read_settings(environment, {})
@@ -273,7 +273,7 @@ def _check_health(port: int) -> int:
     }  # fmt: skip
     python, *arguments = json.loads(command)
     assert python == "python"
-    environment = {"UQ4CT_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}  # where nobody answers
+    environment = {"UQ4CT_PORT": str(port), "http_proxy": "http://127.0.0.1:9"}  # where nothing listens
     return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, check=False).returncode
 
 

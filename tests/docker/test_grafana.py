@@ -27,7 +27,7 @@ from uq4ct.service.telemetry.metrics import Metrics
 PROVISIONING = ROOT / "docker/grafana/provisioning"
 RULES = ROOT / "docker/prometheus/rules"
 VARIABLES = {"model": "toy", "version": "1", "task": ".*"}
-# What Grafana 12 has without plugins, as far as it is used here.
+# The panel types and units used here; Grafana 12 has them without plugins.
 PANEL_TYPES = {"text", "stat", "table", "timeseries", "barchart", "xychart"}
 UNITS = {"short", "percentunit", "s", "reqps", "bytes"}
 KEYS = (
@@ -58,7 +58,7 @@ def _source() -> dict[str, Any]:
 
 
 def _exported() -> set[str]:
-    """The names of all samples that a replica can show, whether or not it has any yet."""
+    """The names of all samples that a replica can export, with or without a value yet."""
     registry = CollectorRegistry()
     Metrics(registry)
     ProcessCollector(registry=registry)
@@ -84,7 +84,7 @@ def test_the_data_source_is_the_prometheus_of_compose() -> None:
 
 
 @every_dashboard
-def test_a_dashboard_is_in_the_format_of_its_grafana_and_is_nobodys_copy(dashboard: dict[str, Any]) -> None:
+def test_a_dashboard_is_in_the_format_of_its_grafana_and_has_no_database_id(dashboard: dict[str, Any]) -> None:
     assert dashboard["schemaVersion"] == 42
     assert re.fullmatch(r"[a-z0-9-]{8,40}", dashboard["uid"])
     assert "id" not in dashboard
@@ -101,7 +101,7 @@ def test_dashboards_and_panels_have_ids_of_their_own() -> None:
 
 
 @every_dashboard
-def test_panels_lie_on_the_grid_side_by_side(dashboard: dict[str, Any]) -> None:
+def test_panels_fit_on_the_grid_without_overlap(dashboard: dict[str, Any]) -> None:
     taken: dict[tuple[int, int], str] = {}
     for panel in dashboard["panels"]:
         place = panel["gridPos"]
@@ -175,7 +175,7 @@ def test_a_diagram_by_bin_draws_the_columns_that_its_queries_give(panel: dict[st
 
 def _columns_of_points(panel: dict[str, Any]) -> set[str]:
     series = panel["options"].get("series", [])
-    # Without a frame, or of a version before 11.1, an XY chart draws nothing of what is written here.
+    # Without a frame, or with a plugin version before 11.1, an XY chart draws none of these series.
     assert all(one["frame"]["matcher"] == {"id": "byIndex", "options": 0} for one in series)
     assert tuple(map(int, panel["pluginVersion"].split("."))) > (11, 1, 0)
     return {one[axis]["matcher"]["options"] for one in series for axis in ("x", "y")}
@@ -197,7 +197,7 @@ def test_the_reliability_diagram_is_accuracy_over_confidence_beside_the_diagonal
     assert axes == [(x, y), (x, on_diagonal)]
 
 
-def test_the_ece_never_stands_without_its_noise_floor() -> None:
+def test_a_panel_with_the_ece_also_shows_its_noise_floor() -> None:
     for _, panels in dashboards():
         for panel in panels:
             names = {name for target in panel.get("targets", []) for name in names_in(target["expr"])}

@@ -1,8 +1,8 @@
 """Two real replicas on one ledger, one of them restarted, under a real Prometheus with the shipped rules.
 
-What PromQL says is held against the ledger. `increase` extrapolates a series to the end of its window: by at most 1.1
-of its mean gap, so by a factor of at most 1 + 1.1 / gaps, for all series of a replica alike. From that each bound below
-is computed. At the start nothing is added, because every series begins with a scraped zero.
+The results of PromQL are compared with the ledger. `increase` extrapolates a series to the end of its window by at most
+1.1 times its mean gap, so by a factor of at most 1 + 1.1 / gaps, the same for all series of a replica. Each bound below
+follows from that. At the start nothing is extrapolated, because every series begins with a scraped zero.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from uq4ct.model_store.storage.manifest import ReferenceHistograms
 
 pytestmark = pytest.mark.slow
 WINDOW = "10m"
-LABELLED = {  # by the name of a sum, its metric
+LABELLED = {  # the metric of each sum
     "N": "uq4ct_labelled_predictions_total",
     "S": "uq4ct_labelled_confidence_total",
     "C": "uq4ct_labelled_correct_total",
@@ -64,20 +64,20 @@ DECISIONS = Decisions(
 
 @dataclass(frozen=True)
 class Traffic:
-    """What is left when the traffic has ended: a Prometheus that knows of it, the ledger, and who served when."""
+    """The state after the traffic: Prometheus, the ledger, and the replicas' addresses and restart."""
 
     prometheus: PrometheusServer
     ledger: dict[str, Offline]
     addresses: tuple[str, str]
     restarted_at: float  # Unix seconds: after the last scrape of the first process, before the second one starts
-    stretch: float  # by what factor an increase may be too large
+    stretch: float  # the factor by which an increase may be too large
 
 
 @pytest.fixture(scope="module")
 def traffic(
     publish_tiny_in: Callable[..., PublishedTiny], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Traffic]:
-    """At least 2,000 labelled questions over both replicas, the first of which is restarted in between."""
+    """Send at least 2,000 labelled questions to both replicas, and restart the first one in between."""
     folder = tmp_path_factory.mktemp("live")
     published = publish_tiny_in(folder / "store", reference_histograms=REFERENCE, decisions=DECISIONS)
     url = f"sqlite:///{folder}/ledger.sqlite3"
@@ -98,7 +98,7 @@ def traffic(
         _scraped(prometheus, *addresses)
         assert labels >= 2000
         prometheus.wait_for("uq4ct_sequential_log_evidence > 0")
-        time.sleep(3)  # the rules see the last scrape
+        time.sleep(3)  # until the rules have seen the last scrape
         samples = f"min by (instance) (count_over_time(uq4ct_labelled_predictions_total[{WINDOW}]))"
         prometheus.wait_for(f"min({samples}) > 24")
         gaps = min(prometheus.values(samples, "instance").values()) - 1
@@ -106,7 +106,7 @@ def traffic(
 
 
 def _scraped(prometheus: PrometheusServer, *addresses: str) -> float:
-    """A Unix second after which every replica was scraped, and so was all that it did before this call."""
+    """Wait until every replica's state as of this call has been scraped; return the Unix second."""
     asked = time.time()
     for address in addresses:
         up = f'up{{instance="{address}"}}'
@@ -150,11 +150,11 @@ def test_recorded_quantities_equal_the_ledger_within_the_bound_of_extrapolation(
             rule = f"model_version_task:uq4ct_{name}"
             value = traffic.prometheus.values(rule, "task")[task,]
             assert abs(value - expected) <= slack.get(name, abs(expected) * excess) + 1e-9, (rule, value, expected)
-        assert offline.quantities()["confidence_gap:z24h"] > 3  # there was something to see
+        assert offline.quantities()["confidence_gap:z24h"] > 3  # there is miscalibration to detect
 
 
 def _slack(past: Traffic, task: str, excess: float) -> dict[str, float]:
-    """How far quantities with differences in them may be off: each replica's own difference stretches by itself."""
+    """The tolerance of quantities that contain differences: each replica's difference is stretched separately."""
     selected = f'{{task="{task}"}}'
     by = ("instance", "bin")
     raw = {
@@ -209,7 +209,7 @@ def _has_number(result: list[dict[str, Any]]) -> bool:
 
 
 def test_alerts_fire_on_what_is_wrong(traffic: Traffic) -> None:
-    """The gap is far too large for chance, and so the sequential test has alarmed; nothing else is said to be down."""
+    """The gap is far too large for chance, so the sequential test alarms too; no alert fires on other problems."""
     raised = {name for (name,) in traffic.prometheus.values("ALERTS", "alertname")}
     assert {"SequentialAlarm", "Miscalibrated"} <= raised
     assert not {"NotReady", "LedgerUnlogged", "QueueNearItsBound", "NoLabels"} & raised

@@ -1,6 +1,6 @@
-"""The configuration of Prometheus: it reads what the service exports, and every rule and alert is tested and explained.
+"""Prometheus's configuration: it reads what the service exports, and every rule and alert has a test and a text.
 
-What the rules compute is tested by promtool, from the files in docker/prometheus/tests.
+promtool tests what the rules compute, with the files in docker/prometheus/tests.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _exported() -> dict[str, set[str]]:
 
 
 def _metrics_in(expression: str) -> set[str]:
-    """The names in an expression that the service exports, so without those that rules record."""
+    """The metrics in an expression that the service exports, without the series that rules record."""
     return set(re.findall(r"(?<![\w:])uq4ct_\w+(?!\w*:)", expression))
 
 
@@ -73,8 +73,8 @@ def test_a_rule_reads_only_what_the_service_exports_or_a_rule_records(rule: dict
 
 
 @pytest.mark.parametrize("path", UNIT_TESTS, ids=lambda path: path.name)
-def test_the_series_of_unit_tests_are_such_as_the_service_exports(path: Path) -> None:
-    """But for the labels that Prometheus adds, and which a test may leave out."""
+def test_the_series_of_unit_tests_are_those_that_the_service_exports(path: Path) -> None:
+    """Ignores the labels that Prometheus adds, because a test may leave them out."""
     exported = _exported()
     series = [one["series"] for case in _read(path)["tests"] for one in case["input_series"]]
     assert series
@@ -94,8 +94,8 @@ def test_gauges_that_every_replica_shows_are_never_added_up() -> None:
     assert found > 10
 
 
-def test_every_window_is_the_one() -> None:
-    """But for refusals, which say how the replica does now, and nothing of its labels."""
+def test_every_rule_uses_the_same_window() -> None:
+    """Except the alert on rejected questions, which is about the replica now and not about labels."""
     text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
     text = text.replace('uq4ct_rejected_total{reason="queue_full"}[5m]', "")
     windows = re.findall(r"\[(\w+)\]|\boffset (\w+)", text)
@@ -161,7 +161,7 @@ def test_the_runbook_has_no_section_without_an_alert() -> None:
 
 
 @every_alert
-def test_an_alert_has_a_unit_test_in_which_it_comes_and_one_in_which_it_does_not(name: str) -> None:
+def test_an_alert_has_a_unit_test_in_which_it_fires_and_one_in_which_it_does_not(name: str) -> None:
     checks = [check for case in _cases() for check in case.get("alert_rule_test", []) if check["alertname"] == name]
     assert {bool(check["exp_alerts"]) for check in checks} == {True, False}
 

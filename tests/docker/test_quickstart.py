@@ -1,4 +1,4 @@
-"""The one-shot of docker-compose.yml, whose script runs here with a `python` that only notes what it is asked for."""
+"""Run the script of docker-compose.yml's `quickstart` with a fake `uq4ct` that records its arguments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> Non
 
 
 class Quickstart:
-    """The one-shot's script on folders of the test, with a `uq4ct` that notes its arguments and leaves the files."""
+    """The quickstart's script in the test's folders, with a fake `uq4ct` that records its arguments and makes files."""
 
     def __init__(self, folder: Path) -> None:
         self.store, self.keys, self.log = folder / "adapters", folder / "keys", folder / "calls"
@@ -52,7 +52,7 @@ class Quickstart:
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     def calls(self) -> list[str]:
-        """The commands since the last look: the second word of each, as `train`."""
+        """The verbs called since the last call of this method, such as `train`."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         self.log.unlink(missing_ok=True)
         for line in lines:
@@ -116,7 +116,7 @@ def test_adapters_and_keys_of_the_operators_own_stay_as_they_are(quickstart: Qui
     assert quickstart.file.read_text() == "mine"
 
 
-def test_the_one_shot_publishes_the_run_that_it_trained() -> None:
+def test_the_quickstart_publishes_the_run_that_it_trained() -> None:
     train, publish, new = [
         shlex.split(line.split(" > ")[0])
         for line in script_of("quickstart", "command").splitlines()

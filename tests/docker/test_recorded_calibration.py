@@ -1,4 +1,4 @@
-"""The recorded series against the library: answers and labels at random, counted by the service on two replicas."""
+"""Compare the recorded series with the library, on random answers and labels that two replicas count."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COHORT = 'model="toy", version="3", task="other"'
 
 @dataclass
 class Traffic:
-    """What was asked, and what scrapes of two replicas saw of it, hour by hour."""
+    """Answers and labels, and hourly scrapes of the two replicas that counted them."""
 
     answers: list[PredictionRecord] = field(default_factory=list)
     labelled: list[tuple[PredictionRecord, bool]] = field(default_factory=list)
@@ -50,7 +50,7 @@ def _replica() -> Metrics:
 
 
 def _traffic(seed: int) -> Traffic:
-    """Overconfident answers, a third with a label, on either replica; `b` restarts, and is scraped before it works."""
+    """Overconfident answers, a third labelled, on two replicas; `b` restarts, and is scraped before it gets traffic."""
     random = np.random.default_rng(seed)
     traffic = Traffic()
     replicas = {"a": _replica(), "b": _replica()}
@@ -73,7 +73,7 @@ def _traffic(seed: int) -> Traffic:
 
 
 def _expected(traffic: Traffic) -> dict[str, float]:
-    """What the rules are to record, by the library and by sums over answers instead of bins."""
+    """The values that the rules should record, from the library and from sums over answers instead of bins."""
     answers = [one for one in traffic.answers if one.task == "other"]
     labelled = [(one, correct) for one, correct in traffic.labelled if one.task == "other"]
     p = np.array([one.confidence for one, _ in labelled])
@@ -104,7 +104,7 @@ def _stability(values: list[float], reference: tuple[int, ...]) -> float:
 
 
 def _check(folder: Path, traffic: Traffic, expected: dict[str, float], tolerance: float) -> None:
-    """Let promtool hold each expression to its value; it has no tolerance of its own."""
+    """Let promtool compare each expression with its value; the tolerance is part of the expression."""
     case = {
         "interval": "1h",
         "input_series": [
@@ -146,7 +146,7 @@ def test_rules_record_what_the_library_computes(tmp_path: Path, seed: int) -> No
 
 @pytest.mark.slow
 def test_the_recorded_noise_floor_is_near_the_simulated_one(tmp_path: Path) -> None:
-    """Both are of the same confidences; the rule takes the sum of each bin as normal."""
+    """Both use the same confidences; the rule approximates the sum of each bin as normal."""
     traffic = _traffic(2)
     p = torch.tensor([one.confidence for one, _ in traffic.labelled if one.task == "other"])
     simulated = noise_floor(p, draws=4000).mean

@@ -128,7 +128,7 @@ def test_another_base_model_is_refused(publish_tiny, make_base_folder, tmp_path)
     published = publish_tiny()
     other = load_base_model(str(make_base_folder(tmp_path / "other", seed=9)), device="cpu", dtype="float32")
     places = [name for name, _ in other.model.named_modules()]
-    with pytest.raises(WrongBaseError, match=r"tiny@1 was trained on .* with digest sha256:.* but .*other here has"):
+    with pytest.raises(WrongBaseError, match=r"tiny@1 was trained on .* digest sha256:.* but the loaded .*other has"):
         predictor_on_base(published.registry.load(published.reference), other)
     assert [name for name, _ in other.model.named_modules()] == places
     assert issubclass(WrongBaseError, StoreError)

@@ -145,7 +145,7 @@ def test_a_question_that_is_too_long_is_refused_before_any_is_answered(publish_t
 
 def test_the_store_is_that_of_the_environment_unless_one_is_given(publish_tiny, questions, monkeypatch, tmp_path):
     published = publish_tiny()
-    monkeypatch.setenv("MODEL_STORE_DIR", str(published.registry.root))
+    monkeypatch.setenv("UQ4CT_MODEL_STORE_DIR", str(published.registry.root))
     loaded = load_predictor("tiny", device="cpu", dtype="float32")
     assert loaded.manifest == published.manifest
     assert loaded.manifest == load_predictor("tiny", str(published.registry.root), device="cpu").manifest
@@ -155,7 +155,7 @@ def test_a_store_that_does_not_exist_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("MODEL_STORE_DIR", raising=False)
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "model_store" / "artifacts" / "adapters"
-    with pytest.raises(StoreError, match=f"no model store at {place}; pass its directory or set MODEL_STORE_DIR"):
+    with pytest.raises(StoreError, match=f"no model store at {place}; pass its directory or set UQ4CT_MODEL_STORE_DIR"):
         load_predictor("quickstart")
     with pytest.raises(StoreError, match=r"no model store at .*elsewhere"):
         load_predictor("quickstart", tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""A checkout as a person has it after the demo: with an adapter in its store, on a tiny base model."""
+"""Checkouts as they are after the demo: an adapter in the store, on a tiny base model."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ STORE = Settings.model_fields["model_store_dir"].default
     params=[pytest.param(True, id="in-process"), pytest.param(False, id="sh", marks=pytest.mark.slow)],
 )
 def terminal(request: pytest.FixtureRequest, tmp_path: Path) -> Terminal:
-    """A terminal in a checkout without data; by `sh` in the slow suite, since each Python takes seconds to start."""
+    """A terminal in a checkout without data; the slow suite uses `sh`, because each Python takes seconds to start."""
     return Terminal(check_out(tmp_path), in_process=request.param)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Terminal:
-    """A terminal in a checkout, for what no Python runs."""
+    """A terminal in a checkout, for commands that start no Python."""
     return Terminal(check_out(tmp_path), in_process=True)
 
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Terminal:
-    """The same by `sh` alone, for what takes so long on the embedded base that once is enough."""
+    """A terminal that uses `sh` only, for commands that are too slow on the embedded base model to run twice."""
     return Terminal(check_out(tmp_path), in_process=False)
 
 
@@ -66,7 +66,7 @@ def stocked(terminal: Terminal, tiny_store: Path) -> Terminal:
 
 @pytest.fixture(scope="session")
 def open_service(tmp_path_factory: pytest.TempPathFactory, tiny_store: Path) -> Iterator[tuple[Terminal, str]]:
-    """What `make serve` starts, which asks for no key: a terminal in its checkout, and where it listens."""
+    """Start `make serve`, which needs no key; yield a terminal in its checkout and its address."""
     terminal = Terminal(check_out(tmp_path_factory.mktemp("served")), in_process=True)
     shutil.copytree(tiny_store, terminal.folder / STORE)
     with terminal.serve(MAKE_SERVE) as address:

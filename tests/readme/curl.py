@@ -1,4 +1,4 @@
-"""The README's curl lines: sent by curl, and by httpx2 where there is none."""
+"""Send the README's curl commands, with httpx2 if curl is not installed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WITH_KEY = ' -H "authorization: Bearer $KEY"'
 
 
 def send(terminal: Terminal, command: str, address: str, **variables: str) -> Any:
-    """The JSON that comes back on a curl line, whose address alone is replaced."""
+    """Send a curl command to this address instead of its own; return the JSON response."""
     assert WRITTEN_ADDRESS in command
     command = command.replace(WRITTEN_ADDRESS, address)
     return json.loads(terminal.run(command, **variables)) if HAS_CURL else send_without_curl(command, **variables)
 
 
 def send_without_curl(command: str, **variables: str) -> Any:
-    """The JSON that comes back when httpx2 sends what a curl line says; SystemExit on an option unknown here."""
+    """Send a curl command with httpx2; return the JSON response. SystemExit on an unsupported option."""
     parser = argparse.ArgumentParser(prog="curl", allow_abbrev=False)
     parser.add_argument("-s", action="store_true")
     parser.add_argument("-H", dest="headers", action="append", default=[])
@@ -42,6 +42,6 @@ def send_without_curl(command: str, **variables: str) -> Any:
 
 
 def count_labels(report: Any) -> int:
-    """How many labels a report of /calibration counts."""
+    """The number of labels in a report of /calibration."""
     models = CalibrationReport.model_validate(report).models
     return sum(one.labelled.questions for one in models if one.labelled is not None)

@@ -1,4 +1,4 @@
-"""The READMEs as their reader sees them: sections, fenced blocks, commands named within a line, tables and links."""
+"""Parse the READMEs: sections, fenced blocks, inline commands, tables and links."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _COMMAND = re.compile(r"(?:[A-Z_0-9]+=\S+ )*(?:curl|docker|git|make|pip|python|s
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block of code: its language and what is between the fences."""
+    """A fenced block of code: its language and its text."""
 
     language: str
     text: str
@@ -36,12 +36,12 @@ class Page:
 
     @cached_property
     def text(self) -> str:
-        """The file as it is."""
+        """The text of the file."""
         return (ROOT / self.path).read_text(encoding="utf-8")
 
     @cached_property
     def prose(self) -> dict[str, str]:
-        """The text under each heading, up to the next of whatever level, without the fenced blocks."""
+        """The text under each heading, up to the next heading of any level, without the fenced blocks."""
         return read_sections(self.text)[0]
 
     @cached_property
@@ -56,7 +56,7 @@ class Page:
         return tuple(block.text for block in found)
 
     def spans(self, section: str) -> list[str]:
-        """The commands that a section names within its lines, each once."""
+        """The inline commands of a section, without duplicates."""
         return read_spans(self.prose[section])
 
     def table(self, first: str, second: str) -> list[list[str]]:
@@ -70,7 +70,7 @@ class Page:
         return [link or picture for link, picture in _LINK.findall(text)]
 
     def anchors(self) -> set[str]:
-        """What a link can point to: its headings as GitHub writes them."""
+        """The anchors that links can point to: the headings in GitHub's form."""
         return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in self.prose}
 
 
@@ -117,7 +117,7 @@ def read_sections(text: str) -> tuple[dict[str, str], dict[str, list[Block]]]:
 
 
 def read_spans(prose: str) -> list[str]:
-    """The commands that prose names between backquotes, each once."""
+    """The commands between backquotes, without duplicates."""
     named = (" ".join(span.split()) for span in _SPAN.findall(prose))
     return list(dict.fromkeys(span for span in named if _COMMAND.match(span)))
 
@@ -130,7 +130,7 @@ def read_tables(text: str) -> list[list[list[str]]]:
 
 
 def commands(code: str) -> list[str]:
-    """The commands of a shell block as written, comments included; one may have several lines."""
+    """The commands of a shell block as written, comments included; a command may span several lines."""
     found: list[str] = []
     pending: list[str] = []
     for line in code.splitlines():

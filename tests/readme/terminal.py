@@ -1,4 +1,4 @@
-"""A person's terminal in a fresh checkout: the README's commands run as they are written."""
+"""Run the README's commands as written, in a fresh checkout."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STOP_SECONDS = 60
 
 
 def check_out(folder: Path) -> Path:
-    """Make a folder in which make, python and the project's modules are found, and which holds no data."""
+    """Make a checkout without data in which make, python and the project's modules are found."""
     for name in ("Makefile", "pyproject.toml", "docker"):
         (folder / name).symlink_to(ROOT / name)
     bin_folder = folder / ".venv" / "bin"
@@ -41,13 +41,13 @@ def check_out(folder: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Runs commands in a checkout, either by `sh` or, faster, the project's own within this process."""
+    """Runs commands in a checkout, with `sh` or, faster for the project's own commands, in this process."""
 
     folder: Path
     in_process: bool
 
     def run(self, command: str, **variables: str) -> str:
-        """What a command prints; it must end well."""
+        """Run a command, which must succeed, and return its output."""
         words = shlex.split(command, comments=True)
         if self.in_process and words[0] == "uq4ct":
             return self._run_here(words[1:], variables)
@@ -63,7 +63,7 @@ class Terminal:
         return done.stdout
 
     def run_python(self, script: str) -> str:
-        """What a Python script prints."""
+        """Run a Python script and return its output."""
         if not self.in_process:
             return self.run(f"python -c {shlex.quote(script)}")
         with chdir(self.folder), redirect_stdout(io.StringIO()) as out:
@@ -72,7 +72,7 @@ class Terminal:
 
     @contextmanager
     def serve(self, command: str) -> Iterator[str]:
-        """Where the service of a command listens, once it is ready; the block ends it."""
+        """Start a service, yield its address once it is ready, and stop it when the block ends."""
         port = free_port()
         environment = self._environment({"UQ4CT_PORT": str(port), "UQ4CT_SHUTDOWN_GRACE_SECONDS": "0"})
         with (self.folder / "serve.log").open("wb") as log:
@@ -84,7 +84,7 @@ class Terminal:
             self._wait_until_ready(process, address)
             yield address
         finally:
-            os.killpg(process.pid, signal.SIGTERM)  # as Ctrl-C does, it reaches what make and sh have started
+            os.killpg(process.pid, signal.SIGTERM)  # like Ctrl-C, it also reaches the children of make and sh
             process.wait(STOP_SECONDS)
 
     def _run_here(self, arguments: list[str], variables: dict[str, str]) -> str:

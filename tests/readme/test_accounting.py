@@ -1,4 +1,4 @@
-"""Nothing in the READMEs is left out: every block and command has a name in `examples`, which some test uses."""
+"""Every block and command in the READMEs has a name in `examples` that some test uses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def used_examples(source: str) -> set[tuple[str, str]]:
 
 
 def unused_privates(source: str) -> set[str]:
-    """The names with an underscore that a module of examples binds and never reads."""
+    """The names with an underscore that a module of examples binds but never reads."""
     names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name) and node.id.startswith("_")]
     bound = {node.id for node in names if isinstance(node.ctx, ast.Store)}
     return bound - {node.id for node in names if isinstance(node.ctx, ast.Load)}

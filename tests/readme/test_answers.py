@@ -1,4 +1,4 @@
-"""What the service answers to the requests of the READMEs: answers, problems, tensors, and the routes themselves."""
+"""The service's responses to the requests in the READMEs: answers, problems and tensors; and its routes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-""".github/CONTRIBUTING.md: what a contributor types."""
+"""The commands in .github/CONTRIBUTING.md."""
 
 from __future__ import annotations
 

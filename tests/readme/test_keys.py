@@ -1,4 +1,4 @@
-"""The section "Keys", as a stranger walks through it: a key, questions, a label, calibration, and no key any more."""
+"""The section "Keys" from start to end: make a key, ask, send a label, read the calibration, revoke the key."""
 
 from __future__ import annotations
 

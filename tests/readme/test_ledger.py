@@ -1,4 +1,4 @@
-"""The section "Ledger": labels are counted, and the commands find them in the ledger of the running service."""
+"""The section "Ledger": labels are counted, and the commands work on the ledger of the running service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section "Live calibration": questions of a recipe are replayed, and the report has what came of them."""
+"""The section "Live calibration": a recipe's questions are replayed, and the report covers them."""
 
 from __future__ import annotations
 

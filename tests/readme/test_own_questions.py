@@ -1,4 +1,4 @@
-"""From a file of questions to a model that serves them: the READMEs' shortest ways."""
+"""The READMEs' shortest paths from a question file to a served model."""
 
 from __future__ import annotations
 

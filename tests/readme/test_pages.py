@@ -1,4 +1,4 @@
-"""What holds for every README: how it is read, fences with a language, links that lead somewhere, and its length."""
+"""Checks of every README: parsing, fence languages, links, length, and the lists of folders."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_reader_sees_what_markdown_shows() -> None:
         ("# A\n\n- one\n\n  ```sh\n  make\n  ```\n", "indented"),
     ],
 )
-def test_what_cannot_be_told_apart_is_an_error(text: str, complaint: str) -> None:
+def test_ambiguous_markdown_is_an_error(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         read_sections(text)
 

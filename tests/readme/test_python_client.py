@@ -1,4 +1,4 @@
-"""The READMEs' Python, run as it is written."""
+"""Run the READMEs' Python examples as written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""training/README.md, with a recipe for a tiny model in place of the reader's."""
+"""training/README.md, with a recipe for a tiny model instead of the reader's."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def own_recipe(terminal: Terminal, tiny_folder: Path) -> Terminal:
 
 
 def _easy_questions(split: str, count: int) -> Iterator[str]:
-    """Lines whose answer is always the same, so that a few steps learn it well enough for a target."""
+    """Questions that all have the same answer, so that a few steps learn it well enough to reach a target."""
     for index in range(count):
         options = ["red", "blue"] if index % 2 else ["blue", "red"]
         record = {"id": f"{split}-{index}", "question": f"{split} {index}?", "options": options}
@@ -172,7 +172,7 @@ def test_the_recipe_of_the_page_is_one(tmp_path: Path) -> None:
 
 @pytest.fixture
 def data_dir(shell: Terminal) -> str:
-    """A `DATA_DIR` with a few questions under the names of ARC."""
+    """A `DATA_DIR` with a few questions in the folders of ARC."""
     data = shell.folder / "data"
     for name in ("arc_easy", "arc_challenge"):
         (data / name).mkdir(parents=True)

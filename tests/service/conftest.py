@@ -53,7 +53,7 @@ DECISIONS = Decisions(
 
 
 def draft(name: str) -> ManifestDraft:
-    """A draft with decisions and without FEU, whose paths no client may see."""
+    """A draft with decisions and without FEU; clients must not see its paths."""
     return make_draft(
         name,
         base=TINY_BASE.model_copy(update={"name": "/srv/weights/secret-place/tiny"}),
@@ -86,7 +86,7 @@ def adapters(store_dir: Path) -> Registry:
 
 @pytest.fixture
 def own_adapters(tmp_path: Path, store_dir: Path) -> Registry:
-    """A copy of that store, for a test that changes it."""
+    """A copy of the store, for a test that changes it."""
     return Registry(shutil.copytree(store_dir, tmp_path / "own"))
 
 
@@ -97,7 +97,7 @@ def predictor(adapters: Registry) -> FakePredictor:
 
 @pytest.fixture
 def host(predictor: FakePredictor) -> FakeHost:
-    """A base model on which `predictor` is what toy@1 becomes."""
+    """A base model that uses `predictor` for toy@1."""
     return FakeHost(predictor)
 
 
@@ -114,7 +114,7 @@ def anyio_backend() -> str:
 
 @dataclass
 class Replica:
-    """A running app, a client of it, and its insides."""
+    """A running app, a client of it, and its context."""
 
     app: FastAPI
     client: httpx2.AsyncClient
@@ -130,11 +130,11 @@ class Replica:
         return await self.client.post("/predict", json={"question": text, "options": list(options), **fields})
 
     def sample(self, name: str, **labels: str) -> float | None:
-        """The value of one metric."""
+        """Return the value of a metric."""
         return self.registry.get_sample_value(f"uq4ct_{name}", labels)
 
     async def settle(self, condition: Callable[[], object]) -> None:
-        """Let the app run until something is true."""
+        """Let the app run until the condition is true."""
         for _ in range(2000):
             if condition():
                 return
@@ -147,7 +147,7 @@ Start = Callable[..., AbstractAsyncContextManager[Replica]]
 
 @pytest.fixture(scope="session")
 def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite ledger with its schema and nothing in it; tests copy it."""
+    """An empty SQLite ledger with its schema; tests copy it."""
     path = tmp_path_factory.mktemp("ledger") / "ledger.sqlite3"
     migrate(f"sqlite:///{path}")
     return path

@@ -1,4 +1,4 @@
-"""A predictor without a model: answers are a pure function of the text; handles slow it down or break it."""
+"""A predictor without a model: answers are a pure function of the text; attributes slow it down or break it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class FakeEncoded:
 
 
 def answer_to(question: Question, version: int = 1) -> Answer:
-    """The answer that depends on every character of the question, on the version, and on nothing else."""
+    """Return an answer that depends only on the version and on every character of the question."""
     seed = f"{version}|{question.context}|{question.text}|"
     weights = [1 + zlib.crc32(f"{seed}{option}".encode()) % 97 for option in question.options]
     probabilities = [weight / sum(weights) for weight in weights]
@@ -35,7 +35,7 @@ def answer_to(question: Question, version: int = 1) -> Answer:
 
 
 def words_of(question: Question) -> int:
-    """The length of a question in the fake's tokens."""
+    """Return the length of a question in the fake's tokens."""
     return len(" ".join([question.text, question.context or "", *question.options]).split())
 
 
@@ -46,18 +46,18 @@ class FakePredictor:
         self.manifest = manifest
         self.token_limit = token_limit
         self.passes = manifest.posterior.passes
-        self.memory_bytes = 8  # as the tensors that the tests' store holds
+        self.memory_bytes = 8  # like the tensors in the tests' store
         self.seconds = seconds
         self.batches: list[list[Question]] = []
         self.forward_may_start = threading.Event()
         self.forward_may_start.set()
         self.forward_started = threading.Event()
         self.failures_to_come = 0
-        self.spoil: dict[str, float] = {}  # fields of every answer to replace
-        self.threads: set[str] = set()  # of forwards
+        self.spoil: dict[str, float] = {}  # fields to replace in every answer
+        self.threads: set[str] = set()  # names of the threads that ran forwards
         self.tokenizer_threads: set[str] = set()
         self.on_its_base = True
-        self.most_questions = 10**9  # of a forward; beyond it `no_memory` is raised
+        self.most_questions = 10**9  # of a forward; above it `no_memory` is raised
         self.no_memory: BaseException = MemoryError()
 
     def encode(self, question: Question) -> FakeEncoded:
@@ -86,14 +86,14 @@ class FakePredictor:
         return [replace(answer_to(item.question, self.manifest.version), **self.spoil) for item in encoded]
 
     def served_texts(self) -> list[list[str]]:
-        """The texts of every forward, without the warm-up's."""
+        """Return the texts of every forward, except warm-ups."""
         return [[question.text for question in batch] for batch in self.batches if batch[0].id != "warm-up"]
 
 
 class FakeHost:
-    """Implements `service.engine.predictor.Host`: each version answers with a predictor that was given, or a new one.
+    """Implements `service.engine.predictor.Host`: each version uses one of the given predictors, or a new one.
 
-    `adding_may_end` blocks every load while it is cleared; `refused` holds what adding a version raises.
+    `adding_may_end` blocks every load while it is cleared; `refused` maps a version to the error of adding it.
     """
 
     def __init__(self, *predictors: FakePredictor) -> None:
@@ -107,7 +107,7 @@ class FakeHost:
         self.threads: set[str] = set()
 
     def load(self) -> FakeHost:
-        """The base model as it is when just loaded."""
+        """Return the base model without adapters."""
         self.present.clear()
         return self
 
@@ -120,7 +120,7 @@ class FakeHost:
         if reference in self.refused:
             raise self.refused[reference]
         if reference in self.present:
-            raise ValueError(f"{reference} is there already")
+            raise ValueError(f"{reference} was already added")
         self.present[reference] = self.given.get(reference) or FakePredictor(stored.manifest)
         self.present[reference].on_its_base = True
         return self.present[reference]

@@ -21,7 +21,7 @@ from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
 def run(store: str, port: int, seconds: float, **changes: Any) -> None:
-    """Serve until a signal; a forward takes so many seconds."""
+    """Serve until a signal; each forward takes `seconds`."""
     adapters = Registry(Path(store))
     settings = Settings(port=port, shutdown_grace_seconds=0.3, max_batch_tokens=64, default_model="toy", **changes)
     log_to_stderr(settings.log_level)
@@ -36,8 +36,8 @@ def run(store: str, port: int, seconds: float, **changes: Any) -> None:
 
 
 def run_logged(log: str, *arguments: Any, **changes: Any) -> None:
-    """`run`, with stderr at the end of a file."""
-    sys.stderr = Path(log).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115  # for as long as the process lives
+    """Call `run` with stderr appended to a file."""
+    sys.stderr = Path(log).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115  # until the process exits
     run(*arguments, **changes)
 
 

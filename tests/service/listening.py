@@ -1,4 +1,4 @@
-"""An app on a real socket, in a thread of the tests."""
+"""Serve an app on a real socket, in a thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
-    """The address of the app, once it is ready."""
+    """Yield the address of the app once it is ready."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()

@@ -1,4 +1,4 @@
-"""A question to ask, and what every problem document has."""
+"""A question to ask, and checks of problem documents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ QUESTION = {"question": "Which one?", "options": ["this", "that"]}
 
 
 def problem(response: httpx2.Response, status: int, slug: str) -> dict[str, Any]:
-    """The problem document, checked for what all of them have."""
+    """Return the problem document after checking the fields common to all."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()

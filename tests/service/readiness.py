@@ -1,4 +1,4 @@
-"""Waiting for a server."""
+"""Wait for a server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import httpx2
 
 
 async def until_ready(client: httpx2.AsyncClient) -> None:
-    """Return when the server that a client asks is ready."""
+    """Return when the client's server is ready."""
     for _ in range(2400):
         try:
             if (await client.get("/health/ready")).status_code == 200:

@@ -1,4 +1,4 @@
-"""A version whose reference has the bins that the service counts in, and answers of it."""
+"""A version whose reference histograms have the service's bins, and answers of it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ REFERENCE = ReferenceHistograms(bins=15, questions=20, confidence=CONFIDENCE, fe
 
 
 def manifest_of(version: int = 3, **changes: Any) -> Manifest:
-    """A stored version of `toy`."""
+    """Return the manifest of a version of `toy`."""
     changed = draft("toy").model_copy(update={"reference_histograms": REFERENCE, **changes})
     return Manifest.from_draft(changed, version, {"adapter.safetensors": "0" * 64})
 
 
 def answer(confidence: float, **changes: Any) -> PredictionRecord:
-    """An answer of toy@3."""
+    """Return an answer of toy@3."""
     return make_record(**{"version": 3, "confidence": confidence, "bin": bin_of(confidence), **changes})

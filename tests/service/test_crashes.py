@@ -1,4 +1,4 @@
-"""Forwards and threads that fail: what is lost is what was in hand, and nobody waits for ever."""
+"""Failing forwards and threads: only the current work is lost, and no request hangs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 class BrokenCount(int):
-    """A number of tokens that cannot be added in the worker's thread: a fault that no code can foresee."""
+    """A number of tokens that cannot be added in the worker's thread: an unforeseen error."""
 
     def __mul__(self, passes: int) -> BrokenCount:
         return BrokenCount(super().__mul__(passes))

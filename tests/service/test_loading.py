@@ -22,12 +22,12 @@ def test_a_chosen_model_must_be_registered(adapters: Registry) -> None:
 
 
 def test_several_names_and_no_choice_lists_them(adapters: Registry) -> None:
-    with pytest.raises(SettingsError, match=r"DEFAULT_MODEL: is not set.* holds other, toy"):
+    with pytest.raises(SettingsError, match=r"DEFAULT_MODEL is not set.* has other, toy"):
         choose_reference(Settings(), adapters)
 
 
 def test_an_empty_store_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="no adapter at all"):
+    with pytest.raises(SettingsError, match="no adapters"):
         choose_reference(Settings(), Registry(tmp_path))
 
 
@@ -37,13 +37,13 @@ def test_the_only_name_is_the_default(tmp_path: Path, store_dir: Path) -> None:
 
 
 class _Host:
-    """Stands for a base model."""
+    """A stand-in for a base model."""
 
 
 def test_what_a_service_loads_is_left_out_of_garbage_collections(
     monkeypatch: pytest.MonkeyPatch, store_dir: Path
 ) -> None:
-    """What comes later is not: a cycle that was made after loading is found."""
+    """A cycle that is created after loading is still collected."""
     asked: list[Any] = []
     monkeypatch.setattr(uq4ct.service.loading, "load_host", lambda *arguments: asked.append(arguments) or _Host())
     handed: list[Any] = []
@@ -53,7 +53,7 @@ def test_what_a_service_loads_is_left_out_of_garbage_collections(
     monkeypatch.setattr(uq4ct.service.cli, "disable_created_metrics", lambda: None)
     settings = Settings(model_store_dir=store_dir, default_model="toy@1")
     uq4ct.service.cli.serve(settings)
-    assert not asked  # nothing is loaded before the app is there
+    assert not asked  # nothing is loaded before the app starts
     before = gc.get_freeze_count()
     try:
         host = handed[0]()

@@ -1,4 +1,4 @@
-"""Far more than the engine can do: bounded, refused fast, and what was admitted is answered."""
+"""Overload: the queue stays bounded, rejections are fast, and admitted questions are answered."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def test_ten_times_what_the_engine_can_do(run: Run, predictor: FakePredict
     assert len(refusals) + len(waits) == 2000
     assert len(refusals) > 3 * len(waits)
     assert deepest <= SLOTS
-    assert len(answered) == len(set(answered)) == len(waits)  # what was refused cost no forward
+    assert len(answered) == len(set(answered)) == len(waits)  # rejected questions cost no forward
     assert 1 <= min(retries) <= max(retries) <= 60
     assert statistics.median(refusals) < 0.05
 

@@ -1,4 +1,4 @@
-"""uq4ct promote: on the store, with every digest checked first."""
+"""uq4ct promote: changes an alias in the store after checking every digest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def promote(adapters: Registry, *arguments: str) -> Done:
 def test_promoting_and_rolling_back(own_adapters: Registry) -> None:
     for version in (2, 1):
         done = promote(own_adapters, "toy", str(version))
-        assert (done.exit_code, done.output) == (0, f"toy@production is toy@{version} now\n")
+        assert (done.exit_code, done.output) == (0, f"toy@production now points to toy@{version}\n")
         assert own_adapters.resolve("toy") == ("toy", version)
     assert promote(own_adapters, "toy", "1", "--alias", "canary").exit_code == 0
     assert own_adapters.resolve("toy@canary") == ("toy", 1)

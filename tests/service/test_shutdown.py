@@ -41,14 +41,14 @@ CLIENTS = 12
 
 @dataclass
 class Served:
-    """A server in this process and what a test does with it."""
+    """A server in this process, with a client and its engine."""
 
     client: httpx2.AsyncClient
     engine: Engine
     serving: asyncio.Task[None]
 
     async def terminate(self) -> None:
-        """Send SIGTERM, and return when nothing new is taken."""
+        """Send SIGTERM, and return when new questions are rejected."""
         os.kill(os.getpid(), signal.SIGTERM)
         await until(lambda: self.engine.state is State.DRAINING)
 
@@ -76,7 +76,7 @@ def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Po
 
 
 async def ask_until_refused(client: httpx2.AsyncClient, name: int, answered: list[int], codes: set[int]) -> None:
-    """Ask one question after the other; a connection that is refused was never admitted."""
+    """Ask one question after the other until the connection is refused; such a question was not admitted."""
     for number in range(10_000):
         question = Question("", f"client {name} number {number}", ("yes", "no"))
         try:
@@ -115,7 +115,7 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
             await asyncio.gather(*clients)
         assert await asyncio.to_thread(process.wait, 10) == 0
     assert codes <= {200, 503}
-    assert len(answered) > before > CLIENTS  # the grace goes on answering
+    assert len(answered) > before > CLIENTS  # questions are answered during the grace period
     logged = log.read_text()
     assert "Traceback" not in logged
     assert logged.count('"code": 200') == len(answered)
@@ -124,7 +124,7 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
 
 @asynccontextmanager
 async def served(adapters: Registry, host: FakeHost, folder: Path, **settings: Any) -> AsyncIterator[Served]:
-    """A server in this process, ready, and ended by SIGTERM."""
+    """Run a ready server in this process; end it with SIGTERM."""
     port = free_port()
     chosen = Settings(
         port=port,

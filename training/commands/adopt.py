@@ -1,4 +1,4 @@
-"""`uq4ct adopt` and `uq4ct export`: adapters from elsewhere, and adapters for elsewhere."""
+"""`uq4ct adopt` and `uq4ct export`: read and write the adapters of other programs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from uq4ct.training.runs.adopt import adopt_checkpoint, export_run
 
 
 def adopt(
-    checkpoint: Annotated[Path, typer.Argument(help="folder of a checkpoint of PEFT's LoRA or of MixLoRA")],
-    recipe: Annotated[str, typer.Option(help="whose data, base and scoring go with it; a file or a shipped recipe")],
+    checkpoint: Annotated[Path, typer.Argument(help="folder of a PEFT LoRA or MixLoRA checkpoint")],
+    recipe: Annotated[str, typer.Option(help="recipe with the data, base model and scoring: a file or a shipped name")],
     output: Annotated[Path, typer.Option(help="folder of the run")],
     overrides: SetOption = [],  # noqa: B006
 ) -> None:
-    """Make a finished run of an adapter that was trained elsewhere.
+    """Turn an adapter that was trained elsewhere into a finished run.
 
-    It is published as any other.
+    Publish it like any other run.
     """
     path = find_recipe(recipe)
     result = adopt_checkpoint(checkpoint, read_recipe(path, tuple(overrides)), str(path), output, console)
@@ -30,10 +30,10 @@ def adopt(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="folder of a finished run of plain LoRA")],
-    output: Annotated[Path, typer.Argument(help="folder to write adapter_config.json and its tensors into")],
+    run: Annotated[Path, typer.Argument(help="folder of a finished plain LoRA run")],
+    output: Annotated[Path, typer.Argument(help="folder to write adapter_config.json and the tensors to")],
 ) -> None:
-    """Write plain LoRA as a checkpoint that PEFT opens."""
+    """Write a plain LoRA run as a PEFT checkpoint."""
     left_out = export_run(run, output)
-    note = f"; without {', '.join(left_out)}, for which the layout has no place" if left_out else ""
+    note = f"; without {', '.join(left_out)}, which the format cannot store" if left_out else ""
     say(console, f"{output}{note}")

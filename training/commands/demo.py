@@ -33,15 +33,15 @@ START_SECONDS = 120
 STOP_SECONDS = 30
 
 QUESTIONS: dict[str, dict[str, Any]] = {
-    "an easy one": {
+    "an easy question": {
         "question": "What is the capital of France?",
         "options": ["Madrid", "Paris", "Oslo", "Vienna"],
     },
-    "a hard one": {
+    "a hard question": {
         "question": "What is the capital of Burkina Faso?",
         "options": ["Niamey", "Bamako", "Ouagadougou", "Lomé"],
     },
-    "one outside the training subjects": {
+    "a question outside the training subjects": {
         "question": "Why do leaves of many trees turn yellow in autumn?",
         "options": [
             "Chlorophyll breaks down and other pigments show",
@@ -54,7 +54,7 @@ QUESTIONS: dict[str, dict[str, Any]] = {
 
 
 class DemoError(UserError, RuntimeError):
-    """The demonstration did not show what it claims."""
+    """The demo failed: the answers did not improve, or the service did not answer."""
 
 
 def demo(
@@ -65,14 +65,14 @@ def demo(
 ) -> None:
     """Train a recipe, publish it, serve it and ask it three questions.
 
-    Shows the scores before and after, and fails unless training made the answers better.
+    Shows the scores before and after training, and fails unless training improved the answers.
     """
     config = load_run_config(find_recipe(recipe), tuple(overrides))
     run_demo(config, output or Path("runs") / config.name, store or default_store_dir(), console)
 
 
 def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> None:
-    """Train, publish, serve and ask, with every step shown.
+    """Train, publish, serve and ask, and show every step.
 
     Raises:
         DemoError: the test NLL did not fall with a paired 95 % interval that excludes 0, or the service gave no answer.
@@ -103,16 +103,16 @@ def _show(publication: Publication, console: Console) -> None:
     title = f"{manifest.reference} on its test split; served = trained + temperature"
     console.print(score_table({name: scores for name, scores in columns.items() if scores is not None}, title))
     differences = paired_differences(publication.served, publication.untrained)
-    console.print(difference_table(differences, "served minus untrained, the same questions"))
+    console.print(difference_table(differences, "served minus untrained, on the same questions"))
     interval = differences["nll"][1]
     if interval.high >= 0:
-        raise DemoError(f"the test NLL did not fall: the 95 % interval of its change is up to {interval.high:+.4f}")
+        raise DemoError(f"the test NLL did not fall: the 95 % interval of its change reaches {interval.high:+.4f}")
     console.print("the test NLL fell, and its 95 % interval excludes 0", style="bold green")
 
 
 @contextmanager
 def _service(store: Path, reference: str) -> Iterator[httpx2.Client]:
-    """The service as a user starts it, in a process of its own, until the block ends."""
+    """Run the service in a separate process, started as a user starts it, until the block ends."""
     port = _free_port()
     environment = os.environ | {
         "UQ4CT_MODEL_STORE_DIR": str(store),
@@ -123,7 +123,7 @@ def _service(store: Path, reference: str) -> Iterator[httpx2.Client]:
     }
     process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
     try:
-        # No proxy of the environment stands between a machine and itself.
+        # trust_env=False: requests to this machine must not use a proxy from the environment.
         with httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
             _wait_until_ready(process, client)
             yield client
@@ -131,14 +131,14 @@ def _service(store: Path, reference: str) -> Iterator[httpx2.Client]:
         process.send_signal(signal.SIGTERM)
         code = process.wait(timeout=STOP_SECONDS)
     if code != 0:
-        raise DemoError(f"the service ended with exit code {code}")
+        raise DemoError(f"the service exited with code {code}")
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], client: httpx2.Client) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise DemoError(f"the service ended with exit code {process.returncode} before it was ready")
+            raise DemoError(f"the service exited with code {process.returncode} before it was ready")
         try:
             if client.get("/health/ready", timeout=5).status_code == 200:
                 return

@@ -21,16 +21,17 @@ from uq4ct.training.runs.records import RESULT_FILE, RunError, is_finished
 
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
 DtypeOption = Annotated[
-    str | None, typer.Option(help="float32, bfloat16, auto; default: as trained, untrained the recipe's")
+    str | None,
+    typer.Option(help="float32, bfloat16, auto; default: as trained, with --untrained the recipe's"),
 ]
 
 
 def evaluate(  # noqa: PLR0913, PLR0917  (each is an option of the command)
-    target: Annotated[str, typer.Argument(help="run folder, name@version in the store, or with --untrained a recipe")],
-    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or the name of a shift")] = "test",
-    untrained: Annotated[bool, typer.Option("--untrained", help="the base model of a recipe, before training")] = False,
-    one_by_one: Annotated[bool, typer.Option("--one-by-one", help="every question in a batch of its own")] = False,
-    output: Annotated[Path | None, typer.Option(help="where predictions, scores and diagrams go")] = None,
+    target: Annotated[str, typer.Argument(help="run folder, name@version in the store, or a recipe with --untrained")],
+    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or a shift set")] = "test",
+    untrained: Annotated[bool, typer.Option("--untrained", help="the recipe's base model before training")] = False,
+    one_by_one: Annotated[bool, typer.Option("--one-by-one", help="score each question in its own batch")] = False,
+    output: Annotated[Path | None, typer.Option(help="folder for predictions, scores and diagrams")] = None,
     overrides: SetOption = [],  # noqa: B006
     store: StoreOption = None,
     device: DeviceOption = None,
@@ -56,12 +57,12 @@ def evaluate(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
 
 def compare(
-    ours: Annotated[Path, typer.Argument(help="predictions that `evaluate` wrote")],
-    theirs: Annotated[Path, typer.Argument(help="the same questions, answered by another model")],
+    ours: Annotated[Path, typer.Argument(help="predictions file written by `evaluate`")],
+    theirs: Annotated[Path, typer.Argument(help="predictions of another model for the same questions")],
 ) -> None:
     """Compare the predictions of two models on the same questions.
 
-    Prints paired bootstrap differences: ours minus theirs.
+    Prints paired bootstrap differences, first minus second.
     """
     differences = paired_differences(*read_pair(ours, theirs))
     console.print(difference_table(differences, f"{ours} minus {theirs}"))

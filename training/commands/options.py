@@ -1,4 +1,4 @@
-"""What several commands share: the console they write to, and their arguments and options."""
+"""The console, arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ RecipeArgument = Annotated[str, typer.Argument(help="a YAML file, or the name of
 SetOption = Annotated[
     list[str], typer.Option("--set", help="override a field, e.g. --set optimizer.learning_rate=1e-4")
 ]
-StoreOption = Annotated[Path | None, typer.Option(help="model store; default: UQ4CT_MODEL_STORE_DIR")]
+StoreOption = Annotated[Path | None, typer.Option(help="folder of the model store; default: UQ4CT_MODEL_STORE_DIR")]
 OutputOption = Annotated[Path | None, typer.Option(help="folder of the run; default: runs/<name>")]

@@ -1,4 +1,4 @@
-"""What comes before training: `uq4ct new-recipe`, `uq4ct fetch` and `uq4ct questions`."""
+"""The steps before training: `uq4ct new-recipe`, `uq4ct fetch` and `uq4ct questions`."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from uq4ct.training.run_config import ConfigError, RunConfig, load_run_config
 def new_recipe(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     recipe: Annotated[Path, typer.Argument(help="recipe to write, e.g. my.yaml")],
     train: Annotated[Path, typer.Option(help="labelled questions: a .csv or .jsonl file")],
-    calibration: Annotated[Path | None, typer.Option(help="questions to calibrate on; else a share of train")] = None,
-    test: Annotated[Path | None, typer.Option(help="questions to test on; else a share of train")] = None,
-    method: Annotated[str, typer.Option(help="one of the methods of the README")] = "uq4ct",
-    base: Annotated[str, typer.Option(help="embedded name, folder or hub id of the base model")] = EMBEDDED,
-    name: Annotated[str | None, typer.Option(help="of the run and the adapter; default: as the recipe")] = None,
-    force: Annotated[bool, typer.Option("--force", help="replace the recipe if it is there")] = False,
+    calibration: Annotated[Path | None, typer.Option(help="calibration questions; default: a share of train")] = None,
+    test: Annotated[Path | None, typer.Option(help="test questions; default: a share of train")] = None,
+    method: Annotated[str, typer.Option(help="a method from training/README.md")] = "uq4ct",
+    base: Annotated[str, typer.Option(help="base model: embedded name, folder or hub id")] = EMBEDDED,
+    name: Annotated[str | None, typer.Option(help="name of the run and the adapter; default: the file's")] = None,
+    force: Annotated[bool, typer.Option("--force", help="overwrite an existing recipe")] = False,
 ) -> None:
-    """Write a recipe for questions of your own in a file.
+    """Write a recipe for your own question files.
 
-    The files are read at once, so that a mistake in them shows here. Every field of the recipe is explained in it.
+    The question files are read now, so that mistakes in them are reported here. Comments explain every field.
     """
     if recipe.exists() and not force:
-        raise ConfigError(f"{recipe} exists already: choose another name, or replace it with --force")
+        raise ConfigError(f"{recipe} already exists: choose another name, or overwrite it with --force")
     files = {part: read_own_file(path) for part, path in _given(train, calibration, test).items()}
     for file in files.values():
         say(console, file.summary)
@@ -46,14 +46,14 @@ def new_recipe(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     _show_splits(config, {part: file.path for part, file in files.items()})
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(render_recipe(config, _introduction(recipe, config)), encoding="utf-8")
-    say(console, f"{recipe} is written; next:")
+    say(console, f"wrote {recipe}; next:")
     for command in _next_commands(recipe, config):
         say(console, f"  {command}")
 
 
 def fetch(
     name: Annotated[str, typer.Argument(help="embedded name, folder or hub id")] = EMBEDDED,
-    revision: Annotated[str | None, typer.Option(help="commit or tag of a hub id")] = None,
+    revision: Annotated[str | None, typer.Option(help="commit or tag, for a hub id")] = None,
 ) -> None:
     """Fetch and convert a base model ahead of time."""
     files = find_base_files(name, revision)
@@ -62,13 +62,13 @@ def fetch(
 
 def questions(
     recipe: RecipeArgument,
-    output: Annotated[Path, typer.Argument(help="file to write, with a JSON object a line")],
-    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or the name of a shift")] = "test",
+    output: Annotated[Path, typer.Argument(help="JSON lines file to write")],
+    split: Annotated[str, typer.Option(help="train, fit, guarantee, test, or a shift set")] = "test",
     overrides: SetOption = [],  # noqa: B006
 ) -> None:
-    """Write the questions of a recipe's split with their answers.
+    """Write the questions and answers of a recipe's split to a file.
 
-    `uq4ct replay` and other programs read them.
+    `uq4ct replay` reads this file.
     """
     splits, _ = load_splits(load_run_config(find_recipe(recipe), tuple(overrides)).data)
     chosen = splits.select(split)
@@ -82,12 +82,12 @@ def _given(train: Path, calibration: Path | None, test: Path | None) -> dict[str
 
 
 def _name_of(recipe: Path) -> str:
-    """The file's name in the characters that the name of a run may have."""
+    """Turn the file name into a valid run name."""
     return re.sub(r"[^a-z0-9._-]+", "-", recipe.stem.lower()).lstrip("-._")[:64]
 
 
 def _show_splits(config: RunConfig, files: Mapping[str, Path]) -> None:
-    """Divide the questions as a run will, with the paths as they were typed, and print what comes of it.
+    """Split the questions as a run will, with the paths as typed, and print the sizes of the splits.
 
     Raises:
         DataError: an id occurs twice, or a split is empty.
@@ -108,9 +108,9 @@ def _show_splits(config: RunConfig, files: Mapping[str, Path]) -> None:
 def _introduction(recipe: Path, config: RunConfig) -> str:
     train, publish = _next_commands(recipe, config)
     return (
-        f"A recipe for your own questions: {train}, then {publish}.\n"
-        "Every field is here; one that you remove has its default.\n"
-        "A relative path is looked up beside this file first, then in the folder in which the command runs. "
+        f"A recipe for your own questions. Run `{train}`, then `{publish}`.\n"
+        "Every field is listed; a field that you remove takes its default.\n"
+        "A relative path is looked up beside this file first, then in the working folder. "
         "${NAME} in a path is an environment variable."
     )
 

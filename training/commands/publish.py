@@ -20,18 +20,20 @@ from uq4ct.training.run_config import CalibrationName
 def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     run: Annotated[Path, typer.Argument(help="folder of a finished run")],
     store: StoreOption = None,
-    promote: Annotated[bool, typer.Option("--promote", help="make it the production version at once")] = False,
+    promote: Annotated[bool, typer.Option("--promote", help="make it the production version")] = False,
     calibration: Annotated[
-        CalibrationName | None, typer.Option(help="what is fitted after training; default: the recipe's")
+        CalibrationName | None, typer.Option(help="calibration to fit; default: the recipe's")
     ] = None,
     target_risk: Annotated[
-        float | None, typer.Option(help="abstain so that at most this share of the answered is wrong")
+        float | None, typer.Option(help="abstain so that at most this share of the answers given is wrong")
     ] = None,
-    target_coverage: Annotated[float | None, typer.Option(help="abstain, but answer at least this share")] = None,
+    target_coverage: Annotated[
+        float | None, typer.Option(help="abstain, but answer at least this share of the questions")
+    ] = None,
     guarantee: Annotated[float, typer.Option(help="probability with which the target holds")] = 0.95,
-    set_coverage: Annotated[float, typer.Option(help="share of prediction sets that hold the right option")] = 0.9,
-    set_score: Annotated[ConformalScore, typer.Option(help="what prediction sets are made by")] = "lac",
-    max_set_size: Annotated[int | None, typer.Option(help="abstain where the prediction set is larger")] = None,
+    set_coverage: Annotated[float, typer.Option(help="share of prediction sets with the right option")] = 0.9,
+    set_score: Annotated[ConformalScore, typer.Option(help="score that defines the prediction sets")] = "lac",
+    max_set_size: Annotated[int | None, typer.Option(help="abstain if the prediction set is larger")] = None,
 ) -> None:
     """Score a finished run and store it as the next version of its name."""
     targets = decision_targets(

@@ -22,12 +22,11 @@ OutputOption = Annotated[Path | None, typer.Option(help="folder of the study; de
 def study(
     recipe: RecipeOption,
     output: OutputOption = None,
-    only: Annotated[list[str], typer.Option(help="label of a method; only these run")] = [],  # noqa: B006
+    only: Annotated[list[str], typer.Option(help="label of a method to run; default: all")] = [],  # noqa: B006
 ) -> None:
     """Train and score methods x data sets x seeds, then write the report.
 
-    Goes on with a study that was interrupted: finished rows are never run again; failed ones are. Exit code 1 if a row
-    failed.
+    Continues an interrupted study: finished rows are kept, failed rows are retried. Exit code 1 if a row failed.
     """
     plan = load_study(find_recipe(recipe))
     folder = output or Path("runs") / plan.config.name

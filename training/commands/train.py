@@ -18,10 +18,10 @@ def train(
     recipe: RecipeArgument,
     overrides: SetOption = [],  # noqa: B006
     output: OutputOption = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the folder's resume point")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="continue from the folder's resume point")] = False,
     on: Annotated[
         list[Path],
-        typer.Option("--on", help="folder of a finished run that the method is fitted on; else it is trained"),
+        typer.Option("--on", help="folder of a finished run to fit the method on; by default it is trained first"),
     ] = [],  # noqa: B006
 ) -> None:
     """Train a recipe."""

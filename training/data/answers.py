@@ -11,11 +11,11 @@ from uq4ct.model_store.questions import Question
 
 
 class UnlabelledError(ValueError):
-    """A question without an answer was to be trained on or scored."""
+    """A question without an answer cannot be trained on or scored."""
 
 
 def right_options(questions: Sequence[Question]) -> Tensor:
-    """The index of each question's right option [B].
+    """Return the index of each question's right option [B].
 
     Raises:
         UnlabelledError: a question has no answer.

@@ -1,4 +1,4 @@
-"""Training questions in batches of similar length, in an order that a seed and an epoch fix."""
+"""Training questions in batches of similar length, in an order that seed and epoch determine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
 
-BUCKET_BATCHES = 8  # batches drawn together and sorted by length: less padding, still a new order every epoch
+BUCKET_BATCHES = 8  # batches drawn together and sorted by length: less padding, but still a new order every epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class TrainingBatch:
     """One forward's part of an optimizer step.
 
     `answers` [B], `held_out` bool [B]; `step_trained` and `step_held_out` count the questions of the whole step, so
-    that the sums over its forwards are the step's means.
+    that losses summed over its forwards are means over the step.
     """
 
     tokens: TokenBatch
@@ -56,7 +56,7 @@ class TrainingBatch:
 def epoch_steps(
     questions: Sequence[TrainingQuestion], batch_questions: int, seed: int, epoch: int
 ) -> list[list[TrainingQuestion]]:
-    """The questions of every optimizer step of an epoch; every question stands in one, the last batch may be smaller.
+    """Return the questions of each optimizer step of an epoch; each is in one step, and the last batch may be smaller.
 
     Held-out questions are spread evenly over the steps, on top of `batch_questions`.
     """
@@ -75,7 +75,7 @@ def epoch_steps(
 
 
 def forwards(step: Sequence[TrainingQuestion], accumulation: int) -> Iterator[TrainingBatch]:
-    """The forwards of one optimizer step, each with questions of similar length."""
+    """Yield the forwards of one optimizer step, each with questions of similar length."""
     ordered = sorted(step, key=lambda question: question.encoded.length)
     held_out = sum(question.held_out for question in step)
     for part in _chunks(ordered, -(-len(ordered) // accumulation)):

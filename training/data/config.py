@@ -1,4 +1,4 @@
-"""Which questions a run trains on, is calibrated on and is tested on."""
+"""The questions that a run uses for training, calibration and test."""
 
 from __future__ import annotations
 
@@ -9,26 +9,30 @@ from pydantic import Field, model_validator
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.training.data.hub_sets import HUB_SETS
 
-DEFAULT_TEST_SHARE = 0.2  # of all questions, where one file holds them
-DEFAULT_CALIBRATION_SHARE = 0.2  # of train, without what is carved out for test
+DEFAULT_TEST_SHARE = 0.2  # of all questions, if one file contains them
+DEFAULT_CALIBRATION_SHARE = 0.2  # of train, after test is carved out
 SPLIT_NAMES = frozenset({"train", "fit", "guarantee", "test"})
 
 
 class _Limits(Frozen):
-    """How many questions are kept: those whose ids hash lowest, so that a smaller draw is part of a larger one."""
+    """Limits on the questions. The lowest id hashes are kept, so a smaller draw is a subset of a larger one."""
 
     train_limit: int | None = Field(default=None, ge=1, description="questions kept for training; null keeps all")
     calibration_limit: int | None = Field(
-        default=None, ge=2, description="questions kept for calibration, half for each of its two parts; null keeps all"
+        default=None,
+        ge=2,
+        description="questions kept for calibration, half each in fit and guarantee; null is all",
     )
-    test_limit: int | None = Field(default=None, ge=1, description="questions kept for test and of each shift set")
+    test_limit: int | None = Field(
+        default=None, ge=1, description="questions kept for test and for each shift set; null keeps all"
+    )
 
 
 class FactsData(_Limits):
     """The quiz that ships with the project."""
 
     source: Literal["facts"] = Field(default="facts", description="the quiz that ships with the project")
-    seed: int = Field(default=0, description="draws the splits, the wrong options and their order")
+    seed: int = Field(default=0, description="random seed of the splits, wrong options and option order")
 
 
 class _CarvedData(_Limits):
@@ -36,19 +40,19 @@ class _CarvedData(_Limits):
         default=None,
         gt=0,
         lt=1,
-        description="share of train carved out for calibration where there is none; null means 0.2",
+        description="share of train carved out for calibration if there is no such split; null means 0.2",
     )
 
     @property
     def carved_share(self) -> float:
-        """The share of train that becomes the calibration split where the source has none."""
+        """The share of train that becomes the calibration split if the source has none."""
         return DEFAULT_CALIBRATION_SHARE if self.calibration_share is None else self.calibration_share
 
 
 class _FileData(_CarvedData):
     """Paths may hold environment variables as `${NAME}`.
 
-    A relative path of a recipe is that of a file beside the recipe, or else of one in the working folder.
+    A relative path in a recipe is looked up beside the recipe first, then in the working folder.
     """
 
     train: str = Field(description="path of the training questions")
@@ -60,9 +64,9 @@ class _FileData(_CarvedData):
         default=None,
         gt=0,
         lt=1,
-        description="share of train carved out for test, without a file of it; null means 0.2",
+        description="share of train carved out for test if there is no test file; null means 0.2",
     )
-    shift: dict[str, str] = Field(default_factory=dict, description="name -> path of further test sets")
+    shift: dict[str, str] = Field(default_factory=dict, description="further test sets, name -> path")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -77,18 +81,18 @@ class _FileData(_CarvedData):
 
     @property
     def carved_test_share(self) -> float:
-        """The share of train that becomes the test split where there is no file of it."""
+        """The share of train that becomes the test split if there is no test file."""
         return DEFAULT_TEST_SHARE if self.test_share is None else self.test_share
 
 
 class JsonlData(_FileData):
-    """One JSON object a line: id, question, options and answer, where known also context and subject."""
+    """One JSON object per line: id, question, options, answer, and optionally context and subject."""
 
     source: Literal["jsonl"] = Field(default="jsonl", description="files of JSON lines")
 
 
 class CsvData(_FileData):
-    """A table with a header: question, option_1, option_2, ..., answer; where known id, context and subject."""
+    """A table with a header: question, option_1, option_2, ..., answer, and optionally id, context and subject."""
 
     source: Literal["csv"] = Field(default="csv", description="CSV files")
 
@@ -122,7 +126,7 @@ class HubData(HubSet, _CarvedData):
             )
         names = [self.dataset, *(shifted.dataset for shifted in self.shift)]
         if len(set(names)) != len(names):
-            raise ValueError(f"shift {names[1:]} names a data set twice or the trained one, {self.dataset}")
+            raise ValueError(f"shift {names[1:]} contains a data set twice or the trained one, {self.dataset}")
         return self
 
 

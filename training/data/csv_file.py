@@ -1,8 +1,8 @@
 """Questions from CSV files.
 
-The header names the columns `question`, `option_1`, `option_2`, ... and `answer`, and where known `id`, `context` and
-`subject`. `answer` is the number of the right option, counted from 1 as the columns are. A question with fewer options
-leaves the last option cells empty. Without an `id` the name of the file and the line make one.
+The header names the columns `question`, `option_1`, `option_2`, ... and `answer`, and optionally `id`, `context` and
+`subject`. `answer` is the number of the right option, counted from 1 like the columns. A question with fewer options
+leaves the last option cells empty. A missing `id` is made of the file name and the line number.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ _OPTIONAL = ("id", "context", "subject")
 
 
 def load(config: CsvData) -> SourceSplits:
-    """The splits of the configured files.
+    """Return the splits of the configured files.
 
     Raises:
-        DataError: a file is missing, or a line is no question; file and line are named.
+        DataError: a file is missing, or a line is not a question; the message names file and line.
     """
     return read_splits(config, read_csv)
 
 
 def read_csv(path: Path) -> FileQuestions:
-    """The questions of one file, without those whose options repeat.
+    """Return the questions of one file, without those with a repeated option.
 
     Raises:
-        DataError: the file is missing, its header lacks a column or has an unknown one, or a line is no question;
-            file and line are named.
+        DataError: the file is missing, its header lacks a column or has an unknown one, or a line is not a question;
+            the message names file and line.
     """
     questions: list[Question] = []
     refused: list[str] = []
@@ -55,7 +55,7 @@ def read_csv(path: Path) -> FileQuestions:
                         raise DataError(f"{place}: {error}") from error
                     refused.append(f"line {reader.line_num}")
         except csv.Error as error:  # the inner reader counts the line that failed, the outer one the last that did not
-            raise DataError(f"{path}, line {reader.reader.line_num}: no valid CSV: {error}") from error
+            raise DataError(f"{path}, line {reader.reader.line_num}: invalid CSV: {error}") from error
     return FileQuestions(tuple(questions), tuple(refused))
 
 
@@ -68,7 +68,7 @@ def _check_header(path: Path, columns: list[str]) -> list[str]:
         raise DataError(f"{path}, line 1: the option columns {option_columns} do not count up from option_1")
     unknown = sorted(set(columns) - {*_REQUIRED, *_OPTIONAL, *option_columns})
     if unknown or len(set(columns)) != len(columns):
-        raise DataError(f"{path}, line 1: {unknown or columns} holds an unknown or repeated column")
+        raise DataError(f"{path}, line 1: unknown or repeated columns in {unknown or columns}")
     return option_columns
 
 

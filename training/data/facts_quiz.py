@@ -1,4 +1,4 @@
-"""The quiz that ships with the project, as a source like the others."""
+"""The quiz that ships with the project, as a source of questions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uq4ct.training.data.source import SourceSplits
 
 
 def load(config: FactsData) -> SourceSplits:
-    """The quiz drawn by the configured seed; each subject held out is a shift set."""
+    """Return the quiz drawn by the configured seed; each held-out subject is a shift set."""
     quiz = facts.build(config.seed)
     shift: dict[str, list[Question]] = {subject: [] for subject in facts.SHIFT_SUBJECTS}
     for question in quiz.shift:

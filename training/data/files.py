@@ -1,4 +1,4 @@
-"""What the sources that read local files share: opening them, and which file is which split."""
+"""Shared by the sources of local files: opening a file, and assigning files to splits."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from uq4ct.training.data.splits import carve_calibration, carve_test
 
 @dataclass(frozen=True, slots=True)
 class FileQuestions:
-    """The questions of one file, and the places of those left out because an option repeats."""
+    """The questions of one file, and the places of those left out because an option occurs twice."""
 
     questions: tuple[Question, ...]
     left_out: tuple[str, ...]
 
 
 def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestions]) -> SourceSplits:
-    """The splits of the configured files, each read by `read`; without a test or calibration file train is divided."""
+    """Return the splits of the configured files, read by `read`; missing ones are carved out of train."""
     messages: list[str] = []
 
     def questions_of(text: str) -> tuple[Question, ...]:
@@ -50,7 +50,7 @@ def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestion
 
 @contextmanager
 def open_text(path: Path) -> Iterator[TextIO]:
-    """The file as UTF-8 text, with or without a byte order mark.
+    """Open a file as UTF-8 text, with or without a byte order mark.
 
     Raises:
         DataError: the file is missing, cannot be read or is not UTF-8.

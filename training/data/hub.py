@@ -18,7 +18,7 @@ LoadRows = Callable[[str, str | None, str, str], Iterable[Row]]
 
 
 def load(config: HubData, load_rows: LoadRows | None = None) -> SourceSplits:
-    """The splits of a public data set; rows that make no valid question are left out and reported.
+    """Return the splits of a public data set; rows that are not valid questions are left out and reported.
 
     Raises:
         DataError: the data set cannot be read.
@@ -43,7 +43,7 @@ def load(config: HubData, load_rows: LoadRows | None = None) -> SourceSplits:
 
 
 def load_from_hub(path: str, name: str | None, split: str, revision: str) -> Iterable[Row]:
-    """The rows of one split as the hub publishes them, from its cache where it was read before.
+    """Return the rows of one split as published on the hub, from the local cache if it was read before.
 
     Raises:
         DataError: the hub cannot be reached or has no such data; the message says what to do instead.
@@ -51,19 +51,19 @@ def load_from_hub(path: str, name: str | None, split: str, revision: str) -> Ite
     try:
         from datasets import load_dataset  # noqa: PLC0415  slow to import, needed by this source only
     except ModuleNotFoundError as error:
-        raise DataError("public data sets are read with the `datasets` library: install the extra `train`") from error
+        raise DataError("public data sets are read with the `datasets` library: install the extra `hub`") from error
     try:
         return cast(Iterable[Row], load_dataset(path, name, split=split, revision=revision))
-    except Exception as error:  # whichever of the library's many errors it is, the way out is the same
+    except Exception as error:  # the library raises many kinds of error, with the same remedy for all
         raise DataError(
-            f"{path}, {name or 'default'}, {split} at {revision} could not be read from the hub "
+            f"{path}, {name or 'default'}, {split} at {revision} cannot be read from the hub "
             f"({type(error).__name__}: {error}). Without a connection, export the data set to JSONL on a machine that "
-            f"has one and use `source: jsonl` with its paths"
+            f"has one and use `source: jsonl` with the paths of the files"
         ) from error
 
 
 class _SplitReader:
-    """Reads splits and collects what had to be left out."""
+    """Reads splits and records the rows that it leaves out."""
 
     def __init__(self, load_rows: LoadRows) -> None:
         self.load_rows = load_rows
@@ -83,7 +83,7 @@ class _SplitReader:
                 raise DataError(f"{identifier}: the row has no column {error}, it has {sorted(row)}") from error
         if refused:
             self.messages.append(
-                f"{dataset}, {split}: {len(refused)} rows are no valid questions and were left out, "
+                f"{dataset}, {split}: {len(refused)} rows are not valid questions and were left out, "
                 f"such as {', '.join(refused[:MESSAGE_IDS])}"
             )
         return tuple(questions)

@@ -1,4 +1,4 @@
-"""The public data sets that are known by name: where they lie and how one of their rows becomes a question."""
+"""The public data sets that a recipe can name: where they are, and how a row becomes a question."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 class HubSetSource:
     """A data set: its repository, the configurations that are read one after the other, and its split names.
 
-    `calibration` is None where the published splits leave none: it is then carved out of train.
+    `calibration` is None if no published split is left for it; it is then carved out of train.
     """
 
     path: str
@@ -78,7 +78,7 @@ def _labelled(identifier: str, text: str, row: Row) -> Question:
 
 
 def _mmlu(*subjects: str) -> HubSetSource:
-    # MMLU has no training split: its five examples a subject stand in for one.
+    # MMLU has no training split: its five examples per subject take its place.
     return HubSetSource("cais/mmlu", subjects, convert_mmlu, train="dev")
 
 
@@ -87,7 +87,7 @@ HUB_SETS: Mapping[str, HubSetSource] = {
     "openbookqa": HubSetSource("allenai/openbookqa", ("main",), convert_openbookqa),
     "arc_easy": HubSetSource("allenai/ai2_arc", ("ARC-Easy",), convert_arc),
     "arc_challenge": HubSetSource("allenai/ai2_arc", ("ARC-Challenge",), convert_arc),
-    # The answers of these two test splits are not public, so the validation split is the test.
+    # The answers of these two test splits are not public, so the validation split serves as the test split.
     "boolq": HubSetSource("google/boolq", (None,), convert_boolq, calibration=None, test="validation"),
     "commonsenseqa": HubSetSource(
         "tau/commonsense_qa", (None,), convert_commonsenseqa, calibration=None, test="validation"

@@ -1,4 +1,4 @@
-"""Questions from JSONL files: one object a line with the keys id, question, options, answer, context, subject."""
+"""Questions from JSONL files: one object per line with the keys id, question, options, answer, context, subject."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from uq4ct.training.data.source import DataError, SourceSplits
 
 
 def load(config: JsonlData) -> SourceSplits:
-    """The splits of the configured files.
+    """Return the splits of the configured files.
 
     Raises:
-        DataError: a file is missing, or a line is no question; file and line are named.
+        DataError: a file is missing, or a line is not a question; the message names file and line.
     """
     return read_splits(config, read_jsonl)
 
 
 def read_jsonl(path: Path) -> FileQuestions:
-    """The questions of one file, without those whose options repeat; empty lines are skipped.
+    """Return the questions of one file, without those with a repeated option; empty lines are skipped.
 
     Raises:
-        DataError: the file is missing, or a line is no question; file and line are named.
+        DataError: the file is missing, or a line is not a question; the message names file and line.
     """
     questions: list[Question] = []
     refused: list[str] = []
@@ -47,7 +47,7 @@ def read_jsonl(path: Path) -> FileQuestions:
 
 
 def write_jsonl(path: Path, questions: Sequence[Question]) -> None:
-    """A file that `read_jsonl` reads, whole or not at all; an old one is replaced."""
+    """Write a file that `read_jsonl` reads, atomically; an existing file is replaced."""
     lines = (json.dumps(question.to_record(), ensure_ascii=False) + "\n" for question in questions)
     replace_file(path, "".join(lines).encode())
 
@@ -56,7 +56,7 @@ def _parse(place: str, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"{place}: no valid JSON: {error}") from error
+        raise DataError(f"{place}: invalid JSON: {error}") from error
     if not isinstance(record, dict):
         raise DataError(f"{place}: must be a JSON object, not {type(record).__name__}")
     return record

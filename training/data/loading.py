@@ -10,12 +10,12 @@ from uq4ct.training.data.stable_hash import digest_of
 
 
 def load_splits(config: DataConfig) -> tuple[Splits, tuple[str, ...]]:
-    """The splits of a run and what was removed on the way, in sentences.
+    """Return the splits of a run, and messages about the questions that were removed.
 
-    Leaks are removed before the limits are applied, so that no limit lets a question of the full test into train.
+    Leaks are removed before the limits are applied, so train never contains a question of the full test split.
 
     Raises:
-        DataError: the data cannot be read, a question has no answer, an id stands twice, or a split is empty.
+        DataError: the data cannot be read, a question has no answer, an id occurs twice, or a split is empty.
     """
     source = SOURCES[config.source](config)
     fit, guarantee = divide_calibration(source.calibration)
@@ -39,7 +39,7 @@ def _limit(splits: Splits, config: DataConfig) -> Splits:
 
 
 def _draw(questions: Questions, limit: int | None) -> Questions:
-    """The `limit` questions whose ids hash lowest, in their order."""
+    """Return the `limit` questions with the lowest id hashes, in their original order."""
     if limit is None or limit >= len(questions):
         return questions
     drawn = set(sorted((question.id for question in questions), key=lambda name: digest_of("limit", name))[:limit])

@@ -1,4 +1,4 @@
-"""Paths of data files: environment variables in them, and what a relative one is relative to."""
+"""Paths of data files: environment variables, and where relative paths are looked up."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def expand_path(text: str) -> Path:
-    """The path with every `${NAME}` replaced by the environment variable UQ4CT_NAME or NAME.
+    """Return the path with every `${NAME}` replaced by the environment variable UQ4CT_NAME or NAME.
 
     Raises:
-        DataError: a variable is not set or empty; it is named.
+        DataError: a variable is unset or empty; the message names it.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -33,9 +33,9 @@ def expand_path(text: str) -> Path:
 
 
 def locate_files(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """The data section of a recipe in `folder`, with absolute paths for the files that are found relative to it.
+    """Return the data section of a recipe in `folder`, with absolute paths for the files that are found there.
 
-    A path of any other file stays as it is, and is read from the working folder if it is relative.
+    Other paths stay as they are; relative ones are read from the working folder.
     """
     located = dict(data)
     if data.get("source") not in _FILE_SOURCES:

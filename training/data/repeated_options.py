@@ -1,4 +1,4 @@
-"""Questions with the same option twice: published data sets hold them, a question of ours cannot."""
+"""Questions with a repeated option: published data sets contain some, `Question` rejects them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ MESSAGE_PLACES = 3
 
 
 def repeats_option(error: QuestionError, options: Any) -> bool:
-    """Whether the question was refused because one of its options, all of them texts, stands twice."""
+    """Return whether the question was rejected because one of its options (all texts) occurs twice."""
     if not error.field.startswith("options.") or not all(isinstance(option, str) for option in options):
         return False
     return len({normalise_option(option) for option in options}) < len(options)
 
 
 def describe_left_out(split: str, refused: Sequence[str], total: int) -> tuple[str, ...]:
-    """One sentence about the questions that were left out of a split, or none where there are none."""
+    """Return one sentence about the questions left out of a split; empty if there are none."""
     if not refused:
         return ()
     named = ", ".join(refused[:MESSAGE_PLACES]) + (", ..." if len(refused) > MESSAGE_PLACES else "")
-    return (f"{len(refused)} of {total} questions left out of {split}, as an option stands in them twice: {named}",)
+    return (f"{len(refused)} of {total} questions left out of {split} because an option occurs twice: {named}",)

@@ -1,4 +1,4 @@
-"""What every source of questions hands over."""
+"""What every source of questions returns, and the error that it raises."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from uq4ct.model_store.questions import Question
 
 
 class DataError(UserError, ValueError):
-    """Data that cannot be used; the message says where it stands and what is wrong with it."""
+    """Data that cannot be used; the message says where the problem is and what it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSplits:
-    """The questions of one source; `messages` tell what was left out and why."""
+    """The questions of one source; `messages` say what was left out and why."""
 
     train: tuple[Question, ...]
     calibration: tuple[Question, ...]

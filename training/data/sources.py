@@ -1,4 +1,4 @@
-"""The table of sources: a new one is a file, a configuration and a line here."""
+"""The table of sources. A new one needs a file, a configuration and a line here."""
 
 from __future__ import annotations
 

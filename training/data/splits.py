@@ -1,7 +1,7 @@
 """The four splits of a run, disjoint by the text of their questions.
 
 The calibration split is divided once more: `fit` is for everything that is fitted (temperature, prior precision,
-choice of epoch), `guarantee` for what promises a rate (conformal quantiles, abstention thresholds).
+choice of epoch), `guarantee` for everything that guarantees a rate (conformal quantiles, abstention thresholds).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Questions = tuple[Question, ...]
 
 FIT_SHARE = 0.5
 MESSAGE_IDS = 3
-# Generous on purpose: a question taken for another costs one of train, one missed spoils a measurement. What makes
-# sums and code different stays: 2*3 is not 2/3, 1.5 is not 15.
+# Matching is generous on purpose: a false match costs one training question, a missed one spoils a measurement.
+# Characters that distinguish sums and code are kept: 2*3 is not 2/3, 1.5 is not 15.
 _MEANINGFUL = frozenset("-*/%&#@\\.")
 _HYPHEN_OR_STOP = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])|(?<!\d)\.|\.(?!\d)")
 
@@ -39,7 +39,7 @@ class Splits:
 
     @property
     def digest(self) -> str:
-        """`sha256:` and the hexadecimal hash of all records, split by split, in order."""
+        """`sha256:` and the hexadecimal hash of all records in order, split by split."""
         digest = sha256()
         for name, questions in self.named():
             digest.update(f"{json.dumps([name, len(questions)])}\n".encode())
@@ -48,7 +48,7 @@ class Splits:
         return f"sha256:{digest.hexdigest()}"
 
     def select(self, name: str) -> Questions:
-        """The questions of a split by its name, or of a shift set by its own.
+        """Return the questions of a split or of a shift set by its name.
 
         Raises:
             DataError: there is no such split, or it is empty.
@@ -56,11 +56,11 @@ class Splits:
         named = {"train": self.train, "fit": self.fit, "guarantee": self.guarantee, "test": self.test, **self.shift}
         if not named.get(name):
             present = ", ".join(key for key, questions in named.items() if questions)
-            raise DataError(f"split {name!r} is empty or unknown; there are {present}")
+            raise DataError(f"split {name!r} is empty or unknown; available: {present}")
         return named[name]
 
     def named(self) -> list[tuple[str, Questions]]:
-        """Every split with its name, the shift sets last and as `shift/<name>`."""
+        """Return every split with its name; shift sets come last, as `shift/<name>`."""
         return [
             ("train", self.train),
             ("fit", self.fit),
@@ -71,18 +71,18 @@ class Splits:
 
 
 def divide_calibration(questions: Iterable[Question]) -> tuple[Questions, Questions]:
-    """`fit` and `guarantee`, about half each; where a question goes depends on its id alone."""
+    """Return `fit` and `guarantee`, about half each; the division depends on the ids alone."""
     return _divide(questions, FIT_SHARE, "fit")
 
 
 def carve_calibration(train: Iterable[Question], share: float) -> tuple[Questions, Questions]:
-    """Train without a calibration split of about `share`, and that split; where a question goes depends on its id."""
+    """Return train without a calibration split of about `share`, and that split; the division depends on ids alone."""
     calibration, rest = _divide(train, share, "calibration")
     return rest, calibration
 
 
 def carve_test(train: Iterable[Question], share: float) -> tuple[Questions, Questions]:
-    """Train without a test split of about `share`, and that split; where a question goes depends on its id."""
+    """Return train without a test split of about `share`, and that split; the division depends on the ids alone."""
     test, rest = _divide(train, share, "test")
     return rest, test
 
@@ -94,13 +94,13 @@ def remove_leaks(
     test: Questions,
     shift: Mapping[str, Questions] | None = None,
 ) -> tuple[Splits, tuple[str, ...]]:
-    """The splits without questions that stand in a more precious one, and what was removed from where.
+    """Remove questions that also occur in a split of higher priority; return the splits and messages about it.
 
-    Test and shift sets stay as published, then come guarantee, fit and train. Two questions are the same if their
-    normalised text and context are, whatever their options. Repetitions inside one split stay.
+    Test and shift sets stay as published; then come guarantee, fit and train. Two questions are the same if their
+    normalised text and context are equal, whatever their options. Repetitions inside one split stay.
 
     Raises:
-        DataError: a question has no answer or an id stands twice.
+        DataError: a question has no answer, or an id occurs twice.
     """
     published = Splits(train, fit, guarantee, test, shift or {})
     _check(published)
@@ -119,7 +119,7 @@ def remove_leaks(
 
 
 def normalise_question(question: Question) -> str:
-    """Text and context in the form in which two questions are compared: case, spacing and punctuation go."""
+    """Return text and context in the form that is compared: without case, spacing and punctuation."""
     return f"{_normalise(question.text)}\n{_normalise(question.context or '')}"
 
 
@@ -150,8 +150,8 @@ def _check(splits: Splits) -> None:
                 raise DataError(f"{name}: the question {question.id!r} has no answer")
             if question.id in places:
                 raise DataError(
-                    f"{name}: the id {question.id!r} stands already in {places[question.id]} (where a file has no ids, "
-                    "they are made of its name and the line: give it an id column or another name)"
+                    f"{name}: the id {question.id!r} already occurs in {places[question.id]} (a file without ids gets "
+                    "them from its name and the line numbers: add ids or rename the file)"
                 )
             places[question.id] = name
 
@@ -162,7 +162,7 @@ def _report(name: str, questions: Questions, keys: list[str], taken: Mapping[str
         if key in taken:
             removed.setdefault(taken[key], []).append(question.id)
     return [
-        f"{len(ids)} of {len(questions)} questions removed from {name}, as they also stand in {place}: "
+        f"{len(ids)} of {len(questions)} questions removed from {name} because they also occur in {place}: "
         f"{', '.join(ids[:MESSAGE_IDS])}{', ...' if len(ids) > MESSAGE_IDS else ''}"
         for place, ids in removed.items()
     ]

@@ -1,4 +1,4 @@
-"""The look of training's pictures: colours, and axes drawn in them."""
+"""The style of training's pictures: colours and axes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
 
 
 def style_axes(axes: Axes, title: str) -> None:
-    """Give axes their title, their colours and, below the picture where it hides nothing, their legend."""
+    """Set the title, colours and, below the picture, the legend of axes."""
     axes.set_title(title, fontsize=10, color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)

@@ -31,19 +31,19 @@ from uq4ct.training.run_config import CalibrationName, ConfigError
 
 
 def fit_calibration(name: CalibrationName, samples: CandidateSamples, questions: Sequence[Question]) -> Calibration:
-    """The map of that name of lowest NLL on the fit split.
+    """Return the calibration of that name with the lowest NLL on the fit split.
 
     Raises:
-        ConfigError: the adapter has not what the map is made of, or the fit split fixes no such map.
+        ConfigError: the adapter lacks the routers that it needs, or it cannot be fitted on the fit split.
     """
     if name == "none":
         return NoCalibration()
     if name == "feu_temperature" and samples.feu is None:
-        raise ConfigError("calibration: feu_temperature needs routers, and the adapter has none")
+        raise ConfigError("calibration: feu_temperature needs routers, but the adapter has none")
     try:
         draft = _FITS[name](samples, right_options(questions))
     except ValueError as error:
-        raise ConfigError(f"calibration: no {name} from {len(questions)} fit questions: {error}") from error
+        raise ConfigError(f"calibration: {name} cannot be fitted on {len(questions)} fit questions: {error}") from error
     nll = _nll(draft, samples, questions)
     return draft.model_copy(update={"nll_before": _nll(NoCalibration(), samples, questions), "nll_after": nll})
 

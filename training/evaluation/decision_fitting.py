@@ -1,4 +1,4 @@
-"""Abstention and prediction sets: fitted on the guarantee split, held against the test split."""
+"""Abstention and prediction sets: fitted on the guarantee split, tested on the test split."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from uq4ct.training.run_config import ConfigError
 
 
 class DecisionTargets(Frozen):
-    """What the published adapter shall hold."""
+    """The targets that the published adapter must meet."""
 
-    set_coverage: float = Field(default=0.9, gt=0, lt=1, description="of the prediction sets")
+    set_coverage: float = Field(default=0.9, gt=0, lt=1, description="coverage of the prediction sets")
     set_score: ConformalScore = "lac"
-    max_set_size: int | None = Field(default=None, ge=1, description="abstain where the set is larger")
-    target: Literal["risk", "coverage"] | None = Field(default=None, description="of abstention; None = never abstain")
-    value: float = Field(default=0.1, gt=0, lt=1, description="the risk or the coverage that is asked for")
+    max_set_size: int | None = Field(default=None, ge=1, description="abstain if the set is larger")
+    target: Literal["risk", "coverage"] | None = Field(
+        default=None, description="target of abstention; None = never abstain"
+    )
+    value: float = Field(default=0.1, gt=0, lt=1, description="the targeted risk or coverage")
     guarantee: float = Field(default=0.95, gt=0, lt=1, description="probability with which the target holds")
 
 
@@ -30,18 +32,18 @@ DEFAULT_TARGETS = DecisionTargets()
 
 
 def decision_targets(target_risk: float | None, target_coverage: float | None, **others: object) -> DecisionTargets:
-    """The targets of a publication, of which at most one is one of abstention.
+    """Return the targets of a publication, with at most one target of abstention.
 
     Raises:
-        ConfigError: both are given, one together with a largest set, or a value is out of range.
+        ConfigError: both are given, one is given with a largest set size, or a value is out of range.
     """
     if target_risk is not None and target_coverage is not None:
-        raise ConfigError(f"target risk {target_risk} and target coverage {target_coverage}: only one can be asked for")
+        raise ConfigError(f"target risk {target_risk} and target coverage {target_coverage}: only one can be set")
     asked = target_coverage if target_risk is None else target_risk
     if asked is not None and others.get("max_set_size") is not None:
         raise ConfigError(
-            f"max_set_size {others['max_set_size']} and a target of {asked}: the target is tested on answers that "
-            "abstain for their confidence alone, so only one of the two can be asked for"
+            f"max_set_size {others['max_set_size']} and a target of {asked}: only one of the two can be set, because "
+            "the target is tested on answers that abstain for their confidence alone"
         )
     chosen: dict[str, object] = {}
     if target_risk is not None:
@@ -55,14 +57,14 @@ def decision_targets(target_risk: float | None, target_coverage: float | None, *
 
 
 class UnmetTargetError(UserError):
-    """A target that the guarantee split cannot hold; the message names the best that it can."""
+    """A target that the guarantee split cannot support; the message names the best target that it can support."""
 
 
 def fit_decisions(targets: DecisionTargets, guarantee: ScoredAnswers, test: ScoredAnswers) -> Decisions:
-    """Find the decisions on answers to the guarantee split; the test split only says what they do.
+    """Fit the decisions on answers to the guarantee split; the test split only measures their effect.
 
     Raises:
-        UnmetTargetError: the guarantee split cannot hold a target; names the best that it can.
+        UnmetTargetError: the guarantee split cannot support a target; the message names the best one that it can.
     """
     try:
         sets, abstention = _fit_sets(targets, guarantee), _fit_abstention(targets, guarantee)
@@ -76,8 +78,8 @@ def _fit_sets(targets: DecisionTargets, guarantee: ScoredAnswers) -> ConformalSe
     largest = largest_coverage(len(guarantee.answers))
     if targets.set_coverage > largest:
         raise TargetNotMetError(
-            f"prediction sets of coverage {targets.set_coverage} would hold every option: the highest coverage that "
-            f"{len(guarantee.answers)} questions of the guarantee split can hold is {int(largest * 1000) / 1000}"
+            f"prediction sets of coverage {targets.set_coverage} would contain every option: the highest coverage that "
+            f"{len(guarantee.answers)} questions of the guarantee split can support is {int(largest * 1000) / 1000}"
         )
     return ConformalSets(
         score=targets.set_score,
@@ -106,7 +108,7 @@ def _fit_abstention(targets: DecisionTargets, guarantee: ScoredAnswers) -> Abste
 
 
 def _try(decisions: Decisions, test: ScoredAnswers) -> TestedDecisions:
-    """The decisions on the test split; the probabilities of absent options are 0 there and stand in no set."""
+    """Apply the decisions to the test split; absent options have probability 0 there and are in no set."""
     rows = zip(test.probabilities.tolist(), test.options.tolist(), test.answers.tolist(), strict=True)
     made = [(decide(row[:count], decisions), right) for row, count, right in rows]
     held = [right in decision.options for decision, right in made if decision.options is not None]

@@ -1,4 +1,4 @@
-"""A model on one split of its data: scores, predictions and reliability diagrams."""
+"""Evaluate a model on one split of its data: scores, predictions and reliability diagrams."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uq4ct.training.evaluation.scores import answers_of, compute_scores, score_a
 def evaluate(
     model: EvaluatedModel, split: str, output: Path, console: Console, *, batch_tokens: int | None = None
 ) -> Mapping[str, Scores]:
-    """Score a model before and after its calibration, and leave predictions and diagrams in `output`.
+    """Score a model before and after its calibration, and write predictions and diagrams to `output`.
 
     Raises:
         DataError: the data have no such split.
@@ -47,7 +47,7 @@ def evaluate(
 
 
 def describe(calibration: Calibration) -> str:
-    """A calibration in a few words."""
+    """Describe a calibration in a few words."""
     if isinstance(calibration, TemperatureCalibration):
         return f"temperature {calibration.value:.3f}"
     return "no calibration" if isinstance(calibration, NoCalibration) else calibration.kind

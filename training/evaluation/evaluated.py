@@ -1,4 +1,4 @@
-"""What can be evaluated: a finished run, a stored adapter, or a recipe's base model before training."""
+"""The models that can be evaluated: a finished run, a stored adapter, or a recipe's base model before training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uq4ct.training.runs.new_model import load_base_of, make_model
 
 @dataclass(frozen=True, slots=True)
 class EvaluatedModel:
-    """A model to evaluate: its raw predictor, its data, and its calibration; None has one fitted on the fit split."""
+    """A model to evaluate: its raw predictor, its data and its calibration (None: to be fitted on the fit split)."""
 
     title: str
     predictor: Predictor
@@ -29,7 +29,7 @@ class EvaluatedModel:
 
 
 def open_run(folder: Path, *, device: str | None, dtype: str | None) -> EvaluatedModel:
-    """A finished run; its calibration is fitted anew.
+    """Open a finished run; its calibration is fitted anew.
 
     Raises:
         RunError: the folder holds no finished run, or its data or base model have changed since it was trained.
@@ -39,7 +39,7 @@ def open_run(folder: Path, *, device: str | None, dtype: str | None) -> Evaluate
 
 
 def open_stored(registry: Registry, reference: str, *, device: str | None, dtype: str | None) -> EvaluatedModel:
-    """A stored adapter with its stored calibration.
+    """Open a stored adapter with its stored calibration.
 
     Raises:
         RunError: its data have changed since it was trained.
@@ -53,7 +53,7 @@ def open_stored(registry: Registry, reference: str, *, device: str | None, dtype
 
 
 def open_untrained(config: RunConfig, *, device: str | None, dtype: str | None) -> EvaluatedModel:
-    """A recipe's base model before any training."""
+    """Open a recipe's base model, without training."""
     base = load_base_of(config, device=device, dtype=dtype)
     predictor = Predictor(make_model(config, base), PointPosterior())
     splits, _ = load_splits(config.data)

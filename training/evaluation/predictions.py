@@ -1,4 +1,4 @@
-"""Predictions of a split as JSON lines: one answer a line, to compare runs question by question."""
+"""Predictions of a split as JSON lines: one answer per line, to compare runs question by question."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read_predictions(path: Path) -> tuple[list[Question], list[Answer]]:
     """Read what `write_predictions` wrote.
 
     Raises:
-        PredictionsError: the file cannot be read, or a line is no such record; the message names file and line.
+        PredictionsError: the file cannot be read, or a line is not a prediction; the message names file and line.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def read_predictions(path: Path) -> tuple[list[Question], list[Answer]]:
 
 
 def read_pair(ours: Path, theirs: Path) -> tuple[ScoredAnswers, ScoredAnswers]:
-    """Two prediction files about the same questions, ready to compare.
+    """Read two prediction files of the same questions, ready to compare.
 
     Raises:
         PredictionsError: they are not about the same questions.

@@ -1,4 +1,4 @@
-"""A finished run into the model store: calibrated, scored, with all that is needed to interpret it."""
+"""Publish a finished run to the model store: calibrated, scored, with everything needed to interpret it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from uq4ct.training.runs.load import TrainedRun, load_run, load_run_splits
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What was stored, and the answers to the test split: of the base model alone, and as they are served."""
+    """The stored version, and the answers to the test split: of the base model alone, and as served."""
 
     manifest: Manifest
     untrained: ScoredAnswers
@@ -57,12 +57,12 @@ def publish_run(
 ) -> Publication:
     """Score a finished run and store it as the next version of its name.
 
-    `calibration` is the recipe's unless given. It is fitted on the fit split, decisions and references come from
-    the guarantee split, the scores from the test split; nothing is fitted on what is reported.
+    `calibration` defaults to the recipe's. It is fitted on the fit split; decisions and references come from the
+    guarantee split, scores from the test split, on which nothing is fitted.
 
     Raises:
-        RunError: the folder holds no finished run, or its data have changed since.
-        UnmetTargetError: the guarantee split cannot hold a target. Nothing is stored then.
+        RunError: the folder holds no finished run, or its data have changed since it was trained.
+        UnmetTargetError: the guarantee split cannot support a target; nothing is stored.
     """
     run = load_run(folder)
     splits = load_run_splits(run)
@@ -101,7 +101,7 @@ def publish_run(
 
 
 def _answer_untrained(run: TrainedRun, questions: Sequence[Question], console: Console) -> ScoredAnswers:
-    """The base model's own answers: plain LoRA before its first step adds nothing."""
+    """Return the base model's own answers: untrained plain LoRA adds nothing."""
     plain = AdapterConfig(experts=1, top_k=1, rank=1)
     model = add_adapter(run.base, plain, run.config.scoring, adapter="untrained", tuner=run.model.tuner)
     predictor = Predictor(model, PointPosterior())

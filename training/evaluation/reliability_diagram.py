@@ -1,4 +1,4 @@
-"""Reliability diagrams: accuracy against confidence, for a model's own picture and for the panels of a study."""
+"""Reliability diagrams: accuracy against confidence, for a single model and for the panels of a study."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
 
 
 def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[ScoredAnswers]]) -> None:
-    """Accuracy against confidence in equal bins: a curve for each name, over all answers that it has together.
+    """Draw accuracy against confidence in equal bins: one curve per name, over all its answers together.
 
-    The first has the band in which a calibrated model of these confidences would be with 95 % (normal approximation),
-    and bars that show how many answers are in each bin. A point is as large as its bin has answers.
+    The first curve has the 95 % band of a calibrated model with these confidences (normal approximation), and bars for
+    the number of answers in each bin. The size of a point grows with the number of answers in its bin.
     """
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
     for index, (name, scored) in enumerate(curves.items()):
@@ -38,10 +38,10 @@ def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[ScoredAnswers]]) 
 
 
 def reliability_png(scored: ScoredAnswers, title: str) -> bytes:
-    """A PNG of one model's reliability diagram; the title names its ECE, the noise floor and the questions."""
+    """Return a PNG of one model's reliability diagram; the title has its ECE, noise floor and number of questions."""
     figure = Figure(figsize=(5, 5), dpi=150, layout="constrained")
     axes = figure.subplots()
-    draw_reliability(axes, {"this model; the band is 95 % of a calibrated one": [scored]})
+    draw_reliability(axes, {"this model (band: 95 % of a calibrated model)": [scored]})
     ece = expected_calibration_error(scored.confidence, scored.correct, BINS)
     floor = noise_floor(scored.confidence, BINS).mean
     style_axes(axes, f"{title}\nECE {ece:.3f}, noise floor {floor:.3f}, {len(scored.correct)} questions")
@@ -51,7 +51,7 @@ def reliability_png(scored: ScoredAnswers, title: str) -> bytes:
 
 
 def _binned(scored: Sequence[ScoredAnswers]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean confidence, accuracy and number of answers of each bin that has some."""
+    """Return mean confidence, accuracy and number of answers of each bin that is not empty."""
     confidence = torch.cat([one.confidence for one in scored])
     bins = reliability_bins(confidence, torch.cat([one.correct for one in scored]), BINS)
     filled = (bins.count > 0).numpy()

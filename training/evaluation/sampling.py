@@ -1,4 +1,4 @@
-"""A split of questions -> raw samples, and how much the other questions of a batch change them."""
+"""Raw samples of a split, and how much the other questions of a batch change them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPANY_QUESTIONS = 200  # enough to find the largest change of a probability, f
 def sample_split(
     predictor: Predictor, questions: Sequence[Question], batch_tokens: int, console: Console, title: str
 ) -> CandidateSamples:
-    """Uncalibrated samples of a split, with a progress bar.
+    """Return the uncalibrated samples of a split, with a progress bar.
 
     Raises:
         QuestionTooLongError: a question is longer than the limit.
@@ -39,9 +39,9 @@ def measure_batch_company(
     dtype: DtypeName,
     console: Console,
 ) -> BatchCompany:
-    """How far answers given in company differ from the same questions answered alone.
+    """Measure how much answers change when a question shares its batch with others.
 
-    The first questions of the split are asked again, one a batch; `together` are the answers of the whole split.
+    The first questions of the split are answered again, one per batch; `together` are the answers of the whole split.
     """
     chosen = list(questions[:COMPANY_QUESTIONS])
     alone = answers_of(sample_split(predictor, chosen, 1, console, "one by one"), chosen, calibration)

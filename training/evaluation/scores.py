@@ -1,4 +1,4 @@
-"""A split of questions -> scores with their intervals, through the same predictor that serves."""
+"""Scores of a split with their intervals, from the same predictor that serves."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS, selective_
 from uq4ct.training.data.answers import right_options
 
 BINS = 15
-Statistic = Callable[[Tensor], float]  # of the rows [n] of a split that a bootstrap draw names
+Statistic = Callable[[Tensor], float]  # of rows [n] of a split, as a bootstrap draws them
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredAnswers:
-    """Answers as tensors: `probabilities` [B, C], 0 where a question has no such option, the number of `options`,
-    the right `answers`, `confidence` and `correct` [B]; `feu`, `epistemic` and `error_score` [B], None where there are
-    none."""
+    """Answers as tensors: `probabilities` [B, C], 0 at absent options, the number of `options`, the right `answers`,
+    `confidence` and `correct` [B]; `feu`, `epistemic` and `error_score` [B], None if the method has none."""
 
     probabilities: Tensor
     options: Tensor
@@ -46,7 +45,7 @@ class ScoredAnswers:
 
 
 def score_answers(answers: Sequence[Answer], questions: Sequence[Question]) -> ScoredAnswers:
-    """Hold answers against the right options."""
+    """Compare answers with the right options."""
     width = max(len(answer.probabilities) for answer in answers)
     rows = [[*answer.probabilities, *[0.0] * (width - len(answer.probabilities))] for answer in answers]
     right = right_options(questions)
@@ -68,12 +67,12 @@ def _column(values: Sequence[float | None]) -> Tensor | None:
 
 
 def answers_of(samples: CandidateSamples, questions: Sequence[Question], calibration: Calibration) -> list[Answer]:
-    """The answers to questions that were scored before."""
+    """Return the answers of samples to their questions, under a calibration."""
     return answers_from_samples(samples, [len(question.options) for question in questions], calibration)
 
 
 def compute_scores(scored: ScoredAnswers) -> Scores:
-    """Every score of a split, with 95 % bootstrap intervals over its questions."""
+    """Compute every score of a split, with 95 % bootstrap intervals over its questions."""
     confidence, correct, feu = scored.confidence, scored.correct, scored.feu
     floor = noise_floor(confidence, BINS)
     every = torch.arange(len(correct))
@@ -107,7 +106,7 @@ def compute_scores(scored: ScoredAnswers) -> Scores:
 
 
 def reference_histograms(scored: ScoredAnswers) -> ReferenceHistograms:
-    """What live traffic is held against: counts of confidence and FEU in equal bins."""
+    """Return the reference for live traffic: counts of confidence and FEU in equal bins."""
 
     def counts(values: Tensor) -> tuple[int, ...]:
         return tuple(torch.bincount(confidence_bin(values.clamp(0, 1), BINS), minlength=BINS).tolist())
@@ -123,7 +122,7 @@ def reference_histograms(scored: ScoredAnswers) -> ReferenceHistograms:
 
 
 def reference_curve(scored: ScoredAnswers) -> ReferenceCurve:
-    """What live abstention is held against: answered and wrong at each threshold."""
+    """Return the reference for live abstention: answered and wrong counts at each threshold."""
     curve = selective_curve(scored.confidence, scored.correct)
     return ReferenceCurve(
         questions=len(scored.correct), thresholds=THRESHOLDS, answered=curve.answered, wrong=curve.wrong
@@ -131,10 +130,10 @@ def reference_curve(scored: ScoredAnswers) -> ReferenceCurve:
 
 
 def paired_differences(ours: ScoredAnswers, theirs: ScoredAnswers) -> dict[str, tuple[float, Interval]]:
-    """Ours minus theirs on the same questions, with 95 % paired bootstrap intervals: accuracy, ECE, NLL, Brier.
+    """Return ours minus theirs on the same questions, with 95 % paired bootstrap intervals: accuracy, ECE, NLL, Brier.
 
     Raises:
-        ValueError: the two did not answer the same questions.
+        ValueError: they did not answer the same questions.
     """
     if not torch.equal(ours.answers, theirs.answers):
         raise ValueError("a paired difference needs the same questions in the same order")

@@ -11,7 +11,7 @@ from uq4ct.model_store.storage.manifest import Interval, Scores
 
 
 def score_table(columns: Mapping[str, Scores], title: str) -> Table:
-    """One column a set of scores; ECE stands beside its noise floor, intervals are 95 % bootstrap intervals."""
+    """Return a table with one column per set of scores; intervals are 95 % bootstrap intervals."""
     table = Table(title=title, title_justify="left")
     table.add_column("score")
     for name in columns:
@@ -22,7 +22,7 @@ def score_table(columns: Mapping[str, Scores], title: str) -> Table:
 
 
 def difference_table(differences: Mapping[str, tuple[float, Interval]], title: str) -> Table:
-    """Paired differences; an interval without 0 is marked."""
+    """Return a table of paired differences that says which intervals exclude 0."""
     table = Table(title=title, title_justify="left")
     table.add_column("difference")
     table.add_column("value and 95 % interval", justify="right")
@@ -34,13 +34,13 @@ def difference_table(differences: Mapping[str, tuple[float, Interval]], title: s
 
 
 def decision_table(decisions: Decisions) -> Table:
-    """When the adapter abstains and how large its prediction sets are, as promised and on the test split."""
+    """Return a table of abstention and prediction sets: as promised, and on the test split."""
     table = Table(title="decisions, fitted on the guarantee split", title_justify="left")
     for column in ("decision", "promised", "on the test split"):
         table.add_column(column)
     tested, sets, abstention = decisions.tested, decisions.sets, decisions.abstention
     if sets is not None and tested is not None:
-        found = f"{tested.set_coverage:.3f}, {tested.mean_set_size:.2f} options in the mean"
+        found = f"{tested.set_coverage:.3f}, {tested.mean_set_size:.2f} options on average"
         table.add_row(f"prediction sets ({sets.score})", f"coverage {sets.coverage:g}", found)
     if abstention is not None and tested is not None:
         sign = "at most" if abstention.target == "risk" else "at least"

@@ -1,4 +1,4 @@
-"""Adapters in the layouts of other programs, told apart by their configuration, as ours."""
+"""Read adapters of other programs; their configuration says which format they have."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FORMATS: dict[str, Callable[[Checkpoint], ForeignAdapter]] = {"LORA": from_peft,
 
 
 def read_adapter(folder: Path) -> ForeignAdapter:
-    """Read a checkpoint of PEFT's LoRA, or of MixLoRA.
+    """Read a PEFT LoRA or MixLoRA checkpoint.
 
     Raises:
-        FormatError: it is neither, is incomplete, or asks for what our adapters cannot do.
+        FormatError: it is neither, is incomplete, or needs something that our adapters do not support.
     """
     checkpoint = read_checkpoint(folder)
     kind = checkpoint.config.get("peft_type")

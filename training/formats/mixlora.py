@@ -1,4 +1,4 @@
-"""MixLoRA's checkpoints, as the `mixlora` package reads them and MoE-PEFT writes them.
+"""MixLoRA checkpoints, as read by the `mixlora` package and written by MoE-PEFT.
 
 Layout, each name after `mixlora.layers.I.`: `mlp.moe_gate.weight` [N, d] is the layer's router;
 `self_attn.NAME.lora_A.weight` [r, in] and `lora_B` [out, r] are plain LoRA on attention;
@@ -29,7 +29,7 @@ from uq4ct.training.formats.foreign import (
     take,
 )
 
-# What the experts may have of their own; here they share it with attention.
+# Settings that the experts may override in MixLoRA; here they must be equal to those of attention.
 SHARED = ("r", "lora_alpha", "lora_dropout", "use_rslora")
 HONOURED = (
     *SHARED,
@@ -61,10 +61,10 @@ _GATE = re.compile(r"mixlora\.layers\.(\d+)\.mlp\.moe_gate\.weight")
 
 
 def from_mixlora(checkpoint: Checkpoint) -> ForeignAdapter:
-    """A feed-forward block of experts from a checkpoint of MixLoRA.
+    """Read a feed-forward block of experts from a MixLoRA checkpoint.
 
     Raises:
-        FormatError: a field asks for what our adapters cannot do, or tensors and fields differ.
+        FormatError: a field needs something that our adapters do not support, or tensors and fields disagree.
     """
     config = checkpoint.config
     _check(config)
@@ -84,7 +84,7 @@ def from_mixlora(checkpoint: Checkpoint) -> ForeignAdapter:
     for layer in layers:
         tensors |= _layer(foreign, layer, adapter)
     if foreign:
-        raise FormatError(f"the tensor {min(foreign)} is no part of the layout")
+        raise FormatError(f"the tensor {min(foreign)} is not part of the format")
     base, activation = config.get("base_model_name_or_path"), config.get("act_fn")
     return ForeignAdapter("mixlora", adapter, tensors, checkpoint.digest, base, activation)
 
@@ -93,7 +93,7 @@ def _check(config: Mapping[str, Any]) -> None:
     refuse_others(config, HONOURED + WITHOUT_EFFECT)
     strategy = required(config, "routing_strategy")
     if strategy != "mixlora":
-        raise FormatError(f"routing_strategy is {strategy!r}; only the top-k routing of 'mixlora' is known")
+        raise FormatError(f"routing_strategy is {strategy!r}; only 'mixlora' (top-k routing) is supported")
     check_task(config, ("QUESTION_ANS",))
     experts = config.get("expert_lora") or {}
     refuse_others(experts, SHARED + WITHOUT_EFFECT + ("peft_type", "task_type"), "expert_lora.")
@@ -101,24 +101,24 @@ def _check(config: Mapping[str, Any]) -> None:
         if field in experts and experts[field] != config.get(field, False):
             raise FormatError(
                 f"expert_lora.{field} is {experts[field]!r}, {field} is {config.get(field)!r}: "
-                "experts and attention share it here"
+                "they must be equal for experts and attention"
             )
 
 
 def _targets(targets: object) -> tuple[str, ...]:
-    """The adapted linears from a list of names, or from a record of which are switched on."""
+    """Return the adapted linears from a list of names, or from an object of names and switches."""
     if isinstance(targets, dict):
         targets = [name for name, switched_on in targets.items() if switched_on]
     if not isinstance(targets, list):
-        raise FormatError(f"target_modules is {targets!r}, neither a list nor a record")
+        raise FormatError(f"target_modules must be a list or an object (got {targets!r})")
     unknown = sorted(set(targets).difference(LINEAR_TARGETS))
     if unknown:
-        raise FormatError(f"target_modules names {unknown}; known are {list(LINEAR_TARGETS)}")
+        raise FormatError(f"target_modules contains {unknown}; allowed are {list(LINEAR_TARGETS)}")
     return tuple(target for target in LINEAR_TARGETS if target in targets)
 
 
 def _layer(foreign: dict[str, Tensor], layer: int, adapter: AdapterConfig) -> dict[str, Tensor]:
-    """Take one layer's tensors out and give them our names; the experts of a linear are put side by side."""
+    """Remove one layer's tensors and rename them; the experts of a linear are concatenated."""
     theirs, ours = f"mixlora.layers.{layer}", f"model.layers.{layer}"
     gate = take(foreign, f"{theirs}.mlp.moe_gate.weight", (adapter.experts, None))
     stored = {f"{ours}.{ROUTED_NORMS['block']}.router.weight": gate}

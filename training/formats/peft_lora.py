@@ -1,4 +1,4 @@
-"""PEFT's LoRA checkpoints, read and written; what they can say beyond plain LoRA is refused by name."""
+"""Read and write PEFT LoRA checkpoints; settings beyond plain LoRA are rejected by name."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from uq4ct.training.formats.foreign import (
 
 PREFIX = "base_model.model."
 _A, _B = ".lora_A.weight", ".lora_B.weight"
-# Initialisations that leave the base model's weights as they are; the others' adapters mean nothing without them.
+# Initialisations that do not change the base model's weights; other adapters need the changed weights.
 INITIALISATIONS = (True, False, "gaussian", "orthogonal", "eva")
 HONOURED = ("peft_type", "task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "init_lora_weights")
-# These have no part in what a stored adapter computes. Which linears are adapted, its tensors say themselves.
+# These do not affect what a stored adapter computes. The tensors show which linears are adapted.
 WITHOUT_EFFECT = (
     "auto_mapping",
     "base_model_name_or_path",
@@ -53,10 +53,10 @@ _PLACE = re.compile(r"(?P<layer>.*\blayers\.\d+)\.(?P<rest>.+)")
 
 
 def from_peft(checkpoint: Checkpoint) -> ForeignAdapter:
-    """Plain LoRA from a checkpoint of PEFT.
+    """Read plain LoRA from a PEFT checkpoint.
 
     Raises:
-        FormatError: a field asks for more than plain LoRA on the linears of every layer, or tensors and fields differ.
+        FormatError: a field needs more than plain LoRA on the linears of every layer, or tensors and fields disagree.
     """
     config = checkpoint.config
     refuse_others(config, HONOURED + WITHOUT_EFFECT)
@@ -78,30 +78,30 @@ def from_peft(checkpoint: Checkpoint) -> ForeignAdapter:
 
 
 def _stored(foreign: dict[str, Tensor], places: Sequence[str], rank: int) -> dict[str, Tensor]:
-    """The tensors by our names."""
+    """Return the tensors by our names."""
     tensors = {}
     for place in places:
         tensors[f"{place}.experts.A"] = take(foreign, f"{PREFIX}{place}{_A}", (rank, None))
         tensors[f"{place}.experts.B"] = take(foreign, f"{PREFIX}{place}{_B}", (None, rank))
     if foreign:
-        raise FormatError(f"the tensor {min(foreign)} is no part of plain LoRA on linears")
+        raise FormatError(f"the tensor {min(foreign)} is not part of plain LoRA on linears")
     return tensors
 
 
 def _targets(places: Sequence[str]) -> tuple[str, ...]:
-    """The names of the adapted linears, which must be the same in every layer."""
+    """Return the names of the adapted linears, which must be the same in every layer."""
     layers: dict[str, set[str]] = {}
     for place in places:
         match = _PLACE.fullmatch(place)
         if match is None:
-            raise FormatError(f"target {place!r} is in no numbered layer")
+            raise FormatError(f"target {place!r} is not in a numbered layer")
         layers.setdefault(match["layer"], set()).add(match["rest"].rpartition(".")[2])
     if not layers:
-        raise FormatError("no linear is adapted")
+        raise FormatError("the checkpoint adapts no linears")
     everywhere = set.union(*layers.values())
     for layer, targets in layers.items():
         if targets != everywhere:
-            raise FormatError(f"{layer} has no adapter on {sorted(everywhere - targets)}, other layers have")
+            raise FormatError(f"{layer} has no adapter on {sorted(everywhere - targets)}, but other layers have one")
     known = tuple(target for target in LINEAR_TARGETS if target in everywhere)
     return known + tuple(sorted(everywhere.difference(known)))
 
@@ -109,13 +109,13 @@ def _targets(places: Sequence[str]) -> tuple[str, ...]:
 def write_peft(
     folder: Path, config: AdapterConfig, tensors: Mapping[str, Tensor], base: str, revision: str | None
 ) -> None:
-    """Write plain LoRA as a checkpoint that PEFT opens on the named base model.
+    """Write plain LoRA as a PEFT checkpoint for the named base model.
 
     Raises:
-        FormatError: the adapter has more than one expert, or a tensor is not an expert's.
+        FormatError: the adapter has more than one expert, or a tensor does not belong to an expert.
     """
     if config.routed:
-        raise FormatError(f"PEFT's LoRA has no router: an adapter of {config.experts} experts cannot be written so")
+        raise FormatError(f"PEFT's LoRA has no router: an adapter with {config.experts} experts cannot be exported")
     renamed = {_foreign_name(name): tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     LoraConfig(
         r=config.rank,
@@ -133,5 +133,5 @@ def write_peft(
 def _foreign_name(name: str) -> str:
     place, _, weight = name.rpartition(".experts.")
     if not place or weight not in ("A", "B"):
-        raise FormatError(f"{name} has no place in a checkpoint of PEFT's LoRA")
+        raise FormatError(f"a PEFT LoRA checkpoint cannot store {name}")
     return f"{PREFIX}{place}.lora_{weight}.weight"

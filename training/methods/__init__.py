@@ -1,4 +1,4 @@
-"""The table of methods: a new one is a file beside this and a line here."""
+"""The table of methods. A new one needs a file in this folder and a line here."""
 
 from uq4ct.training.methods.adue import ADUE
 from uq4ct.training.methods.base import Method

@@ -1,4 +1,4 @@
-"""What a method is: trained by gradient steps, or fitted afterwards on runs of one that is."""
+"""The two kinds of method: trained by gradient steps, or fitted afterwards on runs of a trained one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion
 from uq4ct.training.losses import LossConfig, cross_entropy
 
-VARIATION_PREFIX = "variation."  # of a variation's parameters among a run's tensors
+VARIATION_PREFIX = "variation."  # marks the parameters of a variation among the tensors of a run
 
 
 class FittingError(UserError, ValueError):
-    """A method that cannot be fitted on the questions at hand; the message says what they lack."""
+    """A method cannot be fitted on the given questions; the message says what they lack."""
 
 
 class NoOptions(Frozen):
@@ -33,12 +33,12 @@ class NoOptions(Frozen):
 
 
 class Variation(nn.Module, ABC):
-    """Noise in the weights during training, with one trained parameter for each bank: a bank call.
+    """Noise in the weights during training, with one trained parameter per bank; a bank call.
 
-    `values` are the parameters' starts by the place of their bank; a run stores them as `variation.{place}.{name}`.
-    `learning_rate` is the peak of theirs (None = the optimizer's), `kl_weight` the coefficient of the divergence. In
-    evaluation mode the mean of the weights runs. Noise comes from torch's own source on the device of the inputs, whose
-    state a run's resume point holds.
+    `values` are the initial parameters by the place of their bank; a run stores them as `variation.{place}.{name}`.
+    `learning_rate` is their peak (None = the optimizer's), `kl_weight` the coefficient of the divergence. Evaluation
+    mode uses the mean of the weights. Noise comes from torch's default generator on the device of the inputs; a run's
+    resume point contains its state.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Variation(nn.Module, ABC):
         self.learning_rate = learning_rate
         self.kl_weight = kl_weight
         self._name = name
-        # Places have dots, which names in a module must not have.
+        # Places contain dots, which parameter names in a module must not.
         self._keys = {place: place.replace(".", "/") for place in values}
         self._placed = nn.ParameterDict({key: nn.Parameter(values[place]) for place, key in self._keys.items()})
 
@@ -57,14 +57,14 @@ class Variation(nn.Module, ABC):
         return self._placed[self._keys[place]]
 
     def tensors(self) -> dict[str, nn.Parameter]:
-        """Every parameter by the name under which it is stored."""
+        """Every parameter by its stored name."""
         return {f"{VARIATION_PREFIX}{place}.{self._name}": self.at(place) for place in self._keys}
 
     @abstractmethod
     def forward(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """Do what a bank call does, for inputs [B, T, in]."""
+        """Return the output of the bank for inputs [B, T, in], as a bank call."""
 
     @abstractmethod
     def kl(self) -> Tensor:
@@ -73,7 +73,7 @@ class Variation(nn.Module, ABC):
 
 @dataclass(frozen=True, slots=True)
 class LossTerms:
-    """One forward's share of a step's loss: `total` is what gradients start from, `parts` what the log shows."""
+    """One forward's share of a step's loss: `total` is differentiated, `parts` are logged."""
 
     total: Tensor
     parts: dict[str, Tensor]
@@ -81,7 +81,7 @@ class LossTerms:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """What a loss is made of: one forward of an optimizer step (counted from 1) and the run it belongs to."""
+    """The inputs of a loss: one forward of an optimizer step (counted from 1) and the run it belongs to."""
 
     output: CandidateOutput
     batch: TrainingBatch
@@ -95,24 +95,24 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What a method leaves: a posterior and the stored tensors, the adapter's own and those of `posterior.`."""
+    """The result of a method: a posterior and the stored tensors, the adapter's own and those under `posterior.`."""
 
     posterior: PosteriorConfig
     tensors: dict[str, Tensor]
 
 
 def finish_point(tensors: Mapping[str, Tensor], options: Any, seed: int) -> Finished:
-    """The trained weights as they are."""
+    """Return the trained weights unchanged."""
     return Finished(PointConfig(), dict(tensors))
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedMethod:
-    """A method of gradient steps; stateless, so that a run is fixed by its configuration.
+    """A method trained by gradient steps; stateless, so that a run is determined by its configuration.
 
     `check` raises ValueError, naming the field, if the method cannot train such an adapter with such a loss;
-    `variation` makes the noise of a model, and `finish` turns the kept tensors, those of the variation among them, into
-    what is stored; the seed of the run is that of the posterior's draws.
+    `variation` makes the noise of a model. `finish` turns the kept tensors, including those of the variation, into what
+    is stored; it gets the run's seed for the posterior's draws.
     """
 
     check: Callable[[AdapterConfig, LossConfig], None]
@@ -124,7 +124,7 @@ class TrainedMethod:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """A run that a method is fitted on: of which method, and how far its seed is from the configuration's."""
+    """A run that a method is fitted on: its method, and the offset of its seed from the configuration's."""
 
     method: str
     seed_offset: int = 0
@@ -132,10 +132,10 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """What a method is fitted on: the weights of the runs it needs and the questions of their data.
+    """The inputs of fitting a method: the weights of the runs it needs, and the questions of their data.
 
-    `model` has the first run's weights; it may be given others and must be left with its parameters' shapes. `weights`
-    has the kept tensors of each run, `snapshots` those that the first run kept on its way, the last its end.
+    `model` has the first run's weights; they may be replaced by others of the same shapes. `weights` has the kept
+    tensors of each run, `snapshots` those of the first run's snapshots, the last at its end.
     """
 
     model: AdaptedModel
@@ -149,12 +149,12 @@ class Fitting:
 
 
 def any_run(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: Any) -> None:
-    """The check of a method that can be fitted on whatever the methods it needs can train."""
+    """Accept every configuration that the needed methods can train."""
 
 
 @dataclass(frozen=True, slots=True)
 class PostHocMethod:
-    """A method without gradient steps of its own; `needs` says on which runs, by its options.
+    """A method fitted on finished runs, without gradient steps of its own; `needs` names these runs, given its options.
 
     `check` raises ValueError, naming the field, if it cannot be fitted on such an adapter, trained with such a loss
     and this many snapshots, with such options.
@@ -170,12 +170,12 @@ Method = TrainedMethod | PostHocMethod
 
 
 def one_lora(options: Any) -> Sequence[Need]:
-    """The need of one run of plain LoRA."""
+    """Return the need of one plain LoRA run."""
     return (Need("lora"),)
 
 
 def mean_cross_entropy(forward: Forward) -> Tensor:
-    """The forward's share of the mean cross entropy over the step's trained questions; held-out ones do not count."""
+    """Return the forward's share of the mean cross entropy over the step's trained questions, without held-out ones."""
     batch = forward.batch
     values = cross_entropy(forward.output.logits, batch.answers)
     return torch.where(batch.held_out, 0.0, values).sum() / batch.step_trained

@@ -22,23 +22,23 @@ _ROOT = "root_std"
 
 
 class BlobOptions(Frozen):
-    """The Gaussians' prior and start; an answer costs `samples` passes.
+    """Prior and initial values of the Gaussians; an answer costs `samples` passes.
 
-    `kl_weight` 1 is the evidence lower bound. The published code does otherwise: after each step on the cross entropy
-    it takes one of SGD on KL alone, with a weight that doubles from step to step over cycles of 100 N^(pi/8) / batch
-    steps and adds up to 1 in each. Here one optimizer sees the sum, every step with the same weight.
+    `kl_weight` 1 is the evidence lower bound. The published code differs: after each step on the cross entropy it takes
+    an SGD step on KL alone, with a weight that doubles from step to step over cycles of 100 N^(pi/8) / batch steps and
+    adds up to 1 in each cycle. Here one optimizer minimises the sum, with the same weight in every step.
     """
 
-    samples: int = Field(default=10, ge=0, le=1000, description="S, weights drawn once and kept; 0 = their mean alone")
-    prior_std: float = Field(default=0.2, gt=0, description="of every weight of A, around 0")
-    initial_root: float = Field(default=0.05, gt=0, description="epsilon; the root of a std starts above 0.7 of it")
+    samples: int = Field(default=10, ge=0, le=1000, description="S, draws of the weights, made once; 0 = their mean")
+    prior_std: float = Field(default=0.2, gt=0, description="prior std of every weight of A, around 0")
+    initial_root: float = Field(default=0.05, gt=0, description="epsilon, upper end of the initial rho = sqrt(std)")
     kl_weight: float = Field(default=1.0, ge=0, description="coefficient of KL / N")
 
 
 class WeightNoise(Variation):
-    """q(A) = N(M, std^2) with std = rho^2, M the bank's own A; B has no noise.
+    """q(A) = N(M, std^2) with std = rho^2 and M the bank's own A; B has no noise.
 
-    `means` are the banks' A [r, in] by place. The start of rho is drawn evenly from [epsilon / sqrt 2, epsilon].
+    `means` maps places to the banks' A [r, in]. The initial rho is uniform in [epsilon / sqrt 2, epsilon].
     """
 
     def __init__(self, means: Mapping[str, Tensor], options: BlobOptions) -> None:
@@ -51,10 +51,10 @@ class WeightNoise(Variation):
     def forward(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """B (M + noise) x by Flipout (Wen et al. 2018); B M x in evaluation mode.
+        """Return B (M + noise) x by Flipout (Wen et al. 2018); B M x in evaluation mode.
 
-        The noise of a row of the batch is s t^T * std * epsilon with signs s [r] and t [in] of its own, held for the
-        whole sequence as the weights of an answer are; epsilon is the forward's.
+        The noise of a row of the batch is s t^T * std * epsilon with its own signs s [r] and t [in], the same for the
+        whole sequence, like the weights of an answer; all rows share epsilon.
         """
         if not self.training:
             return bank(inputs, base_output, gates)
@@ -66,7 +66,7 @@ class WeightNoise(Variation):
         return bank.expand(bank.gate(low_rank, gates), base_output)
 
     def kl(self) -> Tensor:
-        """KL(N(M, std^2) || N(0, prior_std^2)), summed over all weights of A."""
+        """Return KL(N(M, std^2) || N(0, prior_std^2)), summed over all weights of A."""
         return torch.stack([self._divergence(mean, self.at(place)) for place, mean in self._means.items()]).sum()
 
     def _divergence(self, mean: Tensor, root: Tensor) -> Tensor:
@@ -76,7 +76,7 @@ class WeightNoise(Variation):
 
 
 def _signs(like: Tensor) -> Tensor:
-    """Independent signs [B, 1, n] for each row of [B, T, n]."""
+    """Return independent signs [B, 1, n] for each row of [B, T, n]."""
     return torch.randint(2, (len(like), 1, like.shape[-1]), device=like.device).to(like.dtype) * 2 - 1
 
 

@@ -1,4 +1,4 @@
-"""An ensemble of the weights that one LoRA run had on its way (Chen et al. 2017)."""
+"""An ensemble of the snapshots of one LoRA run (Chen et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lo
 
 
 class CheckpointEnsembleOptions(Frozen):
-    """Which of the run's snapshots are members; an answer costs that many passes, training nothing more."""
+    """Which snapshots of the run are members; an answer costs one pass per member, training nothing more."""
 
-    first_snapshot: int = Field(default=1, ge=1, description="earliest member, counted from 1; the earlier are unripe")
+    first_snapshot: int = Field(default=1, ge=1, description="first snapshot that is a member, counted from 1")
 
 
 def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: CheckpointEnsembleOptions) -> None:
@@ -22,7 +22,7 @@ def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: Ch
     if members < 2:
         raise ValueError(
             f"training.snapshots is {snapshots} and options.first_snapshot {options.first_snapshot}: that leaves "
-            f"{max(members, 0)} members, and an ensemble needs at least 2"
+            f"{max(members, 0)} members, an ensemble needs at least 2"
         )
 
 

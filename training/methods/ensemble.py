@@ -1,4 +1,4 @@
-"""An ensemble of LoRA runs that differ in their seed alone (Balabanov and Linander 2024: with a penalty on B A)."""
+"""An ensemble of LoRA runs that differ only in their seed (Balabanov and Linander 2024: with a penalty on B A)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from uq4ct.training.methods.base import Finished, Fitting, Need, PostHocMethod
 
 
 class EnsembleOptions(Frozen):
-    """How many members; training and an answer cost that many times as much."""
+    """The number of members; training and answers cost that many times as much."""
 
-    members: int = Field(default=5, ge=2, le=100, description="M, with the seeds from the configuration's upwards")
+    members: int = Field(default=5, ge=2, le=100, description="M; their seeds count up from the run's seed")
 
 
 def _needs(options: EnsembleOptions) -> Sequence[Need]:

@@ -1,4 +1,4 @@
-"""The prior precision of a Laplace posterior that maximises its marginal likelihood, the evidence."""
+"""The prior precision that maximises the marginal likelihood (evidence) of a Laplace posterior."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ HALVINGS = 60
 
 
 def best_precision(curvature: Tensor, squared_norm: float) -> float:
-    """The prior precision of largest evidence among those searched.
+    """Return the prior precision of largest evidence in the range searched.
 
     The evidence is LL - precision * |w|^2 / 2 + (n log precision - log det P) / 2 in nats (MacKay 1992), where P is
-    precision * I + the curvature. `curvature` holds all its eigenvalues that are not 0 by rank, float64 [n], and
-    `squared_norm` is |w|^2 of the trained weights. Its derivative by the log of the precision is half the effective
-    number of parameters, which falls, minus half of precision * |w|^2, which rises: there is one maximum, where they
-    meet.
+    precision * I + the curvature. `curvature` holds the eigenvalues of the curvature, float64 [n], without those that
+    are 0 by rank; `squared_norm` is |w|^2 of the trained weights. The derivative by the log of the precision is half
+    the effective number of parameters, which falls, minus half of precision * |w|^2, which rises: they meet at the only
+    maximum.
     """
     low, high = math.log(LOWEST), math.log(HIGHEST)
     for _ in range(HALVINGS):

@@ -1,4 +1,4 @@
-"""Questions as a finished run sees them: the logits and features of their candidates, for what is fitted on them."""
+"""Logits and features of questions in a finished run, for the methods that are fitted on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uq4ct.training.methods.base import Fitting
 
 @dataclass(frozen=True, slots=True)
 class ScoredQuestions:
-    """`logits` [n, C], -inf where a question has no such option, `features` [n, C, d] in fp32, `options` and right
+    """`logits` [n, C], -inf at absent options, `features` [n, C, d] in fp32, the number of `options` and the right
     `answers` [n], on the CPU."""
 
     logits: Tensor
@@ -27,7 +27,7 @@ class ScoredQuestions:
 
     @property
     def wrong(self) -> Tensor:
-        """Where the most probable option is not the right one: bool [n]."""
+        """Whether the most probable option is not the right one, bool [n]."""
         return self.logits.argmax(dim=-1) != self.answers
 
     def rows(self, index: Tensor) -> ScoredQuestions:
@@ -37,7 +37,7 @@ class ScoredQuestions:
 
 @torch.no_grad()
 def read_features(fitting: Fitting, questions: Sequence[TrainingQuestion], title: str) -> ScoredQuestions:
-    """Run questions through the model as it will serve, which freezes it."""
+    """Run questions through the model as in serving; this freezes it."""
     model = fitting.model
     model.freeze()
     encoded = [question.encoded for question in questions]

@@ -1,4 +1,4 @@
-"""The Fisher information of every adapter weight, Kronecker-factored, from one sweep over the training questions."""
+"""The Fisher information of every adapter weight, Kronecker-factored, from one pass over the training questions."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from uq4ct.model_store.predictor import batches_by_length
 from uq4ct.model_store.scoring.encoding import TokenBatch, collate
 from uq4ct.training.data.batches import TrainingQuestion
 
-OVERSAMPLING = 4  # columns of a sketch for each eigenvector kept of it
+OVERSAMPLING = 4  # columns of a sketch per eigenvector that is kept
 
 
 class SecondMoment:
-    """The sum F of x x' over rows x [d], of which `rank` eigenvectors are wanted, without forming F.
+    """The leading `rank` eigenvectors of F, the sum of x x' over rows x [d], without forming F.
 
-    Only F W is kept, for a fixed random W [d, 4 * rank], whatever the order of the rows, and F is read from it by
-    Nystroem's method (Tropp et al. 2017). Where that is as wide as F, W is the identity and only the rank is lost.
+    Only F W is stored, for a fixed random W [d, 4 * rank]; it does not depend on the order of the rows. F is recovered
+    from it by Nystroem's method (Tropp et al. 2017). If W would be as wide as F, it is the identity, and only the
+    truncation to `rank` loses anything.
     """
 
     def __init__(self, dimension: int, rank: int, source: torch.Generator, device: torch.device) -> None:
@@ -34,12 +35,12 @@ class SecondMoment:
         self._rank = min(dimension, rank)
 
     def add(self, rows: Tensor) -> None:
-        """Count the rows [n, d]."""
+        """Add the rows [n, d]."""
         rows = rows.double()
         self._product += rows.T @ (rows @ self._directions)
 
     def eigenpairs(self) -> tuple[Tensor, Tensor]:
-        """The largest: vectors [d, rank], orthonormal, and values [rank], from the largest down; float64."""
+        """Return the largest eigenpairs, descending: orthonormal vectors [d, rank] and values [rank], float64."""
         core = self._directions.T @ self._product
         values, vectors = torch.linalg.eigh((core + core.T) / 2)
         kept = values > len(values) * torch.finfo(values.dtype).eps * values[-1].clamp(min=0)
@@ -49,9 +50,9 @@ class SecondMoment:
 
 
 class _WeightMoments:
-    """The second moments of one weight: of what goes in, and of the gradients at what comes out.
+    """The second moments of one weight: of its inputs, and of the gradients at its outputs.
 
-    The large one is of low rank: the input of A, the output of B. The other has at most the rank of the adapter.
+    The large one is kept at low rank: the input of A, the output of B. The other has at most the rank of the adapter.
     """
 
     def __init__(self, name: str, tap: Tap, rank: int, seed: int) -> None:
@@ -62,7 +63,7 @@ class _WeightMoments:
         self.gradients = SecondMoment(out, ranks[1], source, device)
 
     def factors(self, positions: int) -> KroneckerFactors:
-        """Mean over the positions of the one, sum of the other: KFAC's product of a mean and a sum."""
+        """Return the inputs' mean over positions and the gradients' sum, as in KFAC."""
         input_basis, input_values = self.inputs.eigenpairs()
         return KroneckerFactors(input_basis, input_values / positions, *self.gradients.eigenpairs())
 
@@ -75,19 +76,19 @@ def fit_curvature(
     seed: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> dict[str, KroneckerFactors]:
-    """Sweep the questions in evaluation mode: the factors by the weights' stored names.
+    """Pass over the questions in evaluation mode and return the factors by the weights' stored names.
 
-    The Fisher is exact: over all candidates, weighted by their probability.
+    The Fisher is exact: a sum over all candidates, weighted by their probability.
 
-    Inputs and gradients are those at the answer positions, where the scorer reads the candidates: one a question under
-    letter scoring, every token before an option's under cloze scoring. These count as so many independent positions
-    (KFAC-expand, Eschenhagen et al. 2023). What a question's other tokens add to its gradient is left out.
+    Inputs and gradients are taken at the answer positions, where the scorer reads the candidates: one per question in
+    letter scoring, the token before each token of an option in cloze scoring. They count as independent positions
+    (KFAC-expand, Eschenhagen et al. 2023). The contributions of a question's other tokens to its gradient are left out.
 
     Raises:
-        ValueError: the model is in training mode, where dropout would be part of the curvature.
+        ValueError: the model is in training mode, so dropout would be part of the curvature.
     """
     if model.training:
-        raise ValueError("the curvature of a model in training mode was asked for: call eval() first")
+        raise ValueError("the curvature cannot be computed in training mode: call eval() first")
     moments: dict[str, _WeightMoments] = {}
     positions = 0
     for chosen in batches_by_length([question.encoded for question in questions], batch_tokens):
@@ -109,10 +110,10 @@ def _count(
     taps: Mapping[str, Tap],
     moments: Mapping[str, _WeightMoments],
 ) -> int:
-    """Add a batch to the moments; the number of its answer positions."""
+    """Add a batch to the moments and return its number of answer positions."""
     read = model.scorer.answer_positions(batch)
     rows = read.nonzero()[:, 0]
-    weights = log_probabilities.detach().exp().sqrt()  # gradients count by the probability: the square of these
+    weights = log_probabilities.detach().exp().sqrt()  # the moments square it
     for candidate, gradients in enumerate(output_gradients(log_probabilities, taps)):
         for name, gradient in gradients.items():
             moments[name].gradients.add(gradient[read] * weights[rows, candidate].unsqueeze(1))

@@ -1,4 +1,4 @@
-"""Laplace-LoRA on a LoRA run: curvature of the training questions, prior precision by evidence or on the fit split."""
+"""Laplace-LoRA on a LoRA run: curvature of the training questions, prior precision by evidence or fit split."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lo
 from uq4ct.training.methods.evidence import best_precision
 from uq4ct.training.methods.kronecker_fitting import fit_curvature
 
-PRECISIONS = tuple(10 ** (step / 4) for step in range(-8, 25))  # from 0.01 to a million, tried on the fit split
+PRECISIONS = tuple(10 ** (step / 4) for step in range(-8, 25))  # from 0.01 to a million, compared on the fit split
 
 
 class LaplaceOptions(Frozen):
-    """An answer costs one forward and a backward for each of its candidates, whatever the number of samples."""
+    """An answer costs one forward pass and one backward pass per candidate, whatever the number of samples."""
 
-    samples: int = Field(default=1000, ge=2, le=100_000, multiple_of=2, description="S, draws of the logits")
+    samples: int = Field(default=1000, ge=2, le=100_000, multiple_of=2, description="S, draws of the logits; even")
     factor_rank: int = Field(default=10, ge=1, description="eigenvectors kept of the inputs of A and the outputs of B")
     prior_precision: Literal["marglik", "fit_nll"] | Annotated[FiniteFloat, Field(gt=0)] = Field(
-        default="marglik", description="of largest marginal likelihood, of lowest NLL on the fit split, or a number"
+        default="marglik",
+        description="marglik = largest marginal likelihood, fit_nll = lowest NLL on the fit split, or a number",
     )
 
 
@@ -68,7 +69,7 @@ def _prior_precision(fitting: Fitting, options: LaplaceOptions, factors: Mapping
 
 
 def precision_by_evidence(weights: Mapping[str, Tensor], factors: Mapping[str, KroneckerFactors]) -> float:
-    """The prior precision of largest evidence; only the weights of the expert banks are parameters of the posterior."""
+    """Return the prior precision of largest evidence; only the weights of the expert banks are parameters."""
     banks = [weights[f"{place}.{weight}"] for place in bank_places(weights) for weight in ("A", "B")]
     squared_norm = sum(weight.double().square().sum().item() for weight in banks)
     eigenvalues = torch.cat([one.curvature.flatten() for one in factors.values()])
@@ -80,7 +81,7 @@ def _batches(fitting: Fitting) -> list[list[int]]:
 
 
 def _nll(fitting: Fitting, chosen: list[int], factors: Mapping[str, KroneckerFactors], noise: Tensor) -> Tensor:
-    """The NLL of one batch of the fit split under every prior precision, as it would be served: nats [G], summed."""
+    """Return the summed NLL of one batch of the fit split under each prior precision, as in serving: nats [G]."""
     batch = collate([fitting.fit[index].encoded for index in chosen]).to(fitting.model.device)
     answers = torch.tensor([[fitting.fit[index].answer] for index in chosen])
     predictive = linearise(fitting.model, batch, factors, PRECISIONS)

@@ -1,4 +1,4 @@
-"""Plain LoRA: one expert, no router, cross entropy and, where asked for, a penalty on B A."""
+"""Plain LoRA: one expert, no router, cross entropy and optionally a penalty on B A."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod, mean_
 
 
 def check_plain(adapter: AdapterConfig, loss: LossConfig) -> None:
-    """Raise ValueError if there is more than one expert, or a loss that only a router could feel."""
+    """Raise ValueError if there is more than one expert, or a loss that needs a router."""
     if adapter.routed:
-        raise ValueError(f"adapter.experts is {adapter.experts}: this method has 1 expert (and top_k 1)")
+        raise ValueError(f"adapter.experts is {adapter.experts}: this method needs 1 expert (and top_k 1)")
     if loss.indicator != "training":
         raise ValueError(
             f"loss.indicator is {loss.indicator!r}: without routers there is no FEU to hold questions out for"
@@ -18,7 +18,7 @@ def check_plain(adapter: AdapterConfig, loss: LossConfig) -> None:
 
 
 def _losses(forward: Forward) -> LossTerms:
-    """Cross entropy + l2 * the squared norm of B A over all linears."""
+    """Return cross entropy + l2 * the squared norm of B A over all linears."""
     entropy = mean_cross_entropy(forward)
     parts = {"cross_entropy": entropy.detach()}
     if forward.loss.l2 == 0:

@@ -1,4 +1,4 @@
-"""Mahalanobis distance to the training questions of a LoRA run, as an error score (Lee et al. 2018)."""
+"""Mahalanobis distance from the training questions of a LoRA run, as an error score (Lee et al. 2018)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _fit(fitting: Fitting, options: NoOptions) -> Finished:
 
 
 def _classes(read: ScoredQuestions, per_option: bool) -> tuple[Tensor, Tensor]:
-    """Features [n, d] and their classes [n]: right and wrong options, or the right option's index of each question."""
+    """Return features [n, d] and their classes [n]: right or wrong for each option, or each question's right index."""
     if not per_option:
         return read.features[:, 0], read.answers
     places = torch.arange(read.logits.shape[1])

@@ -12,14 +12,14 @@ from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lo
 
 
 class McDropoutOptions(Frozen):
-    """How many masks; the cost of an answer is that many passes."""
+    """The number of masks; an answer costs one pass per mask."""
 
-    samples: int = Field(default=10, ge=1, le=1000, description="S, masks drawn once and kept")
+    samples: int = Field(default=10, ge=1, le=1000, description="S, dropout masks, drawn once")
 
 
 def _check(adapter: AdapterConfig, loss: LossConfig, snapshots: int, options: McDropoutOptions) -> None:
     if adapter.dropout == 0:
-        raise ValueError("adapter.dropout is 0: mc_dropout would draw S times the same answer")
+        raise ValueError("adapter.dropout is 0: mc_dropout needs more than 0, or all samples are equal")
 
 
 def _fit(fitting: Fitting, options: McDropoutOptions) -> Finished:

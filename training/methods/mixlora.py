@@ -1,4 +1,4 @@
-"""MixLoRA's loss: cross entropy and load balance over routed experts, FEU left to itself (beta = 0)."""
+"""MixLoRA's loss: cross entropy and load balance over routed experts; FEU is not trained (beta = 0)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod, mean_
 
 
 def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
-    """Needs a router, and nothing that draws on FEU."""
+    """Require a router and no loss on FEU."""
     if not adapter.routed:
         raise ValueError(f"adapter.experts is {adapter.experts}: mixlora needs at least 2")
     if loss.calibration != 0:
-        raise ValueError(f"loss.calibration is {loss.calibration}: mixlora has 0, uq4ct is the method with more")
+        raise ValueError(f"loss.calibration is {loss.calibration}: mixlora needs 0, uq4ct allows more")
     if loss.indicator != "training":
-        raise ValueError(f"loss.indicator is {loss.indicator!r}: mixlora has no calibration loss to feed")
+        raise ValueError(f"loss.indicator is {loss.indicator!r}: mixlora has no calibration loss")
     check_no_l2(loss)
 
 
 def check_no_l2(loss: LossConfig) -> None:
-    """Raise ValueError if a penalty on B A is asked of a method that has none."""
+    """Raise ValueError if a penalty on B A is set; only lora has one."""
     if loss.l2 != 0:
-        raise ValueError(f"loss.l2 is {loss.l2}: only lora has it")
+        raise ValueError(f"loss.l2 is {loss.l2}: only lora supports it")
 
 
 def mixture_losses(forward: Forward) -> LossTerms:
-    """CE + alpha * load balance; the adapter has routers."""
+    """Return CE + alpha * load balance, for an adapter with routers."""
     routing = forward.output.routing
     if routing is None:
         raise ValueError("a load balance loss needs routers")

@@ -21,22 +21,22 @@ _LOGITS = "gate_logits"
 
 
 class SparseLoraOptions(Frozen):
-    """The gates' prior and noise; an answer costs `samples` passes.
+    """Prior and noise of the gates; an answer costs `samples` passes.
 
-    A gate is 0 or 1 and nothing makes up for the ranks that are off: at the start the expected update is `p0`
-    times B A. The source names neither the prior nor the temperature; the defaults are a choice.
+    A gate is 0 or 1, without rescaling for the ranks that are off: at the start the expected update is `p0` times B A.
+    The source gives neither the prior nor the temperature; the defaults are our choice.
     """
 
-    p0: float = Field(default=0.5, gt=0, lt=1, description="prior probability that a rank is kept, and the start")
-    tau: float = Field(default=0.5, gt=0, description="temperature of the relaxed gates; towards 0 they are 0 or 1")
-    gate_learning_rate: float = Field(default=1e-2, gt=0, description="peak, of the gates' logits")
-    samples: int = Field(default=10, ge=1, le=1000, description="S, masks drawn once and kept")
+    p0: float = Field(default=0.5, gt=0, lt=1, description="prior and initial probability that a rank is kept")
+    tau: float = Field(default=0.5, gt=0, description="temperature of the relaxed gates; near 0 they become 0 or 1")
+    gate_learning_rate: float = Field(default=1e-2, gt=0, description="peak learning rate of the gates' logits")
+    samples: int = Field(default=10, ge=1, le=1000, description="S, masks, drawn once")
 
 
 class RankGates(Variation):
-    """Binary concrete gates z_j = sigmoid((phi_j + logit u) / tau) on rank j, one draw a sequence.
+    """Binary concrete gates z_j = sigmoid((phi_j + logit u) / tau) on rank j, one draw per sequence.
 
-    Evaluation runs sigmoid(phi_j). `ranks` has the rank of every bank by its place.
+    Evaluation uses sigmoid(phi_j). `ranks` maps places to the ranks of their banks.
     """
 
     def __init__(self, ranks: Mapping[str, int], options: SparseLoraOptions) -> None:
@@ -49,20 +49,20 @@ class RankGates(Variation):
     def forward(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
-        """B (z * A x), where z is the mean in evaluation mode."""
+        """Return B (z * A x), where z is the mean in evaluation mode."""
         kept = self._draw(self.at(place), len(inputs)) if self.training else self.at(place).sigmoid()
         low_rank = bank.project(inputs)
         return bank.expand(bank.gate(low_rank * kept.to(low_rank.dtype), gates), base_output)
 
     def kl(self) -> Tensor:
-        """KL(Bern(q) || Bern(p0)), summed: q (phi - phi_0) - softplus(phi) + softplus(phi_0), exactly 0 at the start.
+        """Return the sum of KL(Bern(q) || Bern(p0)) = q (phi - phi_0) - softplus(phi) + softplus(phi_0), first 0.
 
-        It is that of the hard gates of an answer; the relaxed ones of training stand in for them.
+        This is the divergence of the hard gates of an answer; training approximates them by relaxed gates.
         """
         return torch.stack([self._divergence(logits) for logits in self.tensors().values()]).sum()
 
     def _draw(self, logits: Tensor, rows: int) -> Tensor:
-        """Relaxed gates [rows, 1, r]."""
+        """Draw relaxed gates [rows, 1, r]."""
         uniform = torch.rand(rows, 1, len(logits), device=logits.device)
         return ((logits + uniform.logit()) / self._tau).sigmoid()
 
@@ -81,7 +81,7 @@ def _finish(tensors: Mapping[str, Tensor], options: SparseLoraOptions, seed: int
     return Finished(RankMaskConfig(samples=options.samples, seed=seed), own | probabilities)
 
 
-# L = E[NLL] + KL, the whole divergence without a weight, shared out over the training questions.
+# L = E[NLL] + KL: the divergence has weight 1 and is divided by the number of training questions.
 SPARSE_LORA = TrainedMethod(
     check=check_variational, losses=evidence_losses, options=SparseLoraOptions, variation=_variation, finish=_finish
 )

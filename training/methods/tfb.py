@@ -1,4 +1,4 @@
-"""TFB: training-free Bayesianization, a LoRA run with as much noise on A as its answers bear (Shi et al. 2024)."""
+"""TFB: training-free Bayesianization, a LoRA run with as much noise on A as its NLL tolerates (Shi et al. 2024)."""
 
 from __future__ import annotations
 
@@ -22,23 +22,31 @@ from uq4ct.training.console import count_up, say
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
 
-SMALLEST_SINGULAR = 1e-3  # of a bank's B, as a share of its largest: below it the noise of a rank grows no further
+SMALLEST_SINGULAR = (
+    1e-3  # share of the largest singular value of a bank's B; below it the noise of a rank grows no further
+)
 
 
 class TfbOptions(Frozen):
-    """How much noise is borne, and how it is searched for; an answer costs `samples` passes.
+    """How much noise is tolerated, and how it is searched for; an answer costs `samples` passes.
 
     The search costs (steps * samples + 1) passes over the anchor questions.
     """
 
-    tolerance: float = Field(default=0.003, gt=0, description="relative rise of the NLL over the lowest one found")
-    steps: int = Field(default=10, ge=1, le=100, description="sizes of noise that are tried")
-    samples: int = Field(default=10, ge=1, le=1000, description="S, weights drawn once and kept, in the search as well")
-    anchor_questions: int = Field(default=200, ge=1, description="of the fit split, on which the NLL is taken")
+    tolerance: float = Field(
+        default=0.003, gt=0, description="allowed relative rise of the NLL over the lowest one found"
+    )
+    steps: int = Field(default=10, ge=1, le=100, description="noise sizes to try")
+    samples: int = Field(
+        default=10, ge=1, le=1000, description="S, draws of the weights, made once; the search uses as many"
+    )
+    anchor_questions: int = Field(
+        default=200, ge=1, description="questions of the fit split on which the NLL is measured"
+    )
 
 
 def rotate(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The same adapter with B' = U diag(d) and A' = V^T A of B = U diag(d) V^T, and each bank's d [r] by its place."""
+    """Return the same adapter with B' = U diag(d), A' = V^T A for B = U diag(d) V^T, and each bank's d [r] by place."""
     rotated, singular = dict(tensors), {}
     for place in bank_places(tensors):
         u, d, vt = torch.linalg.svd(tensors[f"{place}.B"].double(), full_matrices=False)
@@ -49,11 +57,11 @@ def rotate(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, 
 
 
 def unit_stds(singular: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The stored stds [r, 1] for sigma_q = 1: 1 / d_i, so that every direction of B has noise of size sigma_q.
+    """Return the stored stds [r, 1] for sigma_q = 1: 1 / d_i, so that every direction of B has noise of size sigma_q.
 
-    Where d_i is under a thousandth of the largest one, that thousandth takes its place: the noise in such a direction
-    is then smaller than sigma_q, and A stays of a size that half precision holds. A B of zeros gets no noise, nor does
-    a direction so small that its inverse is no number.
+    If d_i is below a thousandth of the largest one, that thousandth replaces it: the noise in such a direction is then
+    smaller than sigma_q, and A stays in the range of half precision. A zero B gets no noise, nor does a direction so
+    small that its inverse is not finite.
     """
     stds = {}
     for place, d in singular.items():
@@ -63,7 +71,7 @@ def unit_stds(singular: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def update_size(tensors: Mapping[str, Tensor], singular: Mapping[str, Tensor]) -> float:
-    """The sigma_q whose noise in B A is as large as B A itself, in root mean square over all banks."""
+    """Return the sigma_q that makes the noise in B A as large as B A itself, in root mean square over all banks."""
     squares, numbers = 0.0, 0
     for place, d in singular.items():
         weight = tensors[f"{place}.A"]
@@ -73,11 +81,11 @@ def update_size(tensors: Mapping[str, Tensor], singular: Mapping[str, Tensor]) -
 
 
 def largest_borne(nll: Callable[[float], float], start: float, steps: int, tolerance: float) -> float:
-    """The largest sigma_q tried, or 0, whose NLL is at most 1 + `tolerance` times the lowest NLL found.
+    """Return the largest sigma_q tried, or 0, with an NLL of at most 1 + `tolerance` times the lowest NLL found.
 
-    The lowest, which may be that of sigma_q = 0, and not always that one: the NLL of an overconfident adapter falls
-    with the noise before it rises, and would come back to its start only where the answers are spoilt. From `start` it
-    doubles until one is not borne, then halves the interval between the two.
+    The reference is the lowest NLL, not that of sigma_q = 0: the NLL of an overconfident adapter falls with the noise
+    before it rises, and returns to its initial value only when the answers are spoilt. The search doubles sigma_q from
+    `start` until one is not tolerated, then halves the interval between the last two.
     """
     tried = {0.0: nll(0.0)}
     value = start
@@ -89,7 +97,7 @@ def largest_borne(nll: Callable[[float], float], start: float, steps: int, toler
 
 
 def _bracket(tried: Mapping[float, float], tolerance: float) -> tuple[float, float]:
-    """The largest value that is borne and the next one above it that was tried, inf where there is none."""
+    """Return the largest tolerated value and the next larger one that was tried, inf if there is none."""
     limit = (1 + tolerance) * min(tried.values())
     borne = max(value for value, nll in tried.items() if nll <= limit)
     return borne, min((value for value in tried if value > borne), default=math.inf)
@@ -112,18 +120,18 @@ def _fit(fitting: Fitting, options: TfbOptions) -> Finished:
         return found
 
     sigma = largest_borne(nll, update_size(tensors, singular), options.steps, options.tolerance)
-    say(fitting.console, f"keeps noise of {sigma:.4g}")
+    say(fitting.console, f"chosen noise: {sigma:.4g}")
     return Finished(config, noisy(sigma))
 
 
 def _anchor(fitting: Fitting, count: int) -> list[TrainingQuestion]:
-    """Questions of the fit split, drawn by the run's seed where there are more than asked for."""
+    """Return `count` questions of the fit split, drawn by the run's seed, or all if there are fewer."""
     draw = random.Random(f"anchor {fitting.seed}")
     return draw.sample(list(fitting.fit), min(count, len(fitting.fit)))
 
 
 def _nll(fitting: Fitting, posterior: Posterior, anchor: list[TrainingQuestion], title: str) -> float:
-    """The mean NLL of the questions' right answers in nats, with a progress bar."""
+    """Return the mean NLL of the questions' right answers in nats, with a progress bar."""
     encoded = [question.encoded for question in anchor]
     with count_up(fitting.console, title, len(encoded)) as advance:
         samples = score_in_batches(

@@ -1,4 +1,4 @@
-"""UQ4CT: experts whose routing certainty is tied to being right (equations 10 to 14)."""
+"""UQ4CT: experts with a routing certainty that is trained to predict correctness (equations 10 to 14)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from uq4ct.training.methods.mixlora import check_no_l2, mixture_losses
 
 
 def _check(adapter: AdapterConfig, loss: LossConfig) -> None:
-    """Needs a router that leaves experts out, and a positive beta."""
+    """Require a router that leaves experts out, and a positive beta."""
     if not adapter.routed:
         raise ValueError(f"adapter.experts is {adapter.experts}: uq4ct needs at least 2")
     if adapter.top_k == adapter.experts:
         raise ValueError(f"adapter.top_k is {adapter.top_k} of {adapter.experts} experts: FEU would always be 1")
     if loss.calibration <= 0:
-        raise ValueError(f"loss.calibration is {loss.calibration}: uq4ct needs more than 0, mixlora has 0")
+        raise ValueError(f"loss.calibration is {loss.calibration}: uq4ct needs more than 0; for 0 use mixlora")
     check_no_l2(loss)
 
 
 def _losses(forward: Forward) -> LossTerms:
-    """CE + alpha * load balance + beta * calibration loss.
+    """Return CE + alpha * load balance + beta * calibration loss.
 
-    The indicator is that of the trained questions, or of those held out from the cross entropy: the former saturates
-    at 1 once the model has learned its training questions by heart.
+    The indicator is the correctness of the trained questions, or of those held out from the cross entropy: the former
+    saturates at 1 once the model has memorised its training questions.
     """
     mixture = mixture_losses(forward)
     output, batch, loss = forward.output, forward.batch, forward.loss

@@ -1,4 +1,4 @@
-"""What the methods share that train a distribution of weights: plain LoRA, and the evidence lower bound as the loss."""
+"""Shared by the methods that train a distribution of weights: plain LoRA, and the evidence lower bound as the loss."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from uq4ct.training.methods.mixlora import check_no_l2
 
 
 def check_variational(adapter: AdapterConfig, loss: LossConfig) -> None:
-    """One expert, and no penalty on B A: the divergence from the prior is the penalty."""
+    """Require one expert and no penalty on B A: the divergence from the prior is the penalty."""
     check_plain(adapter, loss)
     check_no_l2(loss)
 
 
 def evidence_losses(forward: Forward) -> LossTerms:
-    """CE under the noise + kl_weight * KL / N: the negative evidence lower bound of a question, N questions in all.
+    """Return CE under the noise + kl_weight * KL / N: the negative evidence lower bound per question, of N questions.
 
-    Both are a forward's share of the step's mean, so that the forwards of a step count the divergence once.
+    Both terms are a forward's share of the step's mean, so the forwards of a step count the divergence once.
     """
     variation = forward.variation
     if variation is None:
@@ -36,13 +36,13 @@ def evidence_losses(forward: Forward) -> LossTerms:
 
 
 def bank_weights(model: AdaptedModel) -> dict[str, Tensor]:
-    """A of every bank [r, in] by its place: the parameters themselves."""
+    """Return A [r, in] of every bank by its place: the parameters themselves."""
     tensors = model.adapter_tensors()
     return {place: tensors[f"{place}.A"] for place in bank_places(tensors)}
 
 
 def part_variation(tensors: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A run's tensors as the adapter's own, by name, and the variation's `name`, by place."""
+    """Split a run's tensors into the adapter's own, by name, and the variation's `name`, by place."""
     own = {key: tensor for key, tensor in tensors.items() if not key.startswith(VARIATION_PREFIX)}
     varied = {
         key.removeprefix(VARIATION_PREFIX).removesuffix(f".{name}"): tensor

@@ -1,4 +1,4 @@
-"""A recipe for questions of one's own in files, with settings that suit how many there are."""
+"""A recipe for a user's question files, with settings that suit the number of questions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.data.source import DataError
 from uq4ct.training.run_config import ConfigError, RunConfig, parse_run_config
 
-QUESTION_PASSES = 1500  # questions times epochs; on the embedded base and 2 cores a matter of minutes
+QUESTION_PASSES = 1500  # questions times epochs; takes minutes on the embedded base model and 2 cores
 MOST_EPOCHS = 5
-FEW_QUESTIONS = 400  # below it more of them are kept for calibration, and a step has fewer
+FEW_QUESTIONS = 400  # below this, more questions are kept for calibration and batches are smaller
 _SOURCES: dict[str, tuple[str, Callable[[Path], FileQuestions], str]] = {
-    ".csv": ("csv", read_csv, "column `answer`, the number of the right option, counted from 1"),
-    ".jsonl": ("jsonl", read_jsonl, "field `answer`, the index of the right option, counted from 0"),
-    ".ndjson": ("jsonl", read_jsonl, "field `answer`, the index of the right option, counted from 0"),
+    ".csv": ("csv", read_csv, "column `answer` is the number of the right option, counted from 1"),
+    ".jsonl": ("jsonl", read_jsonl, "field `answer` is the index of the right option, counted from 0"),
+    ".ndjson": ("jsonl", read_jsonl, "field `answer` is the index of the right option, counted from 0"),
 }
-# From the simplest adapter and loss upwards, in the sizes of the shipped recipes.
+# The simplest adapter and loss first, in the sizes of the shipped recipes.
 _ADAPTERS = (
     {"experts": 1, "top_k": 1, "rank": 64, "alpha": 128},
     {"experts": 8, "top_k": 2, "rank": 8, "alpha": 16},
@@ -35,7 +35,7 @@ _SNAPSHOTS = (0, 6)
 
 @dataclass(frozen=True, slots=True)
 class OwnFile:
-    """A file of questions that has been read: its format, and what it holds in one line."""
+    """A question file that has been read: its format, its size and a summary in one line."""
 
     path: Path
     source: str
@@ -44,41 +44,41 @@ class OwnFile:
 
 
 def read_own_file(path: Path) -> OwnFile:
-    """Read a file of questions by the format that its name ends in.
+    """Read a question file in the format that its suffix names.
 
     Raises:
-        DataError: the name has another ending, the file cannot be read, or a line is no labelled question; file, line
-            and column are named.
+        DataError: the suffix is unknown, the file cannot be read, or a line is not a labelled question; the message
+            names file, line and column.
     """
     if path.suffix.lower() not in _SOURCES:
         raise DataError(f"{path}: the name must end in {', '.join(_SOURCES)}, not {path.suffix or 'nothing'!r}")
     source, read, answers = _SOURCES[path.suffix.lower()]
     found = read(path)
     if not found.questions:
-        raise DataError(f"{path}: holds no question")
+        raise DataError(f"{path}: contains no questions")
     unlabelled = [question.id for question in found.questions if question.answer is None]
     if unlabelled:
         raise DataError(f"{path}: {len(unlabelled)} questions have no answer, the first is {unlabelled[0]!r}")
     counts = [len(question.options) for question in found.questions]
     options = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
-    left_out = f"; {len(found.left_out)} left out that have an option twice" if found.left_out else ""
+    left_out = f"; {len(found.left_out)} left out because an option occurs twice" if found.left_out else ""
     summary = f"{path}: {len(counts)} questions with {options} options{left_out}; {answers}"
     return OwnFile(path, source, len(counts), summary)
 
 
 def recipe_for(files: Mapping[str, OwnFile], *, name: str, method: str, base: str, folder: Path) -> RunConfig:
-    """A recipe for the files of `train` and, where given, `calibration` and `test`; what is not given is carved out.
+    """Return a recipe for `train` and, if given, `calibration` and `test`; missing splits are carved out of train.
 
-    It is to be written into `folder`: the paths that are not absolute are relative to it. The adapter is the simplest
-    one that the method can be trained with.
+    Relative paths become relative to `folder`, where the recipe will be written. The adapter is the simplest one that
+    the method can be trained with.
 
     Raises:
-        ConfigError: the files have several formats, or the name or the method is not valid.
+        ConfigError: the files have different formats, or the name or the method is not valid.
     """
     train = files["train"]
     if len({file.source for file in files.values()}) > 1:
         formats = ", ".join(f"{file.path} is {file.source}" for file in files.values())
-        raise ConfigError(f"the files of one recipe have one format: {formats}")
+        raise ConfigError(f"the files of a recipe must have the same format: {formats}")
     few = train.questions < FEW_QUESTIONS
     data: dict[str, Any] = {part: _relative_to(folder, file.path) for part, file in files.items()}
     if "calibration" not in files:
@@ -97,7 +97,7 @@ def recipe_for(files: Mapping[str, OwnFile], *, name: str, method: str, base: st
 
 
 def _first_valid(record: dict[str, Any], base: str) -> RunConfig:
-    """The first adapter, loss and number of snapshots with which the method can be trained."""
+    """Return the first adapter, loss and number of snapshots with which the method can be trained."""
     refused: ConfigError | None = None
     for change in _variants(record, base):
         try:
@@ -107,7 +107,7 @@ def _first_valid(record: dict[str, Any], base: str) -> RunConfig:
         else:
             options = config.method_options().model_dump(mode="json")
             return config.model_copy(update={"options": options})
-    assert refused is not None  # there is a first variant
+    assert refused is not None  # there is at least one variant
     raise refused
 
 

@@ -9,7 +9,7 @@ from uq4ct.training.run_config import ConfigError
 
 
 def find_recipe(recipe: str) -> Path:
-    """A recipe given as a file, or by the name of one that ships with the project.
+    """Return the path of a recipe, given as a file or as the name of a shipped recipe.
 
     Raises:
         ConfigError: there is no such file and no such recipe.

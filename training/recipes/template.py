@@ -1,4 +1,4 @@
-"""A recipe as text in which every field is explained: description, range and default as the configuration has them."""
+"""A recipe as YAML with a comment on every field: description, range and default from the configuration."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pydantic import BaseModel
 
 from uq4ct.training.run_config import RunConfig
 
-WIDTH = 100  # of a comment's line
+WIDTH = 100  # of a comment line
 INDENT = "  "
 _BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
 def render_recipe(config: RunConfig, introduction: str) -> str:
-    """A YAML recipe with a comment over every field; it loads back to the same configuration.
+    """Return a YAML recipe with a comment above every field; it loads back to the same configuration.
 
-    The method's own options are all written out, those that are not set with their defaults.
+    All options of the method are written out; those that are not set have their defaults.
     """
     lines = [*_comment(introduction, ""), ""]
     for name in RunConfig.model_fields:
@@ -34,7 +34,7 @@ def _section(model: BaseModel, indent: str) -> Iterator[str]:
 
 
 def _own_fields_first(owner: type[BaseModel]) -> list[str]:
-    """The fields of a section, those of a base class after its own: the paths of a file before its limits."""
+    """Return the fields of a section, inherited ones last: file paths come before limits."""
     classes = [one for one in owner.mro() if issubclass(one, BaseModel)]
     names = (name for one in classes for name in one.__annotations__ if name in owner.model_fields)
     return list(dict.fromkeys(names))
@@ -52,12 +52,12 @@ def _field(owner: type[BaseModel], name: str, value: Any, indent: str) -> Iterat
 
 
 def _value_in_json(owner: type[BaseModel], name: str, value: Any) -> Any:
-    """The value of a field as JSON has it."""
+    """Return the JSON form of a field's value."""
     return owner.model_construct(**{name: value}).model_dump(mode="json", include={name})[name]
 
 
 def _explain(owner: type[BaseModel], name: str) -> str:
-    """Description, range and default of a field, one after the other."""
+    """Return the description, range and default of a field in one line."""
     schema = owner.model_json_schema()["properties"][name]
     parts = [schema.get("description", ""), _allowed(schema)]
     if "default" in schema:
@@ -66,7 +66,7 @@ def _explain(owner: type[BaseModel], name: str) -> str:
 
 
 def _allowed(schema: Mapping[str, Any]) -> str:
-    """The values that a field may have, in words; empty where its type says it all."""
+    """Return the allowed values in words; empty if the type alone defines them."""
     if "anyOf" in schema:
         kinds = [_allowed(kind) or str(kind.get("type", "a section")) for kind in schema["anyOf"]]
         return " or ".join(kind for kind in kinds if kind != "null") + (" or null" if "null" in kinds else "")
@@ -89,6 +89,6 @@ def _comment(text: str, indent: str) -> Iterator[str]:
 
 
 def _as_yaml(value: Any) -> str:
-    """A value in one line of YAML."""
+    """Return a value as one line of YAML."""
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
     return text.removesuffix("\n").removesuffix("\n...")

@@ -1,4 +1,4 @@
-"""Adapters that were trained elsewhere made into finished runs, and plain LoRA runs made into checkpoints of PEFT."""
+"""Turn adapters that were trained elsewhere into finished runs, and plain LoRA runs into PEFT checkpoints."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ METHOD_OF = {"peft": "lora", "mixlora": "mixlora"}
 
 
 def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: Path, console: Console) -> RunResult:
-    """Make a finished run of the checkpoint in `folder`: data, base and scoring are the recipe's, nothing is trained.
+    """Turn the checkpoint in `folder` into a finished run with the data, base model and scoring of a recipe.
 
-    A recipe of a method that is fitted on one run of plain LoRA has it fitted on the checkpoint; with any other recipe
-    the weights are taken as they are. What the scoring itself learns (the scale of cloze) starts as in a new run.
-    `origin` names the recipe in complaints.
+    If the recipe's method is fitted on one plain LoRA run, it is fitted on the checkpoint; with any other recipe the
+    weights are used unchanged. Parameters of the scoring (the scale of cloze) have their initial values. `origin` names
+    the recipe in error messages.
 
     Raises:
-        FormatError: the checkpoint asks for what our adapters cannot do, or does not fit the base model.
-        RunError: the output folder is taken.
+        FormatError: the checkpoint needs something that our adapters do not support, or does not fit the base model.
+        RunError: the output folder already contains a run.
         ConfigError, DataError, BaseModelError: the recipe, its data or its base model cannot be used.
     """
     foreign = read_adapter(folder)
     config = adopting_config(record, foreign, origin)
     if (output / CONFIG_FILE).exists():
-        raise RunError(f"{output} holds a run already: choose another folder")
+        raise RunError(f"{output} already holds a run: choose another folder")
     if config.method == METHOD_OF[foreign.format]:
         return _write_run(config, foreign, output)
     with TemporaryDirectory() as scratch:
@@ -62,16 +62,16 @@ def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: 
 
 
 def adopting_config(record: dict[str, Any], foreign: ForeignAdapter, origin: str) -> RunConfig:
-    """The recipe's data, base and scoring around the checkpoint's adapter, with no epoch of training.
+    """Return the recipe's data, base model and scoring with the checkpoint's adapter and no training.
 
-    Of the recipe's adapter only the tokens of FEU are left; the loss is that of a run that has no use for one.
+    Of the recipe's adapter section only `feu_tokens` is used; the calibration loss is off.
 
     Raises:
-        ConfigError: the recipe is not valid, or its method is fitted on more than one run.
+        ConfigError: the recipe is invalid, or its method is fitted on more than one run.
     """
     for section in ("adapter", "training"):
         if not isinstance(record.get(section, {}), dict):
-            raise ConfigError(f"{origin}: {section} is no section (got {record[section]!r})")
+            raise ConfigError(f"{origin}: {section} must be a section (got {record[section]!r})")
     kept = {field: value for field, value in record.get("adapter", {}).items() if field == "feu_tokens"}
     changes = {
         "adapter": foreign.config.model_dump() | kept,
@@ -83,12 +83,14 @@ def adopting_config(record: dict[str, Any], foreign: ForeignAdapter, origin: str
         changes |= {"method": METHOD_OF[foreign.format], "options": {}}
     config = parse_run_config(record | changes, origin)
     if len(config.needed_runs()) > 1:
-        raise ConfigError(f"{origin}: method {config.method!r} is fitted on several runs, a checkpoint is one")
+        raise ConfigError(
+            f"{origin}: method {config.method!r} is fitted on several runs, but a checkpoint is a single run"
+        )
     return config
 
 
 def _write_run(config: RunConfig, foreign: ForeignAdapter, output: Path) -> RunResult:
-    """A finished run of the checkpoint's weights as they are."""
+    """Write a finished run with the checkpoint's weights unchanged."""
     base = load_base_of(config)
     _check_activation(foreign, base)
     model = make_model(config, base)
@@ -120,7 +122,7 @@ def _write_run(config: RunConfig, foreign: ForeignAdapter, output: Path) -> RunR
 
 
 def export_run(run: Path, folder: Path) -> list[str]:
-    """Write a finished plain LoRA run as a checkpoint of PEFT; the names of what such a checkpoint has no place for.
+    """Write a finished plain LoRA run as a PEFT checkpoint; return the names of the tensors that it cannot store.
 
     Raises:
         RunError: the folder holds no finished run.
@@ -129,8 +131,8 @@ def export_run(run: Path, folder: Path) -> list[str]:
     config, result = read_run(run)
     if not isinstance(result.posterior, PointConfig):
         raise FormatError(
-            f"{run} answers by its posterior, {result.posterior.kind!r}, for which a checkpoint of PEFT's LoRA has no "
-            "place: write the run of lora that it was fitted on"
+            f"{run} has a posterior, {result.posterior.kind!r}, which a PEFT LoRA checkpoint cannot store: export the "
+            "lora run that it was fitted on"
         )
     tensors = load_file(run / ADAPTER_FILE)
     left_out = sorted(name for name in tensors if name.startswith(SCORING_PREFIX))
@@ -143,7 +145,7 @@ def _check_activation(foreign: ForeignAdapter, base: BaseModel) -> None:
     activation = base.model.config.hidden_act
     if foreign.activation not in (None, activation):
         raise FormatError(
-            f"act_fn is {foreign.activation!r}; the feed-forward block of {base.identity.name} has {activation!r}"
+            f"act_fn is {foreign.activation!r}; the feed-forward block of {base.identity.name} uses {activation!r}"
         )
 
 

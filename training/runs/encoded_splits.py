@@ -1,4 +1,4 @@
-"""Questions of a run's splits as what training reads: encoded, with their answers, some held out for FEU."""
+"""The questions of a run's splits, encoded for training with their answers, some held out for FEU."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from uq4ct.training.run_config import ConfigError, RunConfig
 def encode_train(
     train: Sequence[Question], model: AdaptedModel, config: RunConfig, console: Console
 ) -> list[TrainingQuestion]:
-    """Encode the training split; what does not fit the token limit is left out, with a message.
+    """Encode the training split; questions over the token limit are left out, with a message.
 
     Raises:
-        ConfigError: nothing is left to train on.
+        ConfigError: no questions are left to train on.
     """
     held_out = _held_out(train, config.loss, config.training.seed)
     right = right_options(train).tolist()
@@ -37,14 +37,14 @@ def encode_train(
             too_long.append(question.id)
     if too_long:
         limit = model.scorer.token_limit
-        say(console, f"{len(too_long)} training questions over {limit} tokens left out, the first {too_long[0]!r}")
+        say(console, f"{len(too_long)} training questions over {limit} tokens left out, the first is {too_long[0]!r}")
     if all(question.held_out for question in encoded):
         raise ConfigError("data: no training question is left")
     return encoded
 
 
 def encode_fit(fit: Sequence[Question], model: AdaptedModel) -> list[TrainingQuestion]:
-    """Encode the fit split, on which nothing may be left out.
+    """Encode the fit split, from which no question may be left out.
 
     Raises:
         ConfigError: a question is longer than the token limit.
@@ -54,7 +54,7 @@ def encode_fit(fit: Sequence[Question], model: AdaptedModel) -> list[TrainingQue
 
 
 def check_lengths(splits: Splits, model: AdaptedModel) -> None:
-    """See before hours of training that what is asked after them can be asked: nothing of it may be left out.
+    """Check before hours of training that no question of the later splits is too long; none may be left out.
 
     Raises:
         ConfigError: a question of a split other than train and fit is longer than the token limit.
@@ -72,7 +72,7 @@ def _encode(model: AdaptedModel, question: Question) -> EncodedQuestion:
 
 
 def _held_out(train: Sequence[Question], loss: LossConfig, seed: int) -> set[str]:
-    """The ids of the questions that only the calibration loss sees."""
+    """Return the ids of the questions that only the calibration loss uses."""
     if loss.indicator == "training":
         return set()
     ids = sorted(question.id for question in train)

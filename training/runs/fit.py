@@ -17,11 +17,11 @@ from uq4ct.training.runs.resume_point import LoopState
 
 
 def match_given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:
-    """The folders of finished runs by the training digest of the needed run that each of them is.
+    """Map the training digests of needed runs to the folders that contain them.
 
     Raises:
-        RunError: a folder holds no finished run, or one that the method is not fitted on; the message names the fields
-            in which it differs from the nearest one that is.
+        RunError: a folder holds no finished run, or one that is not needed; the message names the fields in which it
+            differs from the most similar needed run.
     """
     needed = config.needed_runs()
     digests = {need.training_digest() for need in needed}
@@ -30,16 +30,16 @@ def match_given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Pa
         given, _ = read_run(folder)
         digest = given.training_digest()
         if digest not in digests:
-            raise RunError(f"{folder} was not trained as {config.method} needs it: {_differences(given, needed)}")
+            raise RunError(f"{folder} was not trained as {config.method} requires: {_differences(given, needed)}")
         matched[digest] = folder
     return matched
 
 
 def fit_method(inputs: RunInputs, method: PostHocMethod, needed: Sequence[Path]) -> tuple[RunResult, Finished]:
-    """Fit a method on the finished runs in the folders `needed`, in the order in which it needs them.
+    """Fit a method on the finished runs in the folders `needed`, in the order of its needs.
 
     Raises:
-        RunError: a run was trained on other questions or on another base model.
+        RunError: a run was trained on different questions or on a different base model.
     """
     config = inputs.config
     results = [_result_on_same(folder, inputs) for folder in needed]
@@ -70,19 +70,19 @@ def fit_method(inputs: RunInputs, method: PostHocMethod, needed: Sequence[Path])
 
 
 def _result_on_same(folder: Path, inputs: RunInputs) -> RunResult:
-    """The record of a needed run, trained on the very questions and base model that the method is fitted on."""
+    """Return the record of a needed run, after checking that its questions and base model are those of this run."""
     _, result = read_run(folder)
     for what, theirs, ours in (
         ("data", result.data_digest, inputs.splits.digest),
         ("base model", result.base.digest, inputs.base.identity.digest),
     ):
         if theirs != ours:
-            raise RunError(f"{folder} was trained with another {what}: {theirs} then, {ours} now; train it again")
+            raise RunError(f"{folder} was trained with different {what}: {theirs} then, {ours} now; train it again")
     return result
 
 
 def _differences(given: RunConfig, needed: Sequence[RunConfig]) -> str:
-    """Where a run is not the one of `needed` that it is nearest to, field by field."""
+    """Describe, field by field, how a run differs from the most similar one of `needed`."""
     ours = _fields(given)
 
     def unlike(need: RunConfig) -> list[str]:
@@ -90,7 +90,7 @@ def _differences(given: RunConfig, needed: Sequence[RunConfig]) -> str:
         names = (name for name in ours | theirs if ours.get(name) != theirs.get(name))
         return [f"{name} is {ours.get(name)!r}, not {theirs.get(name)!r}" for name in names]
 
-    return "; ".join(min(map(unlike, needed), key=len, default=["it is fitted on no other run"]))
+    return "; ".join(min(map(unlike, needed), key=len, default=["it is not fitted on other runs"]))
 
 
 def _fields(config: RunConfig) -> dict[str, object]:

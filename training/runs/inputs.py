@@ -1,4 +1,4 @@
-"""What the stages of one run share: its configuration, questions and model."""
+"""Shared by the stages of one run: its configuration, questions and model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from uq4ct.training.runs.resume_point import LoopState
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """One run's configuration and folder, its splits, its untrained model, and its questions as training reads them."""
+    """One run's configuration and folder, its splits, its untrained model, and its encoded questions."""
 
     config: RunConfig
     folder: Path
@@ -38,7 +38,7 @@ class RunInputs:
 
 
 def load_inputs(config: RunConfig, folder: Path, console: Console) -> RunInputs:
-    """Load the data and the base model of a run, and check that every question can be asked.
+    """Load the data and the base model of a run, and check that no question is too long.
 
     Raises:
         ConfigError: a question outside train is too long, or the adapter does not fit the base model.
@@ -58,7 +58,7 @@ def load_inputs(config: RunConfig, folder: Path, console: Console) -> RunInputs:
 def make_result(
     inputs: RunInputs, finished: Finished, state: LoopState, parameters: int, fit_seconds: float
 ) -> RunResult:
-    """The record of a run that is finished; `state` counts the steps of all runs that it is made of."""
+    """Return the record of a finished run; `state` counts the steps of all runs that it includes."""
     splits, nlls = inputs.splits, state.fit_nll
     best = inputs.config.training.keep_epoch == "best" and nlls
     return RunResult(

@@ -1,4 +1,4 @@
-"""A finished run from its folder to a model that answers."""
+"""Load a finished run from its folder as a model that answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_
 
 @dataclass(frozen=True, slots=True)
 class TrainedRun:
-    """A finished run, ready to answer: `tensors` are what is stored, the adapter's and its posterior's."""
+    """A finished run, ready to answer; `tensors` are the stored ones, of the adapter and its posterior."""
 
     config: RunConfig
     result: RunResult
@@ -36,15 +36,17 @@ class TrainedRun:
 
 
 def load_run(folder: Path, *, device: str | None = None, dtype: str | None = None) -> TrainedRun:
-    """Read a finished run back; by default on its configuration's device and in the dtype that it was trained in.
+    """Load a finished run, by default on its configured device and in the dtype of its training.
 
     Raises:
-        RunError: the folder holds no finished run, or the base model is not the one it was trained on.
+        RunError: the folder holds no finished run, or the base model has changed since it was trained.
     """
     config, result = read_run(folder)
     base = load_base_of(config, device=device, dtype=dtype or result.dtype)
     if base.identity.digest != result.base.digest:
-        raise RunError(f"{folder} was trained on {result.base.digest}, the base model here is {base.identity.digest}")
+        raise RunError(
+            f"{folder} was trained on another base model: {result.base.digest} then, {base.identity.digest} now"
+        )
     model = make_model(config, base)
     tensors = load_file(folder / ADAPTER_FILE)
     model.load_adapter_tensors(adapter_tensors(tensors))
@@ -52,19 +54,19 @@ def load_run(folder: Path, *, device: str | None = None, dtype: str | None = Non
 
 
 def load_run_splits(run: TrainedRun) -> Splits:
-    """The splits of a run.
+    """Load the splits of a run.
 
     Raises:
-        RunError: the data are not those that it was trained on.
+        RunError: the data have changed since it was trained.
     """
     return load_same_splits(run.config, run.result.data_digest)
 
 
 def load_same_splits(config: RunConfig, digest: str) -> Splits:
-    """The splits of a configuration, with the digest that they had when it was trained.
+    """Load the splits of a configuration and check the digest that they had in training.
 
     Raises:
-        RunError: the data are not those that it was trained on.
+        RunError: the data have changed since then.
     """
     splits, _ = load_splits(config.data)
     if splits.digest != digest:

@@ -1,4 +1,4 @@
-"""The training loop: optimizer steps over epochs, resumable at any step with the same result to the bit."""
+"""The training loop: optimizer steps over epochs, resumable at any step with bit-identical results."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ LOG_FILE = "steps.jsonl"
 
 
 def snapshot_path(folder: Path, index: int) -> Path:
-    """Where the weights of a snapshot are, counted from 1."""
+    """Return the file of a snapshot's weights, counted from 1."""
     return folder / f"snapshot-{index}.safetensors"
 
 
 class DivergedError(UserError, RuntimeError):
-    """A loss that is no number any more."""
+    """The loss is no longer finite."""
 
 
 def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float:
-    """The share of the peak learning rate at a step counted from 0, of `steps` in all."""
+    """Return the share of the peak learning rate at a step counted from 0, of `steps` in total."""
     warmup = math.ceil(config.warmup_share * steps)
     if step < warmup:
         return (step + 1) / warmup
@@ -53,10 +53,10 @@ def learning_rate_share(config: OptimizerConfig, step: int, steps: int) -> float
 
 
 class Trainer:
-    """One run: an adapted model, its questions, and a folder that holds its log, its resume point and its weights.
+    """One run: an adapted model, its questions, and a folder for its log, resume point and weights.
 
-    `variation` is the method's noise on `model`, if it has some. `fit_nll` scores the model after each epoch: the NLL
-    on the fit split in nats per question.
+    `variation` is the method's noise on `model`, if any. `fit_nll` scores the model after each epoch: the NLL on the
+    fit split in nats per question.
     """
 
     def __init__(
@@ -90,15 +90,15 @@ class Trainer:
         epochs = (self._steps_of(epoch) for epoch in range(config.training.epochs))
         self.steps = sum(len(steps) for steps in epochs)
         if config.training.snapshots > self.steps:
-            raise ConfigError(f"training.snapshots is {config.training.snapshots}: the run has {self.steps} steps only")
+            raise ConfigError(f"training.snapshots is {config.training.snapshots}: the run has only {self.steps} steps")
 
     def run(self, console: Console) -> LoopState:
-        """Train to the end, from the resume point in the folder if there is one.
+        """Train to the end, starting from the resume point in the folder if there is one.
 
-        The folder's `kept.safetensors` then holds the weights of the epoch that the configuration keeps.
+        Afterwards the folder's `kept.safetensors` contains the weights of the epoch that the configuration keeps.
 
         Raises:
-            DivergedError: the loss is no finite number.
+            DivergedError: the loss is not finite.
         """
         state = LoopState()
         if (self._folder / RESUME_FILE).is_file():
@@ -158,7 +158,9 @@ class Trainer:
             correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
             feu += [] if output.feu is None else output.feu.tolist()
             tokens += int(batch.tokens.real.sum())
-        for group in self._optimizer.param_groups:  # each its own, or the divergence of a variation sets all norms
+        for (
+            group
+        ) in self._optimizer.param_groups:  # each group separately, or the divergence of a variation dominates the norm
             torch.nn.utils.clip_grad_norm_(group["params"], self._config.optimizer.clip_norm)
         self._optimizer.step()
         self._optimizer.zero_grad()
@@ -195,7 +197,7 @@ class Trainer:
         return epoch_steps(self._questions, training.batch_questions, training.seed, epoch)
 
     def _log(self, state: LoopState) -> TextIO:
-        """The step log, cut back to the resume point: steps after it are taken again."""
+        """Open the step log, truncated to the resume point: later steps are repeated."""
         path = self._folder / LOG_FILE
         kept = path.read_text().splitlines(keepends=True)[: state.step] if path.is_file() else []
         path.write_text("".join(kept))

@@ -10,19 +10,19 @@ from uq4ct.training.run_config import ConfigError, RunConfig
 
 
 def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
-    """The base model of a configuration; device and dtype default to the configuration's."""
+    """Load the base model of a configuration; device and dtype default to the configuration's."""
     base = config.base
     return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
 
 
 def make_model(config: RunConfig, base: BaseModel) -> AdaptedModel:
-    """An untrained adapter (its output is the base model's), initialised from the run's seed.
+    """Return the base model with an untrained adapter, initialised from the run's seed; its output is the base model's.
 
     Raises:
-        ConfigError: the base model has no layer of a target, or no token of its own for a letter.
+        ConfigError: the base model lacks a target layer, or has no single token for a letter.
     """
     torch.manual_seed(config.training.seed)
     try:
         return add_adapter(base, config.adapter, config.scoring)
     except ValueError as error:
-        raise ConfigError(f"adapter, scoring: not for the base model {base.identity.name}: {error}") from error
+        raise ConfigError(f"adapter, scoring: not supported by the base model {base.identity.name}: {error}") from error

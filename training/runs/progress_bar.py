@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from uq4ct.training.console import say
 
 WINDOW_STEPS = 20  # the bar shows means over the latest steps
-LINE_EVERY_STEPS = 20  # where there is no terminal, lines take the place of the bar
+LINE_EVERY_STEPS = 20  # without a terminal, lines replace the bar
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class StepReport:
 
 
 class TrainingBar:
-    """A bar on a terminal, a line now and then elsewhere: loss, accuracy, mean FEU, tokens a second."""
+    """A progress bar on a terminal, occasional lines elsewhere: loss, accuracy, mean FEU, tokens per second."""
 
     def __init__(self, steps: int, done: int, console: Console) -> None:
         self._console = console
@@ -58,7 +58,7 @@ class TrainingBar:
         self._bar.stop()
 
     def step(self, report: StepReport) -> None:
-        """Show one more step."""
+        """Show a finished step."""
         self._recent.append(report)
         state = self._state()
         self._bar.update(self._task, completed=report.step, state=state)
@@ -66,7 +66,7 @@ class TrainingBar:
             say(self._console, f"step {report.step}/{self._steps} {state}")
 
     def print_line(self, text: str) -> None:
-        """Print a line that stays."""
+        """Print a line above the bar."""
         say(self._console, text)
 
     def _state(self) -> str:

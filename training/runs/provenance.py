@@ -1,4 +1,4 @@
-"""Which code made a run."""
+"""The version of the code that made a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def code_commit() -> str | None:
-    """The commit of the checkout this code runs from, with `+changes` if it was changed since; None elsewhere."""
+    """Return the commit of the running checkout, with `+changes` if it has uncommitted changes; None elsewhere."""
     head = _git("rev-parse", "HEAD")
     if head is None:
         return None

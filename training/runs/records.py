@@ -1,4 +1,4 @@
-"""The records in a run's folder: what was asked for, and what a finished run found out."""
+"""The records in a run's folder: its configuration, and the result of a finished run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ ADAPTER_FILE = "adapter.safetensors"
 
 
 class RunError(UserError, RuntimeError):
-    """A run folder that cannot be used as asked."""
+    """A run folder that cannot be used as requested."""
 
 
 class RunResult(Frozen):
-    """What a finished run found out; steps, seconds, tokens and parameters include the runs that it was fitted on."""
+    """The result of a finished run; steps, seconds, tokens and parameters include the runs that it was fitted on."""
 
     base: BaseIdentity
-    dtype: DtypeName = Field(description="compute dtype of the frozen base")
+    dtype: DtypeName = Field(description="compute dtype of the frozen base model")
     code_commit: str | None
     data_digest: str
     train: int = Field(description="questions trained on or held out for FEU")
@@ -34,12 +34,12 @@ class RunResult(Frozen):
     guarantee: int
     test: int
     steps: int
-    seconds: float = Field(description="in training steps")
-    fit_seconds: float = Field(description="in what followed the steps")
+    seconds: float = Field(description="seconds in training steps")
+    fit_seconds: float = Field(description="seconds in fitting after the steps")
     tokens: int = Field(description="real tokens trained on")
     trained_parameters: int
     fit_nll: tuple[float, ...] = Field(description="NLL on the fit split after each epoch, nats per question")
-    kept_epoch: int = Field(description="counted from 1; 0 where none was trained here")
+    kept_epoch: int = Field(description="counted from 1; 0 for an adopted run")
     posterior: PosteriorConfig
 
 
@@ -49,10 +49,10 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
-    """The records of a finished run.
+    """Read the records of a finished run.
 
     Raises:
-        RunError: the folder holds none.
+        RunError: the folder holds no finished run.
     """
     if not is_finished(folder):
         raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
@@ -61,5 +61,5 @@ def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
 
 
 def write_record(path: Path, record: Frozen) -> None:
-    """Write a record whole or not at all, since its presence tells that a stage of the run is done."""
+    """Write a record atomically, because its presence marks a stage of the run as done."""
     replace_file(path, record.model_dump_json(indent=2).encode())

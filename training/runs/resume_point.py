@@ -20,23 +20,23 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
 class LoopState(Frozen):
-    """How far the loop of a run has come; `fit_nll` has one entry for each finished epoch."""
+    """The progress of a run's loop; `fit_nll` has one entry per finished epoch."""
 
-    epoch: int = Field(default=0, ge=0, description="the epoch under way, counted from 0")
+    epoch: int = Field(default=0, ge=0, description="the current epoch, counted from 0")
     epoch_step: int = Field(default=0, ge=0, description="steps done in that epoch")
-    step: int = Field(default=0, ge=0, description="steps done in all")
+    step: int = Field(default=0, ge=0, description="steps done in total")
     fit_nll: tuple[float, ...] = ()
-    seconds: float = Field(default=0.0, ge=0, description="spent in training steps")
+    seconds: float = Field(default=0.0, ge=0, description="seconds in training steps")
     tokens: int = Field(default=0, ge=0, description="real tokens trained on")
 
     @property
     def best_epoch(self) -> int:
-        """The finished epoch of the lowest NLL, counted from 0."""
+        """The finished epoch with the lowest NLL, counted from 0."""
         return min(range(len(self.fit_nll)), key=self.fit_nll.__getitem__)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write safetensors beside `path`, force them to disk, then put them in its place in one step."""
+    """Write safetensors to `path` atomically and force them to disk."""
     packed = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     replace_file(path, save(packed, dict(metadata or {})))
 
@@ -55,7 +55,7 @@ def save_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], opti
 
 
 def load_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> LoopState:
-    """Put a run back where its resume point was written."""
+    """Restore the state of a run from its resume point."""
     with safe_open(folder / RESUME_FILE, framework="pt") as file:
         for name, parameter in parameters.items():
             with torch.no_grad():
@@ -72,5 +72,5 @@ def load_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], opti
 
 
 def _device_of(parameters: Mapping[str, nn.Parameter]) -> torch.device:
-    """Where the run computes, and so where its noise is drawn."""
+    """Return the device of the run, where its noise is also drawn."""
     return next(iter(parameters.values())).device

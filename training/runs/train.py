@@ -1,4 +1,4 @@
-"""A run from its configuration to its folder."""
+"""Train a run from its configuration into its folder."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def train_run(
     on: Sequence[Path] = (),
     shared: Path | None = None,
 ) -> RunResult:
-    """Train as configured and leave config, step log, weights and result in `folder`.
+    """Train as configured and write config, step log, weights and result to `folder`.
 
-    The runs that a method is fitted on are those in the folders `on`; others are looked up in `shared`, by default in
+    The runs that a method is fitted on are taken from the folders `on`; others are looked up in `shared`, by default in
     the folder itself, and trained there if they are not finished.
 
     Raises:
-        RunError: the folder holds another run, or this one and `resume` is not set; a run in `on` is not needed; or
-            the weights are adopted ones and not there.
+        RunError: the folder holds another run, or this run without `resume`; a run in `on` is not needed; or an adopted
+            run has no weights.
         ConfigError, DataError, BaseModelError, DivergedError: the configuration, the data or the base model cannot be
-            used, or the loss became infinite.
+            used, or the loss is not finite.
     """
     method = METHODS[config.method]
     if config.adopted is not None and isinstance(method, TrainedMethod) and not is_finished(folder):
-        raise RunError("an adopted run is made by `adopt`, not trained")
+        raise RunError("an adopted run cannot be trained: make it with `adopt`")
     claim_folder(folder, config, resume=resume)
     if is_finished(folder):
         return RunResult.model_validate_json((folder / RESULT_FILE).read_text())
@@ -67,9 +67,9 @@ def train_run(
 
 
 def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:
-    """The folder of a run in a pool of runs, trained to its end if it is not yet; what it needs is in the pool too.
+    """Return the folder of a run in a pool, training it if it is not finished; the runs that it needs share the pool.
 
-    A finished run is not continued, so its resume point, three times the size of its weights, is not kept.
+    A finished run is never continued, so its resume point, three times the size of its weights, is deleted.
 
     Raises:
         ConfigError, DataError, BaseModelError, DivergedError: as `train_run`.
@@ -99,7 +99,7 @@ def _train_by_steps(inputs: RunInputs, method: TrainedMethod) -> tuple[RunResult
 
 
 def _fit_nll(inputs: RunInputs, through: BankCall | None) -> float:
-    """The NLL on the fit split in nats per question, of the weights or of their mean."""
+    """Return the NLL on the fit split in nats per question, of the weights or of their mean."""
     posterior = PointPosterior(through)
     samples = score_in_batches(
         lambda batch: score_batch(inputs.model, posterior, batch),

@@ -1,4 +1,4 @@
-"""The charts of a report: which panels stand side by side, and what a reader is told about them."""
+"""The charts of a report: their panels and captions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Spreads = Mapping[MetricName, Mapping[Variant, Spread]]
 
 
 def split_charts(results: SplitResults, spreads: Spreads, baseline: Variant) -> list[Chart]:
-    """Every chart of one split."""
+    """Return every chart of one split."""
     by_label = _by_label(results)
     first = {label: next(iter(variants.values())) for label, variants in by_label.items()}
     name = f"{results.data_set}-{results.split}"
@@ -65,23 +65,22 @@ def _overview(name: str, by_label: Mapping[str, Mapping[str, object]], spreads: 
         name,
         "All methods at a glance",
         tuple(panels),
-        "One row a method; the dot is the mean over seeds, the bar its 95 % bootstrap interval over questions; colours "
-        "are calibrations, the first two of the study. Intervals that overlap do not mean that "
-        "two methods are alike: the paired table compares them question by question. The ECE of even a perfect model "
-        "is above 0: its noise floor is in the table.",
+        "One row per method. The dot is the mean over seeds, the bar its 95 % bootstrap interval over questions. "
+        "Colours are the first two calibrations of the study. Overlapping intervals do not show that two methods are "
+        "equal: the paired table compares them question by question. Even a perfect model has an ECE above 0: the "
+        "table gives its noise floor.",
     )
 
 
 def _reliability(name: str, by_label: Mapping[str, Mapping[str, tuple[SplitRun, ...]]]) -> Chart:
     return Chart(
         name,
-        "Is the confidence true?",
+        "Does the confidence match the accuracy?",
         tuple(Panel(label, reliability_panel(variants)) for label, variants in by_label.items()),
         "Answers are grouped by their confidence (15 equal bins, all seeds together), under the first two "
-        "calibrations of the study. Good: points on the diagonal, so "
-        "that of the answers given with confidence 0.7, 70 % are right. Points below it: overconfident. The grey band "
-        "is where 95 % of the points of a perfectly calibrated model would fall by chance; large points and "
-        "tall bars at the bottom stand for many answers.",
+        "calibrations of the study. Good: points on the diagonal, where 70 % of the answers given with confidence 0.7 "
+        "are right. Points below it show overconfidence. 95 % of the points of a perfectly calibrated model would fall "
+        "in the grey band by chance. Large points and tall bars at the bottom mark bins with many answers.",
     )
 
 
@@ -94,8 +93,8 @@ def _risk_coverage(
         "Does abstaining help?",
         tuple(Panel(label, risk_coverage_panel(runs, baseline, min(1.0, highest))) for label, runs in first.items()),
         "Only the most confident share of the questions is answered (left: few, right: all); the line is the error "
-        "rate among those. Good: a line that is low and falls steeply towards the left, since the wrong answers are "
-        "then the least confident ones. Where few are answered it jumps by chance.",
+        "rate among them. Good: a low line that falls steeply towards the left, because the wrong answers are then the "
+        "least confident ones. Where few questions are answered, the line jumps by chance.",
     )
 
 
@@ -104,8 +103,8 @@ def _entropy(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
         name,
         "Entropy of right and wrong answers",
         _histograms({label: [run.entropy for run in runs] for label, runs in first.items()}, first, "entropy in nats"),
-        "Entropy is the whole uncertainty of an answer, 0 = sure, log(number of options) = no idea. Each histogram "
-        "adds up to 1; dashed lines are means. Good: right answers at the left, wrong ones at the right.",
+        "Entropy is the total uncertainty of an answer, 0 = sure, log(number of options) = no idea. Each histogram "
+        "adds up to 1; dashed lines are means. Good: right answers on the left, wrong ones on the right.",
     )
 
 
@@ -120,9 +119,9 @@ def _mutual_information(name: str, first: Mapping[str, tuple[SplitRun, ...]]) ->
         "Mutual information of right and wrong answers",
         _histograms(values, first, "mutual information in nats", own_scales=True),
         "Mutual information is how far the samples of a method (members, masks, draws of weights) disagree, 0 = not at "
-        "all: the part of the uncertainty that more training data could remove. Methods of a single pass have none. "
-        "Each histogram adds up to 1 and has a scale of its own, since methods differ by factors of a thousand; dashed "
-        "lines are means. Good: wrong answers further right than right ones.",
+        "all: the part of the uncertainty that more training data could remove. Single-pass methods have none. Each "
+        "histogram adds up to 1 and has its own scale, because methods differ by factors of a thousand; dashed lines "
+        "are means. Good: higher values for wrong answers than for right ones.",
     )
 
 
@@ -133,7 +132,7 @@ def _histograms(
     *,
     own_scales: bool = False,
 ) -> tuple[Panel, ...]:
-    """A panel a label, all on one scale so that they can be compared, or each on its own."""
+    """Return a panel per label, all on one scale for comparison, or each on its own scale."""
     pooled = {label: torch.cat(list(found)) for label, found in values.items()}
     highest = {label: max(found.max().item(), 1e-6) for label, found in pooled.items()}
     if not own_scales:
@@ -148,9 +147,9 @@ def _feu(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
     routed = {label: runs for label, runs in first.items() if len(pooled_feu(runs)[0])}
     return Chart(
         name,
-        "Do the routers know what the model knows?",
+        "Are the routers sure where the model is right?",
         tuple(Panel(label, feu_panel(runs)) for label, runs in routed.items()),
-        "FEU is the share of their weight that the routers give to the experts they choose. Answers are grouped by "
-        "FEU, equally many in each point; bars are 95 % intervals. Good: points that rise from left to right, so that "
-        "FEU tells right from wrong, and lie near the diagonal, so that its value is an accuracy.",
+        "FEU is the share of the routers' weight that the chosen experts receive. Answers are grouped by FEU, with "
+        "equally many per point; bars are 95 % intervals. Good: points that rise from left to right (FEU separates "
+        "right answers from wrong ones) and are near the diagonal (its value is an accuracy).",
     )

@@ -1,4 +1,4 @@
-"""A study as written down: data sets x methods x seeds, and the run that each of its cells means."""
+"""The configuration of a study: data sets x methods x seeds, and the run of each cell."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ class _Sections(Frozen):
 
 
 class DataSetConfig(_Sections):
-    """One data set with its shift sets, and what every method does differently on it."""
+    """One data set with its shift sets, and the settings that all methods change on it."""
 
     data: Section = Field(description="the data section of a run's recipe")
     methods: tuple[Label, ...] | None = Field(
-        default=None, min_length=1, description="labels that run here; null = all"
+        default=None, min_length=1, description="labels that run on it; null = all"
     )
 
 
 class MethodConfig(_Sections):
-    """One way to train and answer: a method of the table, and its own settings."""
+    """One method of the table with its settings."""
 
-    method: str = Field(description="one of the methods table")
+    method: str = Field(description="a name from the table of methods")
     options: Section = Field(default_factory=dict, description="the method's own options")
 
 
 class StudyConfig(_Sections):
-    """Every knob of a study; common sections give way to those of a data set, and these to those of a method."""
+    """Every setting of a study; sections of a data set override the common ones, sections of a method override both."""
 
     name: Label
     data_sets: dict[Label, DataSetConfig] = Field(min_length=1)
     methods: dict[Label, MethodConfig] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="of initialisation, order and dropout")
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1, description="random seeds of the runs")
     calibrations: tuple[CalibrationName, ...] = Field(
         default=("none", "temperature"),
         min_length=1,
-        description="every method is scored under each that applies to it",
+        description="calibrations that every method is scored under, where they apply",
     )
-    baseline: Label = Field(description="label that the others are compared with")
-    baseline_calibration: CalibrationName = Field(default="none", description="under which the baseline is compared")
+    baseline: Label = Field(description="label of the method that the others are compared with")
+    baseline_calibration: CalibrationName = Field(default="none", description="calibration of the baseline")
 
     @model_validator(mode="after")
     def _check(self) -> StudyConfig:
         for field, values in (("seeds", self.seeds), ("calibrations", self.calibrations)):
             if len(set(values)) != len(values):
-                raise ValueError(f"{field} {list(values)} name one twice")
+                raise ValueError(f"{field} {list(values)} contains a value twice")
         if self.baseline not in self.methods:
             raise ValueError(f"baseline {self.baseline!r} is not one of the methods {', '.join(self.methods)}")
         if self.baseline_calibration not in self.calibrations:
@@ -78,7 +78,7 @@ class StudyConfig(_Sections):
 
 
 class CellKey(NamedTuple):
-    """Where a cell stands in its study."""
+    """The position of a cell in its study."""
 
     data_set: str
     label: str
@@ -90,9 +90,9 @@ class CellKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One row of a study to be: a method on a data set with a seed.
+    """One row of a study: a method on a data set with a seed.
 
-    `digest` is of all that decides the row: every knob of the run, and the calibrations it is scored under.
+    `digest` covers everything that decides the row: every setting of the run, and the calibrations it is scored under.
     """
 
     key: CellKey
@@ -112,8 +112,8 @@ def load_study(path: Path) -> Study:
     """Read a study recipe and bind each of its cells to a run.
 
     Raises:
-        ConfigError: the file is no YAML mapping, or a field of it or of a cell's run is unknown or out of range; the
-            message names file, data set, label and field.
+        ConfigError: the file is not a YAML mapping, or a field of it or of a cell's run is unknown or out of range;
+            the message names file, data set, label and field.
     """
     config = _parse(path)
     keys = [
@@ -126,7 +126,7 @@ def load_study(path: Path) -> Study:
 
 
 def select_cells(study: Study, only: tuple[str, ...]) -> tuple[Cell, ...]:
-    """The cells of the given labels; all if none are given.
+    """Return the cells of the given labels; all if none are given.
 
     Raises:
         ConfigError: the study has no such label.
@@ -138,7 +138,7 @@ def select_cells(study: Study, only: tuple[str, ...]) -> tuple[Cell, ...]:
 
 
 def merge_sections(general: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
-    """`general` with the fields of `special` over it, mappings inside merged in the same way."""
+    """Return `general` overridden by the fields of `special`; nested mappings are merged in the same way."""
     merged = dict(general)
     for key, value in special.items():
         below = merged.get(key)

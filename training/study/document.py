@@ -1,4 +1,4 @@
-"""What a report is made of, before it becomes HTML or Markdown."""
+"""The blocks of a report, before it becomes HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Words and what they mean."""
+    """Terms and their definitions."""
 
     entries: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class TableBlock:
-    """A table of text cells, the first of a row its name; a cell may have lines. `caption` says what good is."""
+    """A table of text cells; the first cell names its row, a cell may have lines. `caption` says what good is."""
 
     title: str
     columns: tuple[str, ...]
@@ -42,7 +42,7 @@ class TableBlock:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture of a chart: what is drawn into empty axes, and the title over it."""
+    """One picture of a chart: a title, and a function that draws into empty axes."""
 
     title: str
     draw: Callable[[Axes], None]

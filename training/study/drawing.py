@@ -1,4 +1,4 @@
-"""Charts as pictures: one SVG a panel for a page, one PNG a chart for a text."""
+"""Charts as pictures: one SVG per panel for HTML, one PNG per chart for Markdown."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from uq4ct.training.evaluation.axes import INK, MUTED, style_axes
 from uq4ct.training.study.document import Chart, Panel
 
-PANEL_INCHES = (3.4, 3.1)  # a phone's width at a font of 9 points that stays readable there
+PANEL_INCHES = (3.4, 3.1)  # fits a phone's width with a readable font of 9 points
 PNG_COLUMNS = 3
-# The page sets these colours, by light and dark mode; matplotlib writes them as they stand here.
+# The page replaces these colours in light and dark mode; matplotlib writes them exactly as given here.
 _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)"}
 
 
 def panel_svg(chart: Chart, panel: Panel) -> str:
-    """An `<svg>` element whose ink follows the page's colours; the same panel gives the same text."""
+    """Return an `<svg>` element in the page's colours; the same panel gives the same text."""
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{chart.name} {panel.title}"}):
         figure = Figure(figsize=PANEL_INCHES, layout="constrained")
         figure.patch.set_visible(False)
@@ -38,7 +38,7 @@ def panel_svg(chart: Chart, panel: Panel) -> str:
 
 
 def chart_png(chart: Chart) -> bytes:
-    """All panels of a chart beside and below each other, on white."""
+    """Return a PNG with all panels of a chart in a grid, on white."""
     columns = min(PNG_COLUMNS, len(chart.panels))
     rows = math.ceil(len(chart.panels) / columns)
     size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)

@@ -1,4 +1,4 @@
-"""A report as Markdown, its charts as PNG files beside it."""
+"""A report as Markdown, with its charts as PNG files beside it."""
 
 from __future__ import annotations
 

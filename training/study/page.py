@@ -1,4 +1,4 @@
-"""A report as one HTML page with its pictures inside: readable on a phone, in light and in dark mode."""
+"""A report as one HTML page with inline pictures: readable on a phone, in light and in dark mode."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ tr > :first-child { position: sticky; left: 0; background: var(--card); font-wei
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 18rem), 1fr)); gap: .75rem; }
 .panels svg { width: 100%; max-width: 26rem; height: auto; background: var(--card); border-radius: .4rem; }
 """
-_LONG = 60  # characters from which a cell may break
+_LONG = 60  # cells with more characters may wrap
 
 
 def write_page(document: Document, path: Path) -> None:
@@ -62,7 +62,7 @@ def _render(index: int, block: Block, document: Document) -> str:
             return f"<p>{escape(block.text)}</p>"
         case Terms():
             entries = "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in block.entries.items())
-            return f"<details><summary>The words used here</summary><dl>{entries}</dl></details>"
+            return f"<details><summary>Terms used here</summary><dl>{entries}</dl></details>"
         case TableBlock():
             return _figure(block.title, _table(block), block.caption)
         case Chart():

@@ -1,4 +1,4 @@
-"""What is drawn into one panel: a method's answers on one split, all seeds together."""
+"""The drawings of the panels: a method's answers on one split, all seeds together."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from uq4ct.training.study.statistics import Spread
 
 HISTOGRAM_BINS = 20
 FEU_BINS = 8
-FEU_BIN_ANSWERS = 10  # fewer say nothing about an accuracy
+FEU_BIN_ANSWERS = 10  # fewer are too few to estimate an accuracy
 CURVE_POINTS = 200
 
 Draw = Callable[[Axes], None]
 
 
 def reliability_panel(variants: Mapping[str, Sequence[SplitRun]]) -> Draw:
-    """Accuracy against confidence in equal bins, a line for each calibration, over what chance allows the first."""
+    """Draw accuracy against confidence in equal bins, a line per calibration, with the chance band of the first."""
 
     curves = {calibration_title(name): [run.scored for run in runs] for name, runs in variants.items()}
     return lambda axes: draw_reliability(axes, curves)
 
 
 def risk_coverage_panel(runs: Sequence[SplitRun], baseline: Sequence[SplitRun] | None, highest: float) -> Draw:
-    """Error rate among the most confident answers, against how many of them are answered; mean over seeds."""
+    """Draw the error rate among the most confident answers against their share; mean over seeds."""
 
     def draw(axes: Axes) -> None:
         if baseline:
@@ -44,7 +44,7 @@ def risk_coverage_panel(runs: Sequence[SplitRun], baseline: Sequence[SplitRun] |
 
 
 def histogram_panel(values: Tensor, correct: Tensor, highest: float, xlabel: str) -> Draw:
-    """How a kind of uncertainty [n] is spread over right and over wrong answers, with the mean of each."""
+    """Draw the distribution of an uncertainty [n] over right and over wrong answers, with the mean of each."""
 
     def draw(axes: Axes) -> None:
         edges = np.linspace(0, highest, HISTOGRAM_BINS + 1)
@@ -62,7 +62,7 @@ def histogram_panel(values: Tensor, correct: Tensor, highest: float, xlabel: str
 
 
 def feu_panel(runs: Sequence[SplitRun]) -> Draw:
-    """Accuracy against mean FEU in bins of equally many answers, with 95 % intervals (Wilson 1927)."""
+    """Draw accuracy against mean FEU in bins of equally many answers, with 95 % intervals (Wilson 1927)."""
 
     def draw(axes: Axes) -> None:
         feu, correct = pooled_feu(runs)
@@ -83,7 +83,7 @@ def feu_panel(runs: Sequence[SplitRun]) -> Draw:
 def measure_panel(
     spreads: Mapping[Variant, Spread], labels: Sequence[str], calibrations: Sequence[str], x: str
 ) -> Draw:
-    """One measure of all methods: the mean over seeds and its interval, a colour for each calibration."""
+    """Draw one measure of all methods: the mean over seeds and its interval, a colour per calibration."""
 
     def draw(axes: Axes) -> None:
         shift = 0.18 if len(calibrations) > 1 else 0.0
@@ -112,12 +112,12 @@ def measure_panel(
 
 
 def calibration_title(name: str) -> str:
-    """What a legend calls a calibration."""
+    """Return the name of a calibration in a legend."""
     return "uncalibrated" if name == "none" else name
 
 
 def pooled_feu(runs: Sequence[SplitRun]) -> tuple[Tensor, Tensor]:
-    """FEU and correctness of all seeds; empty where the method has no routers."""
+    """Return FEU and correctness of all seeds; empty if the method has no routers."""
     pairs = [(run.scored.feu, run.scored.correct) for run in runs if run.scored.feu is not None]
     if not pairs:
         return torch.empty(0), torch.empty(0, dtype=torch.bool)
@@ -125,7 +125,7 @@ def pooled_feu(runs: Sequence[SplitRun]) -> tuple[Tensor, Tensor]:
 
 
 def highest_risk(runs: Sequence[SplitRun]) -> float:
-    """The top of a risk-coverage curve beyond its first, jumpy twentieth."""
+    """Return the maximum of a risk-coverage curve from coverage 0.05; below that it is noisy."""
     coverage, risk = _risk_curve(runs)
     return float(risk[coverage >= 0.05].max())
 
@@ -141,5 +141,5 @@ def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarra
     z = 1.96
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    # At shares of 0 and 1 rounding may put the share itself outside.
+    # At shares of 0 and 1, rounding may put the share itself outside the interval.
     return np.minimum(centre - half, share), np.maximum(centre + half, share)

@@ -1,4 +1,4 @@
-"""What a study found, as a document of tables and charts: data first, nothing read into them."""
+"""The results of a study as a document of tables and charts, without interpretation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HTML_FILE, MARKDOWN_FILE = "report.html", "report.md"
 NOTHING = "–"
 DECIMALS = 3
 
-# Where a run's scores hold the AUROC, and of which of the answers' numbers it is; more = more likely right.
+# For each ranking score: its AUROC in a run's scores, and its column of the answers; higher = more likely right.
 _RANKING_SCORES: dict[str, tuple[Callable[[Scores], float | None], Callable[[ScoredAnswers], Tensor | None]]] = {
     "FEU": (lambda scores: scores.auroc_feu, lambda scored: scored.feu),
     "mutual information": (lambda scores: scores.auroc_epistemic, lambda scored: _turned(scored.epistemic)),
@@ -45,16 +45,16 @@ TERMS = {
     "ECE": "expected calibration error: how far confidence and accuracy differ on average, over 15 equal bins of "
     "confidence; 0 = never",
     "noise floor": "the ECE that a perfectly calibrated model with the same confidences would show by chance: its mean "
-    "and its 95th percentile; an ECE below the latter is no evidence of miscalibration",
-    "debiased": "an estimate of the squared calibration error without that effect of chance; it may come out below 0",
-    "NLL": "negative log-likelihood: minus the log of the right option's probability, in nats a question; 0 is best",
+    "and its 95th percentile; an ECE below the latter is not evidence of miscalibration",
+    "debiased": "an estimate of the squared calibration error without that effect of chance; it may be below 0",
+    "NLL": "negative log-likelihood: minus the log of the right option's probability, in nats per question; 0 is best",
     "Brier": "squared distance between the probabilities and the truth, 0 is best, 2 is worst",
-    "AUROC": "the chance that a right answer gets a better score than a wrong one; 0.5 = the score knows nothing, 1 = "
-    "it tells all right answers from all wrong ones",
+    "AUROC": "the chance that a right answer gets a better score than a wrong one; 0.5 = no better than chance, 1 = "
+    "it separates all right answers from all wrong ones",
     "AURC": "area under the risk-coverage curve: the error rate averaged over all shares of answered questions",
     "FEU": "how sure the routers of a mixture of experts are, 1 = fully sure",
     "mutual information": "how far the samples of a method disagree on an answer, 0 = not at all",
-    "calibration": "what was fitted on a split of its own after training, e.g. one temperature; nothing is fitted on "
+    "calibration": "a correction fitted on a separate split after training, e.g. one temperature; nothing is fitted on "
     "the questions reported here",
 }
 
@@ -68,7 +68,7 @@ def write_report(results: Results) -> None:
 
 
 def build_report(results: Results) -> Document:
-    """The whole report of what has been finished so far."""
+    """Return the report of everything finished so far."""
     document: Document = [Heading(1, f"Study {results.study.config.name}"), *_introduction(results)]
     data_set = None
     for split in results.splits():
@@ -91,9 +91,9 @@ def _introduction(results: Results) -> Document:
             f"Data sets: {', '.join(config.data_sets)}. Seeds: {seeds}."
         ),
         Paragraph(
-            "Where there are several seeds, numbers are mean ± standard deviation over seeds. Brackets hold 95 % "
-            "bootstrap intervals over questions: they say what another draw of questions would change, not what "
-            "another training run would. Resampling raises an ECE, so its interval lies somewhat too high."
+            "With several seeds, numbers are mean ± standard deviation over seeds. Brackets are 95 % bootstrap "
+            "intervals over questions: they show the effect of another draw of questions, not of another training "
+            "run. Resampling raises an ECE, so its interval is slightly too high."
         ),
         Terms(TERMS),
     ]
@@ -102,7 +102,7 @@ def _introduction(results: Results) -> Document:
         blocks.insert(1, Paragraph(f"Base model in {dtypes}; code at commit {', '.join(commits)}."))
     if results.failed:
         rows_failed = tuple((str(key), row.message) for key, row in results.failed.items())
-        blocks.append(TableBlock("Failed rows", ("row", "message"), rows_failed, "They have no part in any table."))
+        blocks.append(TableBlock("Failed rows", ("row", "message"), rows_failed, "They are not in the tables below."))
     if results.missing:
         blocks.append(Paragraph(f"Not run yet: {'; '.join(map(str, results.missing))}."))
     return blocks
@@ -166,9 +166,9 @@ def _ranking_table(split: SplitResults) -> Block:
         "Telling right answers from wrong ones",
         ("method", "AUROC of confidence", *(f"AUROC of {name}" for name in _RANKING_SCORES), "ECE of FEU", "AURC"),
         tuple(row(variant, runs) for variant, runs in split.variants.items()),
-        "Good: an AUROC far above 0.5, a low AURC. A dash stands where a method has no such score. Mutual information "
-        "and the error score are turned round, so that here too more is better. Below each: how much better than the "
-        f"same answers' confidence, with its {LEVEL:.0%} paired bootstrap interval.",
+        "Good: an AUROC far above 0.5, a low AURC. A dash means that the method has no such score. Mutual information "
+        "and the error score are negated, so that higher is better for every score. Below each: its gain over the "
+        f"confidence of the same answers, with its {LEVEL:.0%} paired bootstrap interval.",
     )
 
 
@@ -203,9 +203,9 @@ def _difference_table(split: SplitResults, baseline: Variant) -> Block:
         tuple(cells),
         f"Each method minus {baseline}; below 0 is better for ECE, NLL and Brier, above 0 for accuracy. Brackets: "
         f"{LEVEL:.0%} paired bootstrap interval. p: how often a difference of at least this size appears when the two "
-        f"methods' answers change places at random, question by question ({SWAP_DRAWS:,} times), after Holm's "
-        f"correction for the {len(compared)} comparisons in the column; below 0.05 is marked with a star. A p near 1 "
-        "is no proof of equality.",
+        f"methods' answers are swapped at random, question by question ({SWAP_DRAWS:,} times), after Holm's "
+        f"correction for the {len(compared)} comparisons in the column; values below 0.05 have a star. A p near 1 "
+        "does not prove equality.",
     )
 
 
@@ -230,10 +230,10 @@ def _cost_blocks(results: Results) -> Document:
             "What each method costs",
             columns,
             tuple(rows),
-            "Training: seconds in optimizer steps and fits, with all the runs that a method needs, also those that it "
-            "shares with others; the ratio is to the baseline's. Passes: forwards through the base model for one "
-            "answer. Parameters: trained ones, of all runs together. ms: to score one question in batches, on the "
-            "machine of the study. Good: near 1, 1, few, few.",
+            "Training: seconds in optimizer steps and fits, for all runs that a method needs, including those that it "
+            "shares with others; the ratio is to the baseline. Passes: forward passes through the base model per "
+            "answer. Parameters: trained parameters of all runs together. ms: time to score one question in batches, "
+            "on the machine of the study. Good: a ratio near 1, one pass, few parameters, few milliseconds.",
         ),
     ]
 

@@ -1,4 +1,4 @@
-"""The finished rows of a study, ready to be tabulated and drawn: who answered what, under which calibration."""
+"""The finished rows of a study with their answers, ready for tables and charts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uq4ct.training.study.rows import FailedRow, FinishedRow, RowFile, latest_ro
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A method as it answers: its label and the calibration over it."""
+    """A method with a calibration: the label of the one and the name of the other."""
 
     label: str
     calibration: str
@@ -29,7 +29,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class SplitRun:
-    """One seed of a variant on one split: stored scores, answers and their whole entropy [Q] in nats."""
+    """One seed of a variant on one split: stored scores, answers and their total entropy [Q] in nats."""
 
     seed: int
     scores: Scores
@@ -39,7 +39,7 @@ class SplitRun:
 
 @dataclass(frozen=True, slots=True)
 class SplitResults:
-    """What all variants answered on one split of one data set, in the order of the study."""
+    """The answers of all variants on one split of one data set, in the order of the study."""
 
     data_set: str
     split: str
@@ -66,7 +66,7 @@ class Results:
         return [cell.key for cell in self.study.cells if cell.key not in self.finished and cell.key not in self.failed]
 
     def splits(self) -> Iterator[SplitResults]:
-        """Each data set's test split and its shift sets, read from the prediction files one after the other."""
+        """Yield each data set's test split and its shift sets, read from the prediction files one at a time."""
         for data_set in self.study.config.data_sets:
             rows = [row for key, row in self.finished.items() if key.data_set == data_set]
             names = dict.fromkeys(item.split for row in rows for item in row.scored)
@@ -88,7 +88,7 @@ class Results:
 
 
 def read_results(study: Study, folder: Path) -> Results:
-    """The rows of a study's folder that belong to its present configuration.
+    """Read the rows of a study's folder that belong to its current configuration.
 
     Raises:
         RowsError: a line of the rows is damaged.
@@ -105,7 +105,7 @@ def read_results(study: Study, folder: Path) -> Results:
 def common_seeds(
     ours: Sequence[SplitRun], theirs: Sequence[SplitRun]
 ) -> tuple[list[ScoredAnswers], list[ScoredAnswers]]:
-    """The answers of the seeds that both have, paired."""
+    """Return the answers of the seeds that both have, paired."""
     their_runs = {run.seed: run.scored for run in theirs}
     pairs = [(run.scored, their_runs[run.seed]) for run in ours if run.seed in their_runs]
     return [one for one, _ in pairs], [other for _, other in pairs]

@@ -1,4 +1,4 @@
-"""The rows of a study on disk: one JSON line a finished or failed cell, appended so that kill -9 costs one at most."""
+"""The rows of a study on disk: one JSON line per finished or failed cell; kill -9 loses at most one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RowsError(UserError, ValueError):
 
 
 class SplitScores(Frozen):
-    """One split under one calibration."""
+    """The scores of one split under one calibration."""
 
     split: str = Field(description="test, or the name of a shift set")
     calibration: CalibrationName
@@ -37,29 +37,29 @@ class _CellRow(Frozen):
     label: str
     method: str
     seed: int
-    digest: str = Field(description="of the cell's run and the calibrations: what the row is an answer to")
+    digest: str = Field(description="digest of the cell's run and calibrations")
     code_commit: str | None
 
     @property
     def key(self) -> CellKey:
-        """Where the row stands in its study."""
+        """The row's position in its study."""
         return CellKey(self.data_set, self.label, self.seed)
 
 
 class FinishedRow(_CellRow):
-    """What a cell found out."""
+    """The results of a cell."""
 
     status: Literal["finished"] = "finished"
     dtype: DtypeName = Field(description="compute dtype of the frozen base")
-    train_seconds: float = Field(ge=0, description="in training steps and fits, those of shared runs included")
-    trained_parameters: int = Field(ge=0, description="of all runs that the method needs")
-    passes: int = Field(ge=1, description="forwards of one question for one answer")
-    scoring_seconds: float = Field(ge=0, description="for one question, as scored in batches")
+    train_seconds: float = Field(ge=0, description="seconds in training steps and fits, including those of shared runs")
+    trained_parameters: int = Field(ge=0, description="parameters of all runs that the method needs")
+    passes: int = Field(ge=1, description="forward passes per answer")
+    scoring_seconds: float = Field(ge=0, description="seconds per question, scored in batches")
     scored: tuple[SplitScores, ...] = Field(min_length=1)
 
 
 class FailedRow(_CellRow):
-    """Why a cell has no scores; it is tried again when the study is run again."""
+    """Why a cell failed; it is retried when the study runs again."""
 
     status: Literal["failed"] = "failed"
     message: str
@@ -70,16 +70,16 @@ _ROW: TypeAdapter[FinishedRow | FailedRow] = TypeAdapter(Row)
 
 
 class RowFile:
-    """The rows of a study's folder, in the order in which they came about."""
+    """The rows of a study's folder, in the order in which they were written."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / ROWS_FILE
 
     def read(self) -> list[FinishedRow | FailedRow]:
-        """Every whole line; a last one without its end was being written when the process died, and does not count.
+        """Return every complete line; an incomplete last line, cut off when the process died, is ignored.
 
         Raises:
-            RowsError: a whole line is no row.
+            RowsError: a complete line is not a row.
         """
         if not self._path.is_file():
             return []
@@ -87,7 +87,7 @@ class RowFile:
         return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
 
     def append(self, row: FinishedRow | FailedRow) -> None:
-        """Add a row in one write, flushed to the disk; a torn line before it is cut off."""
+        """Append a row in one write and flush it to disk; an incomplete last line is removed first."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with self._path.open("ab+") as file:
             file.truncate(self._whole_bytes())
@@ -108,6 +108,6 @@ class RowFile:
 def latest_rows(
     rows: Iterable[FinishedRow | FailedRow], cells: Iterable[Cell]
 ) -> dict[CellKey, FinishedRow | FailedRow]:
-    """The last row of each cell, if its digest is the cell's: rows of an older configuration are ignored."""
+    """Return the last row of each cell that has the cell's digest; rows of an older configuration are ignored."""
     by_digest = {(row.key, row.digest): row for row in rows}
     return {cell.key: by_digest[cell.key, cell.digest] for cell in cells if (cell.key, cell.digest) in by_digest}

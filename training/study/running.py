@@ -1,4 +1,4 @@
-"""A study from its cells to its rows: train what is needed once, score it everywhere, go on after a failure."""
+"""Run the cells of a study: train each needed run once, score it on every split, continue after a failure."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class StudyError(UserError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """Where a cell's answers stand, and how long a question took."""
+    """The scores of a cell with their prediction files, and the seconds per question."""
 
     splits: tuple[SplitScores, ...]
     seconds: float
@@ -47,11 +47,11 @@ class _Scored:
 def run_study(study: Study, folder: Path, console: Console, only: tuple[str, ...] = ()) -> list[FailedRow]:
     """Run every cell that has no finished row yet, append its row, and return the rows that failed.
 
-    Training runs lie in `runs` and are shared between methods; answers lie in `predictions`.
+    Training runs are stored in `runs` and shared between methods; answers are stored in `predictions`.
 
     Raises:
-        ConfigError: `only` has a label that the study has not.
-        DataError: questions cannot be read; seen before anything is trained.
+        ConfigError: `only` has a label that is not in the study.
+        DataError: questions cannot be read; this is checked before anything is trained.
         RowsError: a line of the rows is damaged.
     """
     rows = RowFile(folder)
@@ -92,7 +92,7 @@ def run_cell(cell: Cell, calibrations: Sequence[CalibrationName], folder: Path, 
 
 
 def describe_row(row: FinishedRow | FailedRow) -> str:
-    """The main figures of a row in one line: its first split under each calibration."""
+    """Return the main figures of a row in one line: its first split under each calibration."""
     if isinstance(row, FailedRow):
         return f"{row.key}: FAILED, {row.message}"
     first = [item for item in row.scored if item.split == row.scored[0].split]
@@ -109,7 +109,7 @@ def _attempt(
 ) -> FinishedRow | FailedRow:
     try:
         return run_cell(cell, calibrations, folder, console)
-    except Exception as error:  # whatever it is, it must not end a study of days: the row and the exit code name it
+    except Exception as error:  # no error may end a study of days: the row and the exit code report it
         console.print_exception()
         return FailedRow(
             **cell.key._asdict(),
@@ -160,7 +160,7 @@ def _score_split(
 def _fit_calibrations(
     names: Sequence[CalibrationName], samples: CandidateSamples, questions: Sequence[Question]
 ) -> dict[CalibrationName, Calibration]:
-    """Those that apply: a temperature by FEU needs routers."""
+    """Fit the calibrations that apply: a temperature by FEU needs routers."""
     routed = samples.feu is not None
     return {name: fit_calibration(name, samples, questions) for name in names if name != "feu_temperature" or routed}
 

@@ -1,7 +1,7 @@
-"""How sure a difference is: intervals and randomisation tests over questions, corrected for several comparisons.
+"""Intervals and randomisation tests over questions, corrected for multiple comparisons.
 
-Answers of several seeds to the same questions belong together: the unit that is resampled or swapped is the question
-with all its seeds, and a measure is the mean over seeds, as in the tables.
+The unit that is resampled or swapped is a question with its answers of all seeds, and a measure is the mean over seeds,
+as in the tables.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Spread:
 
 
 def spread_over_seeds(runs: Sequence[ScoredAnswers], metric: MetricName) -> Spread:
-    """A measure of the runs of one method on one split, one run a seed; the interval is over questions."""
+    """Return a measure of the runs of one method on one split, one run per seed; the interval is over questions."""
     parts = _parts(runs, metric)
     draws = _measure(_sums(_resamplings(len(parts)), parts), metric, runs)
     each = [_measure(_parts([run], metric).sum(dim=0), metric, [run]).item() for run in runs]
@@ -56,7 +56,7 @@ def spread_over_seeds(runs: Sequence[ScoredAnswers], metric: MetricName) -> Spre
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation, which one value does not have."""
+    """Return the mean and the sample standard deviation; None for a single value."""
     numbers = torch.tensor(values, dtype=torch.float64)
     return numbers.mean().item(), numbers.std().item() if len(values) > 1 else None
 
@@ -64,8 +64,8 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 def paired_difference(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnswers], metric: MetricName) -> Difference:
     """Compare two methods on the same questions; the i-th runs of both have the same seed.
 
-    The p-value is that of a randomisation test: were the methods alike, their answers to any question could change
-    places. ECE is no mean over questions, so its swaps are counted again bin by bin.
+    The p-value is that of a randomisation test: if the methods were equal, their answers to any question could be
+    swapped. ECE is not a mean over questions, so it is recomputed from its bins after each swap.
     Source: Noreen 1989; Smucker, Allan, Carterette 2007 (randomisation test of paired systems).
 
     Raises:
@@ -87,9 +87,9 @@ def paired_difference(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnsw
 
 
 def auroc_gain(runs: Sequence[ScoredAnswers], scores: Sequence[Tensor]) -> tuple[float, Interval] | None:
-    """How much better than confidence each run's score [Q] tells right answers from wrong ones, in AUROC.
+    """Return the gain in AUROC (right answers against wrong ones) of each run's score [Q] over its confidence.
 
-    The mean over seeds with its 95 % paired bootstrap interval; None where a run has no wrong answer, or no right one.
+    The mean over seeds with its 95 % paired bootstrap interval; None if a run has no wrong answer, or no right one.
     """
     if any(run.correct.all() or not run.correct.any() for run in runs):
         return None
@@ -108,7 +108,7 @@ def auroc_gain(runs: Sequence[ScoredAnswers], scores: Sequence[Tensor]) -> tuple
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values: rejecting those below a level keeps the chance of any false rejection below it.
+    """Return adjusted p-values: rejecting those below a level keeps the chance of any false rejection below it.
 
     Source: Holm 1979, in its step-down form: the i-th smallest of n times n - i + 1, made monotone, at most 1.
     """
@@ -121,18 +121,18 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _parts(runs: Sequence[ScoredAnswers], metric: MetricName) -> Tensor:
-    """What each question adds to the sums of a measure, float64 [Q, K], runs side by side."""
+    """Return the contribution of each question to the sums of a measure, float64 [Q, K], runs side by side."""
     return torch.cat([_PARTS[metric](run) for run in runs], dim=1)
 
 
 def _measure(sums: Tensor, metric: MetricName, runs: Sequence[ScoredAnswers]) -> Tensor:
-    """The measure, mean over runs, of sums [..., K] over as many questions as each run has: [...]."""
+    """Return the measure [...], mean over runs, from sums [..., K] over all questions."""
     total = sums.abs().sum(dim=-1) if metric == "ece" else sums.sum(dim=-1)
     return total / (len(runs) * len(runs[0].answers))
 
 
 def _bin_gaps(run: ScoredAnswers) -> Tensor:
-    """Right or not, less the confidence, in the column of its bin: the absolute column sums make up the ECE."""
+    """Return correctness minus confidence in the column of its bin: the absolute column sums add up to the ECE."""
     gaps = run.correct.double() - run.confidence
     return one_hot(confidence_bin(run.confidence, BINS), BINS) * gaps[:, None]
 
@@ -146,7 +146,7 @@ _PARTS: Mapping[MetricName, Callable[[ScoredAnswers], Tensor]] = {
 
 
 def _aurocs(score: Tensor, positive: Tensor, weights: Tensor) -> Tensor:
-    """AUROC [draws] where each question counts as often as its weight [draws, Q] says; NaN where a class is absent."""
+    """Return the AUROC [draws] with questions repeated by their weights [draws, Q]; NaN where a class is absent."""
     high, low = score[positive][:, None], score[~positive]
     above = (high > low).double() + (high == low) / 2
     positives, negatives = weights[:, positive].double(), weights[:, ~positive].double()
@@ -155,14 +155,14 @@ def _aurocs(score: Tensor, positive: Tensor, weights: Tensor) -> Tensor:
 
 
 def _sums(weights: Tensor, parts: Tensor) -> Tensor:
-    """The sums [draws, K] of parts [Q, K] in which each question counts as often as its weight [draws, Q] says."""
+    """Return the sums [draws, K] of parts [Q, K] with questions repeated by their weights [draws, Q]."""
     chunks = weights.split(max(1, _CELLS_AT_ONCE // weights.shape[1]))
     return torch.cat([chunk.double() @ parts for chunk in chunks])
 
 
 @lru_cache(maxsize=1)
 def _resamplings(questions: int) -> Tensor:
-    """How often each question was drawn, int16 [draws, Q]: the draws that `bootstrap_interval` makes."""
+    """Return how often each question is drawn, int16 [draws, Q]: the same draws as in `bootstrap_interval`."""
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randint(questions, (questions,), generator=generator) for _ in range(BOOTSTRAP_DRAWS)]
     return torch.stack([torch.bincount(rows, minlength=questions).to(torch.int16) for rows in drawn])
@@ -170,7 +170,7 @@ def _resamplings(questions: int) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _swaps(questions: int) -> Tensor:
-    """Which questions change places, 0 or 1 with equal chances, uint8 [draws, Q]."""
+    """Return which questions are swapped, 0 or 1 with equal probability, uint8 [draws, Q]."""
     generator = torch.Generator().manual_seed(0)
     return torch.randint(2, (SWAP_DRAWS, questions), generator=generator, dtype=torch.uint8)
 

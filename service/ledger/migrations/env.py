@@ -1,4 +1,4 @@
-"""How alembic runs the migrations: on the connection, and in the transaction, that `migrating` holds."""
+"""Run the migrations on the connection and in the transaction of `migrating`."""
 
 from __future__ import annotations
 

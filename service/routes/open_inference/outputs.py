@@ -1,4 +1,4 @@
-"""The outputs of a model in the Open Inference Protocol: their tensors, and what of an answer is in them."""
+"""The outputs of a model in the Open Inference Protocol: their tensors and the answer fields that fill them."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def _with_sets(manifest: Manifest) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One output; `value` is None for an answer without it, and a list where the tensor has two dimensions.
+    """One output; `value` returns None for an answer without it, and a list if the tensor has two dimensions.
 
-    A size of -1 is one that the request decides.
+    A size of -1 depends on the request.
     """
 
     name: OutputName
@@ -60,21 +60,21 @@ OUTPUTS = (
     Output(
         "probabilities",
         "FP64",
-        "one row for each question, as wide as the most options of this request; rows of fewer options end in zeros",
+        "one row per question, as wide as the most options of any question; rows with fewer options end in zeros",
         lambda answer: [item.probability for item in answer.probabilities],
         shape=(-1, -1),
     ),
     Output(
         "feu",
         "FP64",
-        "functional uncertainty: share of routing mass that was kept, high = the routers are sure",
+        "functional uncertainty: share of routing mass on the chosen experts; high = the routers are confident",
         lambda answer: answer.feu,
         lambda manifest: manifest.adapter.routed,
     ),
     Output(
         "error_score",
         "FP64",
-        "high = likely wrong: of adue a probability of error, of mahalanobis a squared distance from the training data",
+        "high = likely wrong; adue: a probability of error; mahalanobis: a squared distance from the training data",
         lambda answer: answer.uncertainty.error_score,
         lambda manifest: manifest.posterior.has_error_score,
     ),
@@ -82,20 +82,20 @@ OUTPUTS = (
     Output(
         "threshold",
         "FP64",
-        "confidence below which it abstains; there is none where neither the request nor the model sets one",
+        "confidence below which the model abstains; absent if neither the request nor the model sets one",
         lambda answer: answer.threshold,
     ),
     Output(
         "prediction_set",
         "BYTES",
-        'for each question one text that is a JSON array of the labels that stay possible, such as ["A", "C"]',
+        'one text per question: a JSON array of the labels that remain possible, such as ["A", "C"]',
         _write_set,
         _with_sets,
     ),
     Output(
         "coverage",
         "FP64",
-        "probability with which such sets hold the right option",
+        "probability that such a set contains the right option",
         lambda answer: answer.coverage,
         _with_sets,
     ),

@@ -1,4 +1,4 @@
-"""/v2: the Open Inference Protocol, version 2, as another form of what /predict, /models and /health say."""
+"""/v2: the Open Inference Protocol, version 2, as another form of /predict, /models and /health."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ from uq4ct.service.schemas.predict import PredictResponse
 PLATFORM = "uq4ct"
 
 ModelName = Annotated[str, Path(pattern=NAME_PATTERN, description="name of a registered adapter")]
-ModelVersion = Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="version, or an alias of one")]
+ModelVersion = Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="version or alias")]
 
 
 def _check_json(request: Request) -> None:
-    """Refuse binary tensors. Clients of this protocol declare no type, or that of any bytes, for JSON as well."""
+    """Reject binary tensors. Clients of this protocol send JSON with no content type or as application/octet-stream."""
     if "inference-header-content-length" in request.headers:
         raise ProblemError(NOT_JSON, JSON_ONLY)
     declared = request.headers.get("content-type")
@@ -67,10 +67,10 @@ def _check_json(request: Request) -> None:
 
 
 class OpenInferenceRoute(APIRoute):
-    """A route that reads bodies strictly and says what is wrong in the protocol's form."""
+    """A route that reads bodies strictly and returns errors in the protocol's form."""
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler, whose exceptions become `{"error": ...}` with the status that they have elsewhere."""
+        """Return FastAPI's handler; its exceptions become `{"error": ...}` with the same status as on other routes."""
         handle = super().get_route_handler()
         if "POST" in (self.methods or ()):
             handle = read_strictly(handle, _check_json, list(guards_of(self.dependant)))
@@ -93,7 +93,7 @@ _to_ask = [Depends(require(Scope.PREDICT, asks=True))]
 
 
 def _declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """`declare`, with the protocol's error object in the place of the problem document."""
+    """Like `declare`, with the protocol's error object instead of the problem document."""
     return {
         status: {**{key: value for key, value in response.items() if key != "content"}, "model": InferError}
         for status, response in declare(*kinds).items()
@@ -107,32 +107,32 @@ _UNANSWERED = _declare(*AUTHENTICATED, *JSON_BODY, *ASKING, *ANSWERING)
 
 @router.get("", responses=_declare(*AUTHENTICATED), dependencies=_to_read)
 async def server_metadata(request: Request) -> ServerMetadata:
-    """Which server this is; it has no extensions, so tensors are JSON."""
+    """Name and version of the server; it has no extensions, so tensors are JSON."""
     return ServerMetadata(name=request.app.title, version=request.app.version, extensions=[])
 
 
 @router.get("/health/live")
 async def server_live() -> ServerLive:
-    """Whether the process runs."""
+    """Whether the process is running."""
     return ServerLive()
 
 
 @router.get("/health/ready", responses=_declare(NOT_READY, DRAINING))
 async def server_ready(context: ContextOf) -> ServerReady:
-    """Whether a balancer should send questions here."""
+    """Whether a load balancer should send questions here."""
     await health.ready(context)
     return ServerReady()
 
 
 @router.get("/models/{name}", responses=_UNKNOWN, dependencies=_to_read)
 async def model_metadata(context: ContextOf, name: ModelName) -> ModelMetadata:
-    """The tensors of a model's production version."""
+    """Describe the tensors of a model's production version."""
     return await _metadata(context, name, name)
 
 
 @router.get("/models/{name}/versions/{version}", responses=_UNKNOWN, dependencies=_to_read)
 async def version_metadata(context: ContextOf, name: ModelName, version: ModelVersion) -> ModelMetadata:
-    """The tensors of one version of a model."""
+    """Describe the tensors of one version of a model."""
     return await _metadata(context, name, f"{name}@{version}")
 
 
@@ -150,7 +150,7 @@ async def version_ready(context: ContextOf, name: ModelName, version: ModelVersi
 
 @router.post("/models/{name}/infer", responses=_UNANSWERED, dependencies=_to_ask)
 async def infer(request: Request, context: ContextOf, name: ModelName, body: InferRequest) -> InferResponse:
-    """Answer all questions with the production version of a model, or none."""
+    """Answer all questions with the production version of a model; if one fails, answer none."""
     return await _infer(request, context, name, body)
 
 
@@ -158,7 +158,7 @@ async def infer(request: Request, context: ContextOf, name: ModelName, body: Inf
 async def infer_version(
     request: Request, context: ContextOf, name: ModelName, version: ModelVersion, body: InferRequest
 ) -> InferResponse:
-    """Answer all questions with one version of a model, or none."""
+    """Answer all questions with one version of a model; if one fails, answer none."""
     return await _infer(request, context, f"{name}@{version}", body)
 
 
@@ -184,9 +184,9 @@ def _stored(context: Context, name: str, reference: str) -> tuple[list[str], Man
 async def _ready(context: Context, name: str, reference: str) -> ModelReady:
     card = await models.show_model(context, reference)
     if not card.loaded:
-        raise ProblemError(MODEL_NOT_LOADED, f"{reference} is not loaded here")
+        raise ProblemError(MODEL_NOT_LOADED, f"{reference} is not loaded on this replica")
     if not card.ready:
-        raise ProblemError(NOT_READY, f"{reference} does not answer now", headers={"Retry-After": "1"})
+        raise ProblemError(NOT_READY, f"{reference} is not answering now", headers={"Retry-After": "1"})
     return ModelReady(name=name)
 
 
@@ -194,14 +194,18 @@ async def _infer(request: Request, context: Context, reference: str, body: Infer
     limit = context.settings.max_client_batch_size
     questions = await run_in_threadpool(read_questions, body, reference, limit)
     answers = _require_all(await answer_items(request, context, questions))
-    (model,) = {answer.model for answer in answers}  # resolved once for all of them
+    (model,) = {answer.model for answer in answers}  # resolved once per request
     name, _, version = model.rpartition("@")
     outputs = write_answers(answers, body.outputs)
     return InferResponse(model_name=name, model_version=version, id=body.id, outputs=outputs)
 
 
 def _require_all(outcomes: Sequence[PredictResponse | ProblemError]) -> list[PredictResponse]:
-    """The answers, where each question has one; else the first problem fails them all."""
+    """Return the answers if every question has one.
+
+    Raises:
+        ProblemError: the first problem among the outcomes.
+    """
     for index, outcome in enumerate(outcomes):
         if isinstance(outcome, ProblemError):
             place = f"question {index}: " if len(outcomes) > 1 else ""

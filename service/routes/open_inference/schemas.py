@@ -1,4 +1,4 @@
-"""What goes over the wire of the Open Inference Protocol, version 2 (its HTTP form with JSON tensors)."""
+"""Requests and responses of the Open Inference Protocol, version 2 (HTTP with JSON tensors)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uq4ct.service.schemas.common import AS_WHOLE, Body, is_none
 from uq4ct.service.schemas.predict import AbstainBelow, Coverage, Task
 
 InputName = Literal["question", "options", "context"]
-JSON_ONLY = "binary tensor data are not supported, send the tensors as JSON (Triton's client: binary_data=False)"
+JSON_ONLY = "binary tensor data is not supported; send the tensors as JSON (Triton's client: binary_data=False)"
 
 
 EXAMPLE: dict[str, Any] = {
@@ -32,7 +32,7 @@ def _check_encodable(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise ValueError("holds a lone surrogate") from error
+        raise ValueError("contains a lone surrogate") from error
     return text
 
 
@@ -41,7 +41,7 @@ Size = Annotated[int, Field(strict=True, ge=1), AS_WHOLE]
 
 
 class ServerMetadata(Body):
-    """Which server this is."""
+    """Name and version of the server."""
 
     name: str
     version: str
@@ -49,32 +49,32 @@ class ServerMetadata(Body):
 
 
 class ServerLive(Body):
-    """The process runs."""
+    """The process is running."""
 
     live: Literal[True] = True
 
 
 class ServerReady(Body):
-    """The replica takes questions."""
+    """The replica accepts questions."""
 
     ready: Literal[True] = True
 
 
 class ModelReady(Body):
-    """The model answers here."""
+    """The model answers on this replica."""
 
     name: str
     ready: Literal[True] = True
 
 
 class TensorParameters(Body):
-    """What datatype and shape do not say of a tensor."""
+    """A description of a tensor beyond its datatype and shape."""
 
     description: str
 
 
 class TensorMetadata(Body):
-    """One input or output; -1 stands for a size that the request decides."""
+    """One input or output; a size of -1 depends on the request."""
 
     name: str
     datatype: str
@@ -83,18 +83,20 @@ class TensorMetadata(Body):
 
 
 class ModelMetadata(Body):
-    """What a model takes and gives."""
+    """The inputs and outputs of a model."""
 
     name: str
     versions: list[str]
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
-    parameters: dict[str, str] = Field(description="what a request may say in its own `parameters`, each described")
+    parameters: dict[str, str] = Field(
+        description="the `parameters` that a request may contain, with their descriptions"
+    )
 
 
 class InputParameters(Body):
-    """How an input's texts are written."""
+    """How the texts of an input are encoded."""
 
     content_type: Literal["str"] | None = None
 
@@ -118,46 +120,46 @@ class InferInput(Body):
 
 
 class OutputParameters(Body):
-    """In which form an output is wanted; it comes as JSON either way."""
+    """The requested form of an output; it is sent as JSON either way."""
 
     binary_data: StrictBool | None = None
 
 
 class RequestedOutput(Body):
-    """One output that the client wants."""
+    """One output that the client requests."""
 
     name: OutputName
     parameters: OutputParameters | None = None
 
 
 class InferParameters(Body):
-    """What holds for all questions of a request."""
+    """Parameters of all questions of a request."""
 
     abstain_below: AbstainBelow = None
     coverage: Coverage = None
     task: Task = None
     binary_data_output: StrictBool | None = Field(
-        default=None, description="in which form the outputs are wanted; they come as JSON either way"
+        default=None, description="requested form of the outputs; they are sent as JSON either way"
     )
 
 
 class InferRequest(Body):
-    """N questions as tensors: `question` and `options`, and where there are passages `context`."""
+    """N questions as tensors: `question`, `options` and, optionally, `context`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
-    id: EncodableText | None = Field(default=None, description="comes back in the response")
+    id: EncodableText | None = Field(default=None, description="returned in the response")
     parameters: InferParameters | None = None
     inputs: list[InferInput] = Field(fail_fast=True, json_schema_extra={"minItems": 2, "maxItems": 3})
     outputs: list[RequestedOutput] | None = Field(
         default=None,
         fail_fast=True,
-        description="the outputs that are wanted, in this order; none or an empty list = all",
+        description="requested outputs, in this order; null or an empty list = all",
     )
 
 
 class OutputTensor(Body):
-    """One output tensor, row by row."""
+    """One output tensor in row-major order."""
 
     name: OutputName
     datatype: Datatype
@@ -170,7 +172,7 @@ class InferResponse(Body):
 
     model_name: str
     model_version: str
-    id: str | None = Field(default=None, exclude_if=is_none, description="that of the request")
+    id: str | None = Field(default=None, exclude_if=is_none, description="the id of the request")
     outputs: list[OutputTensor]
 
 

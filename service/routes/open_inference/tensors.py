@@ -1,4 +1,4 @@
-"""Questions and answers as tensors of the Open Inference Protocol, and what its clients are told of them."""
+"""Questions and answers as tensors of the Open Inference Protocol, and their descriptions for clients."""
 
 from __future__ import annotations
 
@@ -29,44 +29,45 @@ _INPUTS = (
         "options",
         "BYTES",
         [-1],
-        'for each question one text that is a JSON array of its options, such as ["Oslo", "Paris"]: 2 to 26 distinct '
-        "texts, whose number may differ from question to question",
+        'one text per question: a JSON array of its options, such as ["Oslo", "Paris"]; 2 to 26 distinct texts, and '
+        "questions may have different numbers of options",
     ),
-    ("context", "BYTES", [-1], "optional: for each question a passage that it is about, the empty text for none"),
+    ("context", "BYTES", [-1], "optional: one passage per question that it is about; an empty text means no passage"),
 )
 
 
 def describe_inputs() -> list[TensorMetadata]:
-    """The tensors that a model takes."""
+    """Describe the input tensors of a model."""
     return [_describe(*row) for row in _INPUTS]
 
 
 def describe_outputs(manifest: Manifest) -> list[TensorMetadata]:
-    """The tensors that a model gives: FEU where it has routers, an error score and sets where it has those."""
+    """Describe the output tensors of a model; FEU, error score and sets only if the model has them."""
     given = [output for output in OUTPUTS if output.is_given_by(manifest)]
     return [_describe(output.name, output.datatype, list(output.shape), output.description) for output in given]
 
 
 def describe_parameters() -> dict[str, str]:
-    """What a request to a model may say in its `parameters`."""
+    """Describe the `parameters` that a request may contain."""
     return {name: field.description or "" for name, field in InferParameters.model_fields.items()}
 
 
 def read_questions(body: InferRequest, model: str, limit: int) -> list[PredictRequest]:
-    """The questions of a request to a model, each as /predict takes it.
+    """Read the questions of a request, each in the form of /predict.
 
     Raises:
-        ProblemError: 422, the tensors do not fit together or hold no options; 413, more than `limit` questions.
+        ProblemError: 422, the tensors do not match or the options are not JSON arrays of texts; 413, more than `limit`
+            questions.
     """
     tensors = _by_name(body.inputs)
     count = len(tensors["question"].data)
     for name, tensor in tensors.items():
         if tensor.shape != [len(tensor.data)]:
-            _refuse(name, f"the shape is {tensor.shape} and the data have {len(tensor.data)} elements")
+            _refuse(name, f"the shape is {tensor.shape}, but the data has {len(tensor.data)} elements")
         if len(tensor.data) != count:
-            _refuse(name, f"{len(tensor.data)} elements for {count} questions")
+            _refuse(name, f"has {len(tensor.data)} elements, but there are {count} questions")
     if count > limit:
-        raise ProblemError(TOO_LARGE, f"{count} questions in a request of at most {limit}", limit=limit)
+        raise ProblemError(TOO_LARGE, f"the request has {count} questions (limit: {limit})", limit=limit)
     options = [_read_options(index, text) for index, text in enumerate(tensors["options"].data)]
     contexts = tensors["context"].data if "context" in tensors else [""] * count
     rows = zip(tensors["question"].data, options, contexts, strict=True)
@@ -86,18 +87,16 @@ def read_questions(body: InferRequest, model: str, limit: int) -> list[PredictRe
 
 
 def write_answers(answers: Sequence[PredictResponse], wanted: Sequence[RequestedOutput] | None) -> list[OutputTensor]:
-    """The answers as the wanted tensors, all of them where none is named.
+    """Return the answers as the requested tensors, or as all tensors if none is requested.
 
     Raises:
-        ProblemError: 422, a wanted tensor is one that these answers do not have.
+        ProblemError: 422, the answers do not have a requested tensor.
     """
     columns = _columns(answers)
     names: list[OutputName] = [output.name for output in wanted] if wanted else list(columns)
     for index, name in enumerate(names):
         if name not in columns:
-            raise invalid_fields(
-                [FieldError(field=f"outputs.{index}.name", message="these answers have no such output")]
-            )
+            raise invalid_fields([FieldError(field=f"outputs.{index}.name", message="the answers have no such output")])
     outputs: dict[OutputName, Output] = {output.name: output for output in OUTPUTS}
     return [OutputTensor.model_validate(_write_tensor(outputs[name], columns[name])) for name in names]
 
@@ -111,7 +110,7 @@ def _by_name(inputs: Sequence[InferInput]) -> Mapping[str, InferInput]:
     tensors: dict[str, InferInput] = {}
     for tensor in inputs:
         if tensor.name in tensors:
-            _refuse(tensor.name, "stands twice")
+            _refuse(tensor.name, "is given twice")
         tensors[tensor.name] = tensor
     for name in _NEEDED:
         if name not in tensors:
@@ -137,7 +136,7 @@ def _columns(answers: Sequence[PredictResponse]) -> dict[OutputName, list[Any]]:
 
 
 def _write_tensor(output: Output, column: list[Any]) -> dict[str, Any]:
-    """One element for each answer, or a row of as many as the longest has."""
+    """Write one element per answer, or one row per answer, padded with zeros to the longest."""
     shape, data = [len(column)], column
     if len(output.shape) == 2:
         width = max(len(row) for row in column)

@@ -16,7 +16,7 @@ from uq4ct.model_store.adapters.config import AdapterConfig
         ({"alpha": 0.0}, "alpha"),
         ({"mixing": "mean"}, "mixing"),
         ({"colour": "red"}, "colour"),
-        ({"placement": "block"}, "mixing 'raw' does not go with placement 'block'"),
+        ({"placement": "block"}, "placement 'block' needs mixing 'renormalised', not 'raw'"),
         ({"placement": "block", "mixing": "renormalised", "experts": 1, "top_k": 1}, "at least 2 experts"),
         (
             {"placement": "block", "mixing": "renormalised", "targets": ("q_proj", "up_proj")},

@@ -121,7 +121,7 @@ def test_a_base_without_some_of_its_weights_is_not_made_up(copied):
 
 @pytest.mark.parametrize("name", ["unknown", "/no/such/folder", "./owner/model", "~/model", "a/b/c", "../x"])
 def test_a_name_that_is_none_is_explained(name):
-    with pytest.raises(BaseModelError, match="is neither 'smollm2-135m', nor a folder that exists, nor a hub id"):
+    with pytest.raises(BaseModelError, match="is neither 'smollm2-135m', nor an existing folder, nor a hub id"):
         find_base_files(name)
 
 
@@ -204,7 +204,7 @@ def test_a_moved_an_added_and_a_renamed_file_tell_in_the_digest(copied, tiny_fol
 def test_devices_and_dtypes_are_resolved_by_what_is_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == CPU
-    with pytest.raises(BaseModelError, match="device 'cuda:0' was asked for, and no CUDA device is there"):
+    with pytest.raises(BaseModelError, match="device 'cuda:0' was requested, but no CUDA device is available"):
         resolve_device("cuda:0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto").type == "cuda"
@@ -353,7 +353,7 @@ def test_the_slower_of_two_conversions_gives_way(convertible, cache, tiny_folder
 def test_a_conversion_that_cannot_be_put_in_place_is_an_error(convertible, cache):
     folder = convertible()
     (folder / "digest.json").unlink()  # not a cache, but in its place
-    with pytest.raises(BaseModelError, match=f"cannot be put in {folder}"):
+    with pytest.raises(BaseModelError, match=f"cannot be written to {folder}"):
         convertible()
     assert list(cache.iterdir()) == [folder]
 

@@ -101,7 +101,7 @@ def test_the_limit_counts_all_options_and_nothing_is_cut(tiny_tokenizer, questio
     assert exact.encode(questions[2]).length == length
     short = build_scorer(ClozeConfig(), tiny_tokenizer, length - 1)
     with pytest.raises(
-        QuestionTooLongError, match=f"takes {length} tokens with its options, the limit is {length - 1}"
+        QuestionTooLongError, match=f"with its options has {length} tokens, but the limit is {length - 1}"
     ):
         short.encode(questions[2])
 

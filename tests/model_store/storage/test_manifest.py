@@ -174,7 +174,7 @@ def test_a_draft_is_completed_and_not_changed() -> None:
 
 def test_a_newer_format_says_upgrade_before_any_other_field_is_looked_at() -> None:
     record = {"format_version": FORMAT_VERSION + 6, "adapter": {"kind": "of another age"}}
-    with pytest.raises(NewerFormatError, match=rf"manifest\.json: is of format {FORMAT_VERSION + 6}, ") as caught:
+    with pytest.raises(NewerFormatError, match=rf"manifest\.json: has format {FORMAT_VERSION + 6}, but ") as caught:
         parse_manifest(json.dumps(record).encode(), PATH)
     assert f"up to {FORMAT_VERSION}; upgrade" in str(caught.value)
     assert (caught.value.found, caught.value.supported) == (FORMAT_VERSION + 6, FORMAT_VERSION)
@@ -264,8 +264,8 @@ def test_an_interval_has_its_ends_in_order() -> None:
     [
         ((1, 2), None, "confidence has 2 counts for 3 bins"),
         ((1, 2, 3), (0, 6), "feu has 2 counts for 3 bins"),
-        ((1, 2, 2), None, "confidence counts 5 questions, questions is 6"),
-        ((1, 2, 3), (1, 1, 1), "feu counts 3 questions, questions is 6"),
+        ((1, 2, 2), None, "confidence counts 5 questions, but questions is 6"),
+        ((1, 2, 3), (1, 1, 1), "feu counts 3 questions, but questions is 6"),
     ],
 )
 def test_histograms_that_do_not_add_up_are_refused(
@@ -283,7 +283,7 @@ def test_histograms_that_do_not_add_up_are_refused(
         ({"answered": (6, 4, 5)}, "answered grows with the threshold"),
         ({"wrong": (1, 2, 0)}, "wrong grows with the threshold"),
         ({"thresholds": (0.0, 0.5, 0.5)}, "thresholds are not in ascending order"),
-        ({"answered": (7, 4, 1)}, "answered counts 7 questions, questions is 6"),
+        ({"answered": (7, 4, 1)}, "answered counts 7 questions, but questions is 6"),
         ({"wrong": (2, 2, 2)}, r"wrong counts 2 of 1 answered at the threshold 1\.0"),
         ({"thresholds": (0.0, 0.5, 1.5)}, "less than or equal to 1"),
     ],

@@ -116,7 +116,7 @@ def test_a_survey_is_by_name_and_version_with_aliases(registry: Registry, publis
 
 def test_an_empty_store_lists_nothing_and_says_so(registry: Registry) -> None:
     assert registry.survey() == []
-    with pytest.raises(UnknownAdapterError, match="no adapter 'facts' is stored; there is nothing"):
+    with pytest.raises(UnknownAdapterError, match="no adapter 'facts' is stored; the store has nothing"):
         registry.resolve("facts")
     with pytest.raises(UnknownAdapterError, match="no adapter 'facts' is stored"):
         registry.promote("facts", 1)
@@ -139,7 +139,7 @@ def test_an_unknown_reference_lists_what_there_is(
         publish(name)
     with pytest.raises(UnknownAdapterError) as caught:
         registry.load(reference)
-    assert str(caught.value) == f"no adapter {reference!r} is stored; there is {there_is}"
+    assert str(caught.value) == f"no adapter {reference!r} is stored; the store has {there_is}"
 
 
 BAD_NAMES = [
@@ -270,7 +270,7 @@ def test_a_failed_first_publish_leaves_no_name_and_the_next_becomes_production(
     with pytest.raises(InvalidAttachmentError):
         registry.publish(make_draft(), {}, {"../escape": b""}, promote=True)
     assert registry.survey() == []
-    with pytest.raises(UnknownAdapterError, match="there is nothing"):
+    with pytest.raises(UnknownAdapterError, match="the store has nothing"):
         registry.resolve("facts")
     publish()
     assert registry.resolve("facts") == ("facts", 2)
@@ -430,7 +430,7 @@ def test_a_version_removed_by_hand_is_not_resolved_through_its_alias(registry: R
     publish()
     publish()
     shutil.rmtree(registry.root / "facts" / "1")
-    with pytest.raises(UnknownAdapterError, match=r"'facts' is stored; there is facts@2$"):
+    with pytest.raises(UnknownAdapterError, match=r"'facts' is stored; the store has facts@2$"):
         registry.resolve("facts")
 
 
@@ -459,7 +459,7 @@ def test_a_newer_version_does_not_hide_the_older_ones(registry: Registry, publis
     publish()
     publish()
     _rewrite_as_format(registry.root / "facts" / "2", FORMAT_VERSION + 1)
-    with pytest.raises(NewerFormatError, match=rf"facts/2/manifest\.json: is of format {FORMAT_VERSION + 1}"):
+    with pytest.raises(NewerFormatError, match=rf"facts/2/manifest\.json: has format {FORMAT_VERSION + 1}"):
         registry.load("facts@2")
     assert registry.load("facts@1").manifest.version == 1
 

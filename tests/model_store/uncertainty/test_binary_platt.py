@@ -52,7 +52,7 @@ def test_a_score_that_ranks_the_wrong_way_is_flattened_to_the_rate() -> None:
 
 
 def test_one_kind_alone_is_refused() -> None:
-    with pytest.raises(ValueError, match="both kinds, not 2 positives and 0 negatives"):
+    with pytest.raises(ValueError, match="both classes, not 2 positives and 0 negatives"):
         fit_binary_platt(torch.tensor([0.3, 0.4]), torch.tensor([True, True]))
 
 

@@ -176,7 +176,7 @@ def test_rounding_above_one_is_one_and_more_is_an_error() -> None:
     assert confidence_bin(torch.tensor([1 + 2e-7])).tolist() == [14]
     assert bin_of(1 + 2e-7) == 14
     for wrong in (1.1, -0.1, float("nan")):
-        with pytest.raises(ValueError, match="lies in"):
+        with pytest.raises(ValueError, match="must lie in"):
             bin_of(wrong)
     assert reliability_bins(torch.tensor([1 + 2e-7]), bools(1)).confidence_sum[-1].item() == 1
     for value in (1.001, -0.001, float("nan")):

@@ -115,7 +115,7 @@ def test_isotonic_says_no_certainty_from_few_questions() -> None:
     [
         ((0.0, 0.5, 0.5, 1.0), (0.1, 0.2, 0.3, 0.4), "knots must rise"),
         ((0.1, 1.0), (0.1, 0.2), "knots must rise"),
-        ((0.0, 1.0), (0.3, 0.2), "none below"),
+        ((0.0, 1.0), (0.3, 0.2), "must not fall"),
         ((0.0, 1.0), (0.0, 0.2), "inside"),
     ],
 )

@@ -100,7 +100,7 @@ def test_a_perfect_model_answers_everything() -> None:
 def test_a_target_out_of_reach_names_the_best_that_can_be_held() -> None:
     confidence, correct = torch.full((100,), 0.9), torch.arange(100) % 4 != 0
     best = binomial_upper_bound(25, 100, 0.05 / 8)
-    with pytest.raises(TargetNotMetError, match=rf"lowest risk .* can hold is {math.ceil(best * 1000) / 1000}"):
+    with pytest.raises(TargetNotMetError, match=rf"lowest risk .* can guarantee is {math.ceil(best * 1000) / 1000}"):
         threshold_for_risk(confidence, correct, 0.1, 0.05)
     assert threshold_for_risk(confidence, correct, math.ceil(best * 1000) / 1000, 0.05).threshold == 0.0
 

@@ -105,5 +105,5 @@ def test_what_cannot_be_fitted_is_an_error() -> None:
         fit_temperature(logits.where(logits != 2.0, float("nan")), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"S, B, C"):
         fit_temperature(logits[0], torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match="fix no temperature"):
+    with pytest.raises(ValueError, match="do not determine a temperature"):
         fit_temperature(torch.ones(2, 3, 4), torch.tensor([0, 1, 2]))

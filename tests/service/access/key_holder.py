@@ -1,4 +1,4 @@
-"""A file of keys and the keys themselves, as people who use the service hold them."""
+"""A file of keys, and the keys that its users hold."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from uq4ct.service.access.keys import KeyRecord, Scope, add_key, hash_key
 
 
 class KeyHolder:
-    """Makes keys whose text is told by their id, and keeps the file that the service reads."""
+    """Makes keys whose text follows from their id, and writes the file that the service reads."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "keys.json"
 
     def new(self, *scopes: str, key_id: str = "k", tenant: str = "acme", **fields: Any) -> dict[str, str]:
-        """Put a key into the file, and give the header that carries it."""
+        """Add a key to the file, and return the header with it."""
         add_key(self.file, record(self.key(key_id), key_id, scopes, tenant, **fields))
         return self.header(key_id)
 
@@ -28,7 +28,7 @@ class KeyHolder:
 
 
 def record(key: str, key_id: str, scopes: Iterable[str], tenant: str = "acme", **fields: Any) -> KeyRecord:
-    """The record of a key."""
+    """Return the record of a key."""
     return KeyRecord(
         id=key_id, sha256=hash_key(key.encode()), scopes=tuple(map(Scope, scopes)), tenant=tenant, **fields
     )

@@ -1,4 +1,4 @@
-"""uq4ct keys, and the file that it writes."""
+"""uq4ct keys and the file that it writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(*arguments: object) -> Done:
 
 
 def new(file: Path, *arguments: str) -> str:
-    """The key that a successful `keys new` prints."""
+    """Run `keys new` successfully and return the printed key."""
     result = run("new", "--file", file, *arguments)
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -99,7 +99,7 @@ def test_who_may_not_give_the_file_its_owner_changes_nothing(owner: tuple[int, i
         "try: add_key(Path(sys.argv[1]), record)\n"
         "except KeyFileError as error: print(error)\n"
     )
-    with TemporaryDirectory(dir="/var/tmp") as folder:  # pytest's own folders are closed to other users
+    with TemporaryDirectory(dir="/var/tmp") as folder:  # other users cannot enter pytest's folders
         Path(folder).chmod(0o777)
         file = Path(folder) / "keys.json"
         add_key(file, record("one", "one", ["predict"]))
@@ -141,17 +141,17 @@ def test_a_revoked_key_is_gone(file: Path) -> None:
     assert [one.id for one in read_keys(file)[0]] == ["two"]
     again = run("revoke", "one", "--file", file)
     assert again.exit_code == 1
-    assert "there is no key 'one'; there is: two" in again.output
+    assert "no key 'one'; existing keys: two" in again.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--scopes", "predict,everything"], "'everything' is none of predict, feedback, admin"),
-        (["--scopes", ""], "'' is none of"),
+        (["--scopes", "predict,everything"], "unknown 'everything', must be among predict, feedback, admin"),
+        (["--scopes", ""], "unknown ''"),
         (["--scopes", "predict", "--tenant", "A B"], "(got 'A B')"),
         (["--scopes", "predict", "--id", "../x"], "(got '../x')"),
-        (["--scopes", "predict", "--id", "taken"], "there is a key 'taken' already"),
+        (["--scopes", "predict", "--id", "taken"], "key 'taken' already exists"),
     ],
 )
 def test_a_wrong_argument_is_named_and_changes_nothing(file: Path, arguments: list[str], message: str) -> None:
@@ -208,8 +208,8 @@ SHA = "a" * 64
         (f'[{{"id": "a", "sha256": "{SHA}", "scopes": ["admin"], "tenant": "t", "key": "k"}}]', "0.key: Extra"),
         (f'[{{"id": "a", "sha256": "{SHA}", "scopes": ["admin"], "tenant": "t", "expires_at": "2030-01-01T00:00"}}]',
          "0.expires_at: .*timezone"),
-        (two_records("a" * 64, "b" * 64, ids="aa"), "1: its id stands twice"),
-        (two_records(SHA, SHA, ids="ab"), "1: its hash stands twice"),
+        (two_records("a" * 64, "b" * 64, ids="aa"), "1: duplicate id"),
+        (two_records(SHA, SHA, ids="ab"), "1: duplicate hash"),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_named_and_not_quoted(file: Path, content: str, message: str) -> None:
@@ -240,7 +240,7 @@ def test_check_goes_on_to_the_model_where_the_keys_are_sound(file: Path, store_d
     add_key(file, record("k", "k", ["predict"]))
     arguments = ["check", "--api-keys-file", str(file), "--model-store-dir", str(store_dir), "--default-model", "toy"]
     refused = uq4ct(arguments)
-    assert refused.exit_code == 1  # the store's base model is nowhere
+    assert refused.exit_code == 1  # the store's base model does not exist
     assert "secret-place" in refused.output
     assert str(file) not in refused.output
 

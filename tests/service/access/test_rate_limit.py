@@ -20,7 +20,7 @@ BATCH = {"questions": [QUESTION] * 4}
 
 
 def refusal(limiter: RateLimiter, key: str | None, questions: int = 1, **options: int) -> int | None:
-    """After how many seconds the limiter wants to be asked again; None where it lets the questions in."""
+    """Return the limiter's `retry_after` in seconds; None if it admits the questions."""
     try:
         limiter.take(key, questions, **options)
     except RateLimitedError as error:
@@ -40,10 +40,10 @@ def test_by_hand() -> None:
     assert refusal(limiter, "a") is None
     assert refusal(limiter, "a", 6) == 60  # from empty to full
     time.advance(1000)
-    assert refusal(limiter, "a", 4) is None  # not more than full, however long nobody asked
+    assert refusal(limiter, "a", 4) is None  # never more than full, however long it was unused
     assert refusal(limiter, "a", 3) == 10
-    assert refusal(limiter, "a", 2) is None  # the refused one took nothing
-    assert refusal(limiter, "b", 6) is None  # another key has its own
+    assert refusal(limiter, "a", 2) is None  # the rejected request took nothing
+    assert refusal(limiter, "b", 6) is None  # another key has its own bucket
 
 
 def test_what_a_request_took_before_is_put_back_first() -> None:
@@ -84,7 +84,7 @@ def test_memory_is_bounded_and_the_latest_keys_are_kept() -> None:
     for number in range(10_000):
         assert refusal(limiter, f"key {number}") is None
         assert refusal(limiter, "always there") == (None if number == 0 else 60)
-    assert refusal(limiter, "key 9901") == 60  # with "always there", these are the latest 100 keys
+    assert refusal(limiter, "key 9901") == 60  # with "always there", the latest 100 keys are kept
     assert refusal(limiter, "key 9900") is None
     assert refusal(limiter, "key 0") is None
 
@@ -118,7 +118,7 @@ async def test_an_empty_bucket_is_seen_before_the_body(start: Start) -> None:
     async with start(rate_limit_per_minute=1, max_client_batch_size=1, clocks=FakeTime().clocks) as replica:
         headers = {"content-type": "application/json"}
         assert (await replica.client.post("/predict", content=b"{", headers=headers)).status_code == 400
-        # The unreadable one counted as a question, and the next one is not looked at.
+        # The unreadable body counted as a question; the next one is not read.
         problem(await replica.client.post("/predict", content=b"{", headers=headers), 429, "rate-limited")
 
 

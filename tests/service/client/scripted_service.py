@@ -1,4 +1,4 @@
-"""A transport for the client that says what it is told, and the client in both of its forms on it."""
+"""A scripted transport for the client, and both forms of the client on it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refusal(status: int, **headers: str) -> httpx2.Response:
 
 
 class Script:
-    """What a service says to one try after the other, the requests it got, and the waits in between."""
+    """Scripted outcomes of consecutive attempts, with the received requests and the waits between them."""
 
     def __init__(self, *outcomes: httpx2.Response | Exception) -> None:
         self.outcomes = list(outcomes)
@@ -50,7 +50,7 @@ class Script:
         return [json.loads(request.content) for request in self.requests]
 
     def run(self, form: str, call: Callable[[Any], Any], **settings: Any) -> Any:
-        """The call made by a client of the form, `sync` or `async`."""
+        """Make the call with a client of the form `sync` or `async`."""
         fixed = {
             "transport": httpx2.MockTransport(self.handle),
             "clock": lambda: NOW,

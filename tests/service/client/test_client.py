@@ -1,4 +1,4 @@
-"""The client in both of its forms: against the service, and against a transport that says what it is told."""
+"""The client in both of its forms, against the service and against a scripted transport."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.anyio
 
 @asynccontextmanager
 async def listening(replica: Replica) -> AsyncIterator[str]:
-    """The replica behind a socket."""
+    """Serve the replica on a socket and yield its address."""
     config = uvicorn.Config(replica.app, port=0, lifespan="off", ws="none", log_config=None)
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())

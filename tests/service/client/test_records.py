@@ -1,4 +1,4 @@
-"""The client stands alone, and reads what the service sends."""
+"""The client needs nothing else of the project, and its records match the service's responses."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
 
 
 def plain(annotation: Any) -> Any:
-    """A type without constraints; a record of the service as that of the client, or as a dictionary without one."""
+    """Reduce a type: drop constraints, map the service's records to the client's, or to dict if it has none."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return plain(arguments[0])

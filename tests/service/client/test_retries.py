@@ -1,4 +1,4 @@
-"""When the client tries again, how long it waits, and what it raises in the end."""
+"""When the client retries, how long it waits, and what it finally raises."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from uq4ct.service.client.retries import read_retry_after
 
 
 @both_forms
-def test_a_try_that_failed_is_made_again_under_the_same_key(form: str) -> None:
+def test_retries_use_the_same_idempotency_key(form: str) -> None:
     script = Script(
         refusal(429, **{"retry-after": "3"}),
         httpx2.ConnectError("refused"),
@@ -48,7 +48,7 @@ def test_a_try_that_failed_is_made_again_under_the_same_key(form: str) -> None:
 
 
 @both_forms
-def test_every_prediction_has_a_key_of_its_own(form: str) -> None:
+def test_every_prediction_has_its_own_key(form: str) -> None:
     results = {"results": [PREDICTION, PROBLEM]}
     script = Script(refusal(503), httpx2.Response(200, json=results))
     asks: Sequence[Any] = [{"question": "a", "options": ("x", "y"), "tags": ["t"]}, {"question": "b", "options": ["x"]}]
@@ -62,7 +62,7 @@ def test_every_prediction_has_a_key_of_its_own(form: str) -> None:
 
 
 @both_forms
-def test_a_key_of_the_caller_is_kept_and_a_client_that_tries_once_sends_none(form: str) -> None:
+def test_a_callers_key_is_kept_and_a_client_with_one_attempt_sends_none(form: str) -> None:
     script = Script(*(httpx2.Response(200, json=PREDICTION) for _ in range(2)))
     script.run(form, lambda client: client.predict("q", ["a", "b"], idempotency_key="mine", coverage=0.9))
     assert script.bodies == [{"question": "q", "options": ["a", "b"], "idempotency_key": "mine", "coverage": 0.9}]
@@ -72,7 +72,7 @@ def test_a_key_of_the_caller_is_kept_and_a_client_that_tries_once_sends_none(for
 
 @both_forms
 def test_one_text_is_not_taken_for_a_list_of_options(form: str) -> None:
-    with pytest.raises(TypeError, match="not the one text 'ab'"):
+    with pytest.raises(TypeError, match="got the single text 'ab'"):
         Script().run(form, lambda client: client.predict("q", "ab"))
 
 
@@ -93,7 +93,7 @@ def test_one_text_is_not_taken_for_a_list_of_options(form: str) -> None:
         (504, UnavailableError),
     ],
 )
-def test_what_no_second_try_mends_is_tried_once(form: str, status: int, kind: type[ServiceError]) -> None:
+def test_errors_that_a_retry_cannot_fix_are_not_retried(form: str, status: int, kind: type[ServiceError]) -> None:
     script = Script(refusal(status, **{"retry-after": "1"}))
     with pytest.raises(kind, match=f"{status} Title: detail") as raised:
         script.run(form, predict)
@@ -105,13 +105,13 @@ def test_what_no_second_try_mends_is_tried_once(form: str, status: int, kind: ty
 
 
 @both_forms
-def test_the_last_refusal_is_what_is_raised(form: str) -> None:
+def test_the_last_error_is_raised(form: str) -> None:
     with pytest.raises(UnavailableError, match="429"):
         Script(refusal(503), refusal(429)).run(form, predict, retries=Retries(attempts=2))
-    with pytest.raises(UnreachableError, match="no response in 2 tries: ConnectError") as raised:
+    with pytest.raises(UnreachableError, match="no response after 2 attempts: ConnectError") as raised:
         Script(refusal(503), httpx2.ConnectError("refused")).run(form, predict, retries=Retries(attempts=2))
     assert isinstance(raised.value.__cause__, httpx2.ConnectError)
-    with pytest.raises(UnavailableError, match="503 without a problem") as proxied:
+    with pytest.raises(UnavailableError, match="503 without a problem document") as proxied:
         Script(httpx2.Response(503, html="<h1>no</h1>")).run(form, predict, retries=ONCE)
     assert proxied.value.problem is None
 
@@ -170,6 +170,6 @@ def test_a_retry_after_of_many_digits_is_long() -> None:
     "wrong",
     [{"attempts": 0}, {"attempts": 101}, {"first_wait": 0}, {"longest_wait": 0.1}, {"longest_wait": float("inf")}],
 )
-def test_retries_that_make_no_sense(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be"):
+def test_invalid_retries_are_rejected(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"must be .*got"):
         Retries(**wrong)

@@ -1,4 +1,4 @@
-"""Engines around fake predictors, and what their tests do with them."""
+"""Engines around fake predictors, and helpers for their tests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ LIMITS = {"questions": 100, "tokens": 10_000, "batch_tokens": TOKEN_LIMIT, "adap
 
 
 def question(index: int, words: int = 3, reference: str | None = None) -> Ask:
-    """A question of so many of the fake's tokens."""
+    """Return a question with `words` of the fake's tokens."""
     return Ask(Question("", " ".join([f"q{index}"] * (words - 2)), ("a", "b")), reference)
 
 
 def make_engine(load: Callable[[], Host], adapters: Registry, default: str = "toy", **limits: Any) -> Engine:
-    """An engine that has not been started."""
+    """Return an engine that has not been started."""
     return Engine(load, default, adapters, Limits(**{**LIMITS, **limits}), Metrics(CollectorRegistry()))
 
 
@@ -35,7 +35,7 @@ def make_engine(load: Callable[[], Host], adapters: Registry, default: str = "to
 async def running(
     host: FakeHost, adapters: Registry, *, default: str = "toy", poll: float = 0.0, probe: float = 5.0, **limits: Any
 ) -> AsyncIterator[Engine]:
-    """An engine that is ready; at the end nothing may hold up its forwards and loads any more."""
+    """Run a ready engine; at the end, forwards and loads are no longer blocked."""
     engine = make_engine(host.load, adapters, default, **limits)
     engine.start(poll, probe)
     try:
@@ -49,7 +49,7 @@ async def running(
 
 
 def started(engine: Engine, *asks: Ask) -> asyncio.Task[list[Served | Exception]]:
-    """A request that is under way."""
+    """Start a request."""
     return asyncio.create_task(engine.submit(asks))
 
 
@@ -62,7 +62,7 @@ async def hold_forward(engine: Engine, predictor: FakePredictor) -> asyncio.Task
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Let the engine run until something is true."""
+    """Let the engine run until the condition is true."""
     for _ in range(2000):
         if condition():
             return
@@ -71,5 +71,5 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def sample(engine: Engine, name: str, **labels: str) -> float | None:
-    """The value of one metric."""
+    """Return the value of a metric."""
     return engine.metrics.registry.get_sample_value(f"uq4ct_{name}", labels)

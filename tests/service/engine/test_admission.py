@@ -1,4 +1,4 @@
-"""What the engine takes and refuses before any work is done, and what it drops before it costs a forward."""
+"""What the engine admits and rejects before any work is done, and what it drops before a forward."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_a_refused_question_is_not_tokenised(run: Run, predictor: FakePred
     async with run(questions=1) as engine:
         first = await hold_forward(engine, predictor)
         encoded = sample(engine, "stage_duration_seconds_count", stage="tokenize")
-        with pytest.raises(QueueFullError, match="room for 1 questions"):
+        with pytest.raises(QueueFullError, match=r"queue full \(limit: 1 questions\)"):
             await engine.submit([question(1)])
         assert sample(engine, "stage_duration_seconds_count", stage="tokenize") == encoded
         predictor.forward_may_start.set()
@@ -35,7 +35,7 @@ async def test_tokens_are_bounded_all_or_nothing_and_come_back(run: Run, predict
         first = await hold_forward(engine, predictor)  # 3 tokens
         rest = started(engine, question(1, 40))
         await until(lambda: sample(engine, "queue_tokens") == 40)
-        with pytest.raises(QueueFullError, match="room for 64 tokens") as refused:
+        with pytest.raises(QueueFullError, match=r"queue full \(limit: 64 tokens\)") as refused:
             await engine.submit([question(2, 11), question(3, 11)])
         assert refused.value.limit == 64
         assert 1 <= refused.value.retry_after <= 60
@@ -101,7 +101,7 @@ async def test_what_waits_beyond_its_deadline_costs_no_forward(run: Run, predict
         await until(predictor.served_texts)
         waiting, also_waiting = await engine.submit([question(1), question(2)])
         (running,) = await first
-        assert 0.1 < time.monotonic() - started_at < 2  # told while the forward still runs
+        assert 0.1 < time.monotonic() - started_at < 2  # the error comes while the forward still runs
         assert {type(outcome) for outcome in (running, waiting, also_waiting)} == {DeadlinePassedError}
         assert sample(engine, "queue_depth") == 0
         predictor.forward_may_start.set()
@@ -117,7 +117,7 @@ async def test_the_worker_itself_drops_what_is_too_late(run: Run, predictor: Fak
         late = started(engine, question(1))
         await until(lambda: sample(engine, "queue_depth") == 1)
         threading.Timer(0.2, predictor.forward_may_start.set).start()
-        time.sleep(0.4)  # the event loop is held up, so it takes nothing out of the queue
+        time.sleep(0.4)  # the event loop is blocked, so it removes nothing from the queue
         assert isinstance((await late)[0], DeadlinePassedError)
         await first
     assert predictor.served_texts() == [["q0"]]

@@ -1,4 +1,4 @@
-"""What a change of the loaded models is told when the replica leaves."""
+"""What happens to loads and unloads in progress when the replica shuts down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ async def test_who_waits_later_gives_no_more_time() -> None:
     changes = Changes()
 
     async def leave() -> None:
-        await asyncio.sleep(0)  # until the change is under way
+        await asyncio.sleep(0)  # until the change is in progress
         await asyncio.gather(changes.finish(0.05), changes.finish(100))
 
     leaving = asyncio.create_task(leave())

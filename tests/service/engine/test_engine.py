@@ -69,7 +69,7 @@ async def test_rows_of_all_passes_are_within_the_budget_and_what_cannot_be_goes_
     together = [batch for batch in batches if len(batch) > 1]
     assert all(passes * sum(batch) <= TOKEN_LIMIT for batch in together)
     assert together
-    assert {max(batch) for batch in batches if len(batch) == 1} >= {11, 12, 13, 14}  # 6 rows of 11 are over 64
+    assert {max(batch) for batch in batches if len(batch) == 1} >= {11, 12, 13, 14}  # 6 rows of 11 exceed 64
 
 
 async def test_what_would_fill_a_batch_is_not_overtaken_by_younger_ones(run: Run, predictor: FakePredictor) -> None:
@@ -81,7 +81,7 @@ async def test_what_would_fill_a_batch_is_not_overtaken_by_younger_ones(run: Run
         predictor.forward_may_start.set()
         await asyncio.gather(first, *older, *younger)
     _, *batches = predictor.served_texts()
-    assert [text.split()[0] for text in batches[0]] == ["q1", "q2"]  # the third may wait, but not for the short ones
+    assert [text.split()[0] for text in batches[0]] == ["q1", "q2"]  # the third may wait, but not behind the short ones
     assert batches[1][-1].split()[0] == "q3"
 
 
@@ -157,7 +157,7 @@ async def test_a_model_that_keeps_failing_is_not_ready_until_it_answers(run: Run
 
 
 async def test_a_model_that_answers_again_is_ready_without_a_question(run: Run, predictor: FakePredictor) -> None:
-    """A balancer sends nothing to a replica that is not ready."""
+    """A load balancer sends nothing to a replica that is not ready."""
     async with run(probe=0.02) as engine:
         predictor.failures_to_come = 5
         for _ in range(3):
@@ -197,7 +197,7 @@ async def test_numbers_that_are_no_answer_never_leave(
 
 
 async def test_a_budget_below_the_token_limit_is_named(run: Run, predictor: FakePredictor) -> None:
-    with pytest.raises(BudgetTooSmallError, match=r"MAX_BATCH_TOKENS 63 is below the 64 tokens .* toy@1"):
+    with pytest.raises(BudgetTooSmallError, match=r"MAX_BATCH_TOKENS must be at least 64 .* toy@1 \(got 63\)"):
         async with run(batch_tokens=TOKEN_LIMIT - 1):
             pass
 
@@ -211,7 +211,9 @@ async def test_passes_count_against_the_queue_and_not_against_the_length_of_a_qu
         assert isinstance(answer, Served)
         (refused,) = await engine.submit([question(1, TOKEN_LIMIT + 1)])
         assert isinstance(refused, QuestionTooLongError)
-    with pytest.raises(BudgetTooSmallError, match=r"MAX_QUEUE_TOKENS 319 is below the 320 .* toy@1 .* 64 in .* 5 pass"):
+    with pytest.raises(
+        BudgetTooSmallError, match=r"QUEUE_TOKENS must be at least 320 .* toy@1, 64 tokens .* 5 passes \(got 319\)"
+    ):
         async with run(tokens=5 * TOKEN_LIMIT - 1):
             pass
 

@@ -19,17 +19,17 @@ from uq4ct.service.engine.engine import Engine
 from uq4ct.service.engine.predictor import Ask, Served
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-CLOSE = 1e-5  # company in a batch changes the last bits of a float32
+CLOSE = 1e-5  # other questions in the batch change the last bits of a float32
 
 
 def alone(registry: Registry, reference: str, questions: list[Question]) -> list[tuple[float, ...]]:
-    """The probabilities of an adapter that has a base model for itself, one question a batch."""
+    """Return the probabilities of the only adapter on a base model, with one question per batch."""
     predictor = load_predictor(reference, registry.root, device="cpu", dtype="float32")
     return [predictor.answer([predictor.encode(question)])[0].probabilities for question in questions]
 
 
 def parameters_alive() -> int:
-    """Parameters that anything still holds, wherever."""
+    """Return the number of parameters that are still referenced."""
     gc.collect()
     return sum(issubclass(type(item), torch.nn.Parameter) for item in gc.get_objects())
 
@@ -60,7 +60,7 @@ async def test_fifty_swaps_of_a_real_model_under_load(
 async def swap_under_load(
     engine: Engine, questions: list[Question], expected: dict[int, list[tuple[float, ...]]]
 ) -> set[int]:
-    """Fifty swaps, each a load and an unload, while eight clients compare; the versions that answered."""
+    """Swap 50 times, each a load and an unload, while 8 clients compare; return the versions that answered."""
     running = True
     versions: list[int] = []
 

@@ -1,4 +1,4 @@
-"""Load -> warm -> swap -> free: what is in memory, what a name means, and what failures leave as it was."""
+"""Load -> warm -> swap -> free: what is in memory, what a name points to, and what failures leave unchanged."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def adapters(own_adapters: Registry) -> Registry:
-    """Tests here change their store."""
+    """A store that these tests may change."""
     return own_adapters
 
 
 async def answering(engine: Engine, reference: str | None = None) -> str:
-    """The version that answers, after a look that the answer is its own."""
+    """Return the version that answers, after checking that the answer is its own."""
     ask = question(7, reference=reference)
     (outcome,) = await engine.submit([ask])
     assert isinstance(outcome, Served), outcome
@@ -64,7 +64,7 @@ async def test_promoting_loads_warms_and_switches_the_name(
         assert [batch[0].id for batch in warmed[:2]] == ["warm-up"] * 2
         await engine.swaps.promote("toy", 1, "production")  # rolls back
         assert await answering(engine) == "toy@1"
-        assert host.added == ["toy@1", "toy@2"]  # the one that was replaced had stayed
+        assert host.added == ["toy@1", "toy@2"]  # the replaced version had stayed
         assert (sample(engine, "model_loaded", model="toy", version="2")) == 1
     assert host.threads == {"model-worker"}
 
@@ -89,7 +89,7 @@ async def test_questions_from_before_are_answered_by_the_version_from_before(
         first = await hold_forward(engine, predictor)
         before = [started(engine, question(n)) for n in range(1, 4)]
         await until(lambda: sample(engine, "queue_depth") == 3)
-        await engine.swaps.promote("toy", 2, "production")  # is loaded, so it waits for no forward
+        await engine.swaps.promote("toy", 2, "production")  # already loaded, so it waits for no forward
         after = started(engine, question(4))
         unload = asyncio.create_task(engine.swaps.unload("toy@1"))
         await until(lambda: sample(engine, "queue_depth") == 4)
@@ -118,7 +118,7 @@ async def test_one_load_for_all_who_ask(run: Run, host: FakeHost) -> None:
         host.adding_may_end.clear()
         asked = [started(engine, question(n, reference=("toy@2", "toy@staging")[n % 2])) for n in range(10)]
         await until(lambda: host.added == ["toy@1", "toy@2"])
-        asked[0].cancel()  # whoever began it may go
+        asked[0].cancel()  # the request that started the load may be cancelled
         await asyncio.sleep(0.01)
         host.adding_may_end.set()
         outcomes = [(await task)[0] for task in asked[1:]]
@@ -149,7 +149,7 @@ async def test_mixed_references_in_one_request(run: Run) -> None:
 
 @pytest.fixture
 def refusals(adapters: Registry, host: FakeHost) -> dict[str, Callable[[], object]]:
-    """What can be wrong with toy@2, each as something that makes it so."""
+    """Return functions that make toy@2 unloadable, by name."""
     folder = adapters.root / "toy" / "2"
     weights, manifest = folder / "adapter.safetensors", folder / "manifest.json"
 
@@ -212,7 +212,7 @@ async def test_an_alias_that_cannot_be_written_keeps_its_meaning(run: Run, adapt
     async with run() as engine:
         folder = adapters.root / "toy"
         (folder / ".lock").unlink()
-        (folder / ".lock").mkdir()  # as a store that may only be read refuses the lock
+        (folder / ".lock").mkdir()  # like a read-only store, this makes taking the lock fail
         with pytest.raises(StoreReadOnlyError):
             await engine.swaps.promote("toy", 2, "production")
         assert await answering(engine, "toy") == "toy@1"
@@ -289,16 +289,16 @@ async def test_no_room_ever_or_for_too_long_is_said(run: Run, host: FakeHost, ad
 
 async def test_weights_that_a_posterior_draws_need_room_too(run: Run, host: FakeHost, adapters: Registry) -> None:
     two = host.given["toy@2"] = FakePredictor(adapters.manifest("toy@2"))
-    two.memory_bytes = 20  # of which 8 are stored
+    two.memory_bytes = 20  # 8 of them stored
     async with run(adapter_bytes=28) as engine:
         assert await answering(engine, "other") == "other@1"
         assert await answering(engine, "toy@2") == "toy@2"
-        assert sorted(in_memory(engine)) == sorted(host.present) == ["toy@1", "toy@2"]  # for it the other one went
+        assert sorted(in_memory(engine)) == sorted(host.present) == ["toy@1", "toy@2"]  # other@1 was evicted
     two.memory_bytes = 21
     async with run(adapter_bytes=28) as engine:
         (outcome,) = await engine.submit([question(1, reference="toy@2")])
         assert isinstance(outcome, LoadFailedError)
-        assert str(outcome.cause) == "toy@2 needs 21 bytes beside 8, the limit is 28"
+        assert str(outcome.cause) == "toy@2 needs 21 bytes beside 8 of the default model (limit: 28)"
         assert sorted(in_memory(engine)) == sorted(host.present) == ["toy@1"]
 
 
@@ -340,7 +340,7 @@ async def test_an_alias_that_cannot_be_followed_keeps_its_meaning_and_is_logged_
 async def test_a_version_that_cannot_be_loaded_is_tried_ever_more_seldom(
     run: Run, adapters: Registry, refusals: dict[str, Callable[[], object]], host: FakeHost
 ) -> None:
-    """Each try may cost an adapter its place: 0.02, 0.04, 0.08 ... seconds apart, where the store is seen 25 times."""
+    """Each attempt may evict an adapter: they are 0.02, 0.04, 0.08 ... s apart, while the store is checked 25 times."""
     async with run(poll=0.02) as engine:
         refusals["wrong base"]()
         adapters.promote("toy", 2)
@@ -371,7 +371,7 @@ async def test_fifty_swaps_under_load_and_every_answer_is_of_the_version_it_name
         clients = [asyncio.create_task(client(n, (None, "toy", "toy@production")[n % 3])) for n in range(12)]
         for swap in range(50):
             await engine.swaps.promote("toy", 2 - swap % 2, "production")
-            await engine.swaps.unload(f"toy@{1 + swap % 2}")  # so that each swap loads and frees
+            await engine.swaps.unload(f"toy@{1 + swap % 2}")  # so that each swap loads and unloads
             before = answered
             await until(lambda before=before: answered > before + 3)
         stop.set()

@@ -1,4 +1,4 @@
-"""Who is let in, who is not, and that nothing of a key comes out."""
+"""Which requests are accepted or rejected, and that keys never leak."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyHolder:
-    """A file with one key `k` for predictions."""
+    """A file with one key `k` with the scope predict."""
     holder = KeyHolder(tmp_path)
     holder.new("predict")
     return holder
 
 
 def every_request(app: FastAPI) -> list[tuple[str, str]]:
-    """A request to every route that is not public, by method and path."""
+    """Return method and path of a request to every route that is not public."""
     return [
         (method, (route.path or "").replace("{", "").replace("}", ""))
         for route in iter_route_contexts(app.routes)
@@ -74,7 +74,7 @@ async def ask(replica: Replica, **headers: str) -> httpx2.Response:
 
 
 def refused(response: httpx2.Response, status: int, slug: str) -> None:
-    """A problem document, or under /v2 that protocol's error object."""
+    """Check for a problem document or, under /v2, that protocol's error object."""
     if response.request.url.path.startswith("/v2"):
         assert (response.status_code, list(response.json())) == (status, ["error"])
     else:
@@ -93,7 +93,7 @@ async def test_every_route_without_a_key_is_401(start: Start, keys: KeyHolder) -
 
 
 async def test_every_route_with_the_wrong_scope_is_403(start: Start, keys: KeyHolder) -> None:
-    # Each route is tried with a key that has every scope but that of the route.
+    # Each route is called with a key that has every scope except the one it needs.
     headers = {
         scope: keys.new(
             *(other for other in (Scope.PREDICT, Scope.FEEDBACK) if other is not scope), key_id=f"no-{scope}"
@@ -152,7 +152,7 @@ async def test_without_a_file_of_keys_nobody_needs_one(start: Start) -> None:
         assert (await ask(replica, authorization="Bearer whatever")).status_code == 200
 
 
-async def test_a_key_in_two_headers_is_nobodys(start: Start, keys: KeyHolder) -> None:
+async def test_a_key_in_two_headers_is_rejected(start: Start, keys: KeyHolder) -> None:
     async with start(api_keys_file=keys.file) as replica:
         headers = [("authorization", f"Bearer {keys.key('k')}")] * 2
         problem(await replica.client.get("/models", headers=headers), 401, "unauthorized")
@@ -202,9 +202,9 @@ async def test_keys_come_and_go_while_it_runs(start: Start, keys: KeyHolder) -> 
     time = FakeTime()
     async with start(api_keys_file=keys.file, clocks=time.clocks) as replica:
         new = keys.new("predict", key_id="next")
-        assert (await ask(replica, **new)).status_code == 401  # not looked yet
+        assert (await ask(replica, **new)).status_code == 401  # the file has not been reread yet
         time.advance(1)
-        assert (await ask(replica, **new)).status_code == 200  # side by side with the old one
+        assert (await ask(replica, **new)).status_code == 200  # along with the old one
         assert (await ask(replica, **keys.header("k"))).status_code == 200
         revoke_key(keys.file, "k")
         time.advance(1)
@@ -250,7 +250,7 @@ def test_a_damaged_file_leaves_the_keys_as_they_were(
         time.advance(1)
         assert ring.find(keys.key("k").encode()) is not None
     errors = [entry for entry in caplog.records if entry.levelno == logging.ERROR]
-    assert len(errors) == 1  # once for each state of the file
+    assert len(errors) == 1  # once per state of the file
     assert str(keys.file) in vars(errors[0])["reason"]
     assert not ring.is_readable()
     keys.file.write_text("{")
@@ -270,7 +270,7 @@ def test_a_file_that_could_not_be_opened_is_tried_again(keys: KeyHolder, caplog:
     ring = KeyRing(keys.file, time.clocks)
     revoke_key(keys.file, "k")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # as a process that has too many files open
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))  # like a process with too many open files
     try:
         for _ in range(3):
             time.advance(1)
@@ -293,7 +293,7 @@ async def test_a_damaged_file_shows_in_the_metrics(
         assert replica.sample("keys_file_readable") == 1
         good = keys.file.read_text()
         keys.file.write_text("[{")
-        for _ in range(3):  # without any request that brings a key
+        for _ in range(3):  # without any request with a key
             time.advance(1)
             assert "uq4ct_keys_file_readable 0.0" in (await replica.client.get("/metrics")).text
         assert (await ask(replica, **keys.header("k"))).status_code == 200
@@ -305,7 +305,7 @@ async def test_a_damaged_file_shows_in_the_metrics(
         assert "keys_file" not in (await replica.client.get("/metrics")).text
 
 
-def test_looking_costs_a_stat_a_second_at_most(keys: KeyHolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_checked_at_most_once_per_second(keys: KeyHolder, monkeypatch: pytest.MonkeyPatch) -> None:
     time = FakeTime()
     ring = KeyRing(keys.file, time.clocks)
     looks = 0
@@ -341,7 +341,9 @@ def test_the_comparison_touches_every_key(keys: KeyHolder, key_id: str | None, m
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o660, 0o602])
-def test_a_file_that_others_can_use_is_warned_of(keys: KeyHolder, mode: int, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_others_can_use_is_logged_as_a_warning(
+    keys: KeyHolder, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
     def warnings() -> list[logging.LogRecord]:
         return [entry for entry in caplog.records if entry.levelno == logging.WARNING]
 
@@ -425,7 +427,7 @@ async def test_every_answer_has_the_security_headers(start: Start, keys: KeyHold
             await replica.client.get("/nowhere"),
             await replica.client.get("/metrics"),
         ]
-        replica.context.adapters = None  # type: ignore[assignment]  # a fault that no code can foresee
+        replica.context.adapters = None  # type: ignore[assignment]  # an unexpected fault
         answers.append(await replica.client.get("/models", headers=keys.header("k")))
     assert [answer.status_code for answer in answers] == [200, 401, 404, 200, 500]
     for answer in answers:

@@ -24,7 +24,7 @@ JSON = {"content-type": "application/json"}
     [
         (b"", "empty"),
         (b"{", "character 1"),
-        (b'{"question": "a", "question": "b"}', "'question' stands twice"),
+        (b'{"question": "a", "question": "b"}', "duplicate key 'question'"),
         (b'{"question": NaN}', "NaN is not a JSON value"),
         (b'{"question": -Infinity}', "-Infinity is not"),
         (b'{"question": "\xff"}', "byte 14 is not UTF-8"),
@@ -165,7 +165,7 @@ async def test_422_too_long_says_both_counts(start: Start, predictor: FakePredic
 
 
 def admitted_questions(replica: Replica, predictor: FakePredictor) -> float:
-    """How many questions wait, or have come to a forward."""
+    """Return the number of questions that are queued or have reached a forward pass."""
     return sum(map(len, predictor.served_texts())) + (replica.sample("queue_depth") or 0)
 
 
@@ -209,7 +209,7 @@ async def test_500_when_the_forward_raises_and_then_200(
         assert (await replica.ask("my secret")).status_code == 200
 
 
-async def test_500_when_something_unforeseen_raises(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+async def test_500_when_something_unexpected_raises(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     async with start() as replica:
         response = await replica.ask("break the tokenizer")
         problem(response, 500, "internal-error")
@@ -218,13 +218,13 @@ async def test_500_when_something_unforeseen_raises(start: Start, caplog: pytest
 
 async def test_500_when_a_route_raises(start: Start, adapters: Any) -> None:
     async with start() as replica:
-        replica.context.adapters = None  # type: ignore[assignment]  # a fault that no code can foresee
+        replica.context.adapters = None  # type: ignore[assignment]  # an unexpected fault
         problem(await replica.client.get("/models"), 500, "internal-error")
         assert replica.sample("requests_total", route="/models", code="500") == 1
 
 
 async def test_503_before_loading_and_while_draining(start: Start, predictor: FakePredictor) -> None:
-    predictor.forward_may_start.clear()  # holds the warm-up
+    predictor.forward_may_start.clear()  # blocks the warm-up
     async with start(wait=False) as replica:
         for response in (await replica.ask(), await replica.client.get("/health/ready")):
             problem(response, 503, "not-ready")
@@ -237,7 +237,7 @@ async def test_503_before_loading_and_while_draining(start: Start, predictor: Fa
         assert (ready.status_code, ready.json()) == (200, {"status": "ready", "model": "toy@1"})
         replica.context.engine.leave()
         problem(await replica.client.get("/health/ready"), 503, "draining")
-        assert (await replica.ask()).status_code == 200  # the balancer may not have noticed yet
+        assert (await replica.ask()).status_code == 200  # the load balancer may not have noticed yet
         await replica.context.engine.drain()
         response = await replica.ask()
         problem(response, 503, "draining")
@@ -259,7 +259,7 @@ async def test_503_when_loading_failed(start: Start) -> None:
         problem(await replica.ask(), 503, "not-ready")
 
 
-async def test_a_client_that_has_gone_costs_no_forward(start: Start, predictor: FakePredictor) -> None:
+async def test_a_disconnected_client_costs_no_forward(start: Start, predictor: FakePredictor) -> None:
     async with start() as replica:
         predictor.forward_may_start.clear()
         first = asyncio.create_task(replica.ask("first"))
@@ -275,7 +275,7 @@ async def test_a_client_that_has_gone_costs_no_forward(start: Start, predictor: 
 
 
 @pytest.mark.parametrize("path", ["/predict", "/v2/models/toy/infer"])
-async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_failure(
+async def test_a_client_that_disconnects_during_its_body_is_not_a_failure(
     path: str, start: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with start() as replica:
@@ -300,8 +300,10 @@ async def test_a_client_that_goes_in_the_middle_of_its_body_is_no_failure(
         ("/v2/models/toy/infer", lambda n: {"inputs": [], "outputs": [1] * n}),
     ],
 )
-async def test_a_long_body_of_mistakes_holds_nobody_up(path: str, made: Callable[[int], Any], start: Start) -> None:
-    """Not every one of two million mistakes gets a complaint of its own: that would stop the loop for seconds."""
+async def test_a_long_body_of_mistakes_does_not_block_the_loop(
+    path: str, made: Callable[[int], Any], start: Start
+) -> None:
+    """Not every mistake gets its own error: two million of them would block the event loop for seconds."""
     body = json.dumps(made(500_000)).encode()
     assert len(body) > 1_400_000
     async with start(payload_limit=4_000_000) as replica:
@@ -314,7 +316,7 @@ async def test_a_long_body_of_mistakes_holds_nobody_up(path: str, made: Callable
 
 
 async def _ask_and_hang_up(replica: Replica, path: str = "/predict", *, whole: bool = True) -> None:
-    """Talk ASGI to the app: the whole request and a disconnect once the question waits, or one before its end."""
+    """Send an ASGI request to the app; disconnect once the question is queued or, if not `whole`, within the body."""
     body = json.dumps({"question": "gone", "options": ["a", "b"]}).encode()
     messages = [{"type": "http.request", "body": body, "more_body": not whole}]
 

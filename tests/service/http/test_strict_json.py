@@ -1,4 +1,4 @@
-"""Whatever the body, the answer is no 5xx, and never breaks the service for the next client."""
+"""No request body causes a 5xx response or breaks the service for the next client."""
 
 from __future__ import annotations
 

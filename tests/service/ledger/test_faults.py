@@ -1,4 +1,4 @@
-"""The ledger locked, full or down: predictions go on, nothing is lost in silence, and it comes back by itself."""
+"""The ledger locked, full or down: predictions continue, no loss is silent, and it recovers by itself."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def impatient_url(url: str) -> str:
 
 @contextmanager
 def locked(database: Database) -> Iterator[None]:
-    """Somebody else holds the whole ledger."""
+    """Lock the whole ledger from another connection."""
     statement = "BEGIN EXCLUSIVE" if database.is_sqlite else "LOCK TABLE predictions, labels IN ACCESS EXCLUSIVE MODE"
     with database.engine.connect() as connection:
         connection.exec_driver_sql(statement)
@@ -62,13 +62,13 @@ def slug(response: Any) -> str:
 
 
 async def predictions_go_on(replica: Replica, answered: str, *, more: int, waiting: int = 0) -> None:
-    """While nothing can be written: answers, then unlogged ones; no feedback, and no promise to a key."""
+    """Check that, without writes, answers are buffered, then unlogged; feedback and idempotency keys get 503."""
     asked = [await replica.ask(f"in trouble {number}") for number in range(more)]
     assert {response.status_code for response in asked} == {200}
     await replica.settle(lambda: not replica.context.ledger.writable)
     assert replica.sample("ledger_buffer_depth") == ROOM
     assert replica.sample("ledger_unlogged_total") == waiting + more - ROOM
-    # Labels of what is buffered are refused at once: none of them waits for the writer's next try.
+    # Labels of buffered predictions are rejected at once: none of them waits for the writer's next attempt.
     buffered = {"prediction_id": asked[0].json()["prediction_id"], "answer": 0}
     async with asyncio.timeout(4):
         for _ in range(12):
@@ -77,7 +77,7 @@ async def predictions_go_on(replica: Replica, answered: str, *, more: int, waiti
     response = await replica.client.post("/feedback", json=body)
     assert (response.status_code, slug(response)) == (503, "ledger-unavailable")
     assert response.headers["retry-after"] == "1"
-    # One of them waits for the lock, not each of them.
+    # Only one of them waits for the lock.
     batch = await asyncio.wait_for(replica.client.post("/feedback/batch", json={"feedback": [body] * 40}), 4)
     assert {item["type"].rpartition(":")[2] for item in batch.json()["results"]} == {"ledger-unavailable"}
     assert slug(await replica.ask("with a key", idempotency_key="k")) == "ledger-unavailable"
@@ -86,7 +86,7 @@ async def predictions_go_on(replica: Replica, answered: str, *, more: int, waiti
 
 
 async def it_comes_back(replica: Replica, database: Database, answered: str, *, stored: int) -> None:
-    """What was buffered is written, and labels are taken again."""
+    """Check that buffered predictions are written and labels are accepted again."""
     await replica.settle(lambda: replica.context.ledger.writable and not replica.sample("ledger_buffer_depth"))
     assert count_rows(database) == (stored, 0)
     accepted = await replica.client.post("/feedback", json={"prediction_id": answered, "answer": 0})
@@ -96,7 +96,7 @@ async def it_comes_back(replica: Replica, database: Database, answered: str, *, 
 
 
 async def first_answer(replica: Replica) -> str:
-    """The id of an answer that is in the ledger."""
+    """Ask a question and return its id once the answer is in the ledger."""
     identifier = (await replica.ask("before")).json()["prediction_id"]
     await replica.context.ledger.flush()
     return identifier
@@ -130,7 +130,7 @@ async def test_postgres_goes_down_and_comes_back(start: Start, postgres: Postgre
 
 async def test_full(start: Start, empty_ledger: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.sqlite3?timeout=0.2"
-    limit = {"pages": 1}  # SQLite takes the number of pages that there are, where it is larger
+    limit = {"pages": 1}  # SQLite uses the current number of pages if that is larger
 
     def set_limit(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA max_page_count={limit['pages']}")
@@ -155,7 +155,7 @@ async def test_full(start: Start, empty_ledger: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_unwritable_to_the_end(start: Start, empty_ledger: Path) -> None:
-    """What could not be written when the replica ends is counted, and the end does not wait for ever."""
+    """Predictions not written when the replica exits are counted, and the exit does not wait forever."""
     url = f"sqlite:///file:{empty_ledger}?mode=ro&uri=true&timeout=0.2"
     async with start(database_url=url, ledger_required=False, ledger_buffer=ROOM) as replica:
         answered = (await replica.ask()).json()["prediction_id"]
@@ -188,7 +188,7 @@ async def test_a_ledger_that_is_required_takes_the_replica_out(
 async def test_a_required_ledger_keeps_a_place_for_every_answer_that_is_on_its_way(
     start: Start, impatient_url: str, database: Database
 ) -> None:
-    """All of them are asked before the first has its answer: those that are answered are stored, the others refused."""
+    """All questions are asked before the first answer: the answered ones are stored, the others rejected."""
     async with start(database_url=impatient_url, **REQUIRED) as replica:
         await first_answer(replica)
         with locked(database):
@@ -203,7 +203,7 @@ async def test_a_required_ledger_keeps_a_place_for_every_answer_that_is_on_its_w
 
 
 async def test_keys_of_a_batch_wait_for_the_ledger_once(start: Start, impatient_url: str, database: Database) -> None:
-    """One of them waits for the lock, or none where it is known; not each of them."""
+    """At most one of them waits for the lock."""
     settings: dict[str, Any] = {"ledger_required": False, "ledger_flush_seconds": 60.0}
     async with start(database_url=impatient_url, **settings) as replica:
         questions = [{"question": f"{n}?", "options": ["a", "b"], "idempotency_key": f"k{n}"} for n in range(40)]
@@ -219,7 +219,7 @@ async def test_keys_of_a_batch_wait_for_the_ledger_once(start: Start, impatient_
 async def test_the_client_s_own_keys_do_not_cost_it_answers(
     start: Start, impatient_url: str, database: Database
 ) -> None:
-    """Predictions go on without the ledger, also for a client that would rather have each question asked once."""
+    """Predictions continue without the ledger although the client adds keys; only a caller's own key fails."""
     settings: dict[str, Any] = {"ledger_required": False, "ledger_flush_seconds": 0.05}
     async with start(database_url=impatient_url, **settings) as replica:
         transport = httpx2.ASGITransport(replica.app)
@@ -311,7 +311,7 @@ def test_a_flush_ends_with_what_it_waits_for() -> None:
     for record in records[:2]:
         buffer.put(record)
     flush = buffer.flush()
-    assert not flush.cancel()  # whoever waits may give up; the writer must still be able to end it
+    assert not flush.cancel()  # waiters may stop waiting; the writer must still be able to complete it
     with pytest.raises(LedgerUnavailableError, match="full"), buffer.places(2):
         pass
     with buffer.places(1), pytest.raises(LedgerUnavailableError, match="full"), buffer.places(1):
@@ -332,7 +332,7 @@ def test_a_flush_ends_with_what_it_waits_for() -> None:
 
 
 async def test_a_commit_survives_a_power_cut(database: Database) -> None:
-    """No test can cut the power: what the databases promise for it is what is asked of them."""
+    """A test cannot cut the power, so this checks the settings that make commits durable."""
     with database.engine.connect() as connection:
         if database.is_sqlite:
             settings = [
@@ -344,7 +344,7 @@ async def test_a_commit_survives_a_power_cut(database: Database) -> None:
 
 
 async def test_an_error_of_the_database_says_no_value(database: Database) -> None:
-    """Questions, tags and hashes are parameters; errors go into logs."""
+    """Errors are logged, so they must not quote parameters: questions, tags and hashes."""
     secret = make_record(task="said-in-confidence").to_row()
     with database.engine.begin() as connection:
         connection.execute(predictions.insert(), secret)

@@ -29,13 +29,13 @@ async def tell(replica: Replica, prediction_id: str, answer: int | str, **fields
 
 
 def slug(response: httpx2.Response) -> str:
-    """How it ended: the result, or the kind of the problem."""
+    """Return the result, or the slug of the problem."""
     document = response.json()
     return document["type"].rpartition(":")[2] if "type" in document else document["result"]
 
 
 def sums(replica: Replica, name: str) -> float:
-    """The sum of a labelled_* counter over all its series."""
+    """Return the sum of a labelled_* counter over all its series."""
     (metric,) = (one for one in replica.registry.collect() if one.name == f"uq4ct_labelled_{name}")
     return sum(sample.value for sample in metric.samples if sample.name.endswith("_total"))
 
@@ -120,7 +120,7 @@ async def test_another_tenants_prediction_is_unknown(start: Start, url: str) -> 
 
 
 async def test_feedback_to_the_other_replica(start: Start, url: str) -> None:
-    """What the other has not written yet is worth trying again; once it is written, its label is taken."""
+    """A label of a prediction that the other replica has not written yet is rejected with a retry, then accepted."""
     async with (
         start(database_url=url, ledger_flush_seconds=SLOW_FLUSH) as one,
         start(database_url=url, ledger_flush_seconds=SLOW_FLUSH) as other,
@@ -156,7 +156,7 @@ async def test_racing_labels_let_one_in(start: Start, url: str, database: Databa
 
 
 async def test_a_prediction_deleted_in_the_meantime_gets_no_label(database: Database) -> None:
-    """Retention took it between the lookup and the write: nothing is stored, and nothing counted."""
+    """Retention deletes it between the lookup and the write: nothing is stored or counted."""
     metrics = Metrics(CollectorRegistry())
     gone = make_record()
     with pytest.raises(PastRetentionError, match=f"{gone.prediction_id} has just been deleted"):

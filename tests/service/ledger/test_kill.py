@@ -1,4 +1,4 @@
-"""kill -9 under a load of predictions and labels: what was acknowledged is there, what was refused is not."""
+"""kill -9 under a load of predictions and labels: acknowledged labels are stored, rejected ones are not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLIENTS = 8
 
 @dataclass
 class Told:
-    """What the clients were told, over all kills."""
+    """The responses that clients received, over all kills."""
 
     codes: Counter[tuple[str, int]] = field(default_factory=Counter)
     acknowledged: dict[str, int] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Told:
     refused: set[tuple[str, int]] = field(default_factory=set)
 
     def hear(self, prediction_id: str, answer: int, code: int) -> None:
-        """Note the answer to a label."""
+        """Record the response to a label."""
         self.codes["/feedback", code] += 1
         if code == 200:
             known = self.acknowledged.setdefault(prediction_id, answer)
@@ -53,7 +53,7 @@ class Told:
 
 @pytest.fixture(scope="module")
 def processes() -> ForkServerContext:
-    """Processes that have imported what they need: only their start is real, and fast."""
+    """A fork server with all imports done, so that servers start fast."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.service.fake_server"])
     return context
@@ -61,7 +61,7 @@ def processes() -> ForkServerContext:
 
 @contextmanager
 def server(processes: ForkServerContext, log: Path, *arguments: Any, url: str) -> Iterator[BaseProcess]:
-    """A real server process around the fake predictor, on this ledger; killed at the end."""
+    """Run a real server process around the fake predictor with this ledger; kill it at the end."""
     settings = {"database_url": url, "ledger_flush_seconds": 0.2}
     process = processes.Process(target=run_logged, args=(str(log), *arguments), kwargs=settings)
     process.start()
@@ -73,7 +73,7 @@ def server(processes: ForkServerContext, log: Path, *arguments: Any, url: str) -
 
 
 async def until_ready(client: httpx2.AsyncClient, process: BaseProcess) -> None:
-    """Wait for the server; on a machine with other work its start may take long."""
+    """Wait for the server; its start may take long on a busy machine."""
     while process.is_alive():
         with contextlib.suppress(httpx2.TransportError):
             if (await client.get("/health/ready")).status_code == 200:
@@ -83,14 +83,14 @@ async def until_ready(client: httpx2.AsyncClient, process: BaseProcess) -> None:
 
 
 async def label(client: httpx2.AsyncClient, told: Told, prediction_id: str, answer: int) -> None:
-    """Send a label and note what came back."""
+    """Send a label and record the response."""
     told.sent.setdefault(prediction_id, set()).add(answer)
     body = {"prediction_id": prediction_id, "answer": answer}
     told.hear(prediction_id, answer, (await client.post("/feedback", json=body)).status_code)
 
 
 async def ask_and_label(client: httpx2.AsyncClient, told: Told, draw: random.Random) -> None:
-    """Ask, label, label again, contradict, and invent, until the server is gone."""
+    """Ask, label, repeat and contradict labels, and label unknown ids, until the server is killed."""
     try:
         while True:
             response = await client.post("/predict", json={"question": str(draw.random()), "options": ["yes", "no"]})
@@ -108,7 +108,7 @@ async def ask_and_label(client: httpx2.AsyncClient, told: Told, draw: random.Ran
 
 
 def check(database: Database, told: Told) -> int:
-    """Hold the ledger against what the clients were told; how many labels it has."""
+    """Check the ledger against the responses; return its number of labels."""
     with database.transaction() as connection:
         rows = connection.execute(select(labels.c.prediction_id, labels.c.answer)).all()
         known = set(connection.scalars(select(predictions.c.prediction_id)))

@@ -1,4 +1,4 @@
-"""The schema: made once however many replicas start, the same in code and migrations, and never downgraded."""
+"""The schema: created once however many replicas start, the same in code and migrations, never downgraded."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> N
 
 
 def test_migrations_and_code_create_the_same_columns_keys_and_indexes(new_url: Callable[[], str]) -> None:
-    """Also what alembic does not compare: the order of columns, comments, defaults, and conditions of indexes."""
+    """Also compares what alembic does not: the order of columns, comments, defaults, and conditions of indexes."""
     by_migration, by_code = new_url(), new_url()
     migrate(by_migration)
     with closing(Database(by_code)) as database:
@@ -76,7 +76,7 @@ def test_migrations_and_code_create_the_same_columns_keys_and_indexes(new_url: C
 
 
 def _schema(url: str) -> dict[str, list[str]]:
-    """Of each table its columns, in order, then its keys and indexes."""
+    """Return each table's columns, in order, then its keys and indexes."""
     with closing(Database(url)) as database, database.transaction() as connection:
         found = inspect(connection)
         return {
@@ -102,7 +102,7 @@ def test_a_newer_schema_is_refused(new_url: Callable[[], str]) -> None:
     with database.transaction() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
-    with pytest.raises(LedgerError, match=r"not known to this version.*9999"):
+    with pytest.raises(LedgerError, match=r"does not know the ledger's schema.*9999"):
         migrate(url)
 
 

@@ -1,4 +1,4 @@
-"""The sequential tests in the ledger: each label counts once, in whatever order it commits and whoever counts it."""
+"""The sequential tests in the ledger: each label counts once, in any order of commits and on any replica."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bound_of(model: str, version: int) -> float | None:
 def put_labels(
     database: Database, number: int, seed: int = 0, accuracy: float = 0.6, **changes: object
 ) -> list[Labelled]:
-    """Predictions with labels, in the order of the labels' times; several share a time, and ids are not in order."""
+    """Insert predictions with labels, ordered by label time; several share a time, and ids are not in order."""
     draw = random.Random(seed)
     records = [make_record(confidence=draw.uniform(0.5, 1.0), **changes) for _ in range(number)]
     insert(database, *records)
@@ -51,7 +51,7 @@ def put_labels(
 
 
 def one_pass(labelled: Sequence[Labelled], version: int = 1) -> list[RunningTest]:
-    """The tests after these labels, in this order."""
+    """Return the tests after these labels, in this order."""
     tests = []
     for name in TESTS:
         test = RunningTest("toy", version, name, BOUND if name == "error_rate" else None, labelled[0][2])
@@ -76,7 +76,7 @@ def count_all(database: Database, limit: int = 1000) -> int:
 def test_rounds_and_restarts_give_what_one_pass_gives(database: Database, url: str, limit: int) -> None:
     labelled = put_labels(database, 120)
     while True:
-        restarted = Database(url)  # nothing but the ledger knows how far it came
+        restarted = Database(url)  # progress is stored only in the ledger
         counted = count_labels(restarted, ALPHA, bound_of, limit)
         restarted.close()
         if not counted:
@@ -100,7 +100,7 @@ def test_a_label_that_commits_late_is_counted_late_and_once(database: Database) 
     insert(database, young, old)
     insert_label(database, young, 1, delay_ms=5000)
     assert count_all(database) == 1
-    insert_label(database, old, 0, delay_ms=-60_000)  # of a replica whose clock runs behind
+    insert_label(database, old, 0, delay_ms=-60_000)  # from a replica whose clock runs behind
     assert count_all(database) == 1
     assert count_all(database) == 0
     labelled = [(young, True, young.created_ms + 5000), (old, False, old.created_ms - 60_000)]
@@ -138,7 +138,7 @@ def test_replicas_count_nothing_twice(database: Database, url: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    counted.append(count_all(database))  # what a replica left because it was another's turn
+    counted.append(count_all(database))  # labels left over because another replica was counting
     assert sum(counted) == 600
     assert [test.wealth.labels for test in read_tests(database)] == [600] * 3
 

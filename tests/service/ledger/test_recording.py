@@ -1,4 +1,4 @@
-"""What an answer leaves in the ledger, and what comes back for an idempotency key."""
+"""What the ledger stores of an answer, and what it returns for an idempotency key."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def test_of_duplicates_at_once_the_first_is_the_answer(
     start: Start, url: str, database: Database, predictor: FakePredictor
 ) -> None:
     async with start(database_url=url) as one, start(database_url=url) as other:
-        predictor.forward_may_start.clear()  # so that none finds the other's answer before its own forward
+        predictor.forward_may_start.clear()  # so that no request finds another's answer before its own forward
         asked = [asyncio.create_task(replica.ask(idempotency_key="k")) for replica in (one, other) * 4]
         await one.settle(lambda: one.sample("queue_depth") or len(predictor.served_texts()) > 1)
         predictor.forward_may_start.set()

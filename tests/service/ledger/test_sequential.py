@@ -1,4 +1,4 @@
-"""The sequential tests: an exact martingale, few false alarms, and a shift noticed soon, however late it comes."""
+"""The sequential tests: an exact martingale, few false alarms, and early detection even of late shifts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def started(test: SequentialTest, bound: float | None = None) -> RunningTest:
 
 
 def draw_labels(seed: int, overconfidence: Callable[[int], float] = lambda _: 0.0) -> Iterator[Label]:
-    """Confidences even over [0.4, 1], right that much less often than they say; the shift may change over time."""
+    """Yield confidences uniform over [0.4, 1], and labels that are right less often by `overconfidence(index)`."""
     draw = random.Random(seed)
     for number in itertools.count():
         p = draw.uniform(0.4, 1.0)
@@ -36,7 +36,7 @@ def draw_labels(seed: int, overconfidence: Callable[[int], float] = lambda _: 0.
 
 
 def first_alarm(test: RunningTest, labels: Iterator[Label], most: int) -> int | None:
-    """The number of the label that raises the alarm; None where `most` do not."""
+    """Return the number of the label that raises the alarm; None if none of the first `most` does."""
     for number, (confidence, correct) in enumerate(itertools.islice(labels, most), 1):
         test = test.after(confidence, correct, number, ALPHA)
         if test.alarmed_ms is not None:
@@ -89,7 +89,7 @@ def test_the_mean_over_all_outcomes_of_calibrated_answers_is_exactly_1(test: Seq
 
 @pytest.mark.slow
 def test_calibrated_streams_rarely_alarm() -> None:
-    """Of 200 at 5 %, 10 are to be expected at the most; the chance is that of either side."""
+    """Of 200 streams at 5 %, at most 10 are expected to alarm, counting alarms of either side."""
     bar, alarms = log_bar("overconfident", ALPHA), 0
     for seed in range(200):
         over = under = Wealth()
@@ -157,7 +157,7 @@ def ours_alarms(errors: list[bool], bound: float) -> int | None:
 
 
 def oracle_alarms(errors: list[bool], bound: float) -> int | None:
-    """MAPIE's monitor, which has half of its level for the stream where the bound is given, and so twice ours."""
+    """Return the label at which MAPIE's monitor alarms; it halves its level for a given bound, so it gets 2 ALPHA."""
     monitor = RiskMonitoring(risk="accuracy", threshold=bound, test_level=2 * ALPHA, warn=False)
     monitor.update(np.zeros(len(errors), dtype=int), np.array(errors, dtype=int))
     above = monitor.online_risk_lower_bound_sequence_history > bound
@@ -179,5 +179,5 @@ def test_the_error_rate_alarms_where_the_oracle_does_and_no_later(seed: int) -> 
 
 
 def test_the_error_rate_needs_its_bound() -> None:
-    with pytest.raises(ValueError, match="error_rate of toy@1 has no bound"):
+    with pytest.raises(ValueError, match="error_rate of toy@1 needs a bound"):
         started("error_rate").after(0.5, True, 0, ALPHA)

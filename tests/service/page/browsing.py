@@ -1,4 +1,4 @@
-"""What the tests do with the page: open it, wait, press, read, and compute what an eye would see."""
+"""Helpers for the page's tests: open it, wait, press keys, and read texts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SECONDS = 20
 
 @contextmanager
 def open_chromium(profile: Path) -> Iterator[Chrome]:
-    """Chromium without a window, with this folder as profile; both programs are named, so that none is downloaded."""
+    """Start headless Chromium with this profile folder; both programs are named, so that Selenium downloads none."""
     programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
     missing = [name for name, path in programs.items() if path is None]
     assert not missing, f"{missing} missing: install Chromium (Debian: apt install chromium chromium-driver)"
@@ -48,7 +48,7 @@ class Page:
         self.driver.get(f"{address}/")
 
     def open_loaded(self, address: str) -> None:
-        """Load the page and wait until each of its parts has come."""
+        """Load the page and wait until all of its parts are loaded."""
         self.open(address)
         self.until(lambda: self.all("#models-body .card"))
         self.until(lambda: "Loading" not in self.text("#calibration-body") + self.text("#threshold-body"))
@@ -61,16 +61,16 @@ class Page:
         return element
 
     def text(self, selector: str) -> str:
-        """The visible text of one element."""
+        """Return the visible text of one element."""
         return self.one(selector).text
 
     def until(self, condition: Callable[[], T | None]) -> T:
-        """What the condition gives once it is true."""
+        """Wait until the condition is true and return its value."""
         wait = WebDriverWait(self.driver, SECONDS, 0.02, [StaleElementReferenceException])
         return wait.until(lambda _: condition())  # type: ignore[return-value]
 
     def until_text(self, selector: str, part: str) -> str:
-        """The text of the element once it is there, alone of its kind, and has that part."""
+        """Wait until exactly one element matches and contains `part`; return its text."""
 
         def found() -> str | None:
             texts = [element.text for element in self.all(selector)]
@@ -79,28 +79,28 @@ class Page:
         return self.until(found)
 
     def choose(self, selector: str, value: str) -> None:
-        """Choose an entry of a select."""
+        """Choose an option of a select element."""
         Select(self.one(selector)).select_by_value(value)
 
     def press(self, *keys: str) -> None:
-        """Keys, to whatever has the focus."""
+        """Send keys to the focused element."""
         ActionChains(self.driver).send_keys(*keys).perform()
 
     def tab_to(self, name: str, limit: int = 80) -> None:
-        """Go on by the Tab key until the focus is on the element whose id, label or text this is."""
+        """Press Tab until the element with this id, label or text has the focus."""
         for _ in range(limit):
             self.press(Keys.TAB)
             element = self.driver.switch_to.active_element
             if name in (element.get_attribute("id"), element.get_attribute("aria-label"), element.text):
                 return
-        raise AssertionError(f"{name} is not reached with the Tab key")
+        raise AssertionError(f"{name} cannot be reached with the Tab key")
 
     def run(self, script: str, *arguments: Any) -> Any:
-        """What a script returns."""
+        """Return the result of a script."""
         return self.driver.execute_script(script, *arguments)
 
     def type_question(self, text: str, *options: str) -> None:
-        """Fill the form, with as many rows of options as are needed."""
+        """Fill in the form, with one row per option."""
         self.one("#question-text").send_keys(text)
         while len(self.all("#options input")) > len(options):
             self.all("#options button")[-1].click()
@@ -108,21 +108,21 @@ class Page:
             row.send_keys(option)
 
     def ask(self, text: str, *options: str) -> None:
-        """Ask a question and wait for what comes."""
+        """Ask a question and wait for the answer or a problem."""
         self.type_question(text, *options)
         self.one("#question-send").click()
         self.until(lambda: self.all("#answer .chosen") or self.all("#answer .problem"))
 
     def resize(self, width: int, height: int) -> None:
-        """Give the page this viewport, in CSS pixels."""
+        """Set the viewport, in CSS pixels."""
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def set_scheme(self, scheme: str) -> None:
-        """Let the person prefer `light` or `dark`."""
+        """Set the preferred color scheme, `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def console(self) -> list[str]:
-        """What the browser had to say since the last look."""
+        """Return the browser's console messages since the last call."""
         return [entry["message"] for entry in self.driver.get_log("browser")]

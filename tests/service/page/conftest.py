@@ -1,4 +1,4 @@
-"""A service with a ledger full of labels, on a socket, and a real browser that opens its page."""
+"""A service on a socket with a labelled ledger, and a real browser that opens its page."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Serve = Callable[..., AbstractContextManager[str]]
 
 @pytest.fixture(scope="session")
 def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model store with toy@1 (production) and toy@2 (staging), whose curves have every threshold, and other@1."""
+    """A model store with toy@1 (production), toy@2 (staging), both with curves at every threshold, and other@1."""
     root = tmp_path_factory.mktemp("store")
     adapters = Registry(root)
     answered = tuple(500 - 5 * step for step in range(101))
@@ -50,7 +50,7 @@ def store_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyHolder:
-    """A file with one key `k` that may ask and tell."""
+    """A file with one key `k` with the scopes predict and feedback."""
     holder = KeyHolder(tmp_path)
     holder.new("predict", "feedback")
     return holder
@@ -58,7 +58,7 @@ def keys(tmp_path: Path) -> KeyHolder:
 
 @pytest.fixture
 def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Database]:
-    """The ledger of the service; nothing is in it yet."""
+    """The empty ledger of the service."""
     database = Database(f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}")
     yield database
     database.close()
@@ -66,7 +66,7 @@ def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def labelled_ledger(ledger: Database) -> Database:
-    """The ledger with 400 predictions of toy@1 that are overconfident, three of four labelled."""
+    """The ledger with 400 overconfident predictions of toy@1, three quarters of them labelled."""
     draw = random.Random(11)
     for number in range(400):
         p = draw.uniform(0.3, 1.0)
@@ -88,7 +88,7 @@ def labelled_ledger(ledger: Database) -> Database:
 
 @pytest.fixture
 def serve(adapters: Registry, host: FakeHost, ledger: Database) -> Serve:
-    """Serve on a socket: serve(adapters=..., **settings) gives the address; toy is the default model."""
+    """Serve on a socket: serve(adapters=..., **settings) yields the address; toy is the default model."""
 
     @contextmanager
     def run(adapters: Registry = adapters, **settings: Any) -> Iterator[str]:
@@ -115,8 +115,8 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrom
 
 @pytest.fixture
 def page(driver: webdriver.Chrome) -> Page:
-    """A browser for one test; each service has a port, and so a sessionStorage, of its own."""
-    driver.get_log("browser")  # what an earlier test left
+    """The browser for one test; each service has its own port and therefore its own sessionStorage."""
+    driver.get_log("browser")  # discard messages of earlier tests
     page = Page(driver)
     page.resize(1280, 900)
     return page

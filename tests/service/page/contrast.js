@@ -1,4 +1,4 @@
-// Contrast of what is visible, as WCAG 2 computes it: [what, ratio, ratio that it needs] for text, controls and marks.
+// Contrast of visible text, controls and marks by WCAG 2: a list of [what, ratio, required ratio].
 const parse = (colour) => {
   const [r, g, b, a = 1] = colour.match(/[\d.]+/g).map(Number);
   return { r, g, b, a };

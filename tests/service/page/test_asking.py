@@ -1,4 +1,4 @@
-"""A person asks a question in a real browser, reads the answer, and tells the true one."""
+"""Ask a question in a real browser, read the answer, and report the correct option."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ return Object.fromEntries(terms.map(term => [term.textContent, term.nextElementS
 
 
 def prediction_id(page: Page) -> str:
-    """The id of the prediction that is shown."""
+    """Return the id of the prediction on the page."""
     return page.run("return document.querySelector('#answer').textContent.match(/Prediction ([0-9a-f-]{36})/)[1]")
 
 
@@ -95,7 +95,7 @@ def test_a_set_that_is_too_large_is_a_reason_of_its_own(serve: Serve, page: Page
         page.ask(TEXT, *OPTIONS)
         answer = httpx2.get(f"{address}/predictions/{prediction_id(page)}").json()
         assert (answer["model"], answer["coverage"], answer["abstain_reason"]) == ("strict@1", 0.95, "set_too_large")
-        assert f"{len(answer['prediction_set'])} options stay possible" in page.text("#answer .decision")
+        assert f"{len(answer['prediction_set'])} options remain possible" in page.text("#answer .decision")
         assert page.run(FACTS)["Prediction set"] == ", ".join(answer["prediction_set"])
 
 
@@ -119,7 +119,7 @@ def test_a_label_that_conflicts_is_a_problem_that_leaves_the_buttons(serve: Serv
         told = {"prediction_id": prediction_id(page), "answer": 0}
         assert httpx2.post(f"{address}/feedback", json=told).status_code == 200
         page.all("#answer .feedback button")[2].click()
-        assert "The prediction has another label already" in page.until_text("#answer .result", "label")
+        assert "The prediction already has a different label" in page.until_text("#answer .result", "label")
         assert all(button.is_enabled() for button in page.all("#answer .feedback button"))
 
 
@@ -156,7 +156,7 @@ def test_numbers_out_of_range_and_no_numbers_are_told_apart(serve: Serve, page: 
         page.ask(TEXT, *OPTIONS)
         assert page.one("[aria-invalid]").get_attribute("id") == "question-threshold"
         assert "less than or equal to 1" in page.text("#answer .problem")
-        page.one("#question-threshold").send_keys("e")  # no number, which a browser gives as empty
+        page.one("#question-threshold").send_keys("e")  # not a number; the browser reports it as empty
         page.one("#question-send").click()
         page.until_text("#answer .problem", "must be a number")
 

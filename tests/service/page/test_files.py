@@ -1,4 +1,4 @@
-"""The page's files by HTTP: there for everybody, of their type, complete, and no others."""
+"""The page's files over HTTP: public, complete, correctly typed, and nothing else is served."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ async def fetch(replica: Replica, name: str, **headers: str) -> httpx2.Response:
     return await replica.client.get("/" if name == "index.html" else f"/page/{name}", headers=headers)
 
 
-async def get_as_it_stands(replica: Replica, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
-    """Status, headers and body of a GET whose path no client has tidied up."""
+async def get_unnormalized(replica: Replica, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
+    """Return status, headers and body of a GET whose path was not normalized by a client."""
     sent: list[Any] = []
 
     async def receive() -> dict[str, Any]:
@@ -122,8 +122,8 @@ async def test_whatever_the_page_refers_to_is_there_and_nothing_else_is_kept(sta
 )  # fmt: skip
 async def test_every_other_path_is_404(start: Start, path: str) -> None:
     async with start(wait=False) as replica:
-        status, headers, body = await get_as_it_stands(replica, path)
-    if status == 307:  # the router takes a last slash for a slip
+        status, headers, body = await get_unnormalized(replica, path)
+    if status == 307:  # the router redirects a trailing slash
         assert (path, headers[b"location"]) == ("/page/main.js/", b"http://service/page/main.js")
     else:
         assert (status, json.loads(body)["title"]) == (404, "Not Found")
@@ -140,7 +140,7 @@ async def test_the_page_is_only_read_and_is_no_part_of_the_api(start: Start) -> 
 @pytest.mark.parametrize("name", TEXTS)
 def test_no_file_names_a_host(name: str) -> None:
     hosts = set(re.findall(r"(?:https?:)?//[\w.-]+\.[a-z]+[^\"\s]*", TEXTS[name]))
-    assert hosts <= {"http://www.w3.org/2000/svg"}  # the name of a vocabulary, which nobody fetches
+    assert hosts <= {"http://www.w3.org/2000/svg"}  # an XML namespace, never fetched
 
 
 def test_the_markup_holds_nothing_that_the_policy_would_refuse() -> None:

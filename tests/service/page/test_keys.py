@@ -1,4 +1,4 @@
-"""The key on the page: asked for when it is needed, kept by the tab, forgotten on demand."""
+"""The key on the page: requested when required, kept in the tab, forgotten on demand."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ STORED = "return [Object.values(sessionStorage), Object.values(localStorage), do
 
 
 def give(page: Page, key: str) -> None:
-    """Answer the dialog."""
+    """Enter the key in the dialog."""
     page.until(lambda: page.one("#key-dialog").is_displayed())
     page.one("#key-text").send_keys(key, Keys.RETURN)
 
 
 def open_without_key(page: Page, address: str) -> None:
-    """Open the page and turn its dialog away."""
+    """Open the page and dismiss its dialog."""
     page.open(address)
     page.until(lambda: page.one("#key-dialog").is_displayed())
     page.press(Keys.ESCAPE)
@@ -31,10 +31,10 @@ def test_a_key_is_asked_for_until_it_is_right_and_forgotten_on_demand(
 ) -> None:
     with serve(api_keys_file=keys.file) as address:
         page.open(address)
-        page.until_text("#key-reason", "A valid key is needed")
+        page.until_text("#key-reason", "A valid API key is required")
         assert page.driver.switch_to.active_element == page.one("#key-text")
         give(page, "uq4ct_wrong")
-        page.until_text("#key-reason", "the key is not valid here")
+        page.until_text("#key-reason", "the key is not valid")
         give(page, keys.key("k"))
         page.until(lambda: page.all("#models-body .card"))
         page.until_text("#calibration-body", "answered nothing")
@@ -52,7 +52,7 @@ def test_a_key_is_asked_for_until_it_is_right_and_forgotten_on_demand(
         assert not page.one("#key-dialog").is_displayed()
 
         page.one("#key-forget").click()
-        page.until_text("#key-reason", "A valid key is needed")
+        page.until_text("#key-reason", "A valid API key is required")
         assert page.run(STORED) == [[], [], ""]
         assert page.all("#models-body .card") == []
 
@@ -67,7 +67,7 @@ def test_no_key_is_asked_for_where_none_is_needed(serve: Serve, page: Page) -> N
 def test_without_a_key_the_page_says_so_and_takes_one_later(serve: Serve, page: Page, keys: KeyHolder) -> None:
     with serve(api_keys_file=keys.file) as address:
         open_without_key(page, address)
-        page.until_text("#models-body .problem", "A valid key is needed")
+        page.until_text("#models-body .problem", "A valid API key is required")
         page.one("#key-give").click()
         for refused, reason in (("", "empty"), ("two words", "no spaces"), ("schlüssel", "ASCII")):
             page.one("#key-text").clear()
@@ -81,7 +81,7 @@ def test_without_a_key_the_page_says_so_and_takes_one_later(serve: Serve, page: 
 def test_a_key_that_a_question_brings_lets_everything_load(serve: Serve, page: Page, keys: KeyHolder) -> None:
     with serve(api_keys_file=keys.file) as address:
         open_without_key(page, address)
-        page.until_text("#calibration-body", "not known")
+        page.until_text("#calibration-body", "could not be listed")
         page.until_text("#threshold-body", "no report")
         page.type_question("Which?", "a", "b")
         page.one("#question-send").click()
@@ -89,7 +89,7 @@ def test_a_key_that_a_question_brings_lets_everything_load(serve: Serve, page: P
         page.until(lambda: page.all("#answer .chosen"))
         page.until(lambda: page.all("#models-body .card"))
         page.until_text("#calibration-body", "toy@")
-        assert "not known" not in page.one("#calibration-body").text
+        assert "could not be listed" not in page.one("#calibration-body").text
 
 
 def test_a_key_without_the_scope_is_told_so(serve: Serve, page: Page, keys: KeyHolder) -> None:
@@ -100,4 +100,4 @@ def test_a_key_without_the_scope_is_told_so(serve: Serve, page: Page, keys: KeyH
         page.until(lambda: page.all("#models-body .card"))
         page.ask("Which?", "a", "b")
         page.all("#answer .feedback button")[0].click()
-        assert "no scope feedback" in page.until_text("#answer .result", "The key does not have the scope")
+        assert "lacks the scope feedback" in page.until_text("#answer .result", "The key lacks the required scope")

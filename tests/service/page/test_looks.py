@@ -1,4 +1,4 @@
-"""What an eye needs of the page, computed in a real browser: room, contrast, and a quiet console."""
+"""Layout, contrast and a quiet console, checked in a real browser."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ every_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
 
 
 def show(page: Page, state: str) -> None:
-    """Bring the page into a state: answered and labelled, refused, or empty."""
+    """Bring the page into a state: answered and labelled, rejected, or empty."""
     if state == "answer":
         page.one("#question-threshold").send_keys("0.99")
         page.ask("Which of these is the one that is meant?", LONG, "the other", "none of them")

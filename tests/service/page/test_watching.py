@@ -1,4 +1,4 @@
-"""A person looks at the calibration, moves the threshold and reads the models, in a real browser."""
+"""View the calibration, move the threshold and read the models in a real browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ const rows = [...document.querySelectorAll(arguments[0])];
 return rows.map(row => [...row.children].map(cell => cell.textContent.replace('\u00a0', ' ')));
 """
 READINGS = ".readings tbody tr"
-# Every mark of the diagram in the units of its axes, which the line of perfect calibration spans.
+# The points of the diagram in the units of its axes, which the diagonal line spans.
 POINTS = """
 const line = document.querySelector('.diagonal'), at = (e, n) => Number(e.getAttribute(n));
 const x = v => (v - at(line, 'x1')) / (at(line, 'x2') - at(line, 'x1'));
@@ -38,23 +38,23 @@ return [...document.querySelectorAll('.column')].map(column => [...column.queryS
 
 
 def cohort_of(address: str, **query: str) -> dict[str, Any]:
-    """What the API says of toy@1."""
+    """Return the calibration of toy@1 from the API."""
     (cohort,) = httpx2.get(f"{address}/calibration", params={"model": "toy@1", **query}).json()["models"]
     return cohort
 
 
 def percent(share: float | None) -> str:
-    """A share as the page writes it: a browser rounds a half away from zero, Python to the even digit."""
+    """Format a share like the page: a browser rounds halves away from zero, Python to the even digit."""
     return "none" if share is None else f"{Decimal(100 * share).quantize(Decimal('0.1'), ROUND_HALF_UP)} %"
 
 
 def counted(tests: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
-    """The tests, once they have counted all labels."""
+    """Return the tests once they have counted all labels, else None."""
     return tests if tests and all(test["labels"] == 300 for test in tests) else None
 
 
 @pytest.mark.usefixtures("labelled_ledger")
-def test_the_diagram_stands_where_the_numbers_are(serve: Serve, page: Page) -> None:
+def test_the_diagram_shows_the_numbers_of_the_api(serve: Serve, page: Page) -> None:
     with serve() as address:
         page.open_loaded(address)
         bins = cohort_of(address)["labelled"]["bins"]
@@ -81,7 +81,7 @@ def test_the_diagram_stands_where_the_numbers_are(serve: Serve, page: Page) -> N
 
 
 @pytest.mark.usefixtures("labelled_ledger")
-def test_the_error_stands_beside_its_floor_in_words(serve: Serve, page: Page) -> None:
+def test_the_verdict_states_the_error_and_its_floor(serve: Serve, page: Page) -> None:
     with serve() as address:
         page.open_loaded(address)
         cohort = cohort_of(address)
@@ -131,11 +131,11 @@ def test_the_slider_shows_coverage_and_risk_of_split_and_labels(serve: Serve, pa
     for index in range(1, 4):
         slider.send_keys(Keys.ARROW_RIGHT)
         check(index)
-    for index in range(0, 101):  # every place of the slider
+    for index in range(0, 101):  # every position of the slider
         page.run("const [s, v] = arguments; s.value = v; s.dispatchEvent(new Event('input'))", slider, str(index / 100))
         check(index)
     slider.send_keys(Keys.END)
-    assert curves["Live labels"][100]["selective_risk"] is None  # nothing is that sure
+    assert curves["Live labels"][100]["selective_risk"] is None  # no answer is that confident
     assert [circle.get_attribute("visibility") for circle in page.all(".dot.live")] == ["visible", "hidden"]
 
 
@@ -150,13 +150,13 @@ def test_the_curves_are_drawn_from_the_same_points(serve: Serve, page: Page) -> 
             values = [point[name] for point in curve if point[name] is not None]
             drawn = [float(y) for _, y in re.findall(r"[ML]([\d.]+) ([\d.]+)", path.get_attribute("d") or "")]
             assert len(drawn) == len(values)
-            # Upwards is less in a drawing; where the values are the same, so are the heights.
+            # In SVG, y decreases upwards; equal values have equal heights.
             scale = (drawn[0] - drawn[-1]) / (values[0] - values[-1])
             assert scale < 0
             assert drawn == pytest.approx([drawn[0] + scale * (value - values[0]) for value in values], abs=0.05)
 
 
-def test_what_a_curve_was_stored_without_is_not_made_up(serve: Serve, page: Page, ledger: Database) -> None:
+def test_missing_points_of_a_curve_are_shown_as_not_stored(serve: Serve, page: Page, ledger: Database) -> None:
     insert(ledger, make_record(tenant="default", model="other"))
     with serve() as address:
         page.open_loaded(address)
@@ -177,7 +177,7 @@ def test_a_window_without_answers_says_what_to_do(serve: Serve, page: Page) -> N
     with serve() as address:
         page.open_loaded(address)
         page.choose("#calibration-model", "toy@2")
-        page.until_text("#calibration-body", "toy@2 answered nothing since")
+        page.until_text("#calibration-body", "toy@2 has answered nothing since")
         assert "No answers in the window" in page.text("#threshold-body")
         page.choose("#calibration-model", "toy@1")
         page.until_text("#calibration-body", "300 labels")
@@ -196,10 +196,10 @@ def test_answers_without_labels_say_what_to_do(serve: Serve, page: Page, ledger:
 
 
 @pytest.mark.usefixtures("labelled_ledger")
-def test_the_sequential_tests_are_shown_as_they_stand(serve: Serve, page: Page) -> None:
+def test_the_sequential_tests_are_shown_with_their_state(serve: Serve, page: Page) -> None:
     with serve() as address:
         page.open(address)
-        tests = page.until(lambda: counted(cohort_of(address)["sequential"]))  # some seconds after the labels
+        tests = page.until(lambda: counted(cohort_of(address)["sequential"]))  # a few seconds after the labels
         page.open_loaded(address)
     rows = page.run(ROWS, "[aria-label='Sequential tests'] tbody tr")
     assert len(rows) == len(tests) == 3

@@ -1,4 +1,4 @@
-"""A week through the real app, in simulated time: the ledger holds what the plan says, when it says."""
+"""Replay a week through the real app in simulated time: the ledger contains what was planned, at the planned times."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def test_the_ledger_holds_the_week_as_it_was_planned(
     assert (outcome.answered, outcome.labelled) == (len(usual), len(labelled))
     assert dict(outcome.problems) == {"The question is longer than the model's window": 300 - len(usual)}
     assert summary(outcome).endswith(
-        f"labelled, {300 - len(usual)} times The question is longer than the model's window"
+        f"labelled, {300 - len(usual)} failed (The question is longer than the model's window)"
     )
 
     database = Database(url)
@@ -72,7 +72,7 @@ def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path
         ('{"id": "1", "question": "?", "options": ["a"], "answer": 0}', "line 1: options: 1 given"),
         ("[]", "line 1"),
         ("{", "line 1: "),
-        ("", "holds no question"),
+        ("", "contains no questions"),
     ):
         file.write_text(line)
         with pytest.raises(UnusableQuestionsError, match=complaint):

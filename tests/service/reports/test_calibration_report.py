@@ -1,4 +1,4 @@
-"""uq4ct calibration-report: the numbers of the ledger, in a page that needs nothing else, and as JSON."""
+"""uq4ct calibration-report: the numbers of the ledger as a self-contained page and as JSON."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from uq4ct.service.telemetry.metrics import Metrics
 
 @pytest.fixture
 def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Database]:
-    """An empty ledger in a file of the test's own."""
+    """An empty ledger in a temporary file."""
     database = Database(f"sqlite:///{shutil.copy(empty_ledger, tmp_path / 'ledger.sqlite3')}")
     yield database
     database.close()
@@ -40,7 +40,7 @@ def ledger(tmp_path: Path, empty_ledger: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def store(tmp_path: Path, store_dir: Path) -> Path:
-    """The tests' store, and in it toy@3 with a reference in full."""
+    """The tests' store with an additional toy@3 that has complete reference data."""
     root = tmp_path / "store"
     adapters = Registry(shutil.copytree(store_dir, root))
     confidence = (0, 0, 0, 0, 0, 0, 0, 0, 5, 10, 15, 20, 25, 50, 75)
@@ -66,7 +66,7 @@ def store(tmp_path: Path, store_dir: Path) -> Path:
 
 
 def ask_and_label(ledger: Database, number: int, days: float, overconfidence: float = 0.1, **fields: object) -> None:
-    """Predictions over the last days, four of five with a label some hours later."""
+    """Insert predictions over the last days; four fifths get a label some hours later."""
     draw = random.Random(number)
     metrics = Metrics(CollectorRegistry())
     records: list[PredictionRecord] = []
@@ -93,7 +93,7 @@ def ask_and_label(ledger: Database, number: int, days: float, overconfidence: fl
 
 
 def write(tmp_path: Path, *arguments: str) -> Done:
-    """Run the command on the test's ledger and store."""
+    """Run the command with the test's ledger and store."""
     environment = {
         "DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.sqlite3'}",
         "MODEL_STORE_DIR": str(tmp_path / "store"),
@@ -102,7 +102,7 @@ def write(tmp_path: Path, *arguments: str) -> Done:
 
 
 class Page(html.parser.HTMLParser):
-    """What a page is made of, and whether every element that is opened is closed."""
+    """Parse a page and check that every opened element is closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ def test_the_page_and_the_json_hold_the_numbers_of_the_ledger(ledger: Database, 
         tmp_path, "--output", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json"), "--window", "30d"
     )
     assert result.exit_code == 0, result.output
-    assert "r.html written: other@1, toy@3" in result.stderr
+    assert f"wrote {tmp_path / 'r.html'}: other@1, toy@3" in result.stderr
     written = json.loads((tmp_path / "r.json").read_text())
     few, many = Calibration.model_validate(written).models
     assert many.labelled is not None
@@ -151,7 +151,7 @@ def test_the_page_and_the_json_hold_the_numbers_of_the_ledger(ledger: Database, 
     assert "alarm since" in text
     assert f"Only {few.labelled.questions} labels: too few" in text
     assert page.figures == 12
-    # Nothing is fetched from elsewhere.
+    # The page loads nothing from elsewhere.
     links = [value for name, value in page.attributes if name in ("src", "href", "xlink:href")]
     assert all(value is not None and value.startswith("#") for value in links)
 
@@ -183,12 +183,12 @@ def test_a_report_of_one_version_without_labels(ledger: Database, store: Path, t
     assert write(tmp_path, "--output", str(page), "--model", "toy@9").exit_code == 0
     found = Page(page.read_text())
     text = "".join(found.words)
-    assert "No labels have come" in text
+    assert "No labels yet" in text
     assert "other@1" not in text
-    assert found.figures == 1  # the shape of the confidence is all there is
+    assert found.figures == 1  # only the shape of the confidence
 
 
-def test_the_first_moment_may_be_given(ledger: Database, store: Path, tmp_path: Path) -> None:
+def test_since_sets_the_start(ledger: Database, store: Path, tmp_path: Path) -> None:
     insert(ledger, *(make_record(prediction_id=id_of_age(days)) for days in (0.1, 3, 20, 50)))
     for since, expected in ((10, 2), (30, 3)):
         day = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=since)).date().isoformat()
@@ -199,20 +199,23 @@ def test_the_first_moment_may_be_given(ledger: Database, store: Path, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to write: give --output FILE.html, --json FILE or both"),
+        ([], "nothing to write: set --output FILE.html, --json FILE or both"),
         (
             ["--json", "r.json", "--window", "7w"],
-            "--window must be a number with s, m, h or d, such as 24h or 7d, not '7w'",
+            "--window must be a number followed by s, m, h or d, such as 24h or 7d (got '7w')",
         ),
-        (["--json", "r.json", "--window", "7d", "--since", "2026-01-01"], "only one can be given"),
+        (["--json", "r.json", "--window", "7d", "--since", "2026-01-01"], "exclude each other: set only one"),
         (["--json", "r.json", "--since", "yesterday"], "--since must be a date or a time such as 2026-01-31T08:00"),
-        (["--json", "r.json", "--since", "2999-01-01"], "--since 2999-01-01 lies in the future"),
-        (["--json", "r.json", "--model", "Toy!"], "--model must be name or name@version, not 'Toy!'"),
-        (["--json", "r.json", "--model", "tony"], "--model tony has made no predictions since .*; .* those of toy@1"),
+        (["--json", "r.json", "--since", "2999-01-01"], "--since 2999-01-01 is in the future"),
+        (["--json", "r.json", "--model", "Toy!"], "--model must be name or name@version (got 'Toy!')"),
+        (
+            ["--json", "r.json", "--model", "tony"],
+            "--model tony has no predictions since .*; these versions have: toy@1",
+        ),
         (["--json", "/nowhere/r.json"], "No such file or directory: '/nowhere/"),
     ],
 )
-def test_what_cannot_be_written_is_said(
+def test_invalid_arguments_are_reported(
     ledger: Database, store: Path, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     insert(ledger, make_record())
@@ -221,7 +224,7 @@ def test_what_cannot_be_written_is_said(
     assert re.search(message if ".*" in message else re.escape(message), result.stderr), result.stderr
 
 
-def test_an_empty_ledger_is_said(ledger: Database, store: Path, tmp_path: Path) -> None:
+def test_an_empty_ledger_is_reported(ledger: Database, store: Path, tmp_path: Path) -> None:
     for arguments in ([], ["--model", "toy"]):
         result = write(tmp_path, "--output", str(tmp_path / "r.html"), *arguments)
         assert result.exit_code == 1

@@ -50,7 +50,7 @@ async def test_one_version_with_its_scores(start: Start) -> None:
     assert (card["posterior"], card["samples"], card["passes"]) == ({"kind": "point"}, 1, 1)
 
 
-async def test_what_a_sampled_answer_costs_is_told(start: Start, own_adapters: Registry) -> None:
+async def test_the_cost_of_a_sampled_answer_is_shown(start: Start, own_adapters: Registry) -> None:
     posterior = DropoutConfig(samples=12, share=0.25, seed=3)
     sampled = draft("sampled").model_copy(update={"posterior": posterior, "method": "mc_dropout"})
     own_adapters.publish(sampled, {"w": torch.ones(2)}, {}, promote=True)
@@ -163,7 +163,7 @@ CHANGES = ["toy@2/load", "other/unload", "toy/promote"]
 
 @asynccontextmanager
 async def held_up(replica: Replica, host: FakeHost, path: str) -> AsyncIterator[asyncio.Task[httpx2.Response]]:
-    """A change under way, which waits until the end for a load that takes long."""
+    """Start a change that waits for a slow load until the context exits."""
     engine = replica.context.engine
     await engine.swaps.obtain("other")
     host.adding_may_end.clear()
@@ -200,7 +200,7 @@ async def test_a_change_that_takes_longer_than_a_question_may_is_given_up(
     started = start(adapters=own_adapters, request_timeout_seconds=0.1)
     async with started as replica, held_up(replica, host, path) as change:
         await asyncio.sleep(0.2)
-        assert not change.done()  # the time counts from when the replica leaves
+        assert not change.done()  # the timeout starts when the replica drains
         drain = replica.context.engine.drain
         await asyncio.wait_for(asyncio.gather(drain(), drain()), 5)
         response = await asyncio.wait_for(change, 5)
@@ -208,7 +208,7 @@ async def test_a_change_that_takes_longer_than_a_question_may_is_given_up(
     assert own_adapters.resolve("toy") == ("toy", 1)
 
 
-async def test_what_is_damaged_is_listed_apart_and_cannot_be_loaded(
+async def test_damaged_versions_are_listed_separately_and_cannot_be_loaded(
     start: Start, own_adapters: Registry, host: FakeHost
 ) -> None:
     (own_adapters.root / "toy" / "2" / "manifest.json").write_text("{}")
@@ -223,7 +223,7 @@ async def test_what_is_damaged_is_listed_apart_and_cannot_be_loaded(
                 "name": "toy",
                 "version": 2,
                 "aliases": ["staging"],
-                "error": "manifest.json cannot be trusted: CorruptFileError",
+                "error": "manifest.json cannot be used: CorruptFileError",
             }
         ]
         answers = [
@@ -249,7 +249,7 @@ async def test_an_adapter_of_another_base_is_a_problem_of_its_own(start: Start, 
         assert (await replica.ask()).status_code == 200
 
 
-async def test_an_adapter_without_room_is_told_so(start: Start, host: FakeHost, adapters: Registry) -> None:
+async def test_an_adapter_that_does_not_fit_is_a_problem(start: Start, host: FakeHost, adapters: Registry) -> None:
     host.given["toy@1"].memory_bytes = 999_999
     async with start(adapter_memory_mb=1) as replica:
         answer = await replica.ask(model="toy@2")
@@ -268,6 +268,6 @@ async def test_an_adapter_without_room_is_told_so(start: Start, host: FakeHost, 
         ("a/b/tiny", "tiny"),
     ],
 )
-def test_of_a_local_base_only_the_last_name_is_told(name: str, shown: str) -> None:
+def test_of_a_local_base_only_the_last_name_is_shown(name: str, shown: str) -> None:
     identity = BaseIdentity(name=name, revision=None, digest="sha256:" + "0f" * 32, model_type="llama")
     assert Base.from_identity(identity).name == shown

@@ -40,7 +40,7 @@ def tensors(*questions: Question, context: bool = True) -> list[dict[str, Any]]:
 
 
 def refused(response: httpx2.Response, status: int) -> str:
-    """The protocol's error object, checked for its form."""
+    """Check the form of the protocol's error object and return its message."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
     assert set(response.json()) == {"error"}
@@ -66,7 +66,7 @@ async def test_unequal_numbers_of_options_in_one_request(start: Start) -> None:
     assert outputs["probabilities"]["data"] == [value for row in rows for value in row]
     assert outputs["abstain"]["data"] == [one.confidence < 0.6 for one in expected]
     assert outputs["threshold"]["data"] == [0.6] * 3
-    # Of the store's conformal scores (0.25, 0.5, 0.75) coverage 0.5 admits options of 1 - p <= 0.5, and the chosen one.
+    # With the store's conformal scores (0.25, 0.5, 0.75), coverage 0.5 admits 1 - p <= 0.5 and the chosen option.
     assert [json.loads(text) for text in outputs["prediction_set"]["data"]] == [
         ["ABCD"[one.option]] for one in expected
     ]
@@ -188,8 +188,8 @@ async def test_an_error_score_is_an_output_of_a_model_that_has_one(
 @pytest.mark.parametrize(
     ("headers", "extra"),
     [
-        ({}, {}),  # KServe's client sends bytes without a type
-        ({"content-type": "application/octet-stream"}, {}),  # and Triton's asynchronous one calls them that
+        ({}, {}),  # KServe's client sends bytes without a content type
+        ({"content-type": "application/octet-stream"}, {}),  # Triton's asynchronous client does
         ({"content-type": "application/json"}, {"parameters": {"binary_data_output": True}}),
         ({}, {"outputs": [{"name": name, "parameters": {"binary_data": True}} for name in DTYPES]}),
         ({}, {"parameters": {}, "outputs": []}),
@@ -224,10 +224,11 @@ async def test_binary_tensors_are_refused_by_name(start: Start) -> None:
     [
         ([], "inputs.question: is missing"),
         (tensors(QUESTIONS[0])[:1], "inputs.options: is missing"),
-        ([*tensors(QUESTIONS[0]), tensor("question", ["twice"])], "inputs.question: stands twice"),
+        ([*tensors(QUESTIONS[0]), tensor("question", ["twice"])], "inputs.question: is given twice"),
         ([tensor("question", ["a", "b"], shape=[1]), tensor("options", ["[]"])],
-         "inputs.question: the shape is [1] and the data have 2 elements"),
-        ([tensor("question", ["a", "b"]), tensor("options", ["[]"])], "inputs.options: 1 elements for 2 questions"),
+         "inputs.question: the shape is [1], but the data has 2 elements"),
+        ([tensor("question", ["a", "b"]), tensor("options", ["[]"])],
+         "inputs.options: has 1 elements, but there are 2 questions"),
         ([tensor("question", ["a"]), tensor("options", ["iron, gold"])],
          "inputs.options: element 0 is not a JSON array of texts"),
         ([tensor("question", ["a"]), tensor("options", ["[" * 100_000])],
@@ -294,11 +295,11 @@ async def test_bodies_are_read_as_strictly_as_those_of_predict(start: Start) -> 
             return await replica.client.post(INFER, content=content, headers=headers)
 
         refused(await post(b"{"), 400)
-        assert "twice" in refused(await post(b'{"id": "a", "id": "b"}'), 400)
+        assert "duplicate key" in refused(await post(b'{"id": "a", "id": "b"}'), 400)
         refused(await post(b" " * 401), 413)
         refused(await post(b"{}", **{"content-type": "text/plain"}), 415)
         many = {"inputs": [tensor("question", list("abc")), tensor("options", ["[]"] * 3)]}
-        assert refused(await post(json.dumps(many).encode()), 413) == "3 questions in a request of at most 2"
+        assert refused(await post(json.dumps(many).encode()), 413) == "the request has 3 questions (limit: 2)"
 
 
 async def test_429_and_503_say_when_to_come_back(start: Start, predictor: FakePredictor) -> None:
@@ -380,7 +381,7 @@ async def test_a_model_that_is_not_loaded_is_not_ready_until_it_is_asked(start: 
         assert (await replica.client.get(f"/v2/models/{path}/ready")).status_code == 200
 
 
-async def test_an_unforeseen_error_has_the_form_too(start: Start) -> None:
+async def test_an_unexpected_error_has_the_form_too(start: Start) -> None:
     async with start() as replica:
-        replica.context.adapters = None  # type: ignore[assignment]  # a fault that no code can foresee
-        assert "unforeseen" in refused(await replica.client.get("/v2/models/toy"), 500)
+        replica.context.adapters = None  # type: ignore[assignment]  # an unexpected fault
+        assert "unexpected" in refused(await replica.client.get("/v2/models/toy"), 500)

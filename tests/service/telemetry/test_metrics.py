@@ -21,7 +21,7 @@ def bin_of(share: float) -> str:
 
 
 def by_confidence(replica: Replica, label: str) -> float:
-    """The answers of one bin, whatever was decided on them."""
+    """Return the number of answers of one bin, over both decisions."""
     name, cell = "predictions_by_confidence_total", {**OTHER, "bin": label}
     return sum(replica.sample(name, **cell, decision=decision) or 0 for decision in ("answer", "abstain"))
 

@@ -1,4 +1,4 @@
-"""The series of a model version: all there at zero on load, summed as written out by hand, and how many there are."""
+"""The series of a model version: their number, zero on load, and sums against hand calculations."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def metrics() -> Metrics:
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    """One series of toy@3."""
+    """Return the value of one series of toy@3."""
     return metrics.registry.get_sample_value(f"uq4ct_{name}", {"model": "toy", "version": "3", **labels})
 
 
@@ -35,7 +35,7 @@ def families_of_models(metrics: Metrics) -> Iterator[Metric]:
 
 
 def series_of_models(metrics: Metrics) -> list[Sample]:
-    """What a scrape stores for models; the service does not export times of creation."""
+    """Return the series that a scrape stores for models; the service does not export `_created` series."""
     samples = [sample for family in families_of_models(metrics) for sample in family.samples]
     return [sample for sample in samples if not sample.name.endswith("_created")]
 
@@ -117,7 +117,7 @@ def test_the_delay_of_a_label_is_in_seconds_and_never_negative(metrics: Metrics,
 
 
 def test_labels_of_several_threads_are_all_counted() -> None:
-    """From the first on, which makes the series; several rounds, since a race is a matter of luck."""
+    """The first label creates the series; several rounds make a race likely to show."""
     record = answer(0.6)
     for _ in range(20):
         metrics = Metrics(CollectorRegistry())

@@ -1,4 +1,4 @@
-"""A span for each request, in the caller's trace, with nothing of the question in it."""
+"""Each request is a span in the caller's trace, without any text of the question."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tests.service.conftest import Start
 from uq4ct.service.settings import SettingsError
 from uq4ct.service.telemetry.tracing import exported_traces
 
-TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"  # of the W3C recommendation's examples
+TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"  # from the W3C recommendation's examples
 
 
 class Spans:
-    """A provider that keeps what it is given."""
+    """A provider that keeps the finished spans."""
 
     def __init__(self) -> None:
         self._kept = InMemorySpanExporter()
@@ -84,7 +84,7 @@ async def test_a_failure_is_marked_and_quotes_nothing(start: Start) -> None:
     async with start(tracer_provider=spans.provider) as replica:
         assert (await replica.ask("break the tokenizer")).status_code == 500
         assert (await replica.ask("private words", ("one",))).status_code == 422
-        replica.context.adapters = None  # type: ignore[assignment]  # a fault that no code can foresee
+        replica.context.adapters = None  # type: ignore[assignment]  # causes an unforeseen error
         assert (await replica.client.get("/models")).status_code == 500
     assert [span.status.status_code for span in spans.all()] == [StatusCode.ERROR, StatusCode.UNSET, StatusCode.ERROR]
     for span in spans.all():
@@ -114,10 +114,10 @@ async def test_without_an_endpoint_there_is_no_trace(start: Start, caplog: pytes
 
 @contextmanager
 def collector(received: list[tuple[str, bytes]]) -> Iterator[str]:
-    """A server that takes whatever is posted; gives its URL."""
+    """Run a server that accepts any POST; yield its URL."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that the base class calls
+        def do_POST(self) -> None:  # the name is given by the base class
             received.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
             self.send_response(200)
             self.end_headers()

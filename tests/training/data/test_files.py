@@ -40,7 +40,7 @@ def test_jsonl_skips_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
         (json.dumps({**GOOD, "answer": 2}), "answer: 2 is not the index of one of 2 options"),
         (json.dumps({**GOOD, "answer": "B"}), "answer: must be the index of the right option, not 'B'"),
         (json.dumps({**GOOD, "choices": []}), "choices: is not a field of a question"),
-        (json.dumps({**GOOD, "options": ["yes"]}), "options: 1 given, between 2 and 26 are needed"),
+        (json.dumps({**GOOD, "options": ["yes"]}), "options: must have between 2 and 26 entries, not 1"),
         (json.dumps({**GOOD, "options": ["yes", 1]}), "options.1: must be text, not int"),
         (json.dumps({**GOOD, "options": ["yes", ""]}), "options.1: is empty"),
         (json.dumps({key: value for key, value in GOOD.items() if key != "question"}), "question: is missing"),

@@ -100,7 +100,7 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
     finished_run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     registry = Registry(tmp_path / "store")
-    with pytest.raises(UnmetTargetError, match=r"no threshold holds a risk of 0.001 .* can hold is 0\.\d+"):
+    with pytest.raises(UnmetTargetError, match=r"no threshold guarantees a risk of 0.001 .* can guarantee is 0\.\d+"):
         publish_run(finished_run, registry, quiet, targets=decision_targets(0.001, None))
     with pytest.raises(UnmetTargetError, match=r"coverage 0.9999 would hold every option: .* can hold is 0\.9\d+"):
         publish_run(finished_run, registry, quiet, targets=decision_targets(None, None, set_coverage=0.9999))

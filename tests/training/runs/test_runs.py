@@ -162,7 +162,7 @@ def test_what_is_asked_after_training_must_fit_before_it(
     path = tmp_path / f"{split}.jsonl"
     path.write_text((tiny_data / f"{split}.jsonl").read_text() + json.dumps(long) + "\n")
     config = make_config(data={split: {"others": str(path)} if split == "shift" else str(path)})
-    with pytest.raises(ConfigError, match=r"scoring\.max_tokens: question 'long': the question takes \d+ tokens"):
+    with pytest.raises(ConfigError, match=r"scoring\.max_tokens: question 'long': the question .* has \d+ tokens"):
         train_run(config, tmp_path / "run", quiet)
     assert not (tmp_path / "run" / LOG_FILE).exists()
 

@@ -1,4 +1,4 @@
-"""The built-in quiz: questions made from tables of facts, divided so that no fact stands in two splits."""
+"""The built-in quiz: questions made from tables of facts, divided so that no fact is in two splits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHIFT_SUBJECTS = ("anatomy", "translation")
 
 @dataclass(frozen=True, slots=True)
 class FactsQuiz:
-    """The questions of each split; those of `shift` are of subjects that stand in no other split."""
+    """The questions of each split; the subjects of `shift` occur in no other split."""
 
     train: tuple[Question, ...]
     calibration: tuple[Question, ...]
@@ -29,10 +29,10 @@ class FactsQuiz:
 
 
 def build(seed: int = 0) -> FactsQuiz:
-    """The quiz drawn by `seed`: the split of each entity, the wrong options and their order.
+    """Return the quiz drawn by `seed`: the split of each entity, the wrong options and their order.
 
-    All questions about one entity (a country, an element, an author) fall in the same split, whichever way round they
-    ask and whichever subject they belong to.
+    All questions about one entity (a country, an element, an author) are in the same split, in both directions and
+    across subjects.
     """
     splits: dict[str, list[Question]] = {"train": [], "calibration": [], "test": [], "shift": []}
     numbers: Counter[str] = Counter()
@@ -66,7 +66,7 @@ def _ask(relation: Relation, numbers: Counter[str], seed: int) -> Iterator[tuple
 def _split_of(subject: str, entity: str, seed: int) -> str:
     if subject in SHIFT_SUBJECTS:
         return "shift"
-    # The entity alone, not its table: Mercury the planet and mercury the element share their split.
+    # By entity, not by table: Mercury the planet and mercury the element share a split.
     drawn = fraction_of("split", seed, entity.casefold())
     if drawn < TRAIN_SHARE:
         return "train"

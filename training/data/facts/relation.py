@@ -1,4 +1,4 @@
-"""What one kind of question asks, and which facts make it a question with exactly one right option."""
+"""One kind of question, and the facts that give it exactly one right option."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ OPTION_COUNTS = ((3, 0.15), (4, 0.70), (5, 0.15))  # number of options, share of
 
 
 class RelationError(ValueError):
-    """A relation whose table does not hold enough wrong options for a question."""
+    """A relation with too few wrong options in its table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Relation:
     """One kind of question: `asked` is the column named in the text, `answered` the column the options come from.
 
-    A phrasing holds the asked value as `{}` or, with an indefinite article, `{a}`
-    (`{A}` at the start of the sentence). Wrong options come first from the
-    rows that agree in the column `alike`, as these are the plausible ones.
+    A phrasing contains the asked value as `{}` or, with an indefinite article, `{a}` (`{A}` at the start of the
+    sentence). Wrong options come first from the rows that agree in the column `alike`, because these are plausible.
     """
 
     subject: str
@@ -32,10 +31,10 @@ class Relation:
     alike: str | None = None
 
     def facts(self, rows: tuple[Row, ...]) -> Iterator[tuple[str, tuple[Row, ...]]]:
-        """Each value that can be asked about, with all rows where it stands.
+        """Yield each value that can be asked about, with all rows that contain it.
 
-        A value shared by several entities is left out: the question would belong to the splits of all of them. So is
-        one that another spells in other letter case, such as the prefix symbols m and M.
+        A value shared by several entities is left out: the question would belong to the splits of all of them. Values
+        that differ only in case are left out too, such as the prefix symbols m and M.
         """
         standing: dict[str, dict[str, list[Row]]] = {}
         for row in rows:
@@ -49,7 +48,7 @@ class Relation:
                 yield value, tuple(found)
 
     def phrase(self, value: str, *draw: object) -> str:
-        """The text of the question about `value`, in the phrasing drawn by `draw`."""
+        """Return the text of the question about `value`, in the phrasing drawn by `draw`."""
         phrasing = self.phrasings[int(fraction_of("phrasing", *draw, value) * len(self.phrasings))]
         noun = _with_article(value)
         return phrasing.replace("{a}", noun).replace("{A}", noun.capitalize()).replace("{}", value)
@@ -57,10 +56,10 @@ class Relation:
     def options(
         self, value: str, found: tuple[Row, ...], rows: tuple[Row, ...], *draw: object
     ) -> tuple[str, list[str]]:
-        """The right option and the wrong ones for the question about `value`, drawn by `draw`.
+        """Return the right option and the wrong ones for the question about `value`, drawn by `draw`.
 
         Raises:
-            RelationError: the table holds fewer than two wrong options.
+            RelationError: the table has fewer than two wrong options.
         """
         right = {answer for row in found for answer in row.cells[self.answered]}
         chosen = min(right, key=lambda answer: digest_of("right", *draw, value, answer))
@@ -71,7 +70,7 @@ class Relation:
             if len(wrong) == wanted:
                 break
             answers = row.cells[self.answered]
-            # Drawn by row, not by value: a frequent right answer is then as frequent among the wrong ones.
+            # Drawn by row, not by value: a frequent right answer is then equally frequent among the wrong options.
             answer = min(answers, key=lambda answer: digest_of("wrong", *draw, value, answer))
             if answer not in excluded and answer not in wrong:
                 wrong.append(answer)
@@ -82,7 +81,7 @@ class Relation:
     def _wrong_rows(
         self, value: str, found: tuple[Row, ...], rows: tuple[Row, ...], draw: tuple[object, ...]
     ) -> list[Row]:
-        """Rows known not to hold `value`: those like the asked one first, each part in drawn order."""
+        """Return the rows known not to contain `value`: rows like the asked one first, both groups in drawn order."""
         alike = {text for row in found for text in row.cells[self.alike]} if self.alike else set()
         known = [
             row

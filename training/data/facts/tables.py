@@ -1,8 +1,8 @@
-"""The tables of facts: one TSV a table, one entity a row.
+"""The tables of facts: one TSV file per table, one entity per row.
 
-The first column is the entity. A cell may hold several values, separated by `|`; all of them are then true. An empty
-cell is a fact left out (disputed or unclear): nothing is asked about it. The column `avoid` holds values that are
-never offered as wrong options beside this row, since a careful reader could defend them.
+The first column is the entity. A cell may contain several values, separated by `|`; all of them are then true. An empty
+cell is a fact left out (disputed or unclear): nothing is asked about it. The column `avoid` contains values that are
+never offered as wrong options for this row, because a careful reader could defend them.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ class Row:
 
 @cache
 def read_table(name: str) -> tuple[Row, ...]:
-    """The rows of the table `name`.tsv beside this file.
+    """Return the rows of the table `name`.tsv beside this file.
 
     Raises:
         FactsTableError: the file is missing or empty, or a line has the wrong number of cells.
     """
     resource = files("uq4ct.training.data.facts") / f"{name}.tsv"
     if not resource.is_file():
-        raise FactsTableError(f"{name}.tsv: there is no such table of facts")
+        raise FactsTableError(f"{name}.tsv: no such table of facts")
     return parse_table(name, resource.read_text(encoding="utf-8"))
 
 
 def parse_table(name: str, text: str) -> tuple[Row, ...]:
-    """The rows of a table given as tab-separated text with a header line.
+    """Return the rows of a table given as tab-separated text with a header line.
 
     Raises:
-        FactsTableError: there is no row, or a line has the wrong number of cells, no entity, or stray blanks.
+        FactsTableError: there are no rows, or a line has the wrong number of cells, no entity, or stray blanks.
     """
     header, *lines = text.splitlines() or [""]
     columns = header.split("\t")
     if len(set(columns)) != len(columns) or not lines:
-        raise FactsTableError(f"{name}.tsv, line 1: {header!r} is no header, or no row follows it")
+        raise FactsTableError(f"{name}.tsv, line 1: {header!r} is not a header, or no rows follow it")
     return tuple(_parse_row(f"{name}.tsv, line {number}", columns, line) for number, line in enumerate(lines, start=2))
 
 
@@ -69,5 +69,5 @@ def _parse_cell(place: str, cell: str) -> tuple[str, ...]:
         return ()
     values = tuple(cell.split("|"))
     if any(not value or value != " ".join(value.split()) for value in values) or len(set(values)) != len(values):
-        raise FactsTableError(f"{place}: {cell!r} holds an empty, unevenly spaced or repeated value")
+        raise FactsTableError(f"{place}: {cell!r} contains an empty, unevenly spaced or repeated value")
     return values

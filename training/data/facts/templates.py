@@ -1,4 +1,4 @@
-"""Every kind of question of the quiz: one entry of this table is one kind."""
+"""Every kind of question in the quiz, one table entry each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first schema: predictions as they were served, their labels, and the state of the sequential tests."""
+"""The initial schema: predictions as served, their labels, and the state of the sequential tests."""
 
 from __future__ import annotations
 
