@@ -1,4 +1,4 @@
-"""Answers of the tests, and what the wire says of them: a further number of an answer is added here, once."""
+"""Answers for tests and their form on the wire; a new field of an answer is added only here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import LABELS
 
-# The Open Inference Protocol's outputs of every model with routers and sets, in their order.
+# The Open Inference Protocol's outputs of every model with routers and prediction sets, in order.
 DTYPES = {
     "option": "INT64",
     "label": "BYTES",
@@ -25,7 +25,7 @@ DTYPES = {
 
 
 def make_answer(probabilities: Sequence[float], feu: float | None = None) -> Answer:
-    """An answer of one pass with these probabilities."""
+    """Return a single-pass answer with these probabilities."""
     option = max(range(len(probabilities)), key=probabilities.__getitem__)
     return Answer(
         option=option,
@@ -39,7 +39,7 @@ def make_answer(probabilities: Sequence[float], feu: float | None = None) -> Ans
 
 
 def shown(answer: Answer, options: Sequence[str]) -> dict[str, Any]:
-    """What /predict says of the model's numbers."""
+    """Return the model's numbers as /predict shows them."""
     return {
         "option": {"index": answer.option, "label": LABELS[answer.option], "text": options[answer.option]},
         "confidence": answer.confidence,

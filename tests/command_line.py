@@ -1,4 +1,4 @@
-"""The command `uq4ct`, run in this process, and its verbs, parsed without being run."""
+"""Run the command `uq4ct` in this process, or parse its verbs without running them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from uq4ct.training.cli import app as training_cli
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a command left: its exit code and what it printed."""
+    """The result of a command: its exit code and its output."""
 
     exit_code: int
     stdout: str
@@ -33,7 +33,7 @@ class Done:
 
 
 def uq4ct(arguments: Sequence[str], env: Mapping[str, str] | None = None) -> Done:
-    """Run `uq4ct` with these arguments, beside the process's own environment variables."""
+    """Run `uq4ct` with these arguments and, besides the process's own, these environment variables."""
     out, err = io.StringIO(), io.StringIO()
     with mock.patch.dict(os.environ, dict(env or {})), redirect_stdout(out), redirect_stderr(err):
         code = main(list(arguments))
@@ -44,7 +44,7 @@ def check_command(command: Sequence[str] | str) -> None:
     """Parse `uq4ct VERB ...` as that verb would.
 
     Raises:
-        TyperException: there is no such verb, or the verb has no such argument.
+        TyperException: the verb does not exist, or does not have such an argument.
     """
     words = shlex.split(command, comments=True) if isinstance(command, str) else list(command)
     program, verb, *rest = words

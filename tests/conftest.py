@@ -1,4 +1,4 @@
-"""What every room's tests share: a tiny base model in a folder, adapters on it, and one of them in a store."""
+"""Fixtures that all tests share: a tiny base model in a folder, adapters on it, and one of them in a store."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, make_base_folder: Make
 
 @pytest.fixture
 def tiny_base(tiny_folder: Path) -> BaseModel:
-    """The tiny Llama, loaded anew, since adapters are injected in place."""
+    """The tiny Llama, loaded for each test, since adapters are injected in place."""
     return load_base_model(str(tiny_folder), device="cpu", dtype="float32")
 
 
@@ -96,7 +96,7 @@ def questions() -> list[Question]:
 
 @dataclass(frozen=True)
 class PublishedTiny:
-    """A tiny adapter in a store: the reference to load it by, its base's folder and the model it was stored from."""
+    """A tiny adapter in a store: its reference, its base's folder and the model that it was stored from."""
 
     registry: Registry
     manifest: Manifest
@@ -127,7 +127,7 @@ def publish_tiny_in(tiny_folder: Path, make_model: MakeModel) -> Callable[..., P
 
 @pytest.fixture
 def publish_tiny(tmp_path: Path, publish_tiny_in: Callable[..., PublishedTiny]) -> Callable[..., PublishedTiny]:
-    """The same, into a store of the test's own."""
+    """The same, into the test's own store."""
     return partial(publish_tiny_in, tmp_path / "store")
 
 

@@ -1,4 +1,4 @@
-"""The golden store of the present format: `python -m tests.golden_store` writes it, once for each format.
+"""The golden store of the current format: `python -m tests.golden_store` writes it, once per format.
 
 It holds a base model, one adapter on it, and what that adapter answered when it was written.
 """
@@ -62,13 +62,13 @@ DECISIONS = Decisions(
 
 
 def fill(shape: tuple[int, ...], offset: int) -> Tensor:
-    """Multiples of 1/16 from -1/2 to 1/2, which fp32 holds exactly; each offset gives another sequence."""
+    """Return multiples of 1/16 from -1/2 to 1/2, which are exact in fp32; each offset gives another sequence."""
     count = torch.Size(shape).numel()
     return ((torch.arange(count) * 7 + offset * 5) % 17 - 8).div(16).reshape(shape)
 
 
 def stored_tensors(model: AdaptedModel) -> dict[str, Tensor]:
-    """What the golden store holds for this adapter, by name."""
+    """Return the golden store's tensors of this adapter, by name."""
     shapes = {name: tuple(parameter.shape) for name, parameter in model.adapter_tensors().items()}
     tensors = {name: fill(shape, offset) for offset, (name, shape) in enumerate(sorted(shapes.items()))}
     places = [name.removesuffix(".A") for name in shapes if name.endswith(".experts.A")]
@@ -110,7 +110,7 @@ def write(folder: Path) -> None:
 
 
 def answers(folder: Path) -> list[dict[str, Any]]:
-    """What a golden store answers to the questions, on its own base model."""
+    """Return a golden store's answers to the questions, on its own base model."""
     base = load_base_model(str(folder / "base"), device="cpu", dtype="float32")
     predictor = predictor_on_base(Registry(folder / "store").load("tiny"), base)
     return [asdict(answer) for answer in predictor.answer([predictor.encode(question) for question in QUESTIONS])]

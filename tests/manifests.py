@@ -51,7 +51,7 @@ def make_scores(**changes: Any) -> Scores:
 
 
 def make_provenance(**changes: Any) -> Provenance:
-    """The run that made an adapter, with the given fields changed."""
+    """Provenance of an adapter, with the given fields changed."""
     fields: dict[str, Any] = {
         "recipe": {"method": "uq4ct", "learning_rate": 2e-4, "betas": [0.9, 0.999], "warmup": None},
         "code_commit": "e1d91e9",

@@ -1,4 +1,4 @@
-"""Finds what still imports or runs the names that the project's parts had at the top before they became `uq4ct`."""
+"""Finds code that still imports or runs the project's parts by the top-level names they had before `uq4ct`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COMMAND = re.compile(rf"-m (?:{'|'.join(sorted(OLD))})\b")
 
 
 def old_names(source: str) -> list[int]:
-    """The lines of a Python source that import or run an old name, or hold code or a command that does."""
+    """Return the lines of a Python source that import or run an old name, or contain code or a command that does."""
     return sorted({line for node in ast.walk(ast.parse(source)) for line in _lines(node)})
 
 
@@ -35,7 +35,7 @@ def _lines(node: ast.AST) -> Iterator[int]:
 
 
 def _run_as_module(words: Sequence[ast.expr]) -> Iterator[int]:
-    """Where `-m` and an old name follow each other among the words of a command."""
+    """Yield the places where `-m` is followed by an old name in the words of a command."""
     for option, word in pairwise(words):
         match option, word:
             case ast.Constant(value="-m"), ast.Constant(value=str(module)) if _is_old(module):
@@ -47,7 +47,7 @@ def _is_old(module: str) -> bool:
 
 
 def _is_old_code(text: str) -> bool:
-    """Whether a text is a program, as tests give one to a subprocess, that imports or runs an old name."""
+    """Return whether a text is a program (as tests pass to a subprocess) that imports or runs an old name."""
     if "import" not in text:
         return False
     try:

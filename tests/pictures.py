@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def draw_reliability(folder: Path) -> None:
-    """The reliability diagram that `uq4ct evaluate` draws of the test split, as the model is served."""
+    """Draw the reliability diagram that `uq4ct evaluate` draws of the test split, with calibration."""
     _run("evaluate", MODEL, "--output", str(folder / "evaluation"))
     picture = Image.open(folder / "evaluation" / "test-calibrated.png")
     height = round(picture.height * DIAGRAM_WIDTH / picture.width)
@@ -41,7 +41,7 @@ def draw_reliability(folder: Path) -> None:
 
 
 def photograph_page(folder: Path) -> None:
-    """The operator's page of a running service after some hundred questions of the quiz, with their labels."""
+    """Photograph the operator's page of a running service after some hundred labelled questions of the quiz."""
     questions = str(folder / "week.jsonl")
     _run("questions", MODEL, questions)
     checkout = folder / "checkout"
@@ -68,7 +68,7 @@ def _run(*arguments: str) -> None:
 
 
 def _save(picture: Image.Image, name: str) -> None:
-    """Few colours make a small file, and the pictures have few."""
+    """Save a picture with few colours, which keeps the file small."""
     PICTURES.mkdir(exist_ok=True)
     picture.quantize(COLOURS, dither=Image.Dither.NONE).save(PICTURES / name, optimize=True)
 

@@ -1,4 +1,4 @@
-"""Where servers of the tests listen."""
+"""Free ports for the servers of tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 
 
 def free_port() -> int:
-    """A TCP port of this machine that nothing listens on now."""
+    """Return a TCP port of this machine that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The verbs that `uq4ct --help` lists without importing anything are those that there are."""
+"""The verbs that `uq4ct --help` lists without importing anything are the existing ones."""
 
 from __future__ import annotations
 

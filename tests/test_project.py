@@ -1,4 +1,4 @@
-"""What the project says of itself, held against its tree."""
+"""The project's metadata and documents agree with its tree."""
 
 from __future__ import annotations
 

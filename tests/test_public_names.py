@@ -1,4 +1,4 @@
-"""What a user of the package may import: each face has its list of names, and loads only what it needs."""
+"""The public modules: each has its list of names and loads only what it needs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def face(request: pytest.FixtureRequest) -> ModuleType:
 
 
 def loaded_by(module: str) -> set[str]:
-    """The top-level modules that a fresh interpreter holds after one import."""
+    """Return the top-level modules that a fresh interpreter has loaded after one import."""
     code = f"import {module}, sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
     return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
 
 
 def test_the_names_of_a_face_are_all_it_has(face: ModuleType) -> None:
-    """A star import gives exactly the list, and nothing that the module imports for itself can be imported from it."""
+    """A star import gives exactly the list, and the module does not re-export what it imports for itself."""
     star: dict[str, object] = {}
     exec(f"from {face.__name__} import *", star)
     assert set(star) - {"__builtins__"} == set(face.__all__)

@@ -1,4 +1,4 @@
-"""The tables of the READMEs against the code."""
+"""The tables of the READMEs agree with the code."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ TINY = {
 
 
 def train_tokenizer(*, start_token: bool) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on a few lines; `start_token` is whether one precedes every text."""
+    """A byte-level BPE tokenizer trained on a few lines; with `start_token`, a start token precedes every text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

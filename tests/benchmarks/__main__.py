@@ -85,7 +85,7 @@ def _forward_ratios(base: BaseModel, model: AdaptedModel, questions: list[Questi
 
 
 def _randomise(model: AdaptedModel) -> None:
-    """B starts at zero; numbers as after training, so that nothing could be skipped."""
+    """Fill B, which starts at zero, with values as after training, so that no work can be skipped."""
     torch.manual_seed(0)
     with torch.no_grad():
         for name, parameter in model.adapter_tensors().items():

@@ -1,6 +1,6 @@
-"""A load generator in a process of its own: `python -m tests.benchmarks.http_load` reads plans and prints replies.
+"""A load generator in its own process: `python -m tests.benchmarks.http_load` reads plans and prints replies.
 
-It speaks HTTP/1.1 over plain sockets, because on two cores a client library would take the time that is measured.
+It speaks HTTP/1.1 over plain sockets, because on two cores a client library would use up the time that is measured.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-IDLE_SECONDS = 3.0  # the service closes what is idle for 5
+IDLE_SECONDS = 3.0  # the service closes connections that are idle for 5
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back: the status, after how many seconds, when (monotonic seconds), and what `Retry-After` said."""
+    """A reply: its status, its latency in seconds, its time (monotonic seconds) and its `Retry-After`."""
 
     status: int
     seconds: float
@@ -30,10 +30,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send to `POST /predict`.
+    """The requests to send to `POST /predict`.
 
     Closed loop (`rate` None): every body once, `connections` in flight. Open loop: for `seconds`, at `rate` a second on
-    average with exponential gaps, whether answers come or not; the seconds of a reply count from its planned start.
+    average with exponential gaps, whether or not answers come; the latency of a reply counts from its planned start.
     """
 
     port: int
@@ -46,7 +46,7 @@ class Plan:
 
 @contextmanager
 def load_generator() -> Iterator[Callable[[Plan], list[Reply]]]:
-    """Another process that carries out plans, one after the other; its start is over before the first."""
+    """Start a process that carries out plans one after the other; its start-up is over before the first."""
     command = [sys.executable, "-m", "tests.benchmarks.http_load"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         if process.stdin is None or process.stdout is None:
@@ -79,11 +79,11 @@ class _Connection:
 
     @property
     def old(self) -> bool:
-        """Whether the service has closed it, or might while a request is on its way."""
+        """Whether the service has closed the connection, or might do so during a request."""
         return self._reader.at_eof() or time.perf_counter() - self._used > IDLE_SECONDS
 
     async def post(self, body: bytes, start: float) -> Reply:
-        """Send a question and read the whole reply; `start` is when its time began."""
+        """Send a question and read the whole reply; its latency counts from `start`."""
         head = f"POST /predict HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
         self._writer.write(f"{head}\r\n\r\n".encode() + body)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")

@@ -1,4 +1,4 @@
-"""How long questions would wait at a server that loses no time: what a load asks of any that answers in batches."""
+"""Latencies at an ideal batching server without overhead: the lower bound for any server under that load."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import random
 
 
 def ideal_latencies(forward: float, question: float, rate: float, questions: int, seed: int = 0) -> list[float]:
-    """Seconds from arrival to answer where each forward takes everything that waits, and nothing else takes time.
+    """Simulate seconds from arrival to answer if each forward takes all waiting questions and nothing else takes time.
 
     Args:
-        forward: seconds of a forward, however many questions are in it.
-        question: seconds more for each of them; `rate * question` is below 1.
+        forward: seconds of a forward, independent of its number of questions.
+        question: additional seconds per question; `rate * question` is below 1.
         rate: questions a second on average, with exponential gaps.
     """
     gaps = random.Random(seed)

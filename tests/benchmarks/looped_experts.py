@@ -13,7 +13,7 @@ from uq4ct.model_store.adapters.layers import AdaptedLinear
 
 
 class LoopedLinear(nn.Module):
-    """The same weights, mixing rule and dtype as an `AdaptedLinear`; one gather, product and scatter an expert."""
+    """The same weights, mixing rule and dtype as an `AdaptedLinear`; one gather, product and scatter per expert."""
 
     def __init__(self, adapted: AdaptedLinear, adapter: str) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ Place = tuple[nn.Module, str, AdaptedLinear, LoopedLinear]  # parent, attribute,
 
 
 def loop_experts(model: AdaptedModel) -> list[Place]:
-    """Where a looped layer goes, for every adapted linear."""
+    """Return the place of a looped layer for every adapted linear."""
     places = []
     for name, module in model.tuner.model.named_modules():
         if isinstance(module, AdaptedLinear):

@@ -1,4 +1,4 @@
-"""The peer: transformers as a user runs it, one padded row for each option, logits for every position."""
+"""The baseline: transformers as a user runs it, one padded row per option, logits for every position."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uq4ct.model_store.questions import Question
 
 @torch.inference_mode()
 def option_likelihoods(base: BaseModel, questions: Sequence[Question], batch_tokens: int) -> list[list[float]]:
-    """Mean log-likelihood of each option after its question, rows sorted by length, batches within the budget."""
+    """Return each option's mean log-likelihood after its question; rows are sorted by length and batched by budget."""
     tokenizer = base.tokenizer
     rows: list[tuple[int, int, list[int], int]] = []
     for index, question in enumerate(questions):

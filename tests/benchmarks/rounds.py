@@ -1,4 +1,4 @@
-"""Two things compared in interleaved rounds of one process: ratios, since absolute timings do not carry over."""
+"""Compare two programs in interleaved rounds of one process: ratios, since absolute timings do not carry over."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUNDS = 7
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """`ours` over `theirs` in speed, one number a round; above 1 = ours is faster."""
+    """The speed of `ours` over that of `theirs`, one number per round; above 1 = ours is faster."""
 
     rounds: tuple[float, ...]
 
@@ -25,7 +25,7 @@ class Ratio:
 
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], rounds: int = ROUNDS) -> Ratio:
-    """Run both once to warm up, then in turn; who goes first changes with every round."""
+    """Run both once to warm up, then in turn; the order changes with every round."""
     ours()
     theirs()
     ratios = []

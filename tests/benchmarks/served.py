@@ -1,4 +1,4 @@
-"""The service in a process of its own."""
+"""The service in its own process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SERVE = "from uq4ct.service.cli import cli; cli(['serve'])"
 
 @dataclass(frozen=True, slots=True)
 class RunningService:
-    """A ready service: where it listens, how long it took, and its process."""
+    """A ready service: its address, its start-up time and its process."""
 
     port: int
     seconds_to_ready: float
@@ -40,7 +40,7 @@ class RunningService:
 
 @contextmanager
 def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
-    """The service on a store, on a free port unless PORT is set, ready; it is ended with the block."""
+    """Run the service on a store until the block ends, on a free port unless PORT is set; waits until it is ready."""
     port = int(settings.get("PORT", free_port()))
     fixed = {"MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"}
     fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"

@@ -40,7 +40,7 @@ async def simulated_service(
     simulated: FakeTime,
     registry: CollectorRegistry,
 ) -> AsyncIterator[AsyncClient]:
-    """A client of a ready service that lives in simulated time; the app is in this process."""
+    """A client of a ready service that runs in simulated time; the app is in this process."""
     ids = TimeOrderedIds(simulated.clocks.wall, random.Random(0).getrandbits)
     app: FastAPI = create_app(load, adapters, settings, registry, ids, clocks=simulated.clocks)
     async with (
@@ -53,7 +53,7 @@ async def simulated_service(
 
 
 async def simulate(store: Path, usual: Path, shifted: Path, ledger: Path, asked: int) -> str:
-    """Fill a ledger with a week that has just ended; what became of it, in a line."""
+    """Fill a ledger with the past week; returns one line about the result."""
     adapters = Registry(store)
     week = Week(questions=asked)
     simulated = FakeTime(time.time() - (week.days + 0.9) * DAY)

@@ -1,4 +1,4 @@
-"""A real adapter by the real path, in seconds; how well it answers does not matter."""
+"""A real adapter, trained and published in seconds; the quality of its answers does not matter."""
 
 from __future__ import annotations
 

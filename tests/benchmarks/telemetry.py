@@ -1,6 +1,6 @@
-"""`python -m tests.benchmarks.telemetry`: questions a second with the metrics counting and with them silent.
+"""`python -m tests.benchmarks.telemetry`: questions per second with the metrics enabled and with them silenced.
 
-The same service answers both kinds of round, through ASGI in this process, so that nothing but the counting differs.
+The same service answers in both kinds of round, through ASGI in this process, so that only the counting differs.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ async def _ask_all(app: FastAPI, questions: Sequence[Question]) -> None:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """No metric changes, and none is told apart by labels."""
+    """Silence all metrics: none changes, and labels do not separate them."""
     with ExitStack() as stack:
         for kind, names in {
             Counter: ("inc", "labels"),

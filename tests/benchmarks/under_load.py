@@ -1,6 +1,6 @@
 """`python -m tests.benchmarks.under_load`: the service on the embedded base model, at 80 % and at 10 x its capacity.
 
-The client is a process of its own on the same cores. Everything is said as a multiple of something of the same run.
+The client is a separate process on the same cores. All figures are relative to others of the same run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Send = Callable[[Plan], list[Reply]]
 
 @dataclass(slots=True)
 class Probe:
-    """What was seen of the service while something else happened."""
+    """Observations of the service while something else runs."""
 
     live_seconds: list[float] = field(default_factory=list)
     resident_megabytes: list[float] = field(default_factory=list)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def _unloaded(send: Send, service: RunningService, bodies: list[str]) -> float:
-    """Median seconds of one question at a time."""
+    """Return the median latency in seconds with one question at a time."""
     median = statistics.median(_seconds(send(Plan(service.port, bodies[:40], connections=1)), 200))
     console.print(f"unloaded: {1000 * median:.0f} ms in the median")
     return median
@@ -77,7 +77,7 @@ def _unloaded(send: Send, service: RunningService, bodies: list[str]) -> float:
 def _print_ratio(
     send: Send, service: RunningService, store: Path, questions: Sequence[Question], bodies: list[str]
 ) -> None:
-    """Both sides choose their batches among as many questions as are in flight."""
+    """Print R8; both sides choose their batches among the same number of questions in flight."""
     predictor = load_predictor("bench", store)
 
     def in_process() -> None:
@@ -111,7 +111,7 @@ def _print_at_80_percent(
 
 
 def _ideal(rate: float, capacity: float, unloaded: float) -> str:
-    """What that rate asks of a server of this capacity that loses no time."""
+    """Describe the latencies of an ideal server of this capacity at that rate."""
     question = 1.0 / capacity
     if rate * question >= 1.0:
         return f"a capacity of {capacity:.1f} questions/s is too little for {rate:.1f}"
@@ -150,7 +150,7 @@ def _print_overload(send: Send, service: RunningService, bodies: list[str], capa
 
 
 def _slowest_span(ended: Sequence[float], answers: int) -> float:
-    """The longest time that it took to give so many answers, one after the other."""
+    """Return the longest time in which that many consecutive answers were given."""
     ordered = sorted(ended)
     return max(late - early for early, late in zip(ordered, ordered[answers:], strict=False))
 

@@ -1,4 +1,4 @@
-"""A service with the fake predictor that listens on a socket, in a thread of the tests."""
+"""A service with the fake predictor that listens on a socket, in a thread of the test process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 @pytest.fixture
 def keys(tmp_path: Path) -> KeyHolder:
-    """A file with one key `k` that may do everything."""
+    """A file with one key `k` that has every scope."""
     holder = KeyHolder(tmp_path)
     holder.new("admin")
     return holder
@@ -31,7 +31,7 @@ def keys(tmp_path: Path) -> KeyHolder:
 
 @pytest.fixture
 def fake_service(keys: KeyHolder, tmp_path: Path) -> Iterator[str]:
-    """The address of a service that answers with toy@1 and has other@1 registered."""
+    """The address of a service that serves toy@1 and has other@1 registered."""
     adapters = Registry(tmp_path / "store")
     for name in ("toy", "other"):
         adapters.publish(make_draft(name), {"w": torch.ones(2)}, {}, promote=False)

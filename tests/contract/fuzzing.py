@@ -1,4 +1,4 @@
-"""schemathesis over a running service: every phase, every check, and what valid data may be refused for."""
+"""schemathesis over a running service: all phases and checks, and the reasons for which valid data may be rejected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 from uq4ct.model_store.questions import Question, QuestionError
 
-# A body or a batch that is too large, and a full queue or a rate limit, are no fault of the data.
+# Rejections for size, a full queue or a rate limit do not depend on the validity of the data.
 _VALID_DATA_MAY_GET = ["2xx", "401", "403", "404", "409", "410", "413", "429"]
 _NOT_OF_EVERY_MODEL = ("feu", "error_score", "threshold", "prediction_set", "coverage")  # outputs
 _TOO_LONG = "urn:uq4ct:problem:question-too-long"
@@ -24,21 +24,21 @@ _TOO_LONG = "urn:uq4ct:problem:question-too-long"
 
 @dataclass
 class Findings:
-    """What a run did and found: requests by phase, responses by operation and status, and failures in words."""
+    """The findings of a run: requests by phase, responses by operation and status, and failures as text."""
 
     requests: Counter[str] = field(default_factory=Counter)
     responses: Counter[tuple[str, int]] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
 
     def statuses(self, operation: str) -> set[int]:
-        """The statuses that an operation answered with."""
+        """Return the statuses that an operation answered with."""
         return {status for label, status in self.responses if label == operation}
 
 
 def fuzz(address: str, key: str, *, examples: int, phases: dict[str, Any], deterministic: bool = False) -> Findings:
     """Run the phases against the service at an address, up to `examples` cases for each operation.
 
-    `key` is one that the service takes: without keys its document would name what it ignores.
+    `key` is a valid key of the service: without keys its OpenAPI document would declare one that it ignores.
     """
     config = {
         "auth": {"openapi": {"key": {"bearer": key}}},
@@ -77,14 +77,14 @@ def _record(findings: Findings, event: events.EngineEvent) -> None:
 
 
 def _is_failure(context: object, failure: Failure, case: schemathesis.Case, response: Response) -> bool:
-    """False where a schema cannot say what the service's contract says."""
+    """Return False where a schema cannot express the service's contract."""
     if isinstance(failure, RejectedPositiveData):
         return not (response.status_code == 422 and _may_be_refused(case, response))
     if isinstance(failure, AcceptedNegativeData) and case.operation.label in (
         "POST /predict/batch",
         "POST /feedback/batch",
     ):
-        # Each question or label has its own problem in the results of a response of success.
+        # A successful response has a problem per question or label in its results.
         return not any("status" in result for result in json.loads(response.content)["results"])
     return True
 
@@ -94,7 +94,7 @@ def _may_be_refused(case: schemathesis.Case, response: Response) -> bool:
     if case.operation.label == "POST /predict":
         return not _is_question(body) or json.loads(response.content)["type"] == _TOO_LONG
     if case.operation.label == "POST /feedback":
-        # Which answers there are depends on the prediction.
+        # The valid answers depend on the prediction.
         return [error["field"] for error in json.loads(response.content)["errors"]] == ["answer"]
     if case.operation.label.endswith("/infer"):
         error = json.loads(response.content)["error"]

@@ -1,4 +1,4 @@
-"""Triton's own HTTP client asks a service that listens, by the Open Inference Protocol."""
+"""Triton's own HTTP client queries a listening service by the Open Inference Protocol."""
 
 from __future__ import annotations
 

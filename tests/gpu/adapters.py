@@ -1,4 +1,4 @@
-"""Adapters with random weights, one for each kind of posterior that is checked, and the answers that they give."""
+"""Adapters with random weights, one per kind of posterior that is checked, and their answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ BATCH_TOKENS = 2048  # of the device's forwards; the reference answers question 
 
 @dataclass(frozen=True, slots=True)
 class RandomAdapter:
-    """What is stored of an adapter; `posterior` says how it answers."""
+    """An adapter as it is stored; `posterior` says how it answers."""
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
@@ -44,12 +44,12 @@ class RandomAdapter:
 
 
 def new_model(setting: Setting, config: AdapterConfig, device: torch.device, dtype: str) -> AdaptedModel:
-    """An adapter as it is before training, on the base model of the agreement checks."""
+    """Return an untrained adapter on the base model of the agreement checks."""
     return add_adapter(placed_base(setting).load(device, dtype), config, ClozeConfig())
 
 
 def random_tensors(model: AdaptedModel, seed: int) -> dict[str, Tensor]:
-    """Weights for all of an adapter, B included, which is zero before training."""
+    """Return random weights for all of an adapter, including B, which is zero before training."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(name: str, parameter: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def random_tensors(model: AdaptedModel, seed: int) -> dict[str, Tensor]:
 
 @cache
 def adapter_of(setting: Setting, kind: str, seed: int = 0) -> RandomAdapter:
-    """The adapter of a kind: `point` has routers, the others are plain LoRA."""
+    """Return the adapter of a kind: `point` has routers, the others are plain LoRA."""
     config = ROUTED if kind == "point" else ROUTED.plain
     model = new_model(setting, config, CPU, "float32")
     tensors = random_tensors(model, seed)
@@ -89,19 +89,19 @@ def _fit_laplace(model: AdaptedModel, tensors: Mapping[str, Tensor], seed: int) 
 
 
 def training_questions(model: AdaptedModel, questions: Sequence[Question]) -> list[TrainingQuestion]:
-    """The questions with their answers, encoded."""
+    """Return the questions with their answers, encoded."""
     return [TrainingQuestion(model.scorer.encode(question), question.answer or 0) for question in questions]
 
 
 def load_adapter(setting: Setting, adapter: RandomAdapter, device: torch.device, dtype: str) -> Predictor:
-    """An adapter, ready to answer on a device."""
+    """Load an adapter for inference on a device."""
     model = new_model(setting, adapter.config, device, dtype)
     model.load_adapter_tensors(adapter_tensors(adapter.tensors))
     return Predictor(model, adapter.posterior.build(adapter.tensors))
 
 
 def answer_all(predictor: Predictor, questions: Sequence[Question], batch_tokens: int = BATCH_TOKENS) -> list[Answer]:
-    """Answers in the order of the questions; with `batch_tokens` 1 each question is answered alone."""
+    """Return answers in the order of the questions; with `batch_tokens` 1 each question is answered alone."""
     encoded = [predictor.encode(question) for question in questions]
     answers: dict[int, Answer] = {}
     for batch in batches_by_length(encoded, batch_tokens):
@@ -111,6 +111,6 @@ def answer_all(predictor: Predictor, questions: Sequence[Question], batch_tokens
 
 @cache
 def reference_answers(setting: Setting, kind: str, seed: int = 0, questions: int = QUESTIONS) -> list[Answer]:
-    """What the CPU answers in fp32, question by question."""
+    """Return the CPU's answers in fp32, question by question."""
     predictor = load_adapter(setting, adapter_of(setting, kind, seed), CPU, "float32")
     return answer_all(predictor, quiz()[:questions], batch_tokens=1)

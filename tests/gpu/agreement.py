@@ -1,4 +1,4 @@
-"""How far a device's numbers may lie from those of the CPU in fp32, and how far they do."""
+"""Differences between a device's numbers and the CPU's in fp32, and their tolerances."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ TOLERANCES = {
 
 
 class Said(Protocol):
-    """An answer as far as it is compared."""
+    """The compared fields of an answer."""
 
     @property
     def probabilities(self) -> Sequence[float]: ...
@@ -50,7 +50,7 @@ class Said(Protocol):
 
 
 def compare_answers(answers: Sequence[Said], reference: Sequence[Said], tolerance: Tolerance) -> list[Figure]:
-    """The largest and the mean change of a probability, and the largest of FEU where there is one.
+    """Return the largest and the mean change of a probability, and the largest change of FEU if there is FEU.
 
     Raises:
         ValueError: answers are missing, or an answer has other options or no FEU where the reference has one.
@@ -61,7 +61,7 @@ def compare_answers(answers: Sequence[Said], reference: Sequence[Said], toleranc
         Figure("mean change", mean, at_most=tolerance.mean),
     ]
     if any((answer.feu is None) != (expected.feu is None) for answer, expected in zip(answers, reference, strict=True)):
-        raise ValueError("some answers have FEU where the reference has none, or the other way round")
+        raise ValueError("some answers have FEU where the reference has none, or vice versa")
     pairs = [(answer.feu, expected.feu) for answer, expected in zip(answers, reference, strict=True)]
     changes = [abs(ours - theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
     if changes:
@@ -70,7 +70,7 @@ def compare_answers(answers: Sequence[Said], reference: Sequence[Said], toleranc
 
 
 def probability_changes(answers: Sequence[Said], reference: Sequence[Said]) -> tuple[float, float]:
-    """The largest and the mean absolute change of a probability."""
+    """Return the largest and the mean absolute change of a probability."""
     changes = [
         abs(ours - theirs)
         for answer, expected in zip(answers, reference, strict=True)
@@ -80,15 +80,15 @@ def probability_changes(answers: Sequence[Said], reference: Sequence[Said]) -> t
 
 
 def _largest(changes: Sequence[float]) -> float:
-    """The largest; NaN where there is one, which `max` would overlook."""
+    """Return the largest value, or NaN if there is one, which `max` could miss."""
     return float(torch.tensor(changes, dtype=torch.float64).max())
 
 
 def relative_change(value: float, reference: float) -> float:
-    """|value - reference| / |reference|."""
+    """Return |value - reference| / |reference|."""
     return abs(value - reference) / abs(reference)
 
 
 def relative_distance(tensor: Tensor, reference: Tensor) -> float:
-    """The L2 norm of the difference over that of the reference."""
+    """Return the L2 norm of the difference over that of the reference."""
     return float((tensor - reference).norm() / reference.norm())

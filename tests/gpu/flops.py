@@ -1,4 +1,4 @@
-"""How many floating-point operations a forward and a training step need, by what they multiply."""
+"""Count the floating-point operations of a forward and a training step from their matrix products."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What passes through a model: `tokens` in all, `squares` the sum over questions of their lengths squared, and
-    `head_rows`, the hidden states that the head reads: those before option tokens."""
+    """The input of a model: `tokens` in total, `squares` the sum over questions of their squared lengths, and
+    `head_rows` the number of hidden states that the head reads: those before option tokens."""
 
     tokens: int
     squares: int
@@ -17,7 +17,7 @@ class Work:
 
     @classmethod
     def of(cls, lengths: Sequence[int], head_rows: int) -> Work:
-        """The work of questions of these lengths in tokens."""
+        """Return the work of questions of these lengths in tokens."""
         return cls(sum(lengths), sum(length * length for length in lengths), head_rows)
 
 

@@ -1,4 +1,4 @@
-"""Probabilities and FEU of the forward, by posterior and dtype, against the CPU's in fp32."""
+"""Compare the forward's probabilities and FEU with the CPU's in fp32, by posterior and dtype."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _measure(setting: Setting, kind: str, dtype: str) -> Sequence[Figure]:
     reference, tolerance = reference_answers(setting, kind), TOLERANCES[dtype]
     predictor = load_adapter(setting, adapter_of(setting, kind), setting.device, dtype)
     figures = compare_answers(answer_all(predictor, quiz()[:QUESTIONS]), reference, tolerance)
-    if kind == "point":  # the check would see if another adapter answered
+    if kind == "point":  # the check would notice if another adapter answered
         _, another = probability_changes(reference_answers(setting, kind, OTHER_SEED), reference)
         figures.append(Figure("mean change to another adapter", another, at_least=1.5 * tolerance.mean))
     return figures

@@ -1,6 +1,6 @@
-"""The parts of the GPU check and how their cases are run: within a budget, each with its time and peak memory.
+"""The parts of the GPU check; their cases run within a time budget, each with its time and peak memory.
 
-This module imports nothing of the project, so that a part whose imports are missing is reported and not fatal.
+This module imports nothing from the project, so that a part with missing imports is reported instead of fatal.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.gpu.report import Figure, Row
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a run works on: a device, the shape of the base model, and a folder for files that are not kept."""
+    """The setting of a run: a device, the shape of the base model, and a folder for temporary files."""
 
     device: torch.device
     shape: str
@@ -31,7 +31,7 @@ class Setting:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether this is the real check."""
+        """Whether the run is on a GPU, and so the real check."""
         return self.device.type == "cuda"
 
     @property
@@ -46,12 +46,12 @@ class Setting:
 
 
 class NotRunError(Exception):
-    """A case that this machine cannot carry; the message says why."""
+    """A case that this machine cannot run; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Something to measure. `seconds` is about what it takes on a GPU machine: with less left, it is not begun."""
+    """A measurement. `seconds` is its approximate time on a GPU machine: with less time left, it is not started."""
 
     name: str
     measure: Callable[[], Sequence[Figure]]
@@ -67,7 +67,7 @@ class Part:
     needs: tuple[str, ...]
 
     def missing(self) -> list[str]:
-        """The needs that are not installed."""
+        """The required distributions that are not installed."""
         return [name for name in self.needs if not is_installed(name)]
 
 
@@ -83,19 +83,19 @@ PARTS = (
 
 
 class Budget:
-    """Seconds that are left of a run."""
+    """The remaining seconds of a run."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._end = clock() + seconds
 
     def fits(self, seconds: float) -> bool:
-        """Whether something that takes so long would end in time."""
+        """Return whether a case of that many seconds would end in time."""
         return self._clock() + seconds <= self._end
 
 
 def is_installed(distribution: str) -> bool:
-    """Whether a distribution is there."""
+    """Return whether a distribution is installed."""
     try:
         importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -104,14 +104,14 @@ def is_installed(distribution: str) -> bool:
 
 
 def run_part(part: Part, setting: Setting, budget: Budget) -> Iterator[Row]:
-    """One row for each case; what a case raises is a row too, so that the others still run."""
+    """Return one row per case; an exception in a case becomes its row, so that the others still run."""
     missing = part.missing()
     if missing:
         yield Row(part.name, "all", not_run=f"needs {', '.join(missing)}")
         return
     try:
         cases: Sequence[Case] = importlib.import_module(part.module).cases(setting)
-    except Exception as error:  # whatever it is, the other parts are still worth their time
+    except Exception as error:  # whatever it is, the other parts should still run
         traceback.print_exc(file=sys.stderr)
         yield Row(part.name, "all", error=_describe(error))
         return
@@ -120,7 +120,7 @@ def run_part(part: Part, setting: Setting, budget: Budget) -> Iterator[Row]:
 
 
 def run_case(part: str, case: Case, setting: Setting, budget: Budget) -> Row:
-    """Measure a case, unless there is no time left for it."""
+    """Measure a case if there is enough time left."""
     if not budget.fits(case.seconds):
         return Row(part, case.name, not_run=f"out of time (takes about {case.seconds:.0f} s)")
     memory = PeakMemory(setting.device)
@@ -140,7 +140,7 @@ def _describe(error: Exception) -> str:
 
 
 class PeakMemory:
-    """The most memory since it was made: what torch allocated on a GPU, else what the process had resident."""
+    """Peak memory since creation: torch's allocations on a GPU, else the process's resident memory."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -159,7 +159,7 @@ class PeakMemory:
 
 
 def peak_resident_megabytes(process: int | str) -> float:
-    """The most memory that a process had resident since its start, or since this one forgot its own."""
+    """Return the peak resident memory of a process since its start, or since this process reset its own."""
     status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
     lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]
     if lines:

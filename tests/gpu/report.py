@@ -1,4 +1,4 @@
-"""What a run of the GPU check found: one JSON file and one Markdown table with the same numbers."""
+"""The results of the GPU check: a JSON file and a Markdown table with the same numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIGNIFICANT = 3  # digits in the table; the JSON file has them all
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number, with the bounds that it must keep where it has some."""
+    """A number with its bounds, if it has any."""
 
     name: str
     value: float
@@ -29,12 +29,12 @@ class Figure:
 
     @property
     def bounded(self) -> bool:
-        """Whether it checks something."""
+        """Whether the number has a bound."""
         return self.at_most is not None or self.at_least is not None
 
     @property
     def holds(self) -> bool:
-        """Whether it is a finite number within its bounds."""
+        """Whether the number is finite and within its bounds."""
         above = self.at_most is not None and self.value > self.at_most
         below = self.at_least is not None and self.value < self.at_least
         return math.isfinite(self.value) and not above and not below
@@ -50,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case of a part. `error` says why it broke off, `not_run` why it was not begun."""
+    """One case of a part. `error` says why it failed to finish, `not_run` why it was not started."""
 
     part: str
     case: str
@@ -73,30 +73,30 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The machine and every row; `machine` has what identifies the run, text by name."""
+    """The machine and every row; `machine` identifies the run, as text by name."""
 
     machine: dict[str, str]
     rows: Sequence[Row]
 
     def exit_code(self, *, allow_missing: bool) -> int:
-        """1 if something failed, or was not run that should have been unless that is allowed."""
+        """Return 1 if a case failed, or was not run although it should have been and that is not allowed."""
         failed = any(row.result == "failed" for row in self.rows)
         missing = any(row.result == "not run" and not row.expected for row in self.rows)
         return int(failed or (missing and not allow_missing))
 
     def to_json(self) -> str:
-        """Every number at full precision; numbers that are not finite are `null`."""
+        """Return every number at full precision; non-finite numbers are `null`."""
         record = {"format": FORMAT, **self.machine, "rows": [_row_record(row) for row in self.rows]}
         return json.dumps(record, indent=2, allow_nan=False) + "\n"
 
     def to_markdown(self) -> str:
-        """The table, with a line on the machine before it."""
+        """Return the table, preceded by a line on the machine."""
         machine = "; ".join(f"{name} {value}" for name, value in self.machine.items())
         lines = ["| part | case | result | figures | s | peak MB |", "|---|---|---|---|---:|---:|"]
         return "\n".join([f"GPU check: {machine}.", "", *lines, *map(_table_line, self.rows)]) + "\n"
 
     def write(self, folder: Path) -> None:
-        """Put both files into a folder, each of them whole."""
+        """Write both files into a folder, each in one step."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in ((JSON_FILE, self.to_json()), (TABLE_FILE, self.to_markdown())):
             staged = folder / f".{name}-{secrets.token_hex(4)}"
@@ -141,7 +141,7 @@ def _cell(text: str) -> str:
 
 
 def _short(value: float) -> str:
-    """Three significant digits, without an exponent where that is readable."""
+    """Format a number with three significant digits, without an exponent where that is readable."""
     if not math.isfinite(value):
         return str(value)
     if float(value).is_integer() and abs(value) < 1e6:

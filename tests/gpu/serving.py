@@ -1,4 +1,4 @@
-"""The service in a process of its own, asked over loopback: every answer against the CPU's, and how fast they come."""
+"""The service in its own process, queried over loopback: compare every answer with the CPU's and measure the speed."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ ALONE = 16  # questions asked one at a time
 
 
 def cases(setting: Setting) -> list[Case]:
-    """The dtype without rounding and, on a GPU, the one that the service chooses there by itself."""
+    """Return fp32 and, on a GPU, the dtype that the service chooses there by itself."""
     dtypes = setting.dtypes[: 2 if setting.on_gpu else 1]
     return [Case(f"{KIND}, {dtype}", partial(_measure, setting, dtype), 60.0) for dtype in dtypes]
 
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """An answer as it came over HTTP."""
+    """An answer received over HTTP."""
 
     probabilities: tuple[float, ...]
     feu: float | None
 
     @classmethod
     def of(cls, prediction: Prediction) -> HttpAnswer:
-        """What a client got."""
+        """Read a client's response."""
         return cls(tuple(one.probability for one in prediction.probabilities), prediction.feu)
 
 
@@ -67,7 +67,7 @@ def _measure(setting: Setting, dtype: str) -> Sequence[Figure]:
 
 
 def _ask_all(service: RunningService, questions: Sequence[Question]) -> list[HttpAnswer]:
-    """Every question at once from many threads, so that they share batches."""
+    """Ask all questions at once from many threads, so that they share batches."""
     with Client(service.address) as client, ThreadPoolExecutor(CONNECTIONS) as threads:
 
         def ask(question: Question) -> HttpAnswer:
@@ -102,7 +102,7 @@ def _free_bytes(setting: Setting) -> int:
 
 
 def _server_memory(setting: Setting, service: RunningService, free_before: int) -> Figure:
-    """What the server took; on a GPU with its CUDA context, and right only where nobody else uses the device."""
+    """Return the server's memory; on a GPU with its CUDA context, and only correct if nothing else uses the device."""
     if setting.on_gpu:
         return Figure("server's device memory", (free_before - _free_bytes(setting)) / 1e6, "MB")
     return Figure("server's peak resident memory", peak_resident_megabytes(service.process.pid), "MB")

@@ -29,7 +29,7 @@ TOKENS = 2000  # of the tokenizer that goes with random weights; no shape has fe
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A Llama by its sizes; `tied` embeddings are also the head."""
+    """The sizes of a Llama; with `tied`, the embeddings are also the head."""
 
     name: str
     hidden: int
@@ -41,7 +41,7 @@ class Shape:
     tied: bool = True
 
     def config(self) -> LlamaConfig:
-        """Weights are drawn with unit gain, so that options get likelihoods that differ."""
+        """Return the configuration; weights have unit gain, so that options get different likelihoods."""
         return LlamaConfig(
             hidden_size=self.hidden,
             intermediate_size=self.intermediate,
@@ -59,7 +59,7 @@ class Shape:
 
     @property
     def parameters(self) -> int:
-        """Weights of all matrices."""
+        """The number of weights in all matrices."""
         attention = self.hidden * self.hidden * 2 * (self.heads + self.key_value_heads) // self.heads
         layer = attention + 3 * self.hidden * self.intermediate
         return self.layers * layer + self.vocabulary * self.hidden * (1 if self.tied else 2)
@@ -84,18 +84,18 @@ class PlacedBase:
     own_weights: bool
 
     def load(self, device: torch.device, dtype: str) -> BaseModel:
-        """The model on a device."""
+        """Load the model on a device."""
         disable_progress_bar()
         return load_base_model(self.name, device=str(device), dtype=dtype)
 
 
 @cache
 def placed_base(setting: Setting) -> PlacedBase:
-    """The base model of the agreement checks: on disk, since a server and every dtype load the same one."""
+    """Return the base model of the agreement checks: on disk, since a server and every dtype load the same one."""
     if setting.shape == EMBEDDED and is_installed(EMBEDDED_DISTRIBUTION) and is_installed("gguf"):
         return PlacedBase(EMBEDDED, own_weights=True)
     folder = setting.folder / setting.shape
-    # Weights that bf16 can hold, so that fp32 and bf16 have the same ones.
+    # Weights that are exact in bf16, so that fp32 and bf16 have the same ones.
     model = random_model(SHAPES[setting.shape], torch.device("cpu"), torch.float32).to(torch.bfloat16)  # pyright: ignore[reportArgumentType]
     disable_progress_bar()
     model.save_pretrained(folder)
@@ -104,14 +104,14 @@ def placed_base(setting: Setting) -> PlacedBase:
 
 
 def random_base(shape: Shape, device: torch.device, dtype: str) -> BaseModel:
-    """A frozen base model that is made on the device and never on disk."""
+    """Return a frozen base model that is created on the device and never on disk."""
     model = random_model(shape, device, resolve_dtype(dtype, device))
     identity = BaseIdentity(name=shape.name, revision=None, digest=f"sha256:{'0' * 64}", model_type="llama")
     return BaseModel(model, small_tokenizer(), identity)
 
 
 def random_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
-    """Random weights of a shape, the same ones at each call."""
+    """Return a model of a shape with random weights, the same at each call."""
     torch.manual_seed(0)
     with device:
         model = AutoModelForCausalLM.from_config(shape.config(), dtype=dtype, attn_implementation=GROUPED_ATTENTION)
@@ -120,13 +120,13 @@ def random_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> PreT
 
 @cache
 def quiz() -> tuple[Question, ...]:
-    """The questions of every check."""
+    """Return the questions of every check."""
     return facts.build().test
 
 
 @cache
 def small_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer trained on the quiz."""
+    """Return a byte-level BPE tokenizer trained on the quiz."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

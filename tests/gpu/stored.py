@@ -1,4 +1,4 @@
-"""Adapters that are published on the CPU and loaded on the device: the same answers."""
+"""Adapters published on the CPU and loaded on the device give the same answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = ("point", "ensemble")
 
 
 def cases(setting: Setting) -> list[Case]:
-    """A posterior without tensors of its own, and one with."""
+    """Return a posterior without its own tensors, and one with them."""
     return [
         Case(f"{kind}, {dtype}", partial(_measure, setting, kind, dtype), 20.0)
         for kind in KINDS
@@ -39,10 +39,10 @@ def _measure(setting: Setting, kind: str, dtype: str) -> Sequence[Figure]:
 
 @cache
 def publish(setting: Setting, kind: str) -> Registry:
-    """A store that holds the adapter of a kind under that name."""
+    """Return a store with the adapter of a kind under that name."""
     registry = Registry(setting.folder / f"store-{kind}")
     adapter = adapter_of(setting, kind)
-    # A golden manifest lends the scores and references that every manifest has, whatever they are.
+    # The scores and references that every manifest needs come from a golden manifest; their values do not matter.
     golden = max(GOLDEN.rglob("manifest.json"))
     lent = parse_manifest(golden.read_bytes(), golden)
     fields = {name: getattr(lent, name) for name in ManifestDraft.model_fields} | {

@@ -1,4 +1,4 @@
-"""The comparison of answers: what it lets through and what it rejects."""
+"""The comparison of answers: what it accepts and what it rejects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cases within a budget: what is late, lacks an import or breaks off is a row, and the others run."""
+"""Cases within a budget: a case that is late, lacks an import or raises becomes a row, and the others run."""
 
 from __future__ import annotations
 

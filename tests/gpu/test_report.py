@@ -1,4 +1,4 @@
-"""The record of a run: what counts as failed, and that file and table say the same."""
+"""The record of a run: what counts as failed, and that the file and the table agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole check: the CPU's part on the tiny shape, and the GPU's where there is one."""
+"""The whole check: the CPU's part on the tiny shape, and the GPU's part if there is a GPU."""
 
 from __future__ import annotations
 

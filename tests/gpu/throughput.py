@@ -1,4 +1,4 @@
-"""Tokens per second of forwards and training steps beside what a plain matrix product reaches in the same run."""
+"""Tokens per second of forwards and training steps, compared with a plain matrix product in the same run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ROOM_BYTES = 12e9  # for activations beside the weights of a large model
 
 
 def cases(setting: Setting) -> list[Case]:
-    """The ceiling, then every shape: those of billions of weights on a GPU only."""
+    """Return the ceiling, then every shape; those with billions of weights only on a GPU."""
     bench = Bench(setting)
     dtypes = setting.dtypes if setting.on_gpu else ("float32",)
     listed = [Case(f"matrix product, {dtype}", partial(bench.measure_ceiling, dtype), 5.0) for dtype in dtypes]
@@ -60,7 +60,7 @@ class Bench:
         self._tuner: MixtureTuner | None = None
 
     def measure_ceiling(self, dtype: str) -> Sequence[Figure]:
-        """FLOP/s of a plain matrix product."""
+        """Measure the FLOP/s of a plain matrix product."""
         size = GEMM_SIZE[self._setting.device.type]
         device = self._setting.device
         left, right = (torch.randn(size, size, device=device).to(resolve_dtype(dtype, device)) for _ in range(2))
@@ -69,7 +69,7 @@ class Bench:
         return [Figure(f"{size} x {size} x {size}", self._ceilings[dtype] / 1e12, "TFLOP/s")]
 
     def measure_forward(self, shape: str, tokens: int) -> Sequence[Figure]:
-        """Answers to questions on the CPU: collating, packing and the way back are part of the time."""
+        """Measure answers to questions on the CPU, including collating, packing and copying back."""
         model = self._model(shape, "answers")
         predictor = Predictor(model, PointPosterior())
         encoded = take_tokens(predictor, tokens)
@@ -78,7 +78,7 @@ class Bench:
         return self._figures(work, weights_of(model, shape).forward_flops(work), seconds, len(encoded))
 
     def measure_step(self, shape: str, questions: int) -> Sequence[Figure]:
-        """An optimizer step of uq4ct."""
+        """Measure an optimizer step of uq4ct."""
         model = self._model(shape, "trains").train()
         items = training_questions(model, list(islice(cycle(quiz()), questions)))
         stepper = Stepper(model, UQ4CT, items)
@@ -103,7 +103,7 @@ class Bench:
         return [*figures, *share]
 
     def _model(self, shape: str, adapter: str) -> AdaptedModel:
-        """A fresh adapter on the base model of a shape."""
+        """Return a new adapter on the base model of a shape."""
         base = self._base_of(shape)
         if self._tuner is not None and adapter in self._tuner.peft_config:
             self._tuner.remove(adapter)
@@ -135,7 +135,7 @@ class Bench:
 
 
 def seconds_per_call(run: Callable[[], object], device: torch.device) -> float:
-    """The median time of a call."""
+    """Return the median time of a call, in seconds."""
 
     def timed() -> float:
         start = time.perf_counter()
@@ -152,7 +152,7 @@ def seconds_per_call(run: Callable[[], object], device: torch.device) -> float:
 
 
 def take_tokens(predictor: Predictor, tokens: int) -> list[EncodedQuestion]:
-    """Questions of the quiz, over and over, up to so many tokens."""
+    """Repeat the questions of the quiz up to that many tokens."""
     taken: list[EncodedQuestion] = []
     total = 0
     for question in cycle(quiz()):
@@ -165,13 +165,13 @@ def take_tokens(predictor: Predictor, tokens: int) -> list[EncodedQuestion]:
 
 
 def work_of(model: AdaptedModel, encoded: Sequence[EncodedQuestion]) -> Work:
-    """What the questions ask of a model."""
+    """Return the work of the questions."""
     rows = int(model.scorer.answer_positions(collate(encoded)).sum())
     return Work.of([question.length for question in encoded], rows)
 
 
 def weights_of(model: AdaptedModel, shape: str) -> Weights:
-    """The matrices of a model of a shape."""
+    """Return the weights of a model of a shape."""
     sizes = SHAPES[shape]
     head = sizes.vocabulary * sizes.hidden
     adapter = sum(parameter.numel() for parameter in model.adapter_tensors().values() if parameter.dim() == 2)

@@ -1,4 +1,4 @@
-"""Optimizer steps of a method: loss, gradient and updated weights against the CPU's in fp32."""
+"""Compare optimizer steps of a method with the CPU's in fp32: loss, gradient and updated weights."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _measure(setting: Setting, method: str, dtype: str) -> Sequence[Figure]:
         Figure("distance of updates", updates, at_most=tolerance.update),
         Figure("loss after the steps", found.losses[-1]),
         Figure("its change", relative_change(found.losses[-1], expected.losses[-1]), at_most=tolerance.loss),
-        # The steps change the loss by more than the tolerance, or the check of the last loss would say nothing.
+        # The steps must change the loss by more than the tolerance, or the check of the last loss would prove nothing.
         Figure("change by the steps", learned, at_least=2 * tolerance.loss),
     ]
 
@@ -121,7 +121,7 @@ class Stepper:
 
 
 def _clear_questions(setting: Setting) -> list[Question]:
-    """Questions whose two best options lie far apart: rounding must not decide which answer counts as right."""
+    """Return questions whose two best options differ clearly: rounding must not decide which answer is right."""
     answers = reference_answers(setting, "point")
     order = sorted(range(len(answers)), key=lambda index: _margin(answers[index]), reverse=True)
     return [quiz()[index] for index in order[:QUESTIONS]]

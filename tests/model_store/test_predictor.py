@@ -55,7 +55,7 @@ def test_answers_are_the_softmax_at_the_temperature_by_hand(tiny_base, make_mode
         assert answer.confidence == answer.probabilities[answer.option]
         assert answer.feu == pytest.approx(float(feu), abs=1e-7)
         assert answer.total == pytest.approx(_entropy(by_hand), abs=1e-6)
-        assert answer.aleatoric is None  # one pass cannot tell the two apart
+        assert answer.aleatoric is None  # one pass cannot separate the two
         assert answer.epistemic is None
 
 

@@ -35,7 +35,7 @@ def load_alone(published):
 
 
 def alone(published, questions):
-    """The answers of an adapter that has a base model for itself."""
+    """Return the answers of an adapter that has its own base model."""
     return answers(
         load_predictor(published.reference, published.registry.root, device="cpu", dtype="float32"), questions
     )

@@ -1,4 +1,4 @@
-"""The wheel as a user gets it, and an environment that holds nothing else."""
+"""The wheel as a user gets it, and environments that contain nothing else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Environment:
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tracked files alone, with their links: building leaves files behind."""
+    """Only the tracked files, with their links: building leaves files behind."""
     folder = tmp_path_factory.mktemp("source")
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -43,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the source distribution, so that both are whole."""
+    """The wheel, built from the source distribution, so that both are tested for completeness."""
     out = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)]
     subprocess.run(command, capture_output=True, text=True, check=True)
@@ -53,7 +53,7 @@ def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Environment]:
-    """The base installation on every Python from 3.11 that this machine has, by version."""
+    """The base installation on every Python from 3.11 of this machine, by version."""
     found: dict[str, Environment] = {}
     for minor in range(11, 15):
         python = _interpreter(f"3.{minor}")
@@ -68,7 +68,7 @@ def environments(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 def _interpreter(version: str) -> str | None:
-    """A Python of this version: the one on the path, or one of pyenv's."""
+    """Return a Python of this version: from the path, or from pyenv."""
     named = shutil.which(f"python{version}")
     if named is not None and not subprocess.run([named, "--version"], capture_output=True, check=False).returncode:
         return named

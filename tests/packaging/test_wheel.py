@@ -1,4 +1,4 @@
-"""What `pip install uq4ct` brings: one package, and the HTTP client alone."""
+"""`pip install uq4ct` installs one package and only the HTTP client."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_help_shows_what_is_installed_and_what_to_install(environments: dict[str
 
 
 def _processor_seconds(command: list[str]) -> float:
-    """What a command costs, whatever else the machine is doing."""
+    """Return the processor time of a command, independent of the machine's load."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

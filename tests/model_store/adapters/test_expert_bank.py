@@ -1,4 +1,4 @@
-"""The two matrix products of a bank against one expert after the other."""
+"""The two matrix products of a bank against a loop over its experts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _bank(experts: int, top_k: int, *, dropout: float = 0.0) -> ExpertBank:
 def _one_expert_after_the_other(
     bank: ExpertBank, router: Router, hidden: Tensor, inputs: Tensor, base_output: Tensor
 ) -> Tensor:
-    """Each token's kept experts in a plain loop, straight from equations 3, 7 and 8."""
+    """Loop over each token's kept experts, directly from equations 3, 7 and 8."""
     outputs = []
     for token in range(len(inputs)):
         masses = torch.exp(router.weight @ hidden[token])

@@ -1,4 +1,4 @@
-"""A block of experts against one whole feed-forward block after the other."""
+"""A block of experts against a loop over whole feed-forward blocks."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _run(mlp: nn.Module, router: Router, hidden: Tensor) -> Tensor:
 
 
 def _one_block_after_the_other(mlp: Any, router: Router, hidden: Tensor, scale: float) -> Tensor:
-    """Each token through the whole block of each of its kept experts; the outputs weighed by renormalised mass."""
+    """Run each token through the whole block of each kept expert; weigh the outputs by renormalised mass."""
 
     def linear(name: str, expert: int, inputs: Tensor) -> Tensor:
         adapted = getattr(mlp, name)
@@ -120,7 +120,7 @@ def test_the_base_linears_run_once_whatever_k_is() -> None:
 
 
 def test_dropout_acts_on_the_adapters_inputs_alone() -> None:
-    """With B at zero nothing is left of what was dropped; otherwise the seed decides."""
+    """With B at zero, dropout has no effect; otherwise the seed decides."""
     config = AdapterConfig(experts=3, top_k=2, rank=2, dropout=0.5, **BLOCK)
     mlp, router = _adapted_mlp(config, 6, 8, "silu"), Router(6, 3, 2, "renormalised").double()
     hidden = torch.randn(2, 4, 6, dtype=torch.float64)

@@ -26,7 +26,7 @@ def test_gates_and_masses_are_what_the_equations_say(data, experts):
     assert top_k / experts - 1e-12 <= float(raw.kept_mass) <= 1 + 1e-12
     torch.testing.assert_close(renormalised.gates.sum(), torch.tensor(1.0, dtype=torch.float64))
     torch.testing.assert_close(renormalised.gates, raw.gates / largest.sum())
-    assert torch.equal(renormalised.kept_mass, raw.kept_mass)  # FEU is made of raw masses under both mixings
+    assert torch.equal(renormalised.kept_mass, raw.kept_mass)  # FEU is computed from raw masses under both mixings
 
 
 def test_the_hand_worked_masses_of_four_experts():

@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def copied(tiny_folder: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny base's folder that a test may spoil."""
+    """A copy of the tiny base's folder that a test may damage."""
     return shutil.copytree(tiny_folder, tmp_path / "copied")
 
 
@@ -270,7 +270,7 @@ def test_other_weights_than_the_embedded_models_are_refused(monkeypatch, tmp_pat
 
 
 def _copy_privately(source, target):
-    """Files as weights are written: for their owner alone, whatever the umask."""
+    """Copy files with the mode of written weights: readable only by their owner, whatever the umask."""
     shutil.copytree(source, target, dirs_exist_ok=True)
     for file in Path(target).iterdir():
         file.chmod(0o600)
@@ -286,7 +286,7 @@ def cache(tmp_path) -> Path:
 
 @pytest.fixture
 def convertible(tiny_folder, cache, tmp_path) -> Convertible:
-    """Fill the cache of the embedded model with a conversion that writes the tiny base instead, or with another one."""
+    """Fill the cache of the embedded model by a conversion that writes the tiny base instead, or by another one."""
     copy = functools.partial(_copy_privately, tiny_folder)
 
     def fill(convert=lambda source, target: copy(target)) -> Path:

@@ -1,4 +1,4 @@
-"""Random Kronecker factors, and the dense matrix that they stand for."""
+"""Random Kronecker factors, and the dense matrix that they represent."""
 
 from __future__ import annotations
 

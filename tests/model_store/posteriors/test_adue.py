@@ -8,7 +8,7 @@ from uq4ct.model_store.uncertainty.smooth_maximum import unsureness
 
 
 def test_letter_rows_are_what_a_changed_copy_of_the_classifier_gives() -> None:
-    """L2-SP anchors the copy at the original, so the change is what is stored."""
+    """L2-SP anchors the copy at the original, so the change is stored."""
     source = torch.Generator().manual_seed(0)
     original, change = torch.randn(4, 6, generator=source), torch.randn(4, 6, generator=source)
     states = torch.randn(5, 6, generator=source)

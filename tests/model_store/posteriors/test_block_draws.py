@@ -1,4 +1,4 @@
-"""Posteriors that draw weights, on an adapter whose experts are of the whole feed-forward block."""
+"""Posteriors that draw weights, on an adapter whose experts are whole feed-forward blocks."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_memory_is_that_of_all_sets_of_weights(kind: Any, tiny_base: Any, make_m
 
 
 def test_memory_of_one_bank_by_hand() -> None:
-    """S x A and, for members of their own B, S x B; four bytes a number."""
+    """S x A and, for members with their own B, S x B; four bytes per number."""
     tensors = {"x.experts.A": torch.ones(2, 5), "x.experts.B": torch.ones(3, 2)}
     assert DropoutConfig(samples=7, share=0.5, seed=0).build(tensors).memory_bytes == 4 * (7 * 10 + 6)
     stacked = stack_members([tensors] * 6)
@@ -124,7 +124,7 @@ def test_memory_of_one_bank_by_hand() -> None:
 
 
 def test_members_stay_what_they_were() -> None:
-    """Under letter scoring there is no scale; under cloze scoring each member has its own."""
+    """Letter scoring has no scale; under cloze scoring each member has its own."""
     first, second = (
         {"x.experts.A": torch.ones(1, 2), "x.experts.B": torch.zeros(2, 1)},
         {

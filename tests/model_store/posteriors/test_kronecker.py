@@ -1,4 +1,4 @@
-"""Covariance by factors, held against the inverse of the dense matrix that they stand for."""
+"""Covariance by factors, compared with the inverse of the dense matrix that they represent."""
 
 from __future__ import annotations
 

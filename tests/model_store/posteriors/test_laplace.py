@@ -122,7 +122,7 @@ def test_missing_candidates_change_no_draw(options: int, width: int, scale: floa
 
 @pytest.mark.parametrize("scoring", SCORINGS, ids=lambda scoring: scoring.kind)
 def test_company_in_a_batch_changes_no_draw(scoring: Any, tiny_base: Any, make_model: Any, questions: Any) -> None:
-    """In fp32: to 1e-5 where the draws spread over a few nats, to 1e-5 of the spread where over many."""
+    """In fp32: to 1e-5 if the draws spread over a few nats, else to 1e-5 of the spread."""
     model = make_model(tiny_base, scoring, experts=1, top_k=1)
     model.freeze()
     tensors = laplace_tensors(model)

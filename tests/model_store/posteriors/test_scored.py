@@ -1,4 +1,4 @@
-"""What the posteriors with an error score say of themselves; what the scores are stands in the tests of each."""
+"""Properties that the posteriors with an error score share; the scores are tested per posterior."""
 
 from __future__ import annotations
 

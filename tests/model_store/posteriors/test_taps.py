@@ -1,4 +1,4 @@
-"""The Jacobian of candidate logits, held against automatic differentiation by the weights themselves."""
+"""The Jacobian of candidate logits, compared with automatic differentiation by the weights themselves."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_jacobian_is_that_of_autograd(
 
 
 def test_frozen_weights_have_the_same_jacobian(tiny_base: Any, make_model: Any, questions: Any) -> None:
-    """As the service holds them: no gradients are left anywhere."""
+    """As in the service; no gradients are left anywhere."""
     model = make_model(tiny_base, experts=1, top_k=1)
     batch = collate([model.scorer.encode(question) for question in questions])
     taps = BankTaps()

@@ -11,7 +11,7 @@ from uq4ct.model_store.adapters.context import adapter_forward
 
 @pytest.fixture(scope="session")
 def plain_logits() -> Callable[..., torch.Tensor]:
-    """Vocabulary logits [T, V] of a token list by the model's own causal forward, without masks or batches of ours."""
+    """Vocabulary logits [T, V] of a token list by the model's own causal forward, without our masks or batches."""
 
     def run(model: AdaptedModel, tokens: list[int]) -> torch.Tensor:
         with torch.no_grad(), adapter_forward(model.adapter):

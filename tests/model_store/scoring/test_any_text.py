@@ -1,4 +1,4 @@
-"""Whatever a question says, it is answered or refused with a reason, and it cannot act as anything but text."""
+"""Any question is answered, or rejected with a reason, and is treated only as text."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def models(tmp_path_factory, make_base_folder, make_model, tokenizer):
 
 
 def _refusal(model, text, options, context):
-    """The encoded question, or the error with which it is refused."""
+    """Return the encoded question, or the error with which it is rejected."""
     try:
         question = Question("q", text, tuple(options), context)
         return model.scorer.encode(question), None
@@ -68,7 +68,7 @@ def _check_refusal(error, options):
 
 
 def _lines(tokenizer, encoded):
-    """The prompt's lines as any reader would break them."""
+    """Return the prompt's lines, split at all kinds of line breaks."""
     return tokenizer.backend_tokenizer.decode(list(encoded.tokens), skip_special_tokens=False).splitlines()
 
 

@@ -112,7 +112,7 @@ def test_the_models_window_bounds_the_limit(tiny_base, make_model):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_a_feature_is_the_mean_state_of_the_options_own_tokens(tiny_base, make_model, questions, side):
-    """Against each option in a sequence of its own, by the decoder's own output."""
+    """Against each option in its own sequence, by the decoder's own output."""
     model = make_model(tiny_base)
     batch = collate([model.scorer.encode(question) for question in questions], padding_side=side)
     with torch.no_grad():

@@ -104,7 +104,7 @@ def test_the_mask_of_a_tree_by_hand(side):
         [1, 1, 0, 0, 1],
     ]
     tree = torch.tensor([[1, 0, 0], [1, 1, 0], [1, 0, 1]])
-    second = torch.eye(5, dtype=torch.long)  # a pad sees itself alone
+    second = torch.eye(5, dtype=torch.long)  # a pad attends only to itself
     place = slice(2, 5) if side == "left" else slice(0, 3)
     second[place, place] = tree
     assert torch.equal(batch.attention_mask(), torch.stack([torch.tensor(first), second]).bool().unsqueeze(1))

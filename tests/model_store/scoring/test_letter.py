@@ -112,7 +112,7 @@ def test_letters_must_be_one_token_each_and_distinct(tiny_tokenizer):
 
 
 def test_every_letter_has_the_last_hidden_state_as_its_feature(tiny_base, make_model, questions):
-    """Not copied for each option; the logits are the head's on it."""
+    """It is not copied for each option; the logits are the head applied to it."""
     model = make_model(tiny_base, LetterConfig())
     batch = collate([model.scorer.encode(question) for question in questions])
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Tokens in one row without pads: they come back where they stood, and attend as if every question were alone."""
+"""Tokens in one row without pads: they return to their places, and attend as if every question were alone."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def batch_of(trees: list[tuple[int, list[int]]], side: str) -> TokenBatch:
 
 
 def scored(batch: TokenBatch, model: AdaptedModel, padded: bool) -> Any:
-    """The model's output with or without pads: a bank call that only passes on gets padded rows."""
+    """Return the model's output with or without pads: a bank call that only delegates gets padded rows."""
 
     def through(place: str, bank: nn.Module, *arguments: Any) -> Any:
         return bank(*arguments)

@@ -31,7 +31,7 @@ FILES = ("adapter.safetensors", "manifest.json", "manifest.sha256", "reliability
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A written version; a test that damages it puts it right again."""
+    """A written version; a test that damages it must repair it."""
     directory = tmp_path_factory.mktemp("checkpoint")
     tensors = {"expert_bank.a": torch.arange(12.0).reshape(4, 3), "router": torch.eye(2, dtype=torch.bfloat16)}
     write_checkpoint(directory, make_draft(), 1, tensors, ATTACHMENTS)

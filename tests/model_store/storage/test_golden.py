@@ -1,4 +1,4 @@
-"""A store that was written once, when its format was new: it stays readable to the last bit, and answers as it did."""
+"""A store that was written when its format was new stays readable to the last bit and gives the same answers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_what_was_measured_is_read(stored: StoredAdapter) -> None:
 
 
 def test_it_answers_as_it_did() -> None:
-    """What a tensor, a seed, a posterior or a calibration stands for has not changed."""
+    """The meaning of tensors, seeds, posteriors and calibrations has not changed."""
     then, now = json.loads((FORMAT_1 / "answers.json").read_text()), answers(FORMAT_1)
     assert len(then) == len(now) == len(QUESTIONS)
     for before, after in zip(then, now, strict=True):

@@ -314,13 +314,13 @@ SPECIFICATION = (Path(model_store.__file__).parent / "README.md").read_text()
 
 
 def records_of(module: ModuleType) -> list[type[BaseModel]]:
-    """The records that a module defines."""
+    """Return the records that a module defines."""
     found = [one for one in vars(module).values() if isinstance(one, type) and issubclass(one, BaseModel)]
     return [record for record in found if record.__module__ == module.__name__]
 
 
 def kinds_of(union: Any) -> list[type[BaseModel]]:
-    """The records of a union that is told apart by `kind`."""
+    """Return the records of a union that is discriminated by `kind`."""
     return list(get_args(get_args(union)[0]))
 
 
@@ -335,7 +335,7 @@ def test_the_format_specification_describes_every_field() -> None:
 
 @pytest.mark.parametrize(("title", "union"), [("posterior", PosteriorConfig), ("calibration", Calibration)])
 def test_the_format_specification_has_a_part_for_every_kind(title: str, union: Any) -> None:
-    """Its rows are those from the kind's name to the next one's, and name the fields; shared rows stand at the end."""
+    """Its rows are those from the kind's name to the next one's, and name the fields; shared rows are at the end."""
     section = SPECIFICATION.partition(f"\n**`{title}`**")[2].partition("\n**")[0]
     _, *parts = re.split(r"^\| (?=`|all)", section, flags=re.MULTILINE)
     rows = {part.partition(" |")[0].strip("`"): part for part in parts}

@@ -50,7 +50,7 @@ def publish(registry: Registry) -> Publish:
 
 
 class _Failing(Mapping[str, bytes]):
-    """Attachments of which the second cannot be read."""
+    """Attachments with a second one that cannot be read."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -277,7 +277,7 @@ def test_a_failed_first_publish_leaves_no_name_and_the_next_becomes_production(
 
 
 def test_a_complete_version_that_was_never_renamed_is_not_seen(registry: Registry, publish: Publish) -> None:
-    """What a power cut between the last write and the rename leaves behind."""
+    """A power cut between the last write and the rename leaves such a version behind."""
     publish()
     leftover = registry.root / "facts" / ".publishing-0123456789abcdef"
     leftover.mkdir()

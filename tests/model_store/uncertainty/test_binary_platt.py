@@ -18,7 +18,7 @@ def simulated(seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_line_is_that_of_logistic_regression_on_platts_targets(seed: int) -> None:
-    """Every row stands twice, as an event and as none, weighted by its target."""
+    """Every row occurs twice, as an event and as a non-event, weighted by its target."""
     score, event = simulated(seed)
     positives = int(event.sum())
     negatives = len(event) - positives
@@ -33,7 +33,7 @@ def test_the_line_is_that_of_logistic_regression_on_platts_targets(seed: int) ->
 
 
 def test_the_mean_probability_is_the_rate_of_the_events() -> None:
-    """What a balanced sampler takes away; to the 1 / (n + 2) of the targets."""
+    """The fit restores the rate that a balanced sampler removes, up to the 1 / (n + 2) of the targets."""
     score, event = simulated(0)
     assert fit_binary_platt(score, event).apply(score).mean().item() == pytest.approx(
         event.double().mean().item(), abs=0.005

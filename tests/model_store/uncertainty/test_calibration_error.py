@@ -129,7 +129,7 @@ def test_noise_floor_of_two_coins_by_hand() -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_rounding_puts_no_perfect_record_above_its_floor(seed: int) -> None:
-    """Of a very sure model the 95th percentile is the draw in which all are right: the very error of that record."""
+    """For a very confident model the 95th percentile is the draw in which all are right, with exactly that error."""
     generator = torch.Generator().manual_seed(seed)
     confidence = 1 - 0.004 * torch.rand(5 + seed % 3 * 5, generator=generator, dtype=torch.float64)
     error = expected_calibration_error(confidence, torch.ones(len(confidence), dtype=torch.bool))

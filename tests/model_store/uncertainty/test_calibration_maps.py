@@ -1,4 +1,4 @@
-"""Maps of probabilities against references: they find what made the data, keep the order, and beat doing nothing."""
+"""Calibration maps against references: they recover the data's parameters, keep the order, and beat no calibration."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_platt_undoes_an_overconfidence_and_finds_nothing_where_there_is_none() 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_platt_is_finite_where_every_answer_is_right(seed: int) -> None:
-    """No finite line is best there; answers become as sure as the range allows, and keep their order."""
+    """No finite line is best there; answers become as confident as the range allows, and keep their order."""
     logits, _ = simulate(100, seed)
     probabilities = (0.3 * logits).softmax(-1)
     found = fit_platt(probabilities, probabilities.argmax(-1))
@@ -64,7 +64,7 @@ def test_platt_by_hand() -> None:
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(st.integers(1, 99), st.booleans()), min_size=2, max_size=40).map(sorted))
 def test_blocks_are_those_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
-    """In hundredths, since between inputs one rounding apart scikit-learn's interpolation divides by nothing."""
+    """In hundredths, since scikit-learn's interpolation divides by 0 between inputs one rounding apart."""
     inputs, targets = [row[0] / 100 for row in rows], [float(row[1]) for row in rows]
     reference = IsotonicRegression().fit(np.array(inputs), np.array(targets)).predict(np.array(inputs))
     blocks = pool_adjacent_violators(inputs, targets)
@@ -76,7 +76,7 @@ def test_blocks_are_those_of_scikit_learn(rows: list[tuple[int, bool]]) -> None:
 @settings(deadline=None)
 @given(st.floats(0.5, 0.999), st.integers(1, 200), st.integers(1, 200))
 def test_blocks_of_neighbouring_inputs_stay_apart(low: float, wrong: int, right: int) -> None:
-    """Of inputs that differ by one rounding the mean, rounded too, may be the neighbour."""
+    """If inputs differ by one rounding, their rounded mean may equal the neighbour."""
     high = math.nextafter(low, 1)
     blocks = pool_adjacent_violators([low] * wrong + [high] * right, [0.0] * wrong + [1.0] * right)
     assert blocks == [(low, 0.0), (high, 1.0)]
@@ -93,7 +93,7 @@ def test_isotonic_repairs_and_keeps_the_sum() -> None:
 
 
 def test_isotonic_reads_the_share_of_answers_of_probability_one() -> None:
-    """Of 100 answers that round to a certainty, 60 are right."""
+    """Of 100 answers with a probability that rounds to 1, 60 are right."""
     probabilities = torch.tensor([[1.0, 0.0]] * 100 + [[0.5, 0.5]] * 100, dtype=torch.float64)
     probabilities[:100, 1] = 1e-300
     answers = torch.tensor([0] * 60 + [1] * 40 + [0, 1] * 50)
@@ -148,7 +148,7 @@ def test_feu_that_says_nothing_leaves_one_temperature() -> None:
 
 
 def test_feu_that_says_the_opposite_is_not_followed() -> None:
-    """Sure where the model is overconfident: the slope stays at 0 or more."""
+    """Routers that are confident where the model is overconfident: the slope stays at 0 or more."""
     logits, answers = simulate(20_000)
     feu = torch.rand(len(answers), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     found = fit_feu_temperature((logits * (2 * (feu - 0.5)).exp()[:, None]).unsqueeze(0), feu, answers)

@@ -17,7 +17,7 @@ INF = float("inf")
 
 @st.composite
 def padded_logits(draw: st.DrawFn, min_samples: int = 1) -> Tensor:
-    """[S, B, C] with up to C - 1 trailing pads a question, at scales from flat to saturated."""
+    """[S, B, C] with up to C - 1 trailing pads per question, at scales from flat to saturated."""
     samples, questions, candidates = draw(st.integers(min_samples, 5)), draw(st.integers(1, 6)), draw(st.integers(1, 5))
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     logits = torch.randn(samples, questions, candidates, generator=generator) * draw(st.sampled_from([0.0, 1, 30, 1e4]))

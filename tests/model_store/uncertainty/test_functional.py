@@ -1,4 +1,4 @@
-"""FEU against equation 9 by hand, and against what padding could do to it."""
+"""FEU against equation 9 by hand, and its independence of padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bootstrap against its promise: an interval that covers, and a paired one that is narrow."""
+"""The bootstrap interval has its coverage, and a paired one is narrow."""
 
 from __future__ import annotations
 

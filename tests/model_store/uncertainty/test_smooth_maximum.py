@@ -28,7 +28,7 @@ def test_its_bias_at_four_equal_probabilities(sharpness: float, bias: float) -> 
 
 
 def test_each_question_is_measured_by_its_own_options() -> None:
-    """Equal probabilities of 2 and of 4 options are both as unsure as can be, but for the bias."""
+    """Equal probabilities of 2 and of 4 options both have the maximum unsureness, except for the bias."""
     rows = torch.tensor([[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25]]).double()
     assert unsureness(rows, torch.tensor([2, 4]), 1e6).tolist() == pytest.approx([1, 1], abs=1e-5)
     sure = torch.tensor([[1.0, 0, 0, 0]]).double()
