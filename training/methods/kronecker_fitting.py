@@ -113,9 +113,7 @@ def _count(
     """Add a batch to the moments and return its number of answer positions."""
     read = model.scorer.answer_positions(batch)
     rows = read.nonzero()[:, 0]
-    weights = (
-        log_probabilities.detach().exp().sqrt()
-    )  # the moments square it
+    weights = log_probabilities.detach().exp().sqrt()  # the moments square it
     for candidate, gradients in enumerate(output_gradients(log_probabilities, taps)):
         for name, gradient in gradients.items():
             moments[name].gradients.add(gradient[read] * weights[rows, candidate].unsqueeze(1))
