@@ -48,7 +48,7 @@ class OptimizerConfig(Frozen):
     betas: tuple[float, float] = Field(default=(0.9, 0.999), description="decay rates of the two moments")
     warmup_share: float = Field(default=0.06, ge=0, lt=1, description="share of all steps used for linear warm-up")
     decay: Literal["none", "linear", "cosine"] = Field(
-        default="linear", description="how the learning rate falls to 0 after the warm-up; none keeps it constant"
+        default="linear", description="shape of the decay to 0 after warm-up"
     )
     clip_norm: float = Field(
         default=1.0, gt=0, description="largest gradient norm; the noise parameters of a method are clipped separately"
@@ -105,7 +105,7 @@ class RunConfig(Frozen):
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     options: dict[str, JsonValue] = Field(default={}, description="settings of this method")
-    calibration: CalibrationName = Field(default="temperature", description="calibration to fit after training")
+    calibration: CalibrationName = Field(default="temperature", description="calibration after training")
     adopted: AdoptedConfig | None = Field(default=None, description="checkpoint of an adopted run; `adopt` sets it")
 
     @model_validator(mode="after")

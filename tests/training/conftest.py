@@ -27,7 +27,7 @@ MakeConfig = Callable[..., RunConfig]
 
 @pytest.fixture(scope="session")
 def make_config(tiny_folder: Path, tiny_data: Path) -> MakeConfig:
-    """A run on the tiny base and task; sections are merged over these."""
+    """Make a run on the tiny base and task; given sections are merged over the defaults."""
 
     def make(method: str = "uq4ct", **sections: dict[str, Any]) -> RunConfig:
         adapter = {"experts": 4, "top_k": 2} if method in ROUTED else {"experts": 1, "top_k": 1}

@@ -1,4 +1,4 @@
-"""Recipes: every shipped one is valid, and what is wrong with one is named."""
+"""Recipes: every shipped one is valid, and errors name the field."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_shipped_recipes_are_valid_and_lossless_in_json(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["paper_llama2_7b", "paper_mistral_7b"])
 def test_the_paper_recipes_have_the_papers_numbers(name: str) -> None:
-    """Appendix A.4: 8 experts, 2 kept, rank 16, alpha 32, batch 16, 2e-4, dropout 0.05, beta 1; no question is cut."""
+    """Appendix A.4: 8 experts, 2 kept, rank 16, alpha 32, batch 16, 2e-4, dropout 0.05, beta 1; no truncation."""
     (path,) = [path for path in RECIPES if path.stem == name]
     config = load_run_config(path)
     adapter = config.adapter
@@ -41,7 +41,7 @@ def test_the_paper_recipes_have_the_papers_numbers(name: str) -> None:
         ("optimizer.learning_rate=-1", "optimizer.learning_rate"),
         ("optimizer.lerning_rate=1", "optimizer.lerning_rate"),
         ("adapter.top_k=9", "top_k 9 is larger than the number of experts 8"),
-        ("training.accumulation=3", "accumulation 3 does not divide batch_questions 16"),
+        ("training.accumulation=3", "accumulation 3 must divide batch_questions 16"),
         ("method=adapters", "method 'adapters' is not one of"),
         ("method=lora", "adapter.experts is 8"),
         ("method=mixlora", "loss.calibration is 1.0"),
@@ -76,7 +76,7 @@ def test_a_shift_set_has_a_name_of_its_own() -> None:
 def test_a_recipe_that_is_no_mapping_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n- 2\n")
-    with pytest.raises(ConfigError, match="a recipe is a mapping"):
+    with pytest.raises(ConfigError, match="a recipe must be a mapping"):
         load_run_config(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_run_config(tmp_path / "missing.yaml")

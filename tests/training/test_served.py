@@ -1,4 +1,4 @@
-"""The same probabilities on every way: over HTTP, from `evaluate`, from the command line."""
+"""The same probabilities over HTTP, from `evaluate` and from the command line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uq4ct.training.evaluation.publication import publish_run
 
 
 def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """`uq4ct ...` in a folder of its own."""
+    """Run `uq4ct ...` in its own folder."""
     command = [sys.executable, "-m", "uq4ct", *arguments]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -26,7 +26,7 @@ def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[s
 
 @pytest.mark.slow
 def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
-    """In fp32, to 1e-6: probabilities, FEU and entropies of every test question."""
+    """Probabilities, FEU and entropies of every test question agree to 1e-6 in fp32."""
     store = tmp_path / "store"
     publish_run(finished_run, Registry(store), quiet)
     done = run_training(

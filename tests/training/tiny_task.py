@@ -13,7 +13,7 @@ ANIMALS = ["dog", "penguin", "cat", "horse", "cow"]
 
 
 def tiny_records(name: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Which animal is in the question decides the colour; wrong options are other colours."""
+    """Return records in which the animal in the question determines the colour; wrong options are other colours."""
     draw = random.Random(seed)
     records = []
     for index in range(count):
@@ -27,7 +27,7 @@ def tiny_records(name: str, count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def write_tiny_task(folder: Path, counts: Mapping[str, int]) -> Path:
-    """A file of questions for each split, with as many as asked for; the folder, which is there already."""
+    """Write a question file for each split, with the given numbers of questions, into an existing folder; return it."""
     for seed, (name, count) in enumerate(counts.items()):
         lines = [json.dumps(record) for record in tiny_records(name, count, seed)]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")

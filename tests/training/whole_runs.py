@@ -1,4 +1,4 @@
-"""What tests of whole runs share: their losses, and a run that is cut and resumed."""
+"""Helpers for tests of whole runs: their losses, and an interrupted and resumed run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from uq4ct.training.runs.train import train_run
 
 
 class InterruptedRunError(Exception):
-    """What a power cut is to a run."""
+    """Simulates a power cut during a run."""
 
 
 def losses_of(folder: Path) -> list[float]:
@@ -27,7 +27,7 @@ def losses_of(folder: Path) -> list[float]:
 
 
 def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Let the run fall over when it asks for the forwards of that step, counted from 1."""
+    """Make the run fail when it asks for the forwards of a step, counted from 1."""
     calls = 0
 
     def failing(questions: Any, accumulation: int) -> Any:
@@ -43,12 +43,12 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 def check_resumed(
     config: RunConfig, step: int, whole: Path, folder: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut a run at a step and go on with it: weights and losses are those of the whole run, to the bit."""
+    """Interrupt a run at a step and resume it: weights and losses are bit-identical to the whole run's."""
     with monkeypatch.context() as patch:
         interrupt_at(patch, step)
         with pytest.raises(InterruptedRunError):
             train_run(config, folder, quiet)
-    torch.manual_seed(12345)  # whatever ran in between must not matter
+    torch.manual_seed(12345)  # random draws in between must not matter
     train_run(config, folder, quiet, resume=True)
     ours, theirs = load_file(folder / KEPT_FILE), load_file(whole / KEPT_FILE)
     assert ours.keys() == theirs.keys()

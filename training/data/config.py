@@ -21,7 +21,7 @@ class _Limits(Frozen):
     calibration_limit: int | None = Field(
         default=None,
         ge=2,
-        description="questions kept for calibration, half each in fit and guarantee; null is all",
+        description="questions kept for calibration, half for fit and half for guarantee; null keeps all",
     )
     test_limit: int | None = Field(
         default=None, ge=1, description="questions kept for test and for each shift set; null keeps all"

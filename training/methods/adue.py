@@ -31,7 +31,7 @@ class AdueOptions(Frozen):
     learning_rate: float = Field(default=4e-4, gt=0, description="peak of one cycle of Adam")
     epochs: int = Field(default=50, ge=1, le=1000, description="largest number of epochs")
     patience: int = Field(
-        default=5, ge=1, description="epochs without a better ranking before training stops, counted after the peak"
+        default=5, ge=1, description="epochs without a better ranking after the peak, before training stops"
     )
     # The source uses 256, which is one step per epoch on a split of a few hundred questions.
     batch_questions: int = Field(

@@ -1,4 +1,4 @@
-"""Questions and files that the tests of this room make for themselves."""
+"""Questions and files for the tests in this folder."""
 
 from __future__ import annotations
 

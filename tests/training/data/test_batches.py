@@ -1,4 +1,4 @@
-"""The order of training questions: complete, fixed by seed and epoch, of similar length."""
+"""The order of training questions: complete, determined by seed and epoch, and of similar length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The quiz, checked against the tables read afresh: right answers, splits, positions, shortcuts."""
+"""The quiz, checked against tables that are read independently: right answers, splits, positions, shortcuts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def all_questions(quiz: facts.FactsQuiz) -> tuple[Question, ...]:
 
 @cache
 def read_rows(table: str) -> list[dict[str, list[str]]]:
-    """The table through the csv module: independent of the reader under test."""
+    """Read a table with the csv module, independently of the reader under test."""
     with (TABLES / f"{table}.tsv").open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
         return [{key: cell.split("|") if cell else [] for key, cell in row.items()} for row in reader]
@@ -51,7 +51,7 @@ def patterns_of(subject: str) -> list[tuple[Relation, re.Pattern[str]]]:
 
 
 def asked_facts(question: Question) -> Iterator[tuple[Relation, str]]:
-    """Each relation and value whose phrasing gives the text of the question."""
+    """Yield each relation and value with a phrasing that gives the text of the question."""
     for relation, pattern in patterns_of(question.subject or ""):
         match = pattern.fullmatch(question.text)
         if match:
@@ -85,7 +85,7 @@ def test_the_same_seed_gives_the_same_quiz_and_another_seed_another(quiz: facts.
 
 
 def test_a_known_question_stays_what_it_is(quiz: facts.FactsQuiz) -> None:
-    # Guards the draw itself: another Python version or platform must give the same quiz.
+    # Checks the draw itself: another Python version or platform must give the same quiz.
     question = next(question for question in all_questions(quiz) if question.id == "facts-chemistry-gold-0")
     assert question.text in ("What is the chemical symbol of gold?", "Which chemical symbol stands for gold?")
     assert question.options[question.answer or 0] == "Au"
@@ -104,7 +104,7 @@ def test_every_question_has_exactly_one_right_option(quiz: facts.FactsQuiz) -> N
             right = [index for index, option in enumerate(question.options) if option in true]
             assert right == [question.answer], question
             assert not doubtful.intersection(set(question.options) - true), question
-            # Asked the other way round, no wrong option may lead to the asked value either.
+            # In the opposite direction, no wrong option may lead to the asked value either.
             for option in set(question.options) - true:
                 for row in tables[relation.table]:
                     if option in row[relation.answered]:
@@ -166,7 +166,7 @@ def test_the_longest_option_is_no_shortcut(quiz: facts.FactsQuiz) -> None:
 
 
 def longest_option_score(question: Question) -> float:
-    """The chance of being right when one of the longest options is picked."""
+    """Return the chance of being right by picking one of the longest options."""
     longest = max(map(len, question.options))
     picked = [index for index, option in enumerate(question.options) if len(option) == longest]
     return (question.answer in picked) / len(picked)
@@ -239,7 +239,7 @@ def test_distractors_prefer_rows_that_are_alike(quiz: facts.FactsQuiz) -> None:
     [
         ("name\tplace\nA\tB\tC", "made.tsv, line 2: 3 cells for 2 columns"),
         ("name\tplace\nA\tB\n\tB", "made.tsv, line 3: the first cell must name one entity"),
-        ("name\tplace\nA\tB |C", "made.tsv, line 2: 'B |C' holds an empty, unevenly spaced or repeated value"),
+        ("name\tplace\nA\tB |C", "made.tsv, line 2: 'B |C' contains an empty, unevenly spaced or repeated value"),
         ("name\tname\nA\tB", "made.tsv, line 1"),
         ("name\tplace", "made.tsv, line 1"),
     ],
@@ -262,7 +262,7 @@ def test_shared_values_and_doubtful_ones_are_never_offered() -> None:
     assert right in ("red", "blue")
     assert sorted(wrong) == ["green", "grey"]  # red is right too, pink is doubtful
     reverse = Relation("made", "made", "colour", "name", ("{}?",))
-    assert set(dict(reverse.facts(rows))) == {"blue", "pink", "green", "grey"}  # red belongs to two
+    assert set(dict(reverse.facts(rows))) == {"blue", "pink", "green", "grey"}  # red belongs to two entities
     assert all(len(found) == 1 for _, found in reverse.facts(rows))
 
 

@@ -1,4 +1,4 @@
-"""JSONL and CSV files: what is read, and how a mistake is named."""
+"""JSONL and CSV files: what is read, and how mistakes are reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_jsonl_skips_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{", "no valid JSON"),
+        ("{", "invalid JSON"),
         ("[1]", "must be a JSON object, not list"),
         (json.dumps({**GOOD, "answer": 2}), "answer: 2 is not the index of one of 2 options"),
         (json.dumps({**GOOD, "answer": "B"}), "answer: must be the index of the right option, not 'B'"),
@@ -91,7 +91,7 @@ def test_csv_rows_become_questions(tmp_path: Path) -> None:
         ("", "line 1: the column question is missing"),
         ("question,option_1,answer\n", "line 1: the column option_2 is missing"),
         ("question,option_1,option_2,option_4,answer\n", "line 1: the option columns"),
-        ("question,option_1,option_2,answer,hint\n", "line 1: ['hint'] holds an unknown or repeated column"),
+        ("question,option_1,option_2,answer,hint\n", "line 1: unknown or repeated columns in ['hint']"),
         ("question,option_1,option_2,answer\nIs it?,yes,no,0\n", "line 2: answer: must be the number of an option"),
         ("question,option_1,option_2,answer\nIs it?,yes,no,A\n", "line 2: answer: must be the number of an option"),
         ("question,option_1,option_2,answer\nIs it?,yes,no,3\n", "line 2: answer: 2 is not the index of one of 2"),
@@ -99,7 +99,7 @@ def test_csv_rows_become_questions(tmp_path: Path) -> None:
         ("question,option_1,option_2,answer\nIs it?,yes,no,1,2\n", "line 2: the number of cells differs"),
         ("question,option_1,option_2,answer\nIs it?,,no,1\n", "line 2: options.0: is empty"),
         ("question,option_1,option_2,answer\n,yes,no,1\n", "line 2: question: is empty"),
-        ('question,option_1,option_2,answer\n"Is "it?,yes,no,1\n', "line 2: no valid CSV"),
+        ('question,option_1,option_2,answer\n"Is "it?,yes,no,1\n', "line 2: invalid CSV"),
     ],
 )
 def test_csv_mistakes_name_file_and_line(tmp_path: Path, text: str, message: str) -> None:
@@ -172,7 +172,7 @@ def test_files_beside_the_recipe_are_found_before_those_of_the_working_folder(
 
 
 def test_one_file_is_divided_by_the_ids_of_its_questions(write_jsonl, ask) -> None:
-    """A share is about a share, and a question stays where it is when others come in."""
+    """Shares are approximate, and a question stays in its split when others are added."""
     questions = tuple(ask(f"q{number}", f"What about number {number}?") for number in range(400))
     few, many = (
         jsonl.load(JsonlData(train=str(write_jsonl(name, part)), test_share=0.25, calibration_share=0.5))

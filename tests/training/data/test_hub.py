@@ -117,7 +117,7 @@ def test_the_groups_are_those_of_the_paper() -> None:
 
 @pytest.fixture
 def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[tuple, list[dict]]], Any]:
-    """A loader that reads the given rows with the real library, from files instead of the hub."""
+    """Make a loader that reads the given rows with the real library, from files instead of the hub."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     from datasets import load_dataset
@@ -187,7 +187,7 @@ def test_rows_that_are_no_questions_are_left_out_and_told() -> None:
     splits = hub.load(HubData(dataset="mmlu_eng"), lambda *_: [MMLU, repeated])
     assert [question.id for question in splits.test] == ["mmlu_eng-test-0"]
     assert len(splits.messages) == 3
-    assert splits.messages[2].startswith("mmlu_eng, test: 1 rows are no valid questions and were left out, such as")
+    assert splits.messages[2].startswith("mmlu_eng, test: 1 rows are not valid questions and were left out, such as")
 
 
 def test_a_row_of_another_schema_is_named_with_its_columns() -> None:

@@ -1,4 +1,4 @@
-"""From configuration to splits, through the sources."""
+"""From a configuration to splits, through the sources."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_questions_left_out_of_files_are_told(tmp_path, write_jsonl, ask) -> Non
         stream.write('{"id": "x", "question": "Which?", "options": ["a", "a"], "answer": 0}\n')
     test = write_jsonl("test.jsonl", [ask("test-0")])
     _, messages = load_splits(JsonlData(train=str(train), test=str(test)))
-    assert messages == (f"1 of 61 questions left out of {train}, as an option stands in them twice: line 61",)
+    assert messages == (f"1 of 61 questions left out of {train} because an option occurs twice: line 61",)
 
 
 def test_an_empty_split_is_an_error(write_jsonl, ask) -> None:

@@ -61,7 +61,7 @@ def test_a_removal_is_told() -> None:
     test = make("test", ["A", "b?", "c.", "d", "e"])
     _, messages = remove_leaks(train, make("fit", ["y"]), make("guarantee", ["x"]), test)
     assert messages == (
-        "5 of 6 questions removed from train, as they also stand in test: train-0, train-1, train-2, ...",
+        "5 of 6 questions removed from train because they also occur in test: train-0, train-1, train-2, ...",
     )
 
 
@@ -99,7 +99,7 @@ def test_a_question_without_an_answer_is_an_error(ask) -> None:
 
 
 def test_an_id_that_stands_twice_is_an_error(ask) -> None:
-    with pytest.raises(DataError, match="test: the id 'a' stands already in train"):
+    with pytest.raises(DataError, match="test: the id 'a' already occurs in train"):
         remove_leaks((ask("a"),), (), (), (ask("a", "Something else?"),))
 
 

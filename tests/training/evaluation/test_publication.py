@@ -1,4 +1,4 @@
-"""From a finished run to the store and back, and the same numbers on every way."""
+"""From a finished run to the store and back, with the same numbers everywhere."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_the_reference_curve_is_that_of_the_guarantee_split_as_it_is_served(
     assert curve.questions == curve.answered[0] == len(guarantee)
     assert curve.wrong[0] == round((1 - manifest.reference_histograms.accuracy) * len(guarantee))
     for threshold, answered, wrong in zip(curve.thresholds, curve.answered, curve.wrong, strict=True):
-        if min(abs(confidence - threshold) for confidence, _ in rows) > 1e-5:  # company in a batch moves an answer
+        if min(abs(confidence - threshold) for confidence, _ in rows) > 1e-5:  # batching moves an answer
             above = [is_wrong for confidence, is_wrong in rows if confidence >= threshold]
             assert (answered, wrong) == (len(above), sum(above))
 
@@ -102,7 +102,7 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
     registry = Registry(tmp_path / "store")
     with pytest.raises(UnmetTargetError, match=r"no threshold guarantees a risk of 0.001 .* can guarantee is 0\.\d+"):
         publish_run(finished_run, registry, quiet, targets=decision_targets(0.001, None))
-    with pytest.raises(UnmetTargetError, match=r"coverage 0.9999 would hold every option: .* can hold is 0\.9\d+"):
+    with pytest.raises(UnmetTargetError, match=r"coverage 0.9999 would contain every option: .* support is 0\.9\d+"):
         publish_run(finished_run, registry, quiet, targets=decision_targets(None, None, set_coverage=0.9999))
     assert registry.references() == []
     targets = decision_targets(None, 0.5, set_score="aps")
@@ -116,7 +116,7 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
 
 @pytest.mark.parametrize(
     ("targets", "message"),
-    [((0.1, 0.9), "only one can be asked for"), ((1.5, None), r"value: .* \(got 1.5\)"), ((None, -1), "value")],
+    [((0.1, 0.9), "only one can be set"), ((1.5, None), r"value: .* \(got 1.5\)"), ((None, -1), "value")],
 )
 def test_impossible_targets_are_refused(targets: tuple[float | None, float | None], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -124,8 +124,8 @@ def test_impossible_targets_are_refused(targets: tuple[float | None, float | Non
 
 
 def test_a_target_is_not_asked_for_beside_a_largest_set() -> None:
-    """Answers that abstain for their set are not among those that the target was tested on."""
-    with pytest.raises(ConfigError, match=r"max_set_size 2 and a target of 0\.9: .* only one of the two"):
+    """The target was not tested on answers that abstain for their set size."""
+    with pytest.raises(ConfigError, match=r"max_set_size 2 and a target of 0\.9: only one of the two"):
         decision_targets(None, 0.9, max_set_size=2)
     assert decision_targets(None, None, max_set_size=2).max_set_size == 2
 
@@ -172,7 +172,7 @@ def test_untrained_evaluation_is_the_base_model(finished_run: Path, tmp_path: Pa
     config = load_run(finished_run).config
     scores = evaluate(open_untrained(config, device=None, dtype=None), "others", tmp_path, quiet)
     assert next(iter(scores.values())).questions == 8
-    with pytest.raises(DataError, match="split 'nowhere' is empty or unknown; there are train, fit"):
+    with pytest.raises(DataError, match="split 'nowhere' is empty or unknown; available: train, fit"):
         evaluate(open_untrained(config, device=None, dtype=None), "nowhere", tmp_path, quiet)
 
 
@@ -189,7 +189,7 @@ def test_changed_data_are_noticed(finished_run: Path, tmp_path: Path, quiet: Con
 def test_a_stored_adapter_is_not_evaluated_on_other_data(
     publication: tuple[Publication, Registry], finished_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its recipe names files, and what they hold now may be what it was trained on."""
+    """Its recipe names files, which may now contain the questions that it was trained on."""
     found, registry = publication
     splits, messages = load_splits(load_run(finished_run).config.data)
     changed = dataclasses.replace(splits, test=splits.test[:-1])

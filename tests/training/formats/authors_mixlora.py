@@ -1,4 +1,4 @@
-"""MixLoRA checkpoints in the package that its authors publish."""
+"""MixLoRA checkpoints in its authors' package."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mixlora import MixLoraModelForCausalLM
 
 
 def load_published(folder: Path) -> Any:
-    """The model of the authors' package, ready to answer."""
+    """Load a checkpoint with the authors' package, in evaluation mode."""
     model, _ = MixLoraModelForCausalLM.from_pretrained(str(folder))
     model.eval()
     for layer in model.model.layers:
-        # The package keeps its experts in a plain dict, where eval() does not reach them: their dropout stays on.
+        # The package stores its experts in a plain dict, which eval() does not reach: their dropout stays on.
         for expert in layer.mlp.mixlora_moes["default"].experts_.values():
             expert.eval()
     return model

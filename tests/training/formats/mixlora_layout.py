@@ -1,4 +1,4 @@
-"""Writes random adapters in MixLoRA's published layout: adapter_config.json and adapter_model.bin."""
+"""Random adapters in MixLoRA's published format: adapter_config.json and adapter_model.bin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BLOCK = ("gate_proj", "up_proj", "down_proj")
 
 
 def published_config(base: str, **changes: Any) -> dict[str, Any]:
-    """The fields that MoE-PEFT exports, with some changed."""
+    """Return the fields that MoE-PEFT exports, with changes."""
     return {
         "bias": "none",
         "peft_type": "MIXLORA",
@@ -33,7 +33,7 @@ def published_config(base: str, **changes: Any) -> dict[str, Any]:
 
 
 def random_tensors(config: dict[str, Any], base: str, seed: int = 0) -> dict[str, Tensor]:
-    """Tensors of the shapes that the configuration and the base model ask for, by their published names."""
+    """Return random tensors by their published names, in the shapes of the configuration and the base model."""
     shape = AutoConfig.from_pretrained(base)
     generator = torch.Generator().manual_seed(seed)
     rank, hidden, width = config["r"], shape.hidden_size, shape.intermediate_size
@@ -62,7 +62,7 @@ def random_tensors(config: dict[str, Any], base: str, seed: int = 0) -> dict[str
 
 
 def write_published(folder: Path, base: str, **changes: Any) -> Path:
-    """A checkpoint with random weights for a base model's folder; the folder, made if it is not there."""
+    """Write a checkpoint with random weights for a base model; make the folder if needed and return it."""
     config = published_config(base, **changes)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "adapter_config.json").write_text(json.dumps(config))

@@ -1,4 +1,4 @@
-"""Checkpoints of LoRA that PEFT itself writes."""
+"""LoRA checkpoints written by PEFT itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 
 def write_with_peft(folder: Path, base_folder: Path, **settings: Any) -> PeftModel:
-    """A checkpoint that PEFT wrote of a model with random weights, and the model."""
+    """Let PEFT write a checkpoint of a model with random weights, and return the model."""
     fields = {"r": 3, "lora_alpha": 5, "lora_dropout": 0.1, "target_modules": ["q_proj", "v_proj", "down_proj"]}
     config = LoraConfig(**{**fields, "task_type": "CAUSAL_LM", **settings})
     model = get_peft_model(AutoModelForCausalLM.from_pretrained(base_folder), config)

@@ -1,4 +1,4 @@
-"""MixLoRA's published layout against the package that its authors publish."""
+"""MixLoRA's published format, compared with its authors' package."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
 
 
 def our_logits(folder: Path, base_folder: Path) -> Tensor:
-    """What our model answers, [B, T, V]."""
+    """Return our model's logits, [B, T, V]."""
     foreign = read_adapter(folder)
     base = load_base_model(str(base_folder), device="cpu", dtype="float32")
     model = add_adapter(base, foreign.config, LetterConfig())
@@ -77,11 +77,11 @@ def test_experts_with_the_settings_of_attention_are_read(tmp_path: Path, tiny_fo
         ({"task_type": "SEQ_CLS"}, "task_type is 'SEQ_CLS'"),
         ({"expert_lora": {"r": 8}}, "expert_lora.r is 8, r is 3"),
         ({"expert_lora": {"use_dora": True}}, "expert_lora.use_dora is True"),
-        ({"target_modules": ["q_proj", "w1_proj"]}, r"target_modules names \['w1_proj'\]"),
-        ({"target_modules": "all"}, "target_modules is 'all'"),
+        ({"target_modules": ["q_proj", "w1_proj"]}, r"target_modules contains \['w1_proj'\]"),
+        ({"target_modules": "all"}, r"target_modules must be .* \(got 'all'\)"),
         ({"target_modules": ["q_proj", "v_proj", "up_proj"]}, r"lack \['gate_proj', 'down_proj'\]"),
         ({"top_k": 5}, "top_k 5 is larger"),
-        ({"lora_alpha": "5"}, "lora_alpha is '5', no number"),
+        ({"lora_alpha": "5"}, r"lora_alpha must be a number \(got '5'\)"),
     ],
     ids=str,
 )
@@ -107,14 +107,14 @@ def test_tensors_that_do_not_fit_are_named(tmp_path: Path, tiny_folder: Path) ->
     read(whole)
     with pytest.raises(FormatError, match=f"{expert} is missing"):
         read({name: tensor for name, tensor in whole.items() if name != expert})
-    with pytest.raises(FormatError, match="the tensor classifier is no part"):
+    with pytest.raises(FormatError, match="the tensor classifier is not part"):
         read(whole | {"classifier": torch.zeros(2, 2)})
     with pytest.raises(FormatError, match=rf"{expert} has shape \(2, 32\)"):
         read(whole | {expert: torch.zeros(2, 32)})
 
 
 class RunsWhenUnpickled:
-    """An object whose unpickling calls a function."""
+    """An object that calls a function when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return pytest.fail, ("the pickle ran",)

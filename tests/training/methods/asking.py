@@ -1,4 +1,4 @@
-"""Questions asked of a predictor in batches: what it answers, and how well."""
+"""Ask a predictor questions in batches: its samples and its NLL."""
 
 from __future__ import annotations
 

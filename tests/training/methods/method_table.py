@@ -1,4 +1,4 @@
-"""What every method is tested with: the sections of a recipe that differ from a tiny run's, for each name."""
+"""The settings with which every method is tested: by name, the recipe sections that differ from a tiny run's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mc_dropout": {"options": {"samples": 4}},
     "ensemble": {"options": {"members": 3}, "loss": {"l2": 0.001}},
     "checkpoint_ensemble": {"training": {"snapshots": 4}, "options": {"first_snapshot": 2}},
-    # Draws multiply the rounding of a batch by their spread, which marglik makes wide on so few questions.
+    # Draws multiply rounding differences of a batch by their spread, which marglik makes wide on so few questions.
     "laplace": {"options": {"samples": 200, "prior_precision": 1000}},
     "mahalanobis": {},
     "adue": {"options": {"epochs": 10}},
@@ -17,6 +17,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "uq4ct": {},
     "sparse_lora": {"options": {"samples": 4}},
     "blob": {"options": {"samples": 4}},
-    # So few questions bear more noise than leaves anything learnt, and a longer search finds it.
+    # On so few questions a longer search would accept so much noise that nothing learnt remains.
     "tfb": {"options": {"samples": 4, "steps": 2}},
 }

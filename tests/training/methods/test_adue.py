@@ -1,4 +1,4 @@
-"""The head of AdUE on simulated features: what its loss is, what it finds, and what its sampler does to calibration."""
+"""The head of AdUE on simulated features: its loss, what it finds, and how its sampler affects calibration."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FAST = AdueOptions(learning_rate=0.02, anchor=0.001, confidence=0.01, epochs=40,
 
 
 def simulated(count: int, seed: int) -> ScoredQuestions:
-    """A run that trusts an option by 10 nats too much where its feature is up in the first of 4 directions.
+    """Simulate a run that overrates an option by 10 nats if its feature is high in the first of 4 directions.
 
-    The second direction holds the run's own logits, as hidden states do; a fifth of its answers are wrong.
+    The second direction contains the run's own logits, as hidden states do; a fifth of its answers are wrong.
     """
     source = torch.Generator().manual_seed(seed)
     features = torch.randn(count, 4, 4, generator=source)
@@ -39,7 +39,7 @@ def unsure(head: Tensor, questions: ScoredQuestions) -> Tensor:
 
 @pytest.fixture(scope="module")
 def fitted() -> tuple[Tensor, ScoredQuestions]:
-    """A head on one part of 3,000 questions, and the other part."""
+    """A head fitted on one part of 3,000 questions, and the other part."""
     questions = simulated(3000, 0)
     trained, held_out = (questions.rows(part) for part in divide(questions.wrong, 0.6, 0))
     return train_head(trained, held_out, torch.zeros(4), FAST, seed=0), held_out
@@ -57,7 +57,7 @@ def test_the_head_finds_the_direction_in_which_the_run_errs(fitted: tuple[Tensor
 
 
 def test_platt_repairs_what_the_balanced_sampler_does(fitted: tuple[Tensor, ScoredQuestions]) -> None:
-    """A fifth of the answers are wrong, but the head saw half, so its U is too high by 0.17; Platt repairs it."""
+    """A fifth of the answers are wrong, but half of those sampled, so U is too high by 0.17; Platt corrects it."""
     head, held_out = fitted
     test = simulated(4000, 2)
     raw = unsure(head, test)
@@ -73,7 +73,7 @@ def test_platt_repairs_what_the_balanced_sampler_does(fitted: tuple[Tensor, Scor
 
 
 def test_an_anchored_head_keeps_the_runs_own_ranking() -> None:
-    """Beta beyond all measure: U is 1 - max p up to the smooth maximum and the division by 1 - 1 / C."""
+    """With a huge beta, U is 1 - max p up to the smooth maximum and the division by 1 - 1 / C."""
     questions = simulated(400, 3)
     trained, held_out = (questions.rows(part) for part in divide(questions.wrong, 0.6, 0))
     options = AdueOptions(anchor=1e6, learning_rate=1e-4, epochs=5)
@@ -117,7 +117,7 @@ def test_the_parts_are_stable_disjoint_and_each_has_its_share_of_errors() -> Non
 
 @pytest.mark.parametrize(("errors", "name"), [(0, "wrong"), (1, "wrong"), (9, "right"), (10, "right")])
 def test_a_split_without_two_of_a_kind_is_refused(errors: int, name: str) -> None:
-    with pytest.raises(FittingError, match=f"2 {name} answers at least.*fit split of 10 has [01]"):
+    with pytest.raises(FittingError, match=f"at least 2 {name} answers; the fit split of 10 questions has [01]"):
         divide(torch.arange(10) < errors, 0.5, 0)
 
 

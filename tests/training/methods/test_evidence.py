@@ -1,4 +1,4 @@
-"""The prior precision of largest evidence, held against dense determinants and a hand calculation."""
+"""The prior precision of largest evidence, compared with dense determinants and a hand calculation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uq4ct.training.methods.evidence import best_precision
 @settings(deadline=None, max_examples=50)
 @given(squared_norm=st.floats(1e-2, 1e3), seed=st.integers(0, 1000))
 def test_no_precision_has_more_evidence_than_the_best(squared_norm: float, seed: int) -> None:
-    """-precision |w|^2 / 2 + (n log precision - log det P) / 2, P the dense matrix over two weights of low rank."""
+    """-precision |w|^2 / 2 + (n log precision - log det P) / 2, with P the dense matrix of two low-rank weights."""
     source = torch.Generator().manual_seed(seed)
     factors = [random_factors(3, 5, (3, 2), source), random_factors(4, 2, (1, 2), source)]
     dense = torch.block_diag(*(dense_curvature(one) for one in factors))

@@ -1,4 +1,4 @@
-"""Features of questions in any order and company, and the classes that distances are measured to."""
+"""Features of questions do not depend on order and batch; classes for the distances."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_rows_stand_in_the_questions_order(
 
 
 def test_classes_of_letters_and_of_options(tiny_base: Any, make_model: Any, questions: Any) -> None:
-    """The right letter of each question; right and wrong of each option, and no absent ones."""
+    """The classes are the right letter of each question, or right and wrong for each option that is present."""
     model = make_model(tiny_base, experts=1, top_k=1)
     fitting = fitting_of(model, questions, 100_000)
     read = read_features(fitting, fitting.train, "features")

@@ -1,4 +1,4 @@
-"""The curvature of Laplace-LoRA, held against the dense generalised Gauss-Newton matrix of a tiny model."""
+"""The curvature of Laplace-LoRA, compared with the dense generalised Gauss-Newton matrix of a tiny model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from uq4ct.training.runs.train import train_run
 
 CPU = torch.device("cpu")
 WHOLE = 10_000  # a factor rank above every width
-POSITIONAL = ("o_proj", "gate_proj", "up_proj", "down_proj")  # of a last layer: no token reads another's after these
+POSITIONAL = ("o_proj", "gate_proj", "up_proj", "down_proj")  # in the last layer no token reads another after these
 
 
 def training_questions(model: Any, questions: Sequence[Question]) -> list[TrainingQuestion]:
@@ -45,7 +45,7 @@ def training_questions(model: Any, questions: Sequence[Question]) -> list[Traini
 
 
 def jacobian_of(model: Any, encoded: EncodedQuestion) -> tuple[Tensor, dict[str, Tensor]]:
-    """Probabilities [C] of one question, and the Jacobian of its logits by each weight, [C, out * in]."""
+    """Return the probabilities [C] of one question, and the Jacobian of its logits by each weight, [C, out * in]."""
     through = BankTaps()
     logits = model(collate([encoded]), through).logits
     jacobians = weight_jacobians(logits, through.taps)
@@ -53,7 +53,7 @@ def jacobian_of(model: Any, encoded: EncodedQuestion) -> tuple[Tensor, dict[str,
 
 
 def gauss_newton(model: Any, questions: Sequence[TrainingQuestion]) -> Tensor:
-    """The sum of J' (diag p - p p') J over the questions, all weights of all banks in one matrix."""
+    """Return the sum of J' (diag p - p p') J over the questions, with all weights of all banks in one matrix."""
     total = torch.zeros(())
     for question in questions:
         p, jacobians = jacobian_of(model, question.encoded)
@@ -63,7 +63,7 @@ def gauss_newton(model: Any, questions: Sequence[TrainingQuestion]) -> Tensor:
 
 
 def blocks_of(matrix: Tensor, model: Any, encoded: EncodedQuestion) -> dict[str, Tensor]:
-    """The diagonal block of each weight."""
+    """Return the diagonal block of each weight."""
     _, jacobians = jacobian_of(model, encoded)
     sizes = [one.shape[1] for one in jacobians.values()]
     ends = torch.tensor(sizes).cumsum(0).tolist()
@@ -73,7 +73,7 @@ def blocks_of(matrix: Tensor, model: Any, encoded: EncodedQuestion) -> dict[str,
 
 
 def double_norm(norm: LlamaRMSNorm) -> torch.nn.RMSNorm:
-    """The same norm in float64; transformers' own computes in fp32 whatever it is given."""
+    """Return the same norm in float64; the one of transformers always computes in fp32."""
     double = torch.nn.RMSNorm(norm.weight.shape[0], norm.variance_epsilon, dtype=torch.float64)
     double.weight = norm.weight
     return double
@@ -81,7 +81,7 @@ def double_norm(norm: LlamaRMSNorm) -> torch.nn.RMSNorm:
 
 @pytest.fixture
 def make_double(tmp_path: Path, make_base_folder: Any, make_model: Any) -> Any:
-    """A tiny model of so many layers, all of it in float64."""
+    """Make a tiny model with the given number of layers, entirely in float64."""
 
     def make(scoring: Any, layers: int, **config: Any) -> Any:
         folder = make_base_folder(tmp_path / "base", num_hidden_layers=layers)
@@ -98,9 +98,9 @@ def make_double(tmp_path: Path, make_base_folder: Any, make_model: Any) -> Any:
 
 @pytest.mark.parametrize("rank", [4, WHOLE])
 def test_one_example_and_one_position_are_exact(rank: int, make_double: Any, questions: Any) -> None:
-    """There every weight's block of the Gauss-Newton matrix is one Kronecker product, of rank 1 times at most C - 1.
+    """Each weight's block of the Gauss-Newton matrix is then one Kronecker product, of rank 1 times at most C - 1.
 
-    To 1e-8 in float64: the blocks, and the predictive covariance of other questions.
+    The blocks and the predictive covariance of other questions agree to 1e-8 in float64.
     """
     model = make_double(LetterConfig(), 1, targets=POSITIONAL)
     one, *others = training_questions(model, questions)
@@ -124,7 +124,7 @@ def test_one_example_and_one_position_are_exact(rank: int, make_double: Any, que
 
 
 def answer_columns(encoded: EncodedQuestion, *, cloze: bool) -> list[int]:
-    """By hand: the last token, or for each option's tokens the one before, in its branch or at the shared end."""
+    """By hand: the last token, or the token before each token of an option, in its branch or at the shared end."""
     shared = encoded.branches.count(0)
     if not cloze:
         return [shared - 1]
@@ -135,7 +135,7 @@ def answer_columns(encoded: EncodedQuestion, *, cloze: bool) -> list[int]:
 
 @pytest.mark.parametrize("scoring", [LetterConfig(), ClozeConfig()], ids=lambda scoring: scoring.kind)
 def test_full_rank_is_the_whole_kronecker_product(scoring: Any, make_double: Any, questions: Any) -> None:
-    """Sums over questions one by one, positions found by hand, gradients of each log-probability by autograd."""
+    """Reference: sums over single questions, positions found by hand, gradients of each log-probability by autograd."""
     model = make_double(scoring, 2, targets=("v_proj", "down_proj"))
     asked = training_questions(model, questions)
     inputs: dict[str, Any] = {}
@@ -165,7 +165,7 @@ def test_full_rank_is_the_whole_kronecker_product(scoring: Any, make_double: Any
 @settings(deadline=None, max_examples=40)
 @given(dimension=st.integers(1, 30), rank=st.integers(1, 6), true_rank=st.integers(0, 6), seed=st.integers(0, 1000))
 def test_a_sketch_is_exact_within_its_rank(dimension: int, rank: int, true_rank: int, seed: int) -> None:
-    """Rows of a rank that is kept give their second moment back, narrow sketch or not, none at all included."""
+    """Rows of at most the kept rank give their exact second moment, for narrow and full sketches and for no rows."""
     source = torch.Generator().manual_seed(seed)
     true_rank = min(true_rank, rank)
     rows = torch.randn(20, true_rank, dtype=torch.float64, generator=source) @ torch.randn(
@@ -184,7 +184,7 @@ def test_a_sketch_is_exact_within_its_rank(dimension: int, rank: int, true_rank:
 
 
 def test_a_sketch_is_near_the_best_of_its_rank() -> None:
-    """With a spectrum that falls as 1 / i, 10 eigenvectors of 200 lose at most a fifth more than the best 10 would."""
+    """With a spectrum that falls as 1 / i, 10 eigenvectors of 200 lose at most a fifth more than the best 10."""
     source = torch.Generator().manual_seed(1)
     basis, _ = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64, generator=source))
     spectrum = 1 / torch.arange(1, 201, dtype=torch.float64)
@@ -207,9 +207,9 @@ def predictive_variances(
 @pytest.mark.slow
 @pytest.mark.parametrize("scoring", ["letter", "cloze"])
 def test_the_gap_to_the_dense_matrix(scoring: str, make_config: Any, tmp_path: Path, quiet: Console) -> None:
-    """A trained run and unseen questions: a product of sums is no sum of products, blocks and positions are left out.
+    """A trained run and unseen questions: the factors approximate a sum of products, blocks and positions are left out.
 
-    Printed, and held within what is reported of it.
+    The gap is printed and must be within the reported range.
     """
     targets = ["q_proj", "v_proj", "down_proj"]
     config = make_config("lora", scoring={"kind": scoring}, adapter={"targets": targets}, training={"epochs": 3})
@@ -246,7 +246,7 @@ def test_the_gap_to_the_dense_matrix(scoring: str, make_config: Any, tmp_path: P
 
 
 def test_dropout_is_no_part_of_the_curvature(tiny_base: Any, make_model: Any, questions: Any) -> None:
-    """In evaluation mode two sweeps are the same to the bit; in training mode there is none."""
+    """In evaluation mode two passes are bit-identical; training mode is an error."""
     model = make_model(tiny_base, experts=1, top_k=1, dropout=0.5)
     asked = training_questions(model, questions)
     first, second = (fit_curvature(model, asked, 5, 100, 7) for _ in range(2))
@@ -257,7 +257,7 @@ def test_dropout_is_no_part_of_the_curvature(tiny_base: Any, make_model: Any, qu
 
 @pytest.mark.slow
 def test_the_precision_of_the_fit_split_has_the_lowest_nll(make_config: Any, tmp_path: Path, quiet: Console) -> None:
-    """As the posterior is served: no other precision of the grid is better on the fit split; evidence takes another."""
+    """No other precision of the grid is better on the fit split, as served; the evidence chooses another one."""
     runs = {}
     for choice in ("fit_nll", "marglik"):
         options = {"samples": 100, "prior_precision": choice}

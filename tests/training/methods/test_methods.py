@@ -1,4 +1,4 @@
-"""The table that every method passes: it learns, is stored, answers as it did, and keeps what a posterior promises."""
+"""Tests for all methods: they learn, answer the same after storing, and meet the contract of a posterior."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FolderOf = Callable[[str], Path]
 
 @pytest.fixture(scope="module")
 def folder_of(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig, quiet: Console) -> FolderOf:
-    """The folder of a finished run of a method; the runs that several need are trained once."""
+    """Return the folder of a finished run of a method; runs that several methods need are trained once."""
     root = tmp_path_factory.mktemp("methods")
 
     @cache
@@ -57,7 +57,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Registry:
 
 @pytest.fixture(scope="module")
 def published(folder_of: FolderOf, registry: Registry, quiet: Console) -> Callable[[str], PublishedPredictor]:
-    """A method's run in the store, loaded as the service loads it."""
+    """Publish a method's run and load it as the service does."""
 
     @cache
     def publish(method: str) -> PublishedPredictor:
@@ -80,7 +80,7 @@ def predictor_of(folder: Path) -> tuple[Predictor, list[Question]]:
 @pytest.mark.parametrize("method", sorted(METHODS))
 class TestMethod:
     def test_learns(self, method: str, folder_of: FolderOf) -> None:
-        """The NLL of the training questions falls by a third at least, whatever was fitted after the steps."""
+        """The NLL of the training questions falls by at least a third, whatever is fitted after the steps."""
         run = load_run(folder_of(method))
         train = list(load_splits(run.config.data)[0].train)
         trained = nll(Predictor(run.model, run.result.posterior.build(run.tensors)), train)
@@ -109,7 +109,7 @@ class TestMethod:
             torch.testing.assert_close(together.error_score, alone.error_score, atol=1e-3, rtol=1e-4)
 
     def test_the_same_seed_gives_the_same_answers(self, method: str, folder_of: FolderOf) -> None:
-        """Read twice, asked twice, with something random in between."""
+        """Load twice and ask twice, with a random draw in between."""
         (one, questions), (other, _) = predictor_of(folder_of(method)), predictor_of(folder_of(method))
         first = samples_of(one, questions, 500)
         torch.rand(7)
@@ -139,7 +139,7 @@ class TestMethod:
 def test_an_error_score_comes_with_the_answers_of_the_lora_run(
     method: str, folder_of: FolderOf, published: Callable[[str], PublishedPredictor]
 ) -> None:
-    """Option, confidence and probabilities stay those of the run; the score is the same from the store."""
+    """Option, confidence and probabilities are those of the LoRA run; the stored adapter gives the same score."""
     predictor, questions = predictor_of(folder_of(method))
     plain, _ = predictor_of(folder_of("lora"))
     stored = published(method)
@@ -156,7 +156,7 @@ def test_an_error_score_comes_with_the_answers_of_the_lora_run(
 def test_a_running_service_answers_with_every_method(
     published: Callable[[str], PublishedPredictor], registry: Registry
 ) -> None:
-    """Over HTTP, in fp32: what the predictor says, for all methods in one process."""
+    """Over HTTP, in fp32, all methods in one process give the predictor's answers."""
     stored = {method: published(method) for method in METHODS}
     question = Question(id="q", text="Colour of the dog number 5?", options=("red", "blue", "white"))
     with running_service(registry.root, DTYPE="float32", DEFAULT_MODEL="tiny@1") as service:

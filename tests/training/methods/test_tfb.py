@@ -1,4 +1,4 @@
-"""Training-free Bayesianization: the rotation changes nothing, the noise is even, the search finds the boundary."""
+"""Training-free Bayesianization: the rotation keeps B A, the noise is even, the search finds the boundary."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PLACE = "model.layers.0.self_attn.q_proj.experts"
 
 
 def adapter(singular: list[float], inputs: int = 7, outputs: int = 6, seed: int = 0) -> dict[str, Tensor]:
-    """Stored tensors of one bank whose B has these singular values."""
+    """Return the stored tensors of one bank with these singular values of B."""
     source = torch.Generator().manual_seed(seed)
     rank = len(singular)
     u = torch.linalg.qr(torch.randn(outputs, rank, generator=source, dtype=torch.float64)).Q
@@ -40,7 +40,7 @@ def adapter(singular: list[float], inputs: int = 7, outputs: int = 6, seed: int 
 
 
 def product(tensors: Mapping[str, Tensor]) -> Tensor:
-    """B A in float64."""
+    """Return B A in float64."""
     return tensors[f"{PLACE}.B"].double() @ tensors[f"{PLACE}.A"].double()
 
 
@@ -50,7 +50,7 @@ singular_values = st.lists(st.floats(0, 1e3), min_size=1, max_size=6)
 class TestRotation:
     @given(singular_values, st.integers(0, 2**32 - 1))
     def test_leaves_the_product_as_it_is(self, singular: list[float], seed: int) -> None:
-        """To the round-off of fp32, for B of any rank, and touches nothing else."""
+        """Up to the rounding of fp32, for B of any rank; nothing else changes."""
         tensors = adapter(singular, seed=seed)
         rotated, found = rotate(tensors)
         before, after = product(tensors), product(rotated)
@@ -75,7 +75,7 @@ class TestRotation:
         assert std.isfinite().all()
         largest = torch.tensor(singular).max()
         assert (std * largest <= 1.001 / SMALLEST_SINGULAR).all()
-        assert (std[:, 0] * torch.tensor(singular) <= 1.001).all()  # and never above sigma_q in the update
+        assert (std[:, 0] * torch.tensor(singular) <= 1.001).all()  # never above sigma_q in the update
 
     def test_an_adapter_that_adds_nothing_gets_no_noise(self) -> None:
         rotated, singular = rotate(adapter([0.0, 0.0]))
@@ -84,7 +84,7 @@ class TestRotation:
         assert largest_borne(lambda sigma: 1.0, 0.0, 10, 0.003) == 0
 
     def test_the_search_starts_at_noise_as_large_as_the_update(self) -> None:
-        """By draws: the squared norm of B' (sigma * std * epsilon) is that of B A in the mean."""
+        """The mean squared norm of draws of B' (sigma * std * epsilon) is that of B A."""
         tensors = adapter([3.0, 0.5, 0.02])
         rotated, singular = rotate(tensors)
         sigma = update_size(rotated, singular)
@@ -97,7 +97,7 @@ class TestRotation:
 
 class TestSearch:
     def test_by_hand(self) -> None:
-        """NLL 2 up to 5, 3 above: doubles to 8, then halves; the last one borne, not the last one refused."""
+        """NLL 2 up to 5, 3 above: doubles to 8, then halves; returns the last tolerated value."""
         tried: list[float] = []
 
         def step(sigma: float) -> float:
@@ -108,18 +108,18 @@ class TestSearch:
         assert tried == [0, 1, 2, 4, 8, 6, 5, 5.5, 5.25]
 
     def test_the_number_of_anchor_questions_does_not_enter(self) -> None:
-        """A rise of 0.4 % is over a tolerance of 0.3 %, one of 0.2 % is not."""
+        """A rise of 0.4 % exceeds a tolerance of 0.3 %, a rise of 0.2 % does not."""
         assert largest_borne(lambda sigma: 1 + 0.004 * (sigma > 0), 1.0, 6, 0.003) == 0
         assert largest_borne(lambda sigma: 1 + 0.002 * (sigma > 0), 1.0, 6, 0.003) == 2.0**5
 
     @given(st.floats(1e-3, 1e3), st.floats(1e-4, 1), st.floats(0.1, 5))
     def test_a_rising_nll(self, start: float, tolerance: float, base: float) -> None:
-        """base * (1 + sigma^2): the boundary is the root of the tolerance."""
+        """For base * (1 + sigma^2), the boundary is the square root of the tolerance."""
         found = largest_borne(lambda sigma: base * (1 + sigma**2), start, 60, tolerance)
         assert found == pytest.approx(math.sqrt(tolerance), rel=1e-5)
 
     def test_an_nll_that_falls_first(self) -> None:
-        """1 + (sigma - 2)^2 is 5 without noise and again at 4; what is borne is near the best, not near that."""
+        """1 + (sigma - 2)^2 is 5 at 0 and again at 4; the result is near the minimum at 2, not near 4."""
         found = largest_borne(lambda sigma: 1 + (sigma - 2) ** 2, 0.5, 40, 0.01)
         assert found == pytest.approx(2.1, abs=1e-6)
 

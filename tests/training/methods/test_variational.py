@@ -1,4 +1,4 @@
-"""The distributions that are trained: their divergence, their noise, its gradients, and runs that resume to the bit."""
+"""The trained distributions: their divergence, noise and gradients, and runs that resume bit-identically."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ probabilities = st.floats(0.01, 0.99)
 
 
 def bank_of(in_features: int = 5, rank: int = 3, out_features: int = 4) -> ExpertBank:
-    """A bank in float64 whose B is not 0 and whose scale is 1."""
+    """Return a bank in float64 with a nonzero B and scale 1."""
     torch.manual_seed(0)
     bank = ExpertBank(in_features, out_features, AdapterConfig(experts=1, top_k=1, rank=rank, alpha=rank, dropout=0))
     torch.nn.init.normal_(bank.B)
@@ -57,14 +57,14 @@ def gates_of(rank: int, logits: Tensor | None = None, **options: float) -> RankG
 
 
 def run_through(variation: Variation, bank: ExpertBank, inputs: Tensor) -> Tensor:
-    """What the bank adds [B, T, out]."""
+    """Return what the bank adds, [B, T, out]."""
     return variation(PLACE, bank, inputs, torch.zeros(*inputs.shape[:-1], len(bank.B), dtype=inputs.dtype), None)
 
 
 class TestRankGates:
     @given(st.floats(1e-6, 1 - 1e-6), st.integers(1, 64))
     def test_the_divergence_is_0_at_the_start(self, p0: float, rank: int) -> None:
-        """To the last bit, in the fp32 of training."""
+        """Exactly 0, in the fp32 of training."""
         assert RankGates({PLACE: rank, "other": 2}, SparseLoraOptions(p0=p0)).kl().item() == 0
 
     @given(st.lists(probabilities, min_size=1, max_size=8), probabilities)
@@ -74,7 +74,7 @@ class TestRankGates:
         assert gates_of(len(kept), q.logit(), p0=p0).kl().item() == pytest.approx(exact.item(), abs=1e-12)
 
     def test_the_divergence_is_the_mean_of_the_log_ratio(self) -> None:
-        """Over hard masks drawn from q, within 4 standard errors."""
+        """The mean over hard masks drawn from q, within 4 standard errors."""
         torch.manual_seed(1)
         q, p = Bernoulli(probs=torch.tensor([0.1, 0.5, 0.9]).double()), Bernoulli(probs=torch.tensor(0.7).double())
         masks = q.sample((200_000,))
@@ -84,7 +84,7 @@ class TestRankGates:
         assert found == pytest.approx(ratios.mean().item(), abs=4 * error)
 
     def test_gradients_at_fixed_noise_are_the_slopes(self) -> None:
-        """Of the output through the relaxed gates and of the divergence, by central differences; none is 0."""
+        """Gradients of the output through relaxed gates and of the divergence equal central differences; none is 0."""
         bank, inputs = bank_of(), torch.randn(2, 4, 5, dtype=torch.float64)
         variation = gates_of(3, torch.tensor([-1.0, 0.3, 2.0]), p0=0.6)
 
@@ -105,7 +105,7 @@ class TestRankGates:
 
     @pytest.mark.parametrize("tau", [1e-4, 0.5, 2.0])
     def test_gates_are_relaxed_bernoullis(self, tau: float) -> None:
-        """A gate is above 1/2 as often as it is kept, whatever tau; as tau goes to 0 it is 0 or 1."""
+        """A gate is above 1/2 as often as it is kept, for every tau; for small tau it is 0 or 1."""
         logits = torch.tensor([-2.0, 0.0, 1.0], dtype=torch.float64)
         bank = bank_of(rank=3, in_features=3, out_features=3)
         bank.A.data, bank.B.data = torch.eye(3).double(), torch.eye(3).double()
@@ -156,7 +156,7 @@ class TestWeightNoise:
         assert len(list(variation.parameters())) == 1
 
     def test_flipout_has_the_variance_of_weights_drawn_for_each_row_and_no_covariance(self) -> None:
-        """Of x (std * epsilon)^T: the sum over inputs of x^2 std^2, for each rank; rows of a batch are uncorrelated."""
+        """The variance of x (std * epsilon)^T is the sum of x^2 std^2 over inputs, per rank; rows are uncorrelated."""
         bank = bank_of(rank=3, out_features=3)
         bank.B.data = torch.eye(3).double()
         variation = self.noise_of(bank, initial_root=1.0)
@@ -171,7 +171,7 @@ class TestWeightNoise:
         assert ((noise[:, 0] * noise[:, 1]).mean(dim=0).abs() < 0.1 * exact).all()
 
     def test_noise_is_held_for_a_sequence(self) -> None:
-        """It is one matrix a row, so twice the input has twice the output."""
+        """Each row has one matrix, so twice the input gives twice the output."""
         token = torch.randn(5, dtype=torch.float64)
         bank = bank_of()
         output = run_through(self.noise_of(bank), bank, torch.stack([token, 2 * token]).expand(3, 2, 5))
@@ -194,7 +194,7 @@ VARIATIONAL = ["blob", "sparse_lora"]
 
 @pytest.fixture(scope="module")
 def whole_runs(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig, quiet: Console) -> Mapping[str, Path]:
-    """The folder of a finished run of each method, never interrupted."""
+    """The folders of finished runs of each method, without interruption."""
     root = tmp_path_factory.mktemp("whole")
     for method in VARIATIONAL:
         train_run(make_config(method), root / method, quiet)
@@ -228,7 +228,7 @@ class TestRuns:
         assert all(value.unique().numel() > 1 for value in varied.values())
 
     def test_the_forwards_of_a_step_count_the_divergence_once(self, method: str, make_config: MakeConfig) -> None:
-        """Its share of a question is KL / N, and accumulation changes no gradient where there is no noise."""
+        """The share per question is KL / N, and without noise accumulation does not change gradients."""
         config = make_config(method)
         model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
         trained: Any = METHODS[method]
@@ -276,7 +276,7 @@ class TestRuns:
 
 
 class _Steep(TokenwiseCall, Variation):
-    """No noise, tokens as they come to plain LoRA, and a divergence whose gradient dwarfs every other."""
+    """No noise, the same tokens as plain LoRA, and a divergence with a gradient far above all others."""
 
     def forward(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
@@ -290,7 +290,7 @@ class _Steep(TokenwiseCall, Variation):
 def test_a_steep_divergence_does_not_change_the_adapters_steps(
     tmp_path: Path, make_config: MakeConfig, quiet: Console, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each group of parameters is clipped to the norm on its own: the weights are those of plain LoRA to the bit."""
+    """Each group of parameters is clipped separately, so the weights are bit-identical to those of plain LoRA."""
     config = make_config("lora", training={"epochs": 1}, optimizer={"clip_norm": 0.1})
     train_run(config, tmp_path / "plain", quiet)
     steep = replace(

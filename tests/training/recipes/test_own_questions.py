@@ -1,4 +1,4 @@
-"""`uq4ct new-recipe`: from a file of questions to a recipe that trains on them."""
+"""`uq4ct new-recipe`: from a question file to a recipe that trains on it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def new_recipe(*arguments: str) -> Done:
 def test_one_file_is_enough_and_is_divided_without_leaks(folder: Path) -> None:
     done = new_recipe("recipes/My quiz.yaml", "--train", "questions.csv")
     assert done.exit_code == 0, done.output
-    assert "questions.csv: 200 questions with 2 to 4 options; column `answer`, the number of the" in done.stdout
+    assert "questions.csv: 200 questions with 2 to 4 options; column `answer` is the number of the" in done.stdout
     config = load_run_config(folder / "recipes" / "My quiz.yaml")
     assert (config.name, config.method, config.data.source) == ("my-quiz", "uq4ct", "csv")
     splits, _ = load_splits(config.data)
@@ -87,7 +87,7 @@ def test_files_of_their_own_are_not_carved(folder: Path) -> None:
 def test_there_is_a_recipe_for_every_method(method: str, folder: Path) -> None:
     done = new_recipe("my.yaml", "--train", "more.jsonl", "--test", "more.jsonl", "--method", method)
     assert done.exit_code == 1  # every id would be in two splits
-    assert "the id 'more-0' stands already in" in done.stderr
+    assert "the id 'more-0' already occurs in" in done.stderr
     (folder / "questions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in tiny_records("own", 50, 2)))
     done = new_recipe("my.yaml", "--train", "questions.jsonl", "--test", "more.jsonl", "--method", method)
     assert done.exit_code == 0, done.output
@@ -104,8 +104,8 @@ def test_there_is_a_recipe_for_every_method(method: str, folder: Path) -> None:
         (("--train", "broken.csv"), r"broken\.csv, line 2: answer: must be the number of an option"),
         (("--train", "column.csv"), r"column\.csv, line 1: the column answer is missing"),
         (("--train", "unlabelled.jsonl"), r"unlabelled\.jsonl: 1 questions have no answer, the first is 'a'"),
-        (("--train", "empty.csv"), r"empty\.csv: holds no question"),
-        (("--train", "questions.csv", "--test", "more.jsonl"), "have one format: questions.csv is csv, more.jsonl is"),
+        (("--train", "empty.csv"), r"empty\.csv: contains no questions"),
+        (("--train", "questions.csv", "--test", "more.jsonl"), "the same format: questions.csv is csv, more.jsonl is"),
         (("--train", "questions.csv", "--name", "My name"), "name: String should match pattern"),
         (("--train", "questions.csv", "--method", "magic"), "method 'magic' is not one of adue, "),
     ],
@@ -128,7 +128,7 @@ def test_a_recipe_is_replaced_only_when_asked_to(folder: Path) -> None:
     (folder / "my.yaml").write_text("mine")
     done = new_recipe("my.yaml", "--train", "questions.csv")
     assert (done.exit_code, (folder / "my.yaml").read_text()) == (1, "mine")
-    assert "my.yaml exists already" in done.stderr
+    assert "my.yaml already exists" in done.stderr
     assert new_recipe("my.yaml", "--train", "questions.csv", "--force", "--name", "mine").exit_code == 0
     assert load_run_config(folder / "my.yaml").name == "mine"
 
@@ -142,7 +142,7 @@ def test_too_few_questions_for_prediction_sets_are_noticed(folder: Path) -> None
 
 @pytest.mark.slow
 def test_the_recipe_trains_and_is_published(folder: Path, tiny_folder: Path, quiet: Console) -> None:
-    """With what the recipe says, apart from a learning rate that the tiny base needs."""
+    """All settings are the recipe's except the learning rate, which the tiny base needs."""
     assert new_recipe("my.yaml", "--train", "questions.csv", "--base", str(tiny_folder)).exit_code == 0
     config = load_run_config(folder / "my.yaml", ("optimizer.learning_rate=0.01",))
     result = train_run(config, folder / "runs" / "my", quiet)

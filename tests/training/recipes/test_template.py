@@ -1,4 +1,4 @@
-"""A recipe as explained text: complete, explained field by field, and the same configuration when it is read."""
+"""A rendered recipe is complete, explains every field, and loads back to the same configuration."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ RECIPES = sorted(path for path in SHIPPED.glob("*.yaml") if not path.stem.starts
 
 
 def with_options(config: RunConfig) -> RunConfig:
-    """The configuration with every option of its method set."""
+    """Return the configuration with every option of its method set."""
     return config.model_copy(update={"options": config.method_options().model_dump(mode="json")})
 
 
 def fields_of(model: BaseModel, place: str = "") -> Iterator[str]:
-    """Every field of a configuration and of its sections, as `section.field`."""
+    """Yield every field of a configuration and of its sections, as `section.field`."""
     for name in type(model).model_fields:
         yield f"{place}{name}"
         value = getattr(model, name)
@@ -53,7 +53,7 @@ def test_a_rendered_recipe_is_complete_and_the_same(path: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_field_has_a_comment(path: Path) -> None:
-    """A field without a description in the configuration would have a bare default, or nothing at all."""
+    """A field without a description in the configuration would show only its default, or nothing."""
     lines = render_recipe(with_options(load_run_config(path)), "An introduction.").splitlines()
     for above, line in pairwise(lines):
         if line and not line.lstrip().startswith("#"):
@@ -65,9 +65,9 @@ def test_a_field_is_explained_by_its_description_range_and_default() -> None:
     (path,) = [path for path in RECIPES if path.stem == "laplace_smollm2"]
     text = render_recipe(with_options(load_run_config(path)), "An introduction.")
     for explained in (
-        "  # peak, per optimizer step; above 0; default: 0.0002\n  learning_rate: 0.0005\n",
-        "  # share of all steps in linear warm-up; at least 0 and below 1; default: 0.06\n  warmup_share: 0.06\n",
-        "  # after the warm-up, down to 0; one of none, linear, cosine; default: linear\n  decay: linear\n",
+        "  # peak learning rate, per optimizer step; above 0; default: 0.0002\n  learning_rate: 0.0005\n",
+        "  # share of all steps used for linear warm-up; at least 0 and below 1; default: 0.06\n  warmup_share: 0.06\n",
+        "  # shape of the decay to 0 after warm-up; one of none, linear, cosine; default: linear\n  decay: linear\n",
         "  # eigenvectors kept of the inputs of A and the outputs of B; at least 1; default: 10\n  factor_rank: 10\n",
     ):
         assert explained in text

@@ -1,4 +1,4 @@
-"""Adapters from elsewhere: adopted, published and answered as their makers' programs answer; ours carried back."""
+"""Foreign adapters, adopted and published, answer as in their own programs; ours are exported to PEFT."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ Forward = Callable[[Tensor], Tensor]
 
 @pytest.fixture
 def recipe(make_config: MakeConfig) -> dict[str, Any]:
-    """A recipe for another method, as a user has it at hand."""
+    """A recipe for another method."""
     config = make_config("uq4ct", scoring={"kind": "letter"}, adapter={"feu_tokens": "prompt_and_options"})
     return config.model_dump(mode="json", exclude={"adopted"})
 
 
 def peft_checkpoint(folder: Path, base: Path) -> Forward:
-    """PEFT's checkpoint in the folder, and PEFT's logits [1, T, V]."""
+    """Write a PEFT checkpoint to the folder, and return a function for PEFT's logits [1, T, V]."""
     model = write_with_peft(folder, base)
     return lambda tokens: model(tokens, use_cache=False).logits
 
 
 def mixlora_checkpoint(folder: Path, base: Path) -> Forward:
-    """A published MixLoRA checkpoint in the folder, and its authors' logits [1, T, V]."""
+    """Write a MixLoRA checkpoint to the folder, and return a function for its authors' logits [1, T, V]."""
     model = load_published(write_published(folder, str(base)))
     return lambda tokens: model(tokens, use_cache=False).logits
 
@@ -110,9 +110,9 @@ def test_the_record_of_an_adopted_run_says_that_nothing_was_trained(
         targets=("q_proj", "v_proj", "down_proj"),
         feu_tokens="prompt_and_options",
     )
-    with pytest.raises(RunError, match="made by `adopt`, not trained"):
+    with pytest.raises(RunError, match="cannot be trained: make it with `adopt`"):
         train_run(run.config, tmp_path / "other", quiet)
-    with pytest.raises(RunError, match="holds a run already"):
+    with pytest.raises(RunError, match="already holds a run"):
         adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
 
 
@@ -135,10 +135,10 @@ def test_a_method_is_fitted_on_an_adopted_adapter(
 
 
 def test_a_posterior_is_not_exported_in_part(make_config: MakeConfig, tmp_path: Path, quiet: Console) -> None:
-    """Of an ensemble, a checkpoint of PEFT's would hold the first member, and say nothing of the others."""
+    """A PEFT checkpoint of an ensemble would contain only the first member."""
     config = make_config("ensemble", options={"members": 2}, training={"epochs": 1}, scoring={"kind": "letter"})
     train_run(config, tmp_path / "run", quiet)
-    with pytest.raises(FormatError, match="answers by its posterior, 'ensemble'"):
+    with pytest.raises(FormatError, match="has a posterior, 'ensemble', which"):
         export_run(tmp_path / "run", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -146,7 +146,7 @@ def test_a_posterior_is_not_exported_in_part(make_config: MakeConfig, tmp_path: 
 @pytest.mark.parametrize("section", ["adapter", "training"])
 def test_an_empty_section_is_named(section: str, recipe: dict[str, Any], tmp_path: Path, tiny_folder: Path) -> None:
     peft_checkpoint(tmp_path / "foreign", tiny_folder)
-    with pytest.raises(ConfigError, match=rf"recipe: {section} is no section \(got None\)"):
+    with pytest.raises(ConfigError, match=rf"recipe: {section} must be a section \(got None\)"):
         adopting_config(recipe | {section: None}, read_adapter(tmp_path / "foreign"), "recipe")
 
 
@@ -165,7 +165,7 @@ def test_several_runs_are_not_made_of_one_checkpoint(
 
 
 def test_no_recipe_trains_for_no_epoch(recipe: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"training\.epochs is 0: an adopted run has 0, any other at least 1"):
+    with pytest.raises(ConfigError, match=r"training\.epochs is 0: must be 0 for an adopted run, at least 1"):
         parse_run_config(recipe | {"training": {"epochs": 0}}, "recipe")
 
 
@@ -185,7 +185,7 @@ def test_a_block_with_another_activation_is_refused(
     recipe: dict[str, Any], tmp_path: Path, tiny_folder: Path, quiet: Console
 ) -> None:
     write_published(tmp_path / "foreign", str(tiny_folder), act_fn="gelu")
-    with pytest.raises(FormatError, match=r"act_fn is 'gelu'; the feed-forward block of .* has 'silu'"):
+    with pytest.raises(FormatError, match=r"act_fn is 'gelu'; the feed-forward block of .* uses 'silu'"):
         adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
 
 
@@ -212,7 +212,7 @@ def test_a_trained_run_of_lora_goes_out_to_peft_and_comes_home(
 
 
 def test_only_plain_lora_is_exported(finished_run: Path, tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="an adapter of 4 experts cannot be written"):
+    with pytest.raises(FormatError, match="an adapter with 4 experts cannot be exported"):
         export_run(finished_run, tmp_path / "out")
     with pytest.raises(RunError, match="holds no finished run"):
         export_run(tmp_path, tmp_path / "out")

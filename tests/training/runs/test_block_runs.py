@@ -1,4 +1,4 @@
-"""Runs whose experts are of the whole feed-forward block: they learn, and answer from the store as from the run."""
+"""Runs with experts of the whole feed-forward block: they learn, and the stored adapter answers like the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs on a tiny base: they learn, resume to the bit, refuse what would mix runs up."""
+"""Whole runs on a tiny base: they learn, resume bit-identically, and reject anything that would mix up runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from uq4ct.training.runs.train import train_run
 
 
 def uq4ct_losses(model: AdaptedModel, batch: TrainingBatch, config: RunConfig) -> LossTerms:
-    """The losses of one forward in the first step."""
+    """Return the losses of one forward in the first step."""
     method = METHODS["uq4ct"]
     assert isinstance(method, TrainedMethod)
     output = model(batch.tokens)
@@ -44,7 +44,7 @@ def test_a_resumed_run_is_bit_identical(
     quiet: Console,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cut before and after checkpoints, at an epoch's end and at its start; dropout is on."""
+    """Interrupted before and after resume points, at the end and the start of an epoch; dropout is on."""
     check_resumed(make_config(), step, finished_run, tmp_path / "run", quiet, monkeypatch)
 
 
@@ -58,7 +58,7 @@ def test_the_same_seed_gives_the_same_run_and_another_another(
 
 
 def test_a_folder_is_one_run(tmp_path: Path, make_config: MakeConfig, quiet: Console, finished_run: Path) -> None:
-    with pytest.raises(RunError, match="another configuration"):
+    with pytest.raises(RunError, match="a different configuration"):
         train_run(make_config(training={"seed": 7}), finished_run, quiet)
     with pytest.raises(RunError, match="continue it with --resume"):
         train_run(make_config(), finished_run, quiet)
@@ -87,7 +87,7 @@ def test_a_diverging_run_says_so(tmp_path: Path, make_config: MakeConfig, quiet:
 
 
 def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> None:
-    """Their answers may be swapped without a change in the cross entropy, and alone feed the calibration loss."""
+    """Changing their answers does not change the cross entropy; only they determine the calibration loss."""
     config = make_config(loss={"indicator": "held_out"})
     model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
     train = load_splits(config.data)[0].train[:8]
@@ -115,7 +115,7 @@ def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> Non
 
 @pytest.mark.parametrize("indicator", ["training", "held_out"])
 def test_accumulation_changes_no_gradient(indicator: str, make_config: MakeConfig) -> None:
-    """Cross entropy and calibration loss: the forwards of a step add up to the step in one forward."""
+    """Cross entropy and calibration loss of several forwards add up to those of a single forward."""
     config = make_config(loss={"indicator": indicator, "load_balance": 0.0}, base={"dtype": "float32"})
     model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
     torch.manual_seed(0)
@@ -149,7 +149,7 @@ def test_training_questions_over_the_limit_are_left_out_with_a_message(
     console = Console(record=True, width=200)
     config = make_config(data={"train": str(path)}, training={"epochs": 1})
     result = train_run(config, tmp_path / "run", console)
-    assert "1 training questions over 512 tokens left out, the first 'long'" in console.export_text()
+    assert "1 training questions over 512 tokens left out, the first is 'long'" in console.export_text()
     assert result.train == 64
 
 
@@ -157,7 +157,7 @@ def test_training_questions_over_the_limit_are_left_out_with_a_message(
 def test_what_is_asked_after_training_must_fit_before_it(
     split: str, tmp_path: Path, make_config: MakeConfig, tiny_data: Path, quiet: Console
 ) -> None:
-    """Hours of training would otherwise end in a run that nothing can be scored on."""
+    """Otherwise hours of training would end in a run that cannot be scored."""
     long = {"id": "long", "question": "Why? " * 300, "options": ["red", "blue"], "answer": 0}
     path = tmp_path / f"{split}.jsonl"
     path.write_text((tiny_data / f"{split}.jsonl").read_text() + json.dumps(long) + "\n")
@@ -170,14 +170,14 @@ def test_what_is_asked_after_training_must_fit_before_it(
 def test_a_method_is_fitted_on_runs_of_the_same_questions_only(
     tmp_path: Path, make_config: MakeConfig, tiny_data: Path, quiet: Console
 ) -> None:
-    """The file is the same, its questions are not: what was trained on there may be tested on here."""
+    """The file name is the same but its questions have changed: the run may have been trained on test questions."""
     path = tmp_path / "train.jsonl"
     lines = (tiny_data / "train.jsonl").read_text().splitlines(keepends=True)
     path.write_text("".join(lines))
     sections: dict[str, Any] = {"data": {"train": str(path)}, "training": {"epochs": 1}}
     train_run(make_config("lora", **sections), tmp_path / "lora", quiet)
     path.write_text("".join(lines[:-1]))
-    with pytest.raises(RunError, match=r"lora was trained with another data: sha256:.* train it again"):
+    with pytest.raises(RunError, match=r"lora was trained with different data: sha256:.* train it again"):
         train_run(make_config("mc_dropout", **sections), tmp_path / "dropout", quiet, on=[tmp_path / "lora"])
 
 
@@ -186,24 +186,24 @@ def test_a_run_that_a_method_is_not_fitted_on_is_told_by_its_fields(
 ) -> None:
     train_run(make_config("lora", training={"epochs": 1}), tmp_path / "lora", quiet)
     config = make_config("ensemble", training={"epochs": 1}, adapter={"rank": 2})
-    with pytest.raises(RunError, match=r"not trained as ensemble needs it: adapter\.rank is 4, not 2$"):
+    with pytest.raises(RunError, match=r"not trained as ensemble requires: adapter\.rank is 4, not 2$"):
         train_run(config, tmp_path / "ensemble", quiet, on=[tmp_path / "lora"])
 
 
 def test_a_run_keeps_no_more_snapshots_than_it_has_steps(
     tmp_path: Path, make_config: MakeConfig, quiet: Console
 ) -> None:
-    with pytest.raises(ConfigError, match=r"training\.snapshots is 17: the run has 16 steps only"):
+    with pytest.raises(ConfigError, match=r"training\.snapshots is 17: the run has only 16 steps"):
         train_run(make_config(training={"snapshots": 17}), tmp_path / "run", quiet)
 
 
 def test_targets_that_the_base_lacks_are_named(tmp_path: Path, make_config: MakeConfig, quiet: Console) -> None:
-    with pytest.raises(ConfigError, match=r"adapter, scoring: not for the base model .*foo"):
+    with pytest.raises(ConfigError, match=r"adapter, scoring: not supported by the base model .*foo"):
         train_run(make_config(adapter={"targets": ["foo"]}), tmp_path / "run", quiet)
 
 
 def test_pads_do_not_reach_the_losses(make_config: MakeConfig) -> None:
-    """A short question's losses are the same beside a long one as alone."""
+    """A short question has the same FEU in a batch with a long one as alone."""
     config = make_config()
     model = make_model(config, load_base_model(config.base.name, device="cpu", dtype="float32")).eval()
     train = load_splits(config.data)[0].train

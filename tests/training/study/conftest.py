@@ -1,4 +1,4 @@
-"""A study of imaginary methods, its rows and predictions on disk as a real one leaves them."""
+"""A study of simulated methods, with rows and predictions on disk as a real study writes them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUIZ = [Question(f"q{i}", f"Question {i}?", tuple("abcd"), answer=i % OPTIONS) f
 
 @pytest.fixture
 def make_study(tmp_path: Path) -> Callable[..., Study]:
-    """A study of three labels, two seeds and one data set; top-level fields may differ."""
+    """Make a study of three labels, two seeds and one data set; top-level fields can be overridden."""
 
     def make(**changes: Any) -> Study:
         record: dict[str, Any] = {
@@ -54,7 +54,7 @@ def make_study(tmp_path: Path) -> Callable[..., Study]:
 
 @pytest.fixture
 def make_results(make_study: Callable[..., Study], tmp_path: Path) -> Callable[..., Results]:
-    """The results of that study, all rows but those of the failed labels finished."""
+    """Make the results of that study, in which all rows except those of the failed labels are finished."""
 
     def make(failed: Mapping[str, str] = {}, **changes: Any) -> Results:
         study = make_study(**changes)

@@ -1,4 +1,4 @@
-"""Answers of imaginary models, drawn so that what a study must find in them is known."""
+"""Answers of simulated models with known properties that a study must find."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ OPTIONS = 4
 def simulate_answers(
     questions: int, *, seed: int, sharpness: float = 1.0, correct: bool | None = None
 ) -> ScoredAnswers:
-    """Answers of a calibrated model of its own logits; its probabilities are then sharpened, 1 = stay calibrated.
+    """Return answers of a model that is calibrated before its probabilities are sharpened; 1 = no sharpening.
 
-    `correct` makes all of them right or wrong. The right options are the same for every seed.
+    `correct` makes all answers right or wrong. The right options are the same for every seed.
     """
     generator = torch.Generator().manual_seed(1000 + seed)
     answers = torch.arange(questions) % OPTIONS
@@ -23,7 +23,7 @@ def simulate_answers(
     truth = torch.multinomial(probabilities, 1, generator=generator).squeeze(1)
     if correct is not None:
         truth = probabilities.argmax(dim=-1) if correct else probabilities.argmin(dim=-1)
-    # Columns are rotated so that the drawn truth stands where the right option is.
+    # Columns are rotated so that the drawn truth is at the index of the right option.
     places = (torch.arange(OPTIONS) - (answers - truth)[:, None]) % OPTIONS
     probabilities = (1.5 * sharpness * logits).softmax(dim=-1).gather(1, places)
     confidence, option = probabilities.max(dim=-1)

@@ -1,4 +1,4 @@
-"""Study recipes: every shipped one is valid, cells are merged in order, and what is wrong is named."""
+"""Study recipes: cells are merged in order, and errors name what is wrong."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Write = Callable[..., Path]
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    """A recipe with the given top-level fields in place of the small study's."""
+    """Write the recipe of the small study, with the given top-level fields replaced."""
 
     def write(**changes: Any) -> Path:
         path = tmp_path / "study.yaml"

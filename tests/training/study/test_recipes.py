@@ -1,4 +1,4 @@
-"""Every shipped study recipe binds to runs, and those of the papers have the papers' numbers."""
+"""Every shipped study recipe is valid, and those of the papers have the papers' numbers."""
 
 from __future__ import annotations
 

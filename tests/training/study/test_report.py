@@ -1,4 +1,4 @@
-"""The report of an imaginary study: whole, honest about what is missing, and readable by machines too."""
+"""The report of a simulated study: complete, explicit about missing rows, and valid HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_methods_without_a_score_have_no_panel_for_it(make_results: MakeResults)
 
 
 class _Checker(HTMLParser):
-    """Collects what must hold of a page: every reference is inside it, every title is there."""
+    """Collects the tags, references and ids of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ def test_the_same_panel_gives_the_same_text(make_results: MakeResults) -> None:
 
 
 def test_a_place_without_a_panel_is_white() -> None:
-    """Four panels in two rows of three: the last two places stay empty, axes and all."""
+    """Four panels in two rows of three: the last two places stay empty, without axes."""
 
     def draw(axes: Axes) -> None:
         axes.plot([0, 1], [0, 1])

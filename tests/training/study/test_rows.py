@@ -1,4 +1,4 @@
-"""Rows survive a kill at any byte, and belong to one configuration."""
+"""Rows survive a kill at any byte, and rows of other configurations are ignored."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_rows_come_back_as_they_were(tmp_path: Path) -> None:
 
 @given(data=st.data())
 def test_a_torn_line_is_dropped_and_written_over(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    """However many bytes of the last line reached the disk, the rows before it and after it are whole."""
+    """However many bytes of the last line reached the disk, the rows before and after it are complete."""
     folder = tmp_path_factory.mktemp("rows")
     file = RowFile(folder)
     first, second, third = failed("first"), failed("second: ü"), failed("third")

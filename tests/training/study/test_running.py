@@ -1,4 +1,4 @@
-"""A real study of tiny models: shared runs, resumed rows, failures that do not end it."""
+"""A real study of tiny models: shared runs, resumed rows, and failures that do not stop it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MakeTinyStudy = Callable[..., Study]
 
 @pytest.fixture(scope="module")
 def write_tiny_study(tiny_folder: Path, tiny_data: Path) -> Callable[..., Path]:
-    """A recipe of four methods on the tiny base and task; top-level fields may differ."""
+    """Write a recipe of four methods on the tiny base and task; top-level fields can be overridden."""
 
     def write(path: Path, **changes: Any) -> Path:
         files = {name: str(tiny_data / f"{name}.jsonl") for name in ("train", "calibration", "test")}
@@ -66,7 +66,7 @@ def write_tiny_study(tiny_folder: Path, tiny_data: Path) -> Callable[..., Path]:
 def test_questions_are_read_before_anything_is_trained(
     write_tiny_study: Callable[..., Path], tiny_data: Path, tmp_path: Path, quiet: Console
 ) -> None:
-    """The last data set of a study of days must not be the one whose files are not there."""
+    """A study of days must not fail at its last data set because of missing files."""
     path = write_tiny_study(tmp_path / "tiny.yaml")
     record = yaml.safe_load(path.read_text())
     files = record["data_sets"]["colours"]["data"] | {"test": str(tmp_path / "none.jsonl")}
@@ -81,7 +81,7 @@ def test_questions_are_read_before_anything_is_trained(
 def finished_study(
     write_tiny_study: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, quiet: Console
 ) -> tuple[Study, Path]:
-    """A study that has run to its end, and its folder; tests only read it."""
+    """A finished study and its folder; tests only read it."""
     folder = tmp_path_factory.mktemp("study")
     study = load_study(write_tiny_study(folder / "tiny.yaml"))
     assert run_study(study, folder, quiet) == []
@@ -115,7 +115,7 @@ def test_predictions_give_the_scores_of_their_row(finished_study: tuple[Study, P
 
 
 def test_a_run_that_two_methods_need_is_trained_once(finished_study: tuple[Study, Path]) -> None:
-    """LoRA, MC dropout and the first member are one run; the second member and UQ4CT have their own."""
+    """LoRA, MC dropout and the first member share one run; the second member and UQ4CT have their own."""
     runs = sorted(path.name.rpartition("-")[0] for path in (finished_study[1] / RUNS_FOLDER).iterdir())
     assert runs == ["ensemble", "lora", "lora", "mc_dropout", "uq4ct"]
     assert not list(finished_study[1].rglob("checkpoint*"))
@@ -141,7 +141,7 @@ def test_the_report_of_a_real_study(finished_study: tuple[Study, Path]) -> None:
 def test_a_failure_is_a_row_and_ends_nothing(
     write_tiny_study: Callable[..., Path], tmp_path: Path, quiet: Console
 ) -> None:
-    """A broken method is recorded and tried again; the finished ones are not; a mended recipe gives a new row."""
+    """A failed method is recorded and retried, finished ones are not; a corrected recipe gives a new row."""
     lora = METHODS["lora"]
     path = write_tiny_study(tmp_path / "a.yaml", methods={"broken": BROKEN, "lora": lora})
     (failed,) = run_study(load_study(path), tmp_path, quiet)
@@ -166,7 +166,7 @@ def test_only_the_chosen_methods_run(write_tiny_study: Callable[..., Path], tmp_
 
 @pytest.mark.slow
 def test_the_command_goes_on_after_a_kill(write_tiny_study: Callable[..., Path], tmp_path: Path) -> None:
-    """kill -9 after the first row: the second start redoes none of the rows, and writes the report."""
+    """After kill -9 at the first row, the second start repeats no row and writes the report."""
     command = [sys.executable, "-m", "uq4ct", "study", "--recipe", str(write_tiny_study(tmp_path / "a.yaml"))]
     command += ["--output", str(tmp_path / "out")]
     process = subprocess.Popen(command, start_new_session=True)

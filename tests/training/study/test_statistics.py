@@ -1,4 +1,4 @@
-"""Statistics of a study against hand calculations, single-run code, and what must hold under the null."""
+"""Statistics of a study, compared with hand calculations, single-run code, and the null hypothesis."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from uq4ct.training.study.statistics import (
 
 
 def test_holm_by_hand() -> None:
-    """Sorted 0.01, 0.02, 0.03, 0.04, times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04, and never falling: the last is 0.06."""
+    """Sorted 0.01, 0.02, 0.03, 0.04, times 4, 3, 2, 1: 0.04, 0.06, 0.06, 0.04; made monotone, the last is 0.06."""
     assert holm([0.02, 0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.06, 0.04, 0.06])
     assert holm([0.9, 0.5]) == [1.0, 1.0]
     assert holm([]) == []
@@ -42,7 +42,7 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_one_seed_is_the_comparison_of_two_runs(metric: MetricName) -> None:
-    """The same value, and the same bootstrap draws, as `uq4ct compare`."""
+    """Value and bootstrap draws are those of `uq4ct compare`."""
     ours, theirs = simulate_answers(60, seed=1, sharpness=2.0), simulate_answers(60, seed=2)
     value, interval = paired_differences(ours, theirs)[metric]
     found = paired_difference([ours], [theirs], metric)
@@ -51,7 +51,7 @@ def test_one_seed_is_the_comparison_of_two_runs(metric: MetricName) -> None:
 
 
 def test_a_gain_in_auroc_is_that_of_resampled_rows() -> None:
-    """Two seeds, scores with ties; every draw as rows that are really repeated, those without an error left out."""
+    """Two seeds, scores with ties; draws repeat rows explicitly, and draws without an error are left out."""
     runs = [simulate_answers(12, seed=seed, sharpness=3.0) for seed in (1, 2)]
     scores = [
         torch.round(2 * run.confidence + torch.rand(12, generator=torch.Generator().manual_seed(3))) for run in runs
@@ -102,7 +102,7 @@ def test_a_model_differs_in_nothing_from_itself(metric: MetricName) -> None:
 
 
 def test_the_p_of_three_questions_by_hand() -> None:
-    """Three equal gains in accuracy: of the 8 swaps only the two that move all or none reach it: p = 2 / 8."""
+    """Three equal gains in accuracy: of the 8 swaps, only swapping all or none reaches the difference: p = 2 / 8."""
     right, wrong = simulate_answers(3, seed=0, correct=True), simulate_answers(3, seed=0, correct=False)
     assert paired_difference([right], [wrong], "accuracy").p == pytest.approx(2 / 8, abs=0.015)
 
@@ -117,7 +117,7 @@ def test_a_plain_difference_is_found() -> None:
 
 @pytest.mark.parametrize("metric", ["nll", "ece"])
 def test_p_values_are_uniform_under_the_null(metric: MetricName) -> None:
-    """Two models that differ by chance alone: as Kolmogorov-Smirnov has it."""
+    """Two models that differ only by chance, checked with a Kolmogorov-Smirnov test."""
     p_values = (
         torch.tensor(
             [
