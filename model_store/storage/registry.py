@@ -261,5 +261,5 @@ class Registry:
 
 
 def default_store_dir() -> Path:
-    """Return the default store: the environment variable UQ4CT_MODEL_STORE_DIR, else a folder of the working directory."""
+    """Return the default store: the environment variable UQ4CT_MODEL_STORE_DIR, else a folder in the working tree."""
     return Path(read_variable("MODEL_STORE_DIR") or "model_store/artifacts/adapters")

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         "--parts",
         type=lambda text: _chosen(text, names),
         default=names,
-        help=f"comma-separated: {', '.join(names)} (all)",
+        help=f"comma list of {', '.join(names)} (all)",
     )
     parser.add_argument("--commit", help="commit of the code, if git cannot tell")
     parser.add_argument(

@@ -33,7 +33,7 @@ def test_the_line_is_that_of_logistic_regression_on_platts_targets(seed: int) ->
 
 
 def test_the_mean_probability_is_the_rate_of_the_events() -> None:
-    """A balanced sampler loses that rate; it holds up to the 1 / (n + 2) of the targets."""
+    """The fit restores the rate that a balanced sampler removes, up to the 1 / (n + 2) of the targets."""
     score, event = simulated(0)
     assert fit_binary_platt(score, event).apply(score).mean().item() == pytest.approx(
         event.double().mean().item(), abs=0.005

@@ -79,7 +79,7 @@ def test_scores_need_answers() -> None:
 
 
 def _draw(questions: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw probabilities of a miscalibrated model over 5 options (sharper than the truth by half), and right answers."""
+    """Draw probabilities of a miscalibrated model over 5 options (too sharp by half), and right answers."""
     logits = 1.5 * torch.randn(questions, 5, generator=generator, dtype=torch.float64)
     answers = torch.multinomial(logits.softmax(dim=1), 1, generator=generator).squeeze(1)
     return (1.5 * logits).softmax(dim=1), answers
