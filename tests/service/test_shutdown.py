@@ -228,16 +228,19 @@ async def test_a_port_is_free_again_when_the_server_has_ended(adapters: Registry
             await asyncio.wait_for(serve(app, settings), 10)
 
 
-async def test_the_server_ends_when_nothing_can_answer_any_more(adapters: Registry, predictor: FakePredictor) -> None:
+async def test_the_server_ends_when_nothing_can_answer_any_more(
+    adapters: Registry, predictor: FakePredictor, tmp_path: Path
+) -> None:
     port = free_port()
+    settings = Settings(port=port, default_model="toy", database_url=f"sqlite:///{tmp_path}/ledger.sqlite3")
     app = create_app(
         FakeHost(predictor).load,
         adapters,
-        Settings(port=port, default_model="toy"),
+        settings,
         CollectorRegistry(),
         TimeOrderedIds(time.time, secrets.randbits),
     )
-    serving = asyncio.create_task(serve(app, Settings(port=port, default_model="toy")))
+    serving = asyncio.create_task(serve(app, settings))
     async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
         await until_ready(client)
         predictor.most_questions, predictor.no_memory = 0, SystemExit()

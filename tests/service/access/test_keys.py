@@ -110,7 +110,7 @@ def test_who_may_not_give_the_file_its_owner_changes_nothing(owner: tuple[int, i
         command = [sys.executable, "-c", code, str(file)]
         refused = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
         user, group = owner
-        assert refused.stdout.startswith(f"{file}: belongs to user {user}, group {group}, "), refused
+        assert refused.stdout.startswith(f"{file}: belongs to user {user}, group {group}; "), refused
         assert (file.read_bytes(), file.stat().st_ino, ownership(file)) == before
         assert {path.name for path in file.parent.iterdir()} == {"keys.json", ".keys.json.lock"}
 

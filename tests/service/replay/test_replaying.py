@@ -69,7 +69,10 @@ def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path
     file = tmp_path / "week.jsonl"
     for line, complaint in (
         ('{"id": "1", "question": "?", "options": ["a", "b"]}', "line 1: answer is missing"),
-        ('{"id": "1", "question": "?", "options": ["a"], "answer": 0}', "line 1: options: 1 given"),
+        (
+            '{"id": "1", "question": "?", "options": ["a"], "answer": 0}',
+            "line 1: options: must have between 2 and 26 entries, not 1",
+        ),
         ("[]", "line 1"),
         ("{", "line 1: "),
         ("", "contains no questions"),
