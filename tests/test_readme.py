@@ -56,13 +56,13 @@ def test_every_recipe_of_the_readme_ships_and_the_other_way_round() -> None:
     cells = [cell for cell, *_ in TRAINING_PAGE.table("recipe", "what it trains")]
     named = {name for cell in cells for name in re.findall(r"`([a-z0-9_]+)`", cell)}
     shipped = {path.stem for path in RECIPES.glob("*.yaml")}
-    assert named | set(METHOD_RECIPES.values()) == shipped
+    assert named | set(METHOD_RECIPES.values()) - {""} == shipped
 
 
-def test_the_table_of_methods_has_each_with_a_recipe_of_its_own() -> None:
+def test_the_table_of_methods_has_each_and_its_recipe_if_one_ships() -> None:
     assert set(METHOD_RECIPES) == set(METHODS)
     for method, recipe in METHOD_RECIPES.items():
-        assert load_run_config(RECIPES / f"{recipe}.yaml").method == method
+        assert not recipe or load_run_config(RECIPES / f"{recipe}.yaml").method == method
 
 
 def test_the_table_of_calibrations_is_what_a_recipe_may_say() -> None:

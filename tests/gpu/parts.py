@@ -72,7 +72,7 @@ class Part:
 
 
 _MODEL = ("torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "peft", "pydantic")
-_SERVICE = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "pydantic-settings", "opentelemetry-api", "typer")
+_SERVICE = ("fastapi", "uvicorn", "sqlalchemy", "alembic", "opentelemetry-api", "typer")
 PARTS = (
     Part("forward", "tests.gpu.forward", (*_MODEL, "rich")),
     Part("stored adapter", "tests.gpu.stored", _MODEL),

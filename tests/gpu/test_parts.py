@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
+import tomllib
 import types
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.gpu.parts import PARTS, Budget, Case, NotRunError, Part, PeakMemory, Setting, run_part
 from tests.gpu.report import Figure
 
+ROOT = Path(__file__).parents[2]
 SETTING = Setting(torch.device("cpu"), "tiny", Path("nowhere"))
 
 
@@ -68,6 +73,20 @@ def test_the_peak_counts_what_was_freed_again() -> None:
     before = memory.megabytes()
     torch.ones(50_000_000).sum()
     assert memory.megabytes() > before + 150
+
+
+def test_a_part_needs_only_what_the_project_depends_on() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    declared = {canonicalize_name(Requirement(one).name) for kind in (project["dependencies"], *extras) for one in kind}
+    assert {need for part in PARTS for need in part.needs} <= declared
+
+
+def test_every_wheel_of_the_list_is_one_with_a_pinned_version() -> None:
+    wheels = (ROOT / "tests" / "gpu" / "wheels.txt").read_text(encoding="utf-8")
+    pins = (ROOT / "docker" / "constraints.txt").read_text(encoding="utf-8")
+    named = {canonicalize_name(line) for line in wheels.splitlines() if not line.startswith("#")}
+    assert named <= {canonicalize_name(name) for name in re.findall(r"^([\w.-]+)==", pins, re.MULTILINE)}
 
 
 def test_every_part_can_run_here() -> None:

@@ -27,6 +27,7 @@ from uq4ct.model_store.base.models import (
     resolve_device,
     resolve_dtype,
 )
+from uq4ct.model_store.environment import variable_names
 from uq4ct.model_store.scoring.config import ClozeConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -225,6 +226,8 @@ def test_a_device_that_is_none_is_named(device):
 
 @pytest.mark.parametrize("variable", ["UQ4CT_BASE_CACHE_DIR", "BASE_CACHE_DIR"])
 def test_the_cache_lies_where_the_environment_says(monkeypatch, tmp_path, variable):
+    for spelling in variable_names("BASE_CACHE_DIR"):
+        monkeypatch.delenv(spelling, raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     assert default_cache_dir() == tmp_path
     monkeypatch.delenv(variable)

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import delete, func, select, text
 
 from tests.answers import make_answer
+from uq4ct.service.ledger import migrations
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
@@ -46,6 +47,11 @@ RECORD = PredictionRecord(
     question=None,
 )
 _IDS = TimeOrderedIds(time.time, secrets.randbits)
+
+
+def newest_revision() -> str:
+    """Return the number of the last migration, as its file name has it."""
+    return max(path.name for path in (Path(migrations.__path__[0]) / "versions").glob("0*.py")).split("_")[0]
 
 
 def id_of_age(days: float) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import uq4ct
-from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record
+from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record, newest_revision
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines, write_lines
 
@@ -23,7 +23,7 @@ def run(url: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_migrate(new_url: Callable[[], str]) -> None:
     code, output, _ = run(new_url(), "migrate")
-    assert (code, output) == (0, "schema 0001\n")
+    assert (code, output) == (0, f"schema {newest_revision()}\n")
 
 
 def test_prune(url: str, database: Database) -> None:

@@ -14,7 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
-from tests.service.ledger.conftest import PostgresServer
+from tests.service.ledger.conftest import PostgresServer, newest_revision
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError
 from uq4ct.service.ledger.migrating import migrate
@@ -45,7 +45,7 @@ def test_replicas_that_start_at_once_take_turns(tmp_path: Path, postgres: Postgr
                 replica.stdin.write("" if url == "up" else f"{url}\n")
                 replica.stdin.flush()
             said = [replica.stdout.readline() for replica in replicas if replica.stdout is not None]
-            assert said == ["up\n" if url == "up" else "0001\n"] * REPLICAS
+            assert said == ["up\n" if url == "up" else f"{newest_revision()}\n"] * REPLICAS
     finally:
         outputs = [replica.communicate() for replica in replicas]
     assert [replica.returncode for replica in replicas] == [0] * REPLICAS, outputs
@@ -53,7 +53,7 @@ def test_replicas_that_start_at_once_take_turns(tmp_path: Path, postgres: Postgr
 
 def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> None:
     url = new_url()
-    assert migrate(url) == migrate(url) == "0001"
+    assert migrate(url) == migrate(url) == newest_revision()
     database = Database(url)
     with database.transaction() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []

@@ -19,13 +19,6 @@ def test_shipped_studies_bind_to_runs(path: Path) -> None:
     assert any(cell.key.label == study.config.baseline for cell in study.cells)
 
 
-def test_the_tiny_study_has_every_method() -> None:
-    from uq4ct.training.methods import METHODS
-
-    (path,) = [path for path in RECIPES if path.stem == "study_tiny"]
-    assert {cell.config.method for cell in load_study(path).cells} == set(METHODS)
-
-
 @pytest.mark.parametrize("table", [3, 4, 6])
 def test_the_sweeps_differ_in_one_number_alone(table: int) -> None:
     (path,) = [path for path in RECIPES if path.stem == f"study_paper_table{table}"]
