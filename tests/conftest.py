@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
@@ -21,6 +22,10 @@ from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.model_store.storage.registry import Registry
+
+# A machine with other work must not fail a test by its deadline.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 MakeFolder = Callable[..., Path]
 MakeModel = Callable[..., AdaptedModel]

@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.readme.examples.contributing import (
@@ -99,11 +100,12 @@ def test_the_commands_of_pytest_name_folders_and_markers_that_are_there() -> Non
         assert all((ROOT / word).is_dir() for word in words if word.startswith("tests/"))
 
 
-def test_freezing_names_every_distribution_of_the_constraints(checkout: Terminal) -> None:
+def test_freezing_names_everything_that_the_project_depends_on(checkout: Terminal) -> None:
     pip = checkout.folder / ".venv/bin/pip"
     pip.write_text(f'#!/bin/sh\nexec {checkout.folder}/.venv/bin/python -m pip "$@"\n')
     pip.chmod(0o755)
     frozen = {canonicalize_name(re.split("==| @ ", line)[0]) for line in checkout.run(FREEZE).splitlines()}
-    lines = (ROOT / "docker/constraints.txt").read_text(encoding="utf-8").splitlines()
-    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines if not line.startswith("#")}
-    assert pinned <= frozen
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    kinds = (project["dependencies"], *project["optional-dependencies"].values())
+    needed = {canonicalize_name(Requirement(one).name) for kind in kinds for one in kind}
+    assert needed - {"uq4ct"} <= frozen
