@@ -104,7 +104,7 @@ def test_what_was_measured_is_read(stored: StoredAdapter) -> None:
         0.25,
     )
     assert manifest.scores_after.accuracy_interval == Interval(low=0.55, high=0.85)
-    assert manifest.scores_after.debiased_calibration_error == -0.003
+    assert manifest.scores_after.rms_calibration_error == 0.04
     assert (manifest.scores_after.mean_feu, manifest.scores_untrained.mean_feu) == (1.0000001, None)
     assert (manifest.scores_after.auroc_epistemic, manifest.scores_after.auroc_error_score) == (0.5625, 0.7)
     assert (manifest.reference_histograms.confidence, manifest.reference_histograms.feu) == ((2, 6, 12), (0, 11, 9))
