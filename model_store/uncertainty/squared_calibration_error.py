@@ -89,7 +89,7 @@ def squared_calibration_error_difference(
 
 class _Parts(NamedTuple):
     """One run: the estimate, the gap of each bin times the root of its share [bins] and the noise of the questions in
-    it, float64 [B, bins], further noise of each bin [bins], and each question's squared gap [B]."""
+    it, float64 [B, bins], the noise of bins whose questions show none [bins], and each question's squared gap [B]."""
 
     value: float
     gaps: Tensor
@@ -136,11 +136,13 @@ def _parts(run: Confidences, bins: int) -> _Parts:
     inside = one_hot(index, bins) * usable * deviations[:, None]
     variance = inside.square().sum(dim=0) / (count - 1)
     least = torch.where(table.count > 0, _rate_variance(table.correct_sum, table.count.clamp(min=1)), 0.0)
+    varied = variance > 0
+    larger = torch.where(varied, (least / torch.where(varied, variance, 1.0)).clamp(min=1), 1.0)
     return _Parts(
         value=((table.count * gap.square()).sum() - variance.sum()).item() / questions,
         gaps=(table.count / questions).sqrt() * gap,
-        noise=inside / ((count - 1) * questions).sqrt(),
-        further_noise=(least - variance).clamp(min=0) / questions,
+        noise=inside * (larger / ((count - 1) * questions)).sqrt(),
+        further_noise=torch.where(varied, 0.0, least) / questions,
         squared=gap[index].square(),
     )
 
