@@ -156,7 +156,8 @@ class Settings(BaseModel):
         default=0.05,
         ge=0,
         lt=1,
-        description="how far the error rate may exceed that of the calibration split before it raises an alarm",
+        description="how far the error rate may exceed that of the calibration split before it raises an alarm; with "
+        "few questions in the split, more is allowed",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="lowest level that is logged"

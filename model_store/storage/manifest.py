@@ -46,16 +46,16 @@ class Interval(Frozen):
 
 
 class Scores(Frozen):
-    """An adapter's scores on its test split; intervals are 95 % bootstrap intervals over questions."""
+    """An adapter's scores on its test split, with 95 % intervals over questions."""
 
     questions: int = Field(ge=1)
     accuracy: Share
     accuracy_interval: Interval
     ece: Share = Field(description="expected calibration error of the confidence")
-    ece_interval: Interval
     ece_noise_floor: Share = Field(description="mean ECE of a perfectly calibrated model with these confidences")
     ece_noise_floor_p95: Share
-    debiased_calibration_error: FiniteFloat = Field(description="estimate of the squared error; may be negative")
+    rms_calibration_error: Share = Field(description="root of the debiased squared calibration error; 0 if negative")
+    rms_calibration_error_interval: Interval
     nll: NonNegative = Field(description="nats per question")
     nll_interval: Interval
     brier: NonNegative = Field(description="sum over the options, so between 0 and 2")

@@ -93,27 +93,6 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 
     return reliability_bins(confidence, correct, bins).expected_calibration_error
 
 
-def debiased_calibration_error(confidence: Tensor, correct: Tensor, bins: int = BINS) -> float:
-    """Return the SQUARED L2 calibration error without the bias of finite bins: signed, and below 0 by chance.
-
-    The plug-in value sum_b share_b (accuracy_b - confidence_b)^2 minus share_b accuracy_b (1 - accuracy_b) / (n_b - 1),
-    which is what label noise alone adds to it. No root is taken: it would be biased again, and undefined below 0. A bin
-    with one question allows no estimate of its noise and adds 0. `confidence` [B], `correct` bool [B].
-    Raises as `expected_calibration_error` does. Source: Kumar, Liang, Ma 2019, "Verified Uncertainty Calibration",
-    section 5.
-    """
-    table = reliability_bins(confidence, correct, bins)
-    questions = table.count.sum().item()
-    if questions == 0:
-        raise ValueError("a calibration error needs at least 1 question, not 0")
-    usable = table.count > 1
-    count = table.count[usable]
-    accuracy = table.correct_sum[usable] / count
-    plug_in = (accuracy - table.confidence_sum[usable] / count).square()
-    noise = accuracy * (1 - accuracy) / (count - 1)
-    return (count * (plug_in - noise)).sum().item() / questions
-
-
 def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: int = 0) -> NoiseFloor:
     """Simulate the ECE that a perfectly calibrated model with these confidences shows.
 

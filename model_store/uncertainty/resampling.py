@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    """A two-sided interval."""
-
-    low: float
-    high: float
+from uq4ct.model_store.uncertainty.intervals import Interval
 
 
 def bootstrap_interval(

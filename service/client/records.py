@@ -214,8 +214,9 @@ class LabelledScores(Record):
     spiegelhalter_z: float | None
     top_label_brier: float
     ece: float
-    ece_interval: Interval
     ece_noise_floor: NoiseFloor
+    rms_calibration_error: float
+    rms_calibration_error_interval: Interval
     selective_risk: float | None
     bins: list[CalibrationBin]
     curve: list[CurvePoint]

@@ -11,16 +11,14 @@ from torch import Tensor
 
 from uq4ct.model_store.uncertainty.calibration_error import (
     NoiseFloor,
-    expected_calibration_error,
     noise_floor,
     reliability_bins,
 )
-from uq4ct.model_store.uncertainty.resampling import Interval, bootstrap_interval
+from uq4ct.model_store.uncertainty.intervals import Interval
 from uq4ct.model_store.uncertainty.selective_curve import SelectiveCurve, selective_curve
+from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
 from uq4ct.service.ledger.queries import CohortCount, Scored
 from uq4ct.service.ledger.sequential import RunningTest
-
-_NORMAL_97_5 = 1.959963984540054  # the 97.5th percentile of the standard normal distribution
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,9 @@ class LabelledScores:
     accuracy: float
     mean_confidence: float
     ece: float
-    ece_interval: Interval
     ece_noise_floor: NoiseFloor
+    rms_calibration_error: float
+    rms_calibration_error_interval: Interval
     selective_risk: float | None
     curve: SelectiveCurve
     top_label_brier: float
@@ -92,22 +91,13 @@ def score_cohorts(
     ]
 
 
-def wilson_interval(successes: int, trials: int) -> Interval:
-    """Return the 95 % score interval of a rate; raises ValueError without trials. Source: Wilson 1927."""
-    if trials < 1:
-        raise ValueError(f"trials must be at least 1 (got {trials})")
-    square = _NORMAL_97_5**2
-    center = (successes + square / 2) / (trials + square)
-    spread = math.sqrt(successes * (trials - successes) / trials + square / 4) * _NORMAL_97_5 / (trials + square)
-    return Interval(max(center - spread, 0.0), min(center + spread, 1.0))
-
-
 def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
     """Compute the scores of labelled predictions; raises ValueError if there are none."""
     confidence = torch.tensor([row.confidence for row in rows], dtype=torch.float64)
     correct = torch.tensor([row.correct for row in rows])
     answered = torch.tensor([not row.abstain for row in rows])
     table = reliability_bins(confidence, correct)
+    squared = squared_calibration_error([Confidences(confidence, correct)])
     bins = zip(table.count.tolist(), table.confidence_sum.tolist(), table.correct_sum.tolist(), strict=True)
     return LabelledScores(
         questions=len(rows),
@@ -115,10 +105,9 @@ def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
         accuracy=table.correct_sum.sum().item() / len(rows),
         mean_confidence=table.confidence_sum.sum().item() / len(rows),
         ece=table.expected_calibration_error,
-        ece_interval=bootstrap_interval(
-            lambda index: expected_calibration_error(confidence[index], correct[index]), len(rows)
-        ),
         ece_noise_floor=noise_floor(confidence),
+        rms_calibration_error=squared.root,
+        rms_calibration_error_interval=squared.root_interval,
         selective_risk=1 - correct[answered].double().mean().item() if answered.any() else None,
         curve=selective_curve(confidence, correct),
         top_label_brier=(confidence - correct.double()).square().mean().item(),

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, insert
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.sequential import TESTS, RunningTest, Wealth
+from uq4ct.service.ledger.sequential import TESTS, RunningTest, Wealth, allowed_error_rate
 from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
@@ -49,12 +49,14 @@ class Monitor:
         return counted == ROUND
 
     def _error_bound(self, model: str, version: int) -> float | None:
-        """Return the allowed error rate: that of the calibration split plus a margin; None without a manifest."""
+        """Return the allowed error rate, from the calibration split in the manifest; None without a manifest."""
         try:
-            accuracy = self._adapters.manifest(f"{model}@{version}").reference_histograms.accuracy
+            reference = self._adapters.manifest(f"{model}@{version}").reference_histograms
         except (StoreError, OSError):
             return None
-        return min(1 - accuracy + self._settings.error_rate_margin, 1.0)
+        errors = reference.questions - round(reference.accuracy * reference.questions)
+        settings = self._settings
+        return allowed_error_rate(errors, reference.questions, settings.error_rate_margin, settings.sequential_alpha)
 
 
 def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limit: int = ROUND) -> int:

@@ -6,9 +6,9 @@ E[d | past] <= 0 the wealth is a nonnegative supermartingale that starts at 1, s
 
     overconfident   d = p - y               underconfident   d = y - p               error_rate   d = 1 - y - bound
 
-The first two are the two sides of one null, E[p - y | past] = 0, and share its error probability alpha: each raises an
-alarm at 2 / alpha. The third has its own alpha. Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded
-random variables by betting".
+The first two are the two sides of one null, E[p - y | past] = 0, and share its error probability alpha. The third has
+its own alpha, half of which is for its bound, estimated from a finite split. So each raises an alarm at 2 / alpha.
+Source: Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting".
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from uq4ct.model_store.uncertainty.selective import binomial_upper_bound
 from uq4ct.service.telemetry.metrics import SequentialTest
 
 TESTS: tuple[SequentialTest, ...] = get_args(SequentialTest)
@@ -86,7 +87,7 @@ class RunningTest:
         """Return the test after one more label."""
         wealth = self.wealth.after(self._deviation(confidence, correct))
         alarmed_ms = self.alarmed_ms
-        if alarmed_ms is None and wealth.log_evidence >= log_bar(self.test, alpha):
+        if alarmed_ms is None and wealth.log_evidence >= log_bar(alpha):
             alarmed_ms = labelled_ms
         return replace(self, wealth=wealth, alarmed_ms=alarmed_ms)
 
@@ -102,9 +103,18 @@ class RunningTest:
                 return 1 - correct - self.bound
 
 
-def log_bar(test: SequentialTest, alpha: float) -> float:
+def log_bar(alpha: float) -> float:
     """Return the log evidence at which a test raises an alarm."""
-    return math.log((1 if test == "error_rate" else 2) / alpha)
+    return math.log(2 / alpha)
+
+
+def allowed_error_rate(errors: int, questions: int, margin: float, alpha: float) -> float:
+    """Return the allowed error rate of a version with that many errors on its calibration split.
+
+    It is the split's error rate plus the margin. Where few questions leave the true rate uncertain, it is the upper
+    bound of that rate, which fails with probability alpha / 2, if that is higher.
+    """
+    return max(min(errors / questions + margin, 1.0), binomial_upper_bound(errors, questions, alpha / 2))
 
 
 def _reserve(labels: int) -> float:

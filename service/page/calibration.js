@@ -106,7 +106,7 @@ function noLabels(cohort) {
 
 /** @param {Labelled} labelled */
 function verdict(labelled) {
-  const { ece, ece_noise_floor: floor, ece_interval: interval } = labelled;
+  const { ece, ece_noise_floor: floor, rms_calibration_error: rms, rms_calibration_error_interval: interval } = labelled;
   const isMore = ece > floor.p95;
   const meaning = isMore
     ? "This is more than chance explains: the model is miscalibrated."
@@ -121,7 +121,12 @@ function verdict(labelled) {
       make("strong", {}, decimal(ece)),
       `; a perfectly calibrated model would show ${decimal(floor.mean)} (95th percentile ${decimal(floor.p95)}).`,
     ),
-    make("p", {}, `95 % interval of the error: ${between(interval)}, from ${counted(labelled.questions, "label")}.`),
+    make(
+      "p",
+      {},
+      `RMS calibration error, without the part that chance adds: ${decimal(rms)}, 95 % interval ${between(interval)}, ` +
+        `from ${counted(labelled.questions, "label")}.`,
+    ),
     make("p", {}, meaning),
   );
 }

@@ -28,9 +28,10 @@
  * @property {number} accuracy
  * @property {Range} accuracy_interval
  * @property {number} ece
- * @property {Range} ece_interval
  * @property {number} ece_noise_floor
  * @property {number} ece_noise_floor_p95
+ * @property {number} rms_calibration_error
+ * @property {Range} rms_calibration_error_interval
  * @property {number} nll
  * @property {Range} nll_interval
  * @property {number} brier
@@ -75,8 +76,9 @@
  * @property {number} mean_confidence
  * @property {number} signed_gap
  * @property {number} ece
- * @property {Range} ece_interval
  * @property {{mean: number, p95: number}} ece_noise_floor
+ * @property {number} rms_calibration_error
+ * @property {Range} rms_calibration_error_interval
  * @property {number|null} selective_risk
  * @property {number|null} gap_z
  * @property {number|null} spiegelhalter_z

@@ -28,7 +28,12 @@ function card(model) {
     facts([
       ["Method", model.method, `On ${model.base.name}. Each question passes through the model ${times}.`],
       ["Accuracy", percent(scores.accuracy), `95 % interval ${between(scores.accuracy_interval, percent)}.`],
-      ["Calibration error", decimal(scores.ece), `95 % interval ${between(scores.ece_interval)}. ${floor}`],
+      [
+        "RMS calibration error",
+        decimal(scores.rms_calibration_error),
+        `95 % interval ${between(scores.rms_calibration_error_interval)}. Without the part that chance adds.`,
+      ],
+      ["Expected calibration error", decimal(scores.ece), floor],
       ["Log loss", `${decimal(scores.nll)} nats`, `95 % interval ${between(scores.nll_interval)}.`],
       ["Brier score", decimal(scores.brier), `95 % interval ${between(scores.brier_interval)}.`],
     ]),

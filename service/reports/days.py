@@ -23,8 +23,9 @@ class DayView(Body):
     mean_confidence: Probability
     signed_gap: float = Field(description="mean confidence minus accuracy: positive = overconfident")
     ece: float
-    ece_interval: Range = Field(description="95 % bootstrap interval")
     ece_noise_floor: Floor
+    rms_calibration_error: float
+    rms_calibration_error_interval: Range = Field(description="95 % interval")
 
 
 def score_days(scored: Sequence[Scored]) -> list[DayView]:
@@ -47,6 +48,7 @@ def _score_day(model: str, day: datetime.date, rows: Sequence[Scored]) -> DayVie
         mean_confidence=min(scores.mean_confidence, 1.0),
         signed_gap=scores.mean_confidence - scores.accuracy,
         ece=scores.ece,
-        ece_interval=Range.from_interval(scores.ece_interval),
         ece_noise_floor=Floor.from_floor(scores.ece_noise_floor),
+        rms_calibration_error=scores.rms_calibration_error,
+        rms_calibration_error_interval=Range.from_interval(scores.rms_calibration_error_interval),
     )

@@ -106,7 +106,7 @@ def draw_label_share(bins: Sequence[CalibrationBin]) -> str:
 
 @_styled
 def draw_days(days: Sequence[DayView]) -> str:
-    """Draw accuracy, mean confidence, and calibration error with its noise floor, by day of the prediction."""
+    """Draw accuracy, mean confidence, and calibration error with its interval, by day of the prediction."""
     figure = _new_figure(4.6)
     means, error = figure.subplots(2, 1, sharex=True)
     x = range(len(days))
@@ -115,11 +115,11 @@ def draw_days(days: Sequence[DayView]) -> str:
     means.set(ylabel="mean")
     means.margins(y=0.15)
     _legend(means)
-    intervals = [(day.ece_interval.low, day.ece_interval.high) for day in days]
-    error.vlines(x, [low for low, _ in intervals], [high for _, high in intervals], color=LIVE, linewidth=1)
-    error.plot(x, [day.ece for day in days], "o", color=LIVE, markersize=4, label="ECE, 95 % interval")
-    error.plot(x, [day.ece_noise_floor.p95 for day in days], "_", color=GREY, markersize=12, label="floor, 95th perc.")
-    error.set(ylabel="ECE")
+    intervals = [day.rms_calibration_error_interval for day in days]
+    error.vlines(x, [one.low for one in intervals], [one.high for one in intervals], color=LIVE, linewidth=1)
+    found = [day.rms_calibration_error for day in days]
+    error.plot(x, found, "o", color=LIVE, markersize=4, label="RMS calibration error, 95 % interval")
+    error.set(ylabel="error")
     error.set_ylim(bottom=0)
     _legend(error)
     shown = range(0, len(days), max(1, len(days) // 6))

@@ -116,10 +116,11 @@ def _scores(cohort: CohortView) -> str:
             ("accuracy", _percent(labelled.accuracy), _percent(reference.accuracy) if reference else ""),
             ("signed gap (positive = overconfident)", f"{labelled.signed_gap:+.3f}, z {_z(labelled.gap_z)}", ""),
             (
-                "ECE, 95 % bootstrap interval",
-                f"{labelled.ece:.3f} {_between(labelled.ece_interval)}",
-                f"{reference.ece:.3f}" if reference else "",
+                "RMS calibration error, 95 % interval",
+                f"{labelled.rms_calibration_error:.3f} {_between(labelled.rms_calibration_error_interval)}",
+                "",
             ),
+            ("ECE", f"{labelled.ece:.3f}", f"{reference.ece:.3f}" if reference else ""),
             (
                 "noise floor of the ECE: mean, 95th percentile",
                 f"{labelled.ece_noise_floor.mean:.3f}, {labelled.ece_noise_floor.p95:.3f}",

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from uq4ct.model_store.storage.manifest import Manifest, ReferenceCurve
 from uq4ct.model_store.uncertainty.calibration_error import BINS, NoiseFloor
-from uq4ct.model_store.uncertainty.resampling import Interval
+from uq4ct.model_store.uncertainty.intervals import Interval, wilson_interval
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
-from uq4ct.service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores, wilson_interval
+from uq4ct.service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores
 from uq4ct.service.ledger.queries import COUNTED, SCORED
 from uq4ct.service.ledger.sequential import RunningTest
 from uq4ct.service.schemas.common import Body, Probability, show_time
@@ -107,8 +107,12 @@ class LabelledView(Body):
     spiegelhalter_z: float | None = Field(description="Spiegelhalter's Z; do not read it alone: opposite errors cancel")
     top_label_brier: Probability = Field(description="mean of (confidence - 1{right})^2")
     ece: float = Field(description="expected calibration error; compare it with its noise floor")
-    ece_interval: Range = Field(description="95 % bootstrap interval")
     ece_noise_floor: Floor
+    rms_calibration_error: float = Field(
+        description="root mean squared calibration error over the bins, without the part that chance adds; 0 = no "
+        "more than chance explains"
+    )
+    rms_calibration_error_interval: Range = Field(description="95 % interval")
     selective_risk: Probability | None = Field(description="share of errors among the answers without abstention")
     bins: list[CalibrationBin]
     curve: list[CurvePoint] = Field(description="at the thresholds 0.00, 0.01, ..., 1.00")
@@ -127,8 +131,9 @@ class LabelledView(Body):
             spiegelhalter_z=scores.spiegelhalter_z,
             top_label_brier=min(scores.top_label_brier, 1.0),
             ece=scores.ece,
-            ece_interval=Range.from_interval(scores.ece_interval),
             ece_noise_floor=Floor.from_floor(scores.ece_noise_floor),
+            rms_calibration_error=scores.rms_calibration_error,
+            rms_calibration_error_interval=Range.from_interval(scores.rms_calibration_error_interval),
             selective_risk=scores.selective_risk,
             bins=[CalibrationBin.from_sums(index, *pair) for index, pair in enumerate(pairs)],
             curve=show_curve(THRESHOLDS, curve.answered, curve.wrong, scores.questions),
@@ -188,7 +193,7 @@ class SequentialView(Body):
 
     test: SequentialTest = Field(
         description="overconfident and underconfident: whether the confidence is too high or too low; error_rate: "
-        "whether the error rate exceeds that of the calibration split by more than a margin"
+        "whether the error rate exceeds that of the calibration split by more than a margin and its uncertainty"
     )
     log_evidence: float = Field(description="natural logarithm of the evidence against the version; 0 = none")
     alarm: bool = Field(description="whether the evidence has ever passed its bound; never reset")

@@ -211,10 +211,10 @@ def test_references_are_the_same_on_every_replica_and_not_added_up() -> None:
             assert re.search(r"max by \([\w, ]+\) \($", one.expression[: found.start()]), one
 
 
-def test_the_alarm_lines_are_where_the_tests_of_either_kind_alarm() -> None:
+def test_the_alarm_line_is_where_the_tests_alarm() -> None:
     lines = [one.expression for one in panel_expressions(VARIABLES) if one.panel == "Sequential evidence"][1:]
     alpha = Settings.model_fields["sequential_alpha"].default
-    assert lines == [f"ln(vector(2 / {alpha}))", f"ln(vector(1 / {alpha}))"]
+    assert lines == [f"ln(vector(2 / {alpha}))"]
 
 
 @pytest.mark.parametrize(

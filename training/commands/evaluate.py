@@ -13,7 +13,7 @@ from uq4ct.training.console import say
 from uq4ct.training.evaluation.evaluate import evaluate as evaluate_model
 from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
 from uq4ct.training.evaluation.predictions import read_pair
-from uq4ct.training.evaluation.scores import paired_differences
+from uq4ct.training.evaluation.scores import compute_scores, paired_differences
 from uq4ct.training.evaluation.tables import difference_table, score_table
 from uq4ct.training.recipes.shipped import find_recipe
 from uq4ct.training.run_config import load_run_config
@@ -62,7 +62,9 @@ def compare(
 ) -> None:
     """Compare the predictions of two models on the same questions.
 
-    Prints paired bootstrap differences, first minus second.
+    Prints the scores of both, and paired differences, first minus second.
     """
-    differences = paired_differences(*read_pair(ours, theirs))
-    console.print(difference_table(differences, f"{ours} minus {theirs}"))
+    pair = read_pair(ours, theirs)
+    columns = {str(path): compute_scores(scored) for path, scored in zip((ours, theirs), pair, strict=True)}
+    console.print(score_table(columns, "scores"))
+    console.print(difference_table(paired_differences(*pair), f"{ours} minus {theirs}"))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from uq4ct.model_store.calibrations import (
@@ -26,7 +25,7 @@ from uq4ct.model_store.uncertainty.isotonic import fit_isotonic
 from uq4ct.model_store.uncertainty.platt import fit_platt
 from uq4ct.model_store.uncertainty.temperature import fit_temperature
 from uq4ct.training.data.answers import right_options
-from uq4ct.training.evaluation.scores import STATISTICS, answers_of, score_answers
+from uq4ct.training.evaluation.scores import answers_of, mean_nll, score_answers
 from uq4ct.training.run_config import CalibrationName, ConfigError
 
 
@@ -81,5 +80,4 @@ def _unmeasured(answers: Tensor) -> dict[str, Any]:
 
 
 def _nll(calibration: Calibration, samples: CandidateSamples, questions: Sequence[Question]) -> float:
-    scored = score_answers(answers_of(samples, questions, calibration), questions)
-    return STATISTICS["nll"](scored)(torch.arange(len(questions)))
+    return mean_nll(score_answers(answers_of(samples, questions, calibration), questions))

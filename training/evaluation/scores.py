@@ -12,21 +12,26 @@ from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.predictor import Answer, answers_from_samples
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.manifest import Interval, ReferenceCurve, ReferenceHistograms, Scores
+from uq4ct.model_store.storage.manifest import Interval as StoredInterval
+from uq4ct.model_store.storage.manifest import ReferenceCurve, ReferenceHistograms, Scores
 from uq4ct.model_store.uncertainty.calibration_error import (
     confidence_bin,
-    debiased_calibration_error,
     expected_calibration_error,
     noise_floor,
 )
+from uq4ct.model_store.uncertainty.intervals import Interval, paired_share_interval, wilson_interval
 from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
 from uq4ct.model_store.uncertainty.ranking import area_under_risk_coverage, auroc
 from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS, selective_curve
+from uq4ct.model_store.uncertainty.squared_calibration_error import (
+    Confidences,
+    squared_calibration_error,
+    squared_calibration_error_difference,
+)
 from uq4ct.training.data.answers import right_options
 
 BINS = 15
-Statistic = Callable[[Tensor], float]  # of rows [n] of a split, as a bootstrap draws them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,11 @@ class ScoredAnswers:
     feu: Tensor | None
     epistemic: Tensor | None
     error_score: Tensor | None
+
+    @property
+    def confidences(self) -> Confidences:
+        """Confidence and correctness, for calibration errors."""
+        return Confidences(self.confidence, self.correct)
 
 
 def score_answers(answers: Sequence[Answer], questions: Sequence[Question]) -> ScoredAnswers:
@@ -72,29 +82,25 @@ def answers_of(samples: CandidateSamples, questions: Sequence[Question], calibra
 
 
 def compute_scores(scored: ScoredAnswers) -> Scores:
-    """Compute every score of a split, with 95 % bootstrap intervals over its questions."""
+    """Compute every score of a split, with 95 % intervals over its questions."""
     confidence, correct, feu = scored.confidence, scored.correct, scored.feu
+    questions = len(correct)
     floor = noise_floor(confidence, BINS)
-    every = torch.arange(len(correct))
-    accuracy, ece, nll, brier = (statistic(scored) for statistic in STATISTICS.values())
-
-    def interval(statistic: Statistic) -> Interval:
-        found = bootstrap_interval(statistic, len(correct))
-        return Interval(low=found.low, high=found.high)
-
+    squared = squared_calibration_error([scored.confidences], BINS)
+    nll, brier = (_MEANS[name](scored) for name in ("nll", "brier"))
     return Scores(
-        questions=len(correct),
-        accuracy=accuracy(every),
-        accuracy_interval=interval(accuracy),
-        ece=ece(every),
-        ece_interval=interval(ece),
+        questions=questions,
+        accuracy=correct.double().mean().item(),
+        accuracy_interval=_stored(wilson_interval(int(correct.sum()), questions)),
+        ece=expected_calibration_error(confidence, correct, BINS),
         ece_noise_floor=floor.mean,
         ece_noise_floor_p95=floor.p95,
-        debiased_calibration_error=debiased_calibration_error(confidence, correct, BINS),
-        nll=nll(every),
-        nll_interval=interval(nll),
-        brier=brier(every),
-        brier_interval=interval(brier),
+        rms_calibration_error=squared.root,
+        rms_calibration_error_interval=_stored(squared.root_interval),
+        nll=nll.mean().item(),
+        nll_interval=_stored(_bootstrap(nll)),
+        brier=brier.mean().item(),
+        brier_interval=_stored(_bootstrap(brier)),
         auroc_confidence=auroc(confidence, correct),
         auroc_feu=None if feu is None else auroc(feu, correct),
         ece_feu=None if feu is None else expected_calibration_error(feu, correct, BINS),
@@ -130,41 +136,43 @@ def reference_curve(scored: ScoredAnswers) -> ReferenceCurve:
 
 
 def paired_differences(ours: ScoredAnswers, theirs: ScoredAnswers) -> dict[str, tuple[float, Interval]]:
-    """Return ours minus theirs on the same questions, with 95 % paired bootstrap intervals: accuracy, ECE, NLL, Brier.
+    """Return ours minus theirs on the same questions, with 95 % paired intervals.
+
+    The ECE is not among them: by chance alone it is higher for one calibrated model than for another.
 
     Raises:
         ValueError: they did not answer the same questions.
     """
     if not torch.equal(ours.answers, theirs.answers):
         raise ValueError("a paired difference needs the same questions in the same order")
-    return {
-        name: _paired(statistic(ours), statistic(theirs), len(ours.answers)) for name, statistic in STATISTICS.items()
+    hits = ours.correct.double() - theirs.correct.double()
+    squared = squared_calibration_error_difference([ours.confidences], [theirs.confidences], BINS)
+    found = {
+        "accuracy": (hits.mean().item(), paired_share_interval(hits)),
+        "squared calibration error": (squared.value, squared.interval),
     }
+    for name, values_of in _MEANS.items():
+        values = values_of(ours) - values_of(theirs)
+        found[name] = values.mean().item(), _bootstrap(values)
+    return found
 
 
-def _paired(ours: Statistic, theirs: Statistic, questions: int) -> tuple[float, Interval]:
-    found = bootstrap_interval(lambda rows: ours(rows) - theirs(rows), questions)
-    every = torch.arange(questions)
-    return ours(every) - theirs(every), Interval(low=found.low, high=found.high)
+def mean_nll(scored: ScoredAnswers) -> float:
+    """Return the mean negative log likelihood, in nats per question."""
+    return _MEANS["nll"](scored).mean().item()
 
 
-def _accuracy(scored: ScoredAnswers) -> Statistic:
-    hits = scored.correct.double()
-    return lambda rows: hits[rows].mean().item()
+def _bootstrap(values: Tensor) -> Interval:
+    """Return the interval of the mean of `values` [B]."""
+    return bootstrap_interval(lambda rows: values[rows].mean().item(), len(values))
 
 
-def _ece(scored: ScoredAnswers) -> Statistic:
-    return lambda rows: expected_calibration_error(scored.confidence[rows], scored.correct[rows], BINS)
+def _stored(interval: Interval) -> StoredInterval:
+    return StoredInterval(low=interval.low, high=interval.high)
 
 
-def _nll(scored: ScoredAnswers) -> Statistic:
-    values = negative_log_likelihood(scored.probabilities, scored.answers)
-    return lambda rows: values[rows].mean().item()
-
-
-def _brier(scored: ScoredAnswers) -> Statistic:
-    values = brier_score(scored.probabilities, scored.answers)
-    return lambda rows: values[rows].mean().item()
-
-
-STATISTICS = {"accuracy": _accuracy, "ece": _ece, "nll": _nll, "brier": _brier}
+# Scores that are means of one number per question.
+_MEANS: dict[str, Callable[[ScoredAnswers], Tensor]] = {
+    "nll": lambda scored: negative_log_likelihood(scored.probabilities, scored.answers),
+    "brier": lambda scored: brier_score(scored.probabilities, scored.answers),
+}

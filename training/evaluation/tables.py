@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from rich.table import Table
 
 from uq4ct.model_store.decisions import Decisions
-from uq4ct.model_store.storage.manifest import Interval, Scores
+from uq4ct.model_store.storage.manifest import Interval as StoredInterval
+from uq4ct.model_store.storage.manifest import Scores
+from uq4ct.model_store.uncertainty.intervals import Interval
 
 
 def score_table(columns: Mapping[str, Scores], title: str) -> Table:
-    """Return a table with one column per set of scores; intervals are 95 % bootstrap intervals."""
+    """Return a table with one column per set of scores; brackets are 95 % intervals."""
     table = Table(title=title, title_justify="left")
     table.add_column("score")
     for name in columns:
@@ -50,7 +52,7 @@ def decision_table(decisions: Decisions) -> Table:
     return table
 
 
-def _with(value: float, interval: Interval) -> str:
+def _with(value: float, interval: StoredInterval) -> str:
     return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
@@ -61,7 +63,8 @@ def _maybe(value: float | None) -> str:
 _ROWS = {
     "questions": lambda s: str(s.questions),
     "accuracy": lambda s: _with(s.accuracy, s.accuracy_interval),
-    "ECE (15 bins)": lambda s: _with(s.ece, s.ece_interval),
+    "RMS calibration error": lambda s: _with(s.rms_calibration_error, s.rms_calibration_error_interval),
+    "ECE (15 bins)": lambda s: f"{s.ece:.3f}",
     "ECE noise floor (mean, p95)": lambda s: f"{s.ece_noise_floor:.3f}, {s.ece_noise_floor_p95:.3f}",
     "NLL (nats)": lambda s: _with(s.nll, s.nll_interval),
     "Brier": lambda s: _with(s.brier, s.brier_interval),

@@ -22,7 +22,7 @@ from uq4ct.training.study.statistics import MetricName, Spread
 DRAWN_CALIBRATIONS = 2  # more lines than that in a panel cannot be told apart; the tables have them all
 MEASURES: Mapping[MetricName, str] = {
     "accuracy": "accuracy (higher is better)",
-    "ece": "ECE (lower is better)",
+    "calibration": "RMS calibration error (lower is better)",
     "nll": "NLL in nats (lower is better)",
     "brier": "Brier score (lower is better)",
 }
@@ -65,10 +65,9 @@ def _overview(name: str, by_label: Mapping[str, Mapping[str, object]], spreads: 
         name,
         "All methods at a glance",
         tuple(panels),
-        "One row per method. The dot is the mean over seeds, the bar its 95 % bootstrap interval over questions. "
+        "One row per method. The dot is the mean over seeds, the bar its 95 % interval over questions. "
         "Colours are the first two calibrations of the study. Overlapping intervals do not show that two methods are "
-        "equal: the paired table compares them question by question. Even a perfect model has an ECE above 0: the "
-        "table gives its noise floor.",
+        "equal: the paired table compares them question by question.",
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
+from uq4ct.model_store.uncertainty.intervals import wilson_interval
 from uq4ct.model_store.uncertainty.ranking import risk_coverage
 from uq4ct.training.evaluation.axes import BLUE, COLOURS, MUTED, ORANGE, SHARE_TICKS
 from uq4ct.training.evaluation.reliability_diagram import draw_reliability
@@ -71,7 +72,8 @@ def feu_panel(runs: Sequence[SplitRun]) -> Draw:
         parts = [part for part in torch.tensor_split(order, groups) if len(part)]
         middle = np.array([feu[part].mean().item() for part in parts])
         accuracy = np.array([correct[part].double().mean().item() for part in parts])
-        low, high = _wilson(accuracy, np.array([len(part) for part in parts]))
+        intervals = [wilson_interval(int(correct[part].sum()), len(part)) for part in parts]
+        low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, label="FEU = share right")
         axes.errorbar(middle, accuracy, yerr=(accuracy - low, high - accuracy), fmt="o", color=BLUE, markersize=4)
         axes.set(xlabel="FEU (high = routers are sure)", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
@@ -135,11 +137,3 @@ def _risk_curve(runs: Sequence[SplitRun]) -> tuple[np.ndarray, np.ndarray]:
     risk = torch.stack([risk for _, risk in curves]).mean(dim=0)
     chosen = torch.linspace(0, len(risk) - 1, min(CURVE_POINTS, len(risk))).long()
     return curves[0][0][chosen].numpy(), risk[chosen].numpy()
-
-
-def _wilson(share: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    z = 1.96
-    centre = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    # At shares of 0 and 1, rounding may put the share itself outside the interval.
-    return np.minimum(centre - half, share), np.maximum(centre + half, share)

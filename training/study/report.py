@@ -46,7 +46,8 @@ TERMS = {
     "confidence; 0 = never",
     "noise floor": "the ECE that a perfectly calibrated model with the same confidences would show by chance: its mean "
     "and its 95th percentile; an ECE below the latter is not evidence of miscalibration",
-    "debiased": "an estimate of the squared calibration error without that effect of chance; it may be below 0",
+    "RMS calibration error": "root mean squared difference of confidence and accuracy over the same bins, without the "
+    "part that chance adds; 0 = no more than chance explains",
     "NLL": "negative log-likelihood: minus the log of the right option's probability, in nats per question; 0 is best",
     "Brier": "squared distance between the probabilities and the truth, 0 is best, 2 is worst",
     "AUROC": "the chance that a right answer gets a better score than a wrong one; 0.5 = no better than chance, 1 = "
@@ -91,9 +92,10 @@ def _introduction(results: Results) -> Document:
             f"Data sets: {', '.join(config.data_sets)}. Seeds: {seeds}."
         ),
         Paragraph(
-            "With several seeds, numbers are mean ± standard deviation over seeds. Brackets are 95 % bootstrap "
+            "With several seeds, numbers are mean ± standard deviation over seeds. Brackets are 95 % "
             "intervals over questions: they show the effect of another draw of questions, not of another training "
-            "run. Resampling raises an ECE, so its interval is slightly too high."
+            "run. The ECE is for comparison with papers; chance alone raises it, so it has a noise floor instead of an "
+            "interval."
         ),
         Terms(TERMS),
     ]
@@ -136,18 +138,18 @@ def _calibration_table(split: SplitResults, spreads: dict[MetricName, dict[Varia
         return (
             str(variant),
             _spread(spreads["accuracy"][variant]),
-            _spread(spreads["ece"][variant]),
+            _spread(spreads["calibration"][variant]),
+            _over_seeds(runs, lambda scores: scores.ece),
             ", ".join(floor),
-            _over_seeds(runs, lambda scores: scores.debiased_calibration_error, decimals=4),
             _spread(spreads["nll"][variant]),
             _spread(spreads["brier"][variant]),
         )
 
     return TableBlock(
         "Accuracy and calibration",
-        ("method", "accuracy", "ECE", "noise floor (mean, p95)", "debiased", "NLL (nats)", "Brier"),
+        ("method", "accuracy", "RMS calibration error", "ECE", "noise floor (mean, p95)", "NLL (nats)", "Brier"),
         tuple(row(variant, runs) for variant, runs in split.variants.items()),
-        "Good: a high accuracy, an ECE near its noise floor, a low NLL and Brier score.",
+        "Good: a high accuracy, a low RMS calibration error, an ECE near its noise floor, a low NLL and Brier score.",
     )
 
 
@@ -199,13 +201,14 @@ def _difference_table(split: SplitResults, baseline: Variant) -> Block:
     cells = zip(map(str, compared), *columns, strict=True)
     return TableBlock(
         f"Differences to {baseline}, on the same questions",
-        ("method", "accuracy", "ECE", "NLL", "Brier"),
+        ("method", "accuracy", "squared calibration error", "NLL", "Brier"),
         tuple(cells),
-        f"Each method minus {baseline}; below 0 is better for ECE, NLL and Brier, above 0 for accuracy. Brackets: "
-        f"{LEVEL:.0%} paired bootstrap interval. p: how often a difference of at least this size appears when the two "
-        f"methods' answers are swapped at random, question by question ({SWAP_DRAWS:,} times), after Holm's "
-        f"correction for the {len(compared)} comparisons in the column; values below 0.05 have a star. A p near 1 "
-        "does not prove equality.",
+        f"Each method minus {baseline}; above 0 is better for accuracy, below 0 for the others. Brackets: "
+        f"{LEVEL:.0%} paired interval. p: how often a difference of at least this size appears when the two "
+        f"methods' answers are swapped at random, question by question ({SWAP_DRAWS:,} times); for the squared "
+        "calibration error, which such a swap does not suit, from its standard error. All after Holm's correction for "
+        f"the {len(compared)} comparisons in the column; values below 0.05 have a star. A p near 1 does not prove "
+        "equality.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Intervals and randomisation tests over questions, corrected for multiple comparisons.
+"""Intervals and tests over questions, corrected for multiple comparisons.
 
 The unit that is resampled or swapped is a question with its answers of all seeds, and a measure is the mean over seeds,
 as in the tables.
@@ -13,15 +13,17 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
-from uq4ct.model_store.storage.manifest import Interval
-from uq4ct.model_store.uncertainty.calibration_error import confidence_bin
+from uq4ct.model_store.uncertainty.intervals import Interval, paired_share_interval, wilson_interval
 from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
+from uq4ct.model_store.uncertainty.squared_calibration_error import (
+    squared_calibration_error,
+    squared_calibration_error_difference,
+)
 from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
 
-MetricName = Literal["accuracy", "ece", "nll", "brier"]
-METRICS: tuple[MetricName, ...] = ("accuracy", "ece", "nll", "brier")
+MetricName = Literal["accuracy", "calibration", "nll", "brier"]
+METRICS: tuple[MetricName, ...] = ("accuracy", "calibration", "nll", "brier")
 BOOTSTRAP_DRAWS = 1000
 SWAP_DRAWS = 10_000  # the smallest p is 1 / 10,001: enough to stay below 0.05 after a correction for 100 comparisons
 LEVEL = 0.95
@@ -30,7 +32,7 @@ _CELLS_AT_ONCE = 2**22  # of weights [draws, questions] turned into float64: 32 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Ours minus theirs: the value, its 95 % bootstrap interval, and the two-sided p of a randomisation test."""
+    """Ours minus theirs: the value, its 95 % interval, and a two-sided p."""
 
     value: float
     interval: Interval
@@ -39,7 +41,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A measure over seeds: mean, standard deviation (None for one seed), 95 % bootstrap interval of the mean."""
+    """A measure over seeds: mean, standard deviation (None for one seed), 95 % interval of the mean over questions."""
 
     mean: float
     deviation: float | None
@@ -47,12 +49,12 @@ class Spread:
 
 
 def spread_over_seeds(runs: Sequence[ScoredAnswers], metric: MetricName) -> Spread:
-    """Return a measure of the runs of one method on one split, one run per seed; the interval is over questions."""
-    parts = _parts(runs, metric)
-    draws = _measure(_sums(_resamplings(len(parts)), parts), metric, runs)
-    each = [_measure(_parts([run], metric).sum(dim=0), metric, [run]).item() for run in runs]
-    mean, deviation = mean_and_deviation(each)
-    return Spread(mean, deviation, _percentiles(draws))
+    """Return a measure of the runs of one method on one split, one run per seed.
+
+    `calibration` is the root mean squared calibration error; over seeds, the squares are averaged.
+    """
+    each = [_measure([run], metric) for run in runs]
+    return Spread(_measure(runs, metric), mean_and_deviation(each)[1], _interval(runs, metric))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -64,26 +66,25 @@ def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
 def paired_difference(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnswers], metric: MetricName) -> Difference:
     """Compare two methods on the same questions; the i-th runs of both have the same seed.
 
-    The p-value is that of a randomisation test: if the methods were equal, their answers to any question could be
-    swapped. ECE is not a mean over questions, so it is recomputed from its bins after each swap.
+    `calibration` compares the squared calibration errors by the normal distribution. The other p-values are those of a
+    randomisation test: if the methods were equal, their answers to any question could be swapped. That test does not
+    suit a calibration error, which differs by chance between two calibrated models whose confidences differ.
     Source: Noreen 1989; Smucker, Allan, Carterette 2007 (randomisation test of paired systems).
 
     Raises:
         ValueError: the numbers of seeds differ, or the questions do.
     """
     _check_pairs(ours, theirs)
-    our_parts, their_parts = _parts(ours, metric), _parts(theirs, metric)
-
-    def difference(our_sums: Tensor, their_sums: Tensor) -> Tensor:
-        return _measure(our_sums, metric, ours) - _measure(their_sums, metric, theirs)
-
-    found = difference(our_parts.sum(dim=0), their_parts.sum(dim=0))
-    drawn = _resamplings(len(our_parts))
-    interval = _percentiles(difference(_sums(drawn, our_parts), _sums(drawn, their_parts)))
-    moved = _sums(_swaps(len(our_parts)), their_parts - our_parts)
-    swapped = difference(our_parts.sum(dim=0) + moved, their_parts.sum(dim=0) - moved)
-    beyond = int((swapped.abs() >= found.abs() - 1e-12).sum())  # a swap that changes nothing counts
-    return Difference(found.item(), interval, (1 + beyond) / (1 + len(swapped)))
+    if metric == "calibration":
+        pairs = ([run.confidences for run in runs] for runs in (ours, theirs))
+        found = squared_calibration_error_difference(*pairs, BINS)
+        return Difference(found.value, found.interval, found.p)
+    values = _values(ours, metric) - _values(theirs, metric)
+    interval = paired_share_interval(values) if metric == "accuracy" else _bootstrap(values)
+    total = values.sum()
+    swapped = total - 2 * _sums(_swaps(len(values)), values)
+    beyond = int((swapped.abs() >= total.abs() - 1e-12).sum())  # a swap that changes nothing counts
+    return Difference(values.mean().item(), interval, (1 + beyond) / (1 + len(swapped)))
 
 
 def auroc_gain(runs: Sequence[ScoredAnswers], scores: Sequence[Tensor]) -> tuple[float, Interval] | None:
@@ -120,29 +121,34 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _parts(runs: Sequence[ScoredAnswers], metric: MetricName) -> Tensor:
-    """Return the contribution of each question to the sums of a measure, float64 [Q, K], runs side by side."""
-    return torch.cat([_PARTS[metric](run) for run in runs], dim=1)
+def _measure(runs: Sequence[ScoredAnswers], metric: MetricName) -> float:
+    if metric == "calibration":
+        return squared_calibration_error([run.confidences for run in runs], BINS).root
+    return _values(runs, metric).mean().item()
 
 
-def _measure(sums: Tensor, metric: MetricName, runs: Sequence[ScoredAnswers]) -> Tensor:
-    """Return the measure [...], mean over runs, from sums [..., K] over all questions."""
-    total = sums.abs().sum(dim=-1) if metric == "ece" else sums.sum(dim=-1)
-    return total / (len(runs) * len(runs[0].answers))
+def _interval(runs: Sequence[ScoredAnswers], metric: MetricName) -> Interval:
+    if metric == "calibration":
+        return squared_calibration_error([run.confidences for run in runs], BINS).root_interval
+    values = _values(runs, metric)
+    return wilson_interval(values.sum().item(), len(values)) if metric == "accuracy" else _bootstrap(values)
 
 
-def _bin_gaps(run: ScoredAnswers) -> Tensor:
-    """Return correctness minus confidence in the column of its bin: the absolute column sums add up to the ECE."""
-    gaps = run.correct.double() - run.confidence
-    return one_hot(confidence_bin(run.confidence, BINS), BINS) * gaps[:, None]
+def _values(runs: Sequence[ScoredAnswers], metric: MetricName) -> Tensor:
+    """Return a measure that is a mean over questions, as the value of each question: float64 [Q], mean over runs."""
+    return torch.stack([_VALUES[metric](run) for run in runs]).mean(dim=0)
 
 
-_PARTS: Mapping[MetricName, Callable[[ScoredAnswers], Tensor]] = {
-    "accuracy": lambda run: run.correct.double()[:, None],
-    "ece": _bin_gaps,
-    "nll": lambda run: negative_log_likelihood(run.probabilities, run.answers)[:, None],
-    "brier": lambda run: brier_score(run.probabilities, run.answers)[:, None],
+_VALUES: Mapping[MetricName, Callable[[ScoredAnswers], Tensor]] = {
+    "accuracy": lambda run: run.correct.double(),
+    "nll": lambda run: negative_log_likelihood(run.probabilities, run.answers),
+    "brier": lambda run: brier_score(run.probabilities, run.answers),
 }
+
+
+def _bootstrap(values: Tensor) -> Interval:
+    """Return the percentile bootstrap interval of the mean of `values` [Q]."""
+    return _percentiles(_sums(_resamplings(len(values)), values) / len(values))
 
 
 def _aurocs(score: Tensor, positive: Tensor, weights: Tensor) -> Tensor:
@@ -154,10 +160,10 @@ def _aurocs(score: Tensor, positive: Tensor, weights: Tensor) -> Tensor:
     return ((positives @ above) * negatives).sum(dim=1) / pairs
 
 
-def _sums(weights: Tensor, parts: Tensor) -> Tensor:
-    """Return the sums [draws, K] of parts [Q, K] with questions repeated by their weights [draws, Q]."""
+def _sums(weights: Tensor, values: Tensor) -> Tensor:
+    """Return the sums [draws] of values [Q] with questions repeated by their weights [draws, Q]."""
     chunks = weights.split(max(1, _CELLS_AT_ONCE // weights.shape[1]))
-    return torch.cat([chunk.double() @ parts for chunk in chunks])
+    return torch.cat([chunk.double() @ values for chunk in chunks])
 
 
 @lru_cache(maxsize=1)
@@ -178,7 +184,7 @@ def _swaps(questions: int) -> Tensor:
 def _percentiles(draws: Tensor) -> Interval:
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
     low, high = draws.quantile(tails).tolist()
-    return Interval(low=low, high=high)
+    return Interval(low, high)
 
 
 def _check_pairs(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnswers]) -> None:

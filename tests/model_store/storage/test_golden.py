@@ -21,8 +21,8 @@ FORMAT_1 = GOLDEN / "format_1"
 VERSION = FORMAT_1 / "store" / "tiny" / "1"
 WRITTEN = {
     "adapter.safetensors": "560409586528dbc5e425ba38a7fcc80f9d802603c0ec3e4dd10bc957a9fbb86c",
-    "manifest.json": "853be69eb7ac753ddaab78b705d93993292388ed6a5e015abb08602cb99c83ac",
-    "manifest.sha256": "0ae4aad1dd30b7f73374fa521c37c7af29049cc098c4b6ca21c1509710ba93b0",
+    "manifest.json": "ed1ea5f1a50ac0dceeb3ae52be575eabb0d633529d7a8cb2b4e597a61ac1664f",
+    "manifest.sha256": "d23c6006bb7fe71c6ba4de69f21ba7040bb9d093cd5b2b398fbf0ec490c07650",
     "report.md": "54a1c2bca83cb516d8e6d5de3b66059cb28b04115cd83a304fffcd48e0595199",
 }
 
@@ -104,7 +104,7 @@ def test_what_was_measured_is_read(stored: StoredAdapter) -> None:
         0.25,
     )
     assert manifest.scores_after.accuracy_interval == Interval(low=0.55, high=0.85)
-    assert manifest.scores_after.debiased_calibration_error == -0.003
+    assert manifest.scores_after.rms_calibration_error == 0.04
     assert (manifest.scores_after.mean_feu, manifest.scores_untrained.mean_feu) == (1.0000001, None)
     assert (manifest.scores_after.auroc_epistemic, manifest.scores_after.auroc_error_score) == (0.5625, 0.7)
     assert (manifest.reference_histograms.confidence, manifest.reference_histograms.feu) == ((2, 6, 12), (0, 11, 9))

@@ -16,7 +16,6 @@ from uq4ct.model_store.uncertainty.calibration_error import (
     ReliabilityBins,
     bin_of,
     confidence_bin,
-    debiased_calibration_error,
     expected_calibration_error,
     noise_floor,
     reliability_bins,
@@ -58,17 +57,7 @@ def test_reliability_bins_by_hand() -> None:
 def test_calibration_errors_by_hand() -> None:
     # Gaps: 1/2 - 3/16 = 5/16 for 2 of 5; 2/3 - 19/24 = -1/8 for 3 of 5.
     ece = 2 / 5 * 5 / 16 + 3 / 5 * 1 / 8
-    noise = 2 / 5 * (1 / 2 * 1 / 2) / 1 + 3 / 5 * (2 / 3 * 1 / 3) / 2
-    debiased = 2 / 5 * (5 / 16) ** 2 + 3 / 5 * (1 / 8) ** 2 - noise
     assert expected_calibration_error(CONFIDENCE, CORRECT, bins=2) == pytest.approx(ece, rel=1e-12)
-    assert debiased_calibration_error(CONFIDENCE, CORRECT, bins=2) == pytest.approx(debiased, rel=1e-12)
-    assert debiased < 0
-
-
-def test_a_bin_of_one_adds_nothing_to_the_debiased_error() -> None:
-    # 1/8 and 1/4 in the first bin, both wrong; 3/4 alone in the second: 2/3 * (3/16)^2.
-    confidence = torch.tensor([1 / 8, 1 / 4, 3 / 4])
-    assert debiased_calibration_error(confidence, bools(0, 0, 0), bins=2) == pytest.approx(2 / 3 * 9 / 256)
 
 
 def test_p_of_one_is_compared_with_its_own_bin() -> None:
@@ -157,21 +146,6 @@ def test_a_calibrated_simulator_sits_at_its_noise_floor() -> None:
     assert expected_calibration_error(confidence, overconfident) > floor.p95
 
 
-def test_debiased_error_is_unbiased_where_the_plug_in_is_not() -> None:
-    # Confidences at one point of each bin, true accuracy 0.1 below: the squared error is 0.01.
-    generator = torch.Generator().manual_seed(5)
-    confidence = ((torch.arange(300) % 10) / 15 + 5.5 / 15).double()
-    estimates, plug_ins = [], []
-    for _ in range(600):
-        correct = torch.rand(300, generator=generator) < confidence - 0.1
-        estimates.append(debiased_calibration_error(confidence, correct))
-        table = reliability_bins(confidence, correct)
-        gaps = (table.correct_sum - table.confidence_sum).square() / table.count.clamp(min=1)
-        plug_ins.append(gaps.sum().item() / 300)
-    assert sum(estimates) / 600 == pytest.approx(0.01, abs=0.0008)
-    assert sum(plug_ins) / 600 > 0.015
-
-
 def test_rounding_above_one_is_one_and_more_is_an_error() -> None:
     assert confidence_bin(torch.tensor([1 + 2e-7])).tolist() == [14]
     assert bin_of(1 + 2e-7) == 14
@@ -189,10 +163,9 @@ def test_errors_name_what_is_wrong() -> None:
     with pytest.raises(ValueError, match=r"not \[1\] and torch.float32 \[1\]"):
         reliability_bins(half, half)
     with pytest.raises(ValueError, match=r"not \[1\] and torch.bool \[2\]"):
-        debiased_calibration_error(half, bools(1, 0))
-    for error in (expected_calibration_error, debiased_calibration_error):
-        with pytest.raises(ValueError, match="at least 1 question, not 0"):
-            error(half[:0], bools())
+        expected_calibration_error(half, bools(1, 0))
+    with pytest.raises(ValueError, match="at least 1 question, not 0"):
+        expected_calibration_error(half[:0], bools())
     with pytest.raises(ValueError, match="bins must be at least 1, not 0"):
         confidence_bin(half, bins=0)
     with pytest.raises(ValueError, match="draws must be at least 1, not 0"):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.uncertainty.resampling import Interval, bootstrap_interval
+from uq4ct.model_store.uncertainty.intervals import Interval
+from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
 
 
 def mean_of(values: Tensor):

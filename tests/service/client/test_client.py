@@ -198,8 +198,9 @@ CALIBRATION = {
                 "spiegelhalter_z": None,
                 "top_label_brier": 0.09,
                 "ece": 0.3,
-                "ece_interval": {"low": 0.3, "high": 0.3},
                 "ece_noise_floor": {"mean": 0.4, "p95": 0.7},
+                "rms_calibration_error": 0.1,
+                "rms_calibration_error_interval": {"low": 0.0, "high": 0.3},
                 "selective_risk": None,
                 "bins": [
                     {

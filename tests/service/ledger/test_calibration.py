@@ -12,7 +12,6 @@ from typing import Any
 import httpx2
 import pytest
 import torch
-from scipy.stats import binomtest
 
 from tests.service.conftest import Replica, Start, draft
 from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
@@ -20,9 +19,8 @@ from uq4ct.model_store.decisions import Decisions
 from uq4ct.model_store.storage.manifest import ReferenceHistograms
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
-from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
+from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
 from uq4ct.service.ledger import ledger
-from uq4ct.service.ledger.calibration import wilson_interval
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.queries import Window, count_cohorts
 
@@ -87,8 +85,13 @@ async def test_every_number_of_a_cohort(start: Start, url: str, database: Databa
     assert scores["ece"] == pytest.approx(expected_calibration_error(confidence, correct), rel=1e-12)
     floor = noise_floor(confidence)
     assert scores["ece_noise_floor"] == {"mean": pytest.approx(floor.mean), "p95": pytest.approx(floor.p95)}
-    interval = bootstrap_interval(lambda index: expected_calibration_error(confidence[index], correct[index]), 45)
-    assert scores["ece_interval"] == {"low": pytest.approx(interval.low), "high": pytest.approx(interval.high)}
+    squared = squared_calibration_error([Confidences(confidence, correct)])
+    interval = squared.root_interval
+    assert scores["rms_calibration_error"] == pytest.approx(squared.root)
+    assert scores["rms_calibration_error_interval"] == {
+        "low": pytest.approx(interval.low),
+        "high": pytest.approx(interval.high),
+    }
     check_statistics(scores, [(record.confidence, right) for record, right in labelled])
     assert scores["selective_risk"] == pytest.approx(1 - sum(answered) / len(answered), rel=1e-12)
     assert len(scores["bins"]) == 15
@@ -256,15 +259,3 @@ async def test_a_damaged_version_has_no_reference(
         (tmp_path / "own" / "toy" / "2" / "manifest.json").write_text("{}")
         (cohort,) = (await report(replica)).json()["models"]
     assert cohort["reference"] is None
-
-
-@pytest.mark.parametrize(("successes", "trials"), [(0, 1), (1, 1), (0, 30), (7, 10), (499, 1000)])
-def test_the_interval_of_a_rate_is_wilsons(successes: int, trials: int) -> None:
-    expected = binomtest(successes, trials).proportion_ci(0.95, method="wilson")
-    found = wilson_interval(successes, trials)
-    assert (found.low, found.high) == (pytest.approx(expected.low, abs=1e-12), pytest.approx(expected.high, abs=1e-12))
-
-
-def test_no_trials_have_no_interval() -> None:
-    with pytest.raises(ValueError, match=r"at least 1 \(got 0\)"):
-        wilson_interval(0, 0)

@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mapie.exchangeability_testing import RiskMonitoring
+from scipy.stats import binomtest
 
-from uq4ct.service.ledger.sequential import RunningTest, Wealth, log_bar
+from tests.simulations.error_rate_alarm import SIZES, bound_now, share_of_alarms
+from uq4ct.service.ledger.sequential import RunningTest, Wealth, allowed_error_rate, log_bar
 from uq4ct.service.telemetry.metrics import SequentialTest
 
 ALPHA = 0.05
@@ -90,7 +92,7 @@ def test_the_mean_over_all_outcomes_of_calibrated_answers_is_exactly_1(test: Seq
 @pytest.mark.slow
 def test_calibrated_streams_rarely_alarm() -> None:
     """Of 200 streams at 5 %, at most 10 are expected to alarm, counting alarms of either side."""
-    bar, alarms = log_bar("overconfident", ALPHA), 0
+    bar, alarms = log_bar(ALPHA), 0
     for seed in range(200):
         over = under = Wealth()
         for p, correct in itertools.islice(draw_labels(seed), 5000):
@@ -132,9 +134,8 @@ def test_an_alarm_stays_at_the_label_that_raised_it() -> None:
     assert test.wealth.labels == 400
 
 
-def test_the_bar_is_alpha_shared_by_the_two_sides() -> None:
-    assert [log_bar(test, 0.05) for test in PAIR] == [math.log(40)] * 2
-    assert log_bar("error_rate", 0.05) == math.log(20)
+def test_the_bar_is_half_of_alpha() -> None:
+    assert log_bar(0.05) == math.log(40)
     wealth = Wealth(log_stake=math.log(39.4), labels=0)  # and a reserve of 1/2
     quiet = RunningTest("toy", 1, "underconfident", None, 0, wealth=wealth)
     assert quiet.after(1.0, True, 5, ALPHA).alarmed_ms is None
@@ -157,8 +158,8 @@ def ours_alarms(errors: list[bool], bound: float) -> int | None:
 
 
 def oracle_alarms(errors: list[bool], bound: float) -> int | None:
-    """Return the label at which MAPIE's monitor alarms; it halves its level for a given bound, so it gets 2 ALPHA."""
-    monitor = RiskMonitoring(risk="accuracy", threshold=bound, test_level=2 * ALPHA, warn=False)
+    """Return the label at which MAPIE's monitor alarms; it halves its level for a given bound, as we do."""
+    monitor = RiskMonitoring(risk="accuracy", threshold=bound, test_level=ALPHA, warn=False)
     monitor.update(np.zeros(len(errors), dtype=int), np.array(errors, dtype=int))
     above = monitor.online_risk_lower_bound_sequence_history > bound
     return int(above.argmax()) + 1 if above.any() else None
@@ -181,3 +182,25 @@ def test_the_error_rate_alarms_where_the_oracle_does_and_no_later(seed: int) -> 
 def test_the_error_rate_needs_its_bound() -> None:
     with pytest.raises(ValueError, match="error_rate of toy@1 needs a bound"):
         started("error_rate").after(0.5, True, 0, ALPHA)
+
+
+@pytest.mark.parametrize(("errors", "questions"), [(0, 30), (3, 30), (10, 100), (40, 400)])
+def test_the_allowed_error_rate_knows_its_own_uncertainty(errors: int, questions: int) -> None:
+    upper = binomtest(errors, questions, alternative="less").proportion_ci(1 - ALPHA / 2).high
+    assert allowed_error_rate(errors, questions, 0.05, ALPHA) == pytest.approx(max(errors / questions + 0.05, upper))
+
+
+def test_the_margin_counts_where_questions_are_many() -> None:
+    assert allowed_error_rate(100, 1000, 0.05, ALPHA) == pytest.approx(0.15)
+    assert allowed_error_rate(10, 100, 0.05, ALPHA) > 0.17
+    assert allowed_error_rate(30, 30, 0.05, ALPHA) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("questions", SIZES)
+def test_an_unchanged_version_rarely_alarms_about_its_errors(questions: int) -> None:
+    """Of 200 runs at 5 %, at most 10 are expected to alarm, the draw of the calibration split included."""
+    unchanged = {"fitted_rate": 0.1, "live_rate": 0.1, "runs": 200, "labels": 5000, "bar": log_bar(ALPHA)}
+    assert share_of_alarms(bound_now, questions, **unchanged) <= 0.05
+    worse = {"fitted_rate": 0.1, "live_rate": 0.35, "runs": 40, "labels": 2000, "bar": log_bar(ALPHA)}
+    assert share_of_alarms(bound_now, max(questions, 100), **worse) >= 0.95

@@ -86,13 +86,16 @@ def test_the_verdict_states_the_error_and_its_floor(serve: Serve, page: Page) ->
         page.open_loaded(address)
         cohort = cohort_of(address)
     labelled = cohort["labelled"]
-    floor, interval = labelled["ece_noise_floor"], labelled["ece_interval"]
+    floor, interval = labelled["ece_noise_floor"], labelled["rms_calibration_error_interval"]
     words = page.text(".verdict")
     assert (
         f"Expected calibration error {labelled['ece']:.3f}; a perfectly calibrated model would show "
         f"{floor['mean']:.3f} (95th percentile {floor['p95']:.3f})."
     ) in words
-    assert f"{interval['low']:.3f} to {interval['high']:.3f}, from 300 labels." in words
+    assert (
+        f"{labelled['rms_calibration_error']:.3f}, 95 % interval {interval['low']:.3f} to {interval['high']:.3f}, "
+        "from 300 labels."
+    ) in words
     assert labelled["ece"] > floor["p95"]
     assert "more than chance explains" in words
     body = page.text("#calibration-body")
@@ -236,6 +239,6 @@ def test_every_registered_model_is_shown_with_its_scores(serve: Serve, page: Pag
             *model["aliases"],
         ]
         assert percent(scores["accuracy"]) in card.text
-        low, high = scores["ece_interval"]["low"], scores["ece_interval"]["high"]
-        assert f"{scores['ece']:.3f}\n95 % interval {low:.3f} to {high:.3f}." in card.text
+        low, high = (scores["rms_calibration_error_interval"][end] for end in ("low", "high"))
+        assert f"{scores['rms_calibration_error']:.3f}\n95 % interval {low:.3f} to {high:.3f}." in card.text
         assert f"{scores['ece_noise_floor']:.3f} (95th percentile {scores['ece_noise_floor_p95']:.3f})" in card.text

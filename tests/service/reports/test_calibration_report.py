@@ -22,6 +22,7 @@ from uq4ct.model_store.storage.manifest import ReferenceCurve, ReferenceHistogra
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
+from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
 from uq4ct.service.client.records import Calibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.feedback import Feedback, store_label
@@ -174,7 +175,9 @@ def test_days_are_those_of_the_prediction(ledger: Database, store: Path, tmp_pat
         assert (day["model"], day["questions"]) == ("toy@3", len(mine))
         assert day["accuracy"] == pytest.approx(correct.double().mean().item())
         assert day["ece"] == pytest.approx(expected_calibration_error(confidence, correct))
-        assert day["ece_interval"]["low"] <= day["ece_interval"]["high"]
+        squared = squared_calibration_error([Confidences(confidence, correct)])
+        assert day["rms_calibration_error"] == pytest.approx(squared.root)
+        assert day["rms_calibration_error_interval"]["high"] == pytest.approx(squared.root_interval.high)
 
 
 def test_a_report_of_one_version_without_labels(ledger: Database, store: Path, tmp_path: Path) -> None:

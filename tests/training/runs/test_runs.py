@@ -71,13 +71,13 @@ def test_a_loaded_run_answers_as_it_did_when_it_was_trained(finished_run: Path) 
     from uq4ct.model_store.calibrations import NoCalibration
     from uq4ct.model_store.posteriors.point import PointPosterior
     from uq4ct.model_store.predictor import Predictor, score_in_batches
-    from uq4ct.training.evaluation.scores import STATISTICS, answers_of, score_answers
+    from uq4ct.training.evaluation.scores import answers_of, mean_nll, score_answers
 
     run = load_run(finished_run)
     fit = load_splits(run.config.data)[0].fit
     predictor = Predictor(run.model, PointPosterior())
     samples = score_in_batches(predictor.candidate_samples, [predictor.encode(question) for question in fit], 2048)
-    nll = STATISTICS["nll"](score_answers(answers_of(samples, fit, NoCalibration()), fit))(torch.arange(len(fit)))
+    nll = mean_nll(score_answers(answers_of(samples, fit, NoCalibration()), fit))
     assert nll == pytest.approx(run.result.fit_nll[run.result.kept_epoch - 1], abs=1e-9)
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.study.simulated import simulate_answers
-from uq4ct.model_store.storage.manifest import Interval
+from uq4ct.model_store.uncertainty.intervals import Interval
 from uq4ct.model_store.uncertainty.ranking import auroc
-from uq4ct.training.evaluation.scores import STATISTICS, paired_differences
+from uq4ct.training.evaluation.scores import compute_scores, paired_differences
 from uq4ct.training.study.statistics import (
     METRICS,
     MetricName,
@@ -42,9 +42,10 @@ def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_one_seed_is_the_comparison_of_two_runs(metric: MetricName) -> None:
-    """Value and bootstrap draws are those of `uq4ct compare`."""
+    """Value and interval are those of `uq4ct compare`."""
     ours, theirs = simulate_answers(60, seed=1, sharpness=2.0), simulate_answers(60, seed=2)
-    value, interval = paired_differences(ours, theirs)[metric]
+    name = {"calibration": "squared calibration error"}.get(metric, metric)
+    value, interval = paired_differences(ours, theirs)[name]
     found = paired_difference([ours], [theirs], metric)
     assert found.value == pytest.approx(value, abs=1e-12)
     assert (found.interval.low, found.interval.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
@@ -81,24 +82,34 @@ def test_confidence_gains_nothing_over_itself_and_without_an_error_there_is_no_g
     assert auroc_gain([replace(run, correct=torch.ones(40, dtype=torch.bool))], [run.confidence]) is None
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", ["accuracy", "nll", "brier"])
 def test_a_measure_of_several_seeds_is_their_mean(metric: MetricName) -> None:
     runs = [simulate_answers(40, seed=seed) for seed in range(3)]
-    each = [STATISTICS[metric](run)(torch.arange(40)) for run in runs]
+    each = [getattr(compute_scores(run), metric) for run in runs]
     spread = spread_over_seeds(runs, metric)
     assert (spread.mean, spread.deviation) == pytest.approx(mean_and_deviation(each))
     assert spread_over_seeds(runs[:1], metric).deviation is None
     other = simulate_answers(40, seed=9)
     found = paired_difference(runs, [other] * 3, metric)
-    assert found.value == pytest.approx(spread.mean - STATISTICS[metric](other)(torch.arange(40)))
+    assert found.value == pytest.approx(spread.mean - getattr(compute_scores(other), metric))
+
+
+def test_the_calibration_of_one_seed_is_that_of_its_scores() -> None:
+    run = simulate_answers(80, seed=4, sharpness=3.0)
+    spread, scores = spread_over_seeds([run], "calibration"), compute_scores(run)
+    assert spread.mean == pytest.approx(scores.rms_calibration_error)
+    assert spread.mean > 0
+    stored = scores.rms_calibration_error_interval
+    assert (spread.interval.low, spread.interval.high) == pytest.approx((stored.low, stored.high))
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_model_differs_in_nothing_from_itself(metric: MetricName) -> None:
     run = simulate_answers(30, seed=0)
     found = paired_difference([run], [run], metric)
-    assert (found.value, found.p) == (0.0, 1.0)
-    assert (found.interval.low, found.interval.high) == (0.0, 0.0)
+    assert (found.value, found.p) == (pytest.approx(0.0, abs=1e-15), pytest.approx(1.0))
+    assert found.interval.low <= 0 <= found.interval.high
+    assert found.interval.high == pytest.approx(-found.interval.low)
 
 
 def test_the_p_of_three_questions_by_hand() -> None:
@@ -109,13 +120,13 @@ def test_the_p_of_three_questions_by_hand() -> None:
 
 def test_a_plain_difference_is_found() -> None:
     good, bad = simulate_answers(300, seed=1), simulate_answers(300, seed=1, sharpness=4.0)
-    for metric in ("ece", "nll"):
+    for metric in ("calibration", "nll"):
         found = paired_difference([bad], [good], metric)
         assert found.value > 0
         assert found.p < 0.001
 
 
-@pytest.mark.parametrize("metric", ["nll", "ece"])
+@pytest.mark.parametrize("metric", ["nll", "brier"])
 def test_p_values_are_uniform_under_the_null(metric: MetricName) -> None:
     """Two models that differ only by chance, checked with a Kolmogorov-Smirnov test."""
     p_values = (

@@ -1,0 +1,156 @@
+"""The squared calibration error over bins of confidence: debiased, with an interval that holds.
+
+The plug-in ECE of a calibrated model is above 0 by chance, by an amount that depends on its confidences, so neither an
+interval around it nor a difference of two is about calibration. The debiased squared error has the expectation 0 there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from uq4ct.model_store.uncertainty.calibration_error import BINS, confidence_bin, reliability_bins
+from uq4ct.model_store.uncertainty.intervals import NORMAL_97_5, Interval
+
+
+class Confidences(NamedTuple):
+    """The answers of one run: `confidence` [B] in [0, 1] and whether each is `correct`, bool [B]."""
+
+    confidence: Tensor
+    correct: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SquaredError:
+    """An estimate of a squared calibration error, or of a difference of two: signed, below 0 by chance."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def interval(self) -> Interval:
+        """The 95 % interval, not limited to values that a squared error can have."""
+        spread = NORMAL_97_5 * self.standard_error
+        return Interval(self.value - spread, self.value + spread)
+
+    @property
+    def p(self) -> float:
+        """The two-sided p-value of the value 0."""
+        if self.standard_error == 0:
+            return 1.0
+        return math.erfc(abs(self.value) / self.standard_error / math.sqrt(2))
+
+    @property
+    def root(self) -> float:
+        """The root mean squared calibration error, in [0, 1]; 0 where the estimate is not positive."""
+        return _root(self.value)
+
+    @property
+    def root_interval(self) -> Interval:
+        """The 95 % interval of the root mean squared calibration error."""
+        return Interval(_root(self.interval.low), _root(self.interval.high))
+
+
+def squared_calibration_error(runs: Sequence[Confidences], bins: int = BINS) -> SquaredError:
+    """Estimate sum_b share_b (accuracy_b - confidence_b)^2 over equal-width bins, as the mean over runs.
+
+    All runs answer the same questions. From each bin's squared gap its noise is subtracted: the variance of
+    correctness minus confidence, divided by the number of questions. A bin with one question says nothing about its
+    noise and adds 0 to the value. Source of the estimator: Kumar, Liang, Ma 2019, "Verified Uncertainty
+    Calibration", section 5.
+
+    The interval is normal, with the variance of a quadratic form (below), in which the estimated gaps replace the
+    true ones. Where the model is calibrated that makes the variance too large by a factor of 3, which outweighs the
+    form's long tail there. The noise of a bin is at least that of the rate at the end of its 95 % score interval that
+    is nearer to 1/2, so that a bin without an error is not free of noise.
+
+    Raises:
+        ValueError: there are no runs or no questions, the runs differ in length, or as in `reliability_bins`.
+    """
+    return _estimate([(1 / len(runs), run) for run in runs], bins)
+
+
+def squared_calibration_error_difference(
+    ours: Sequence[Confidences], theirs: Sequence[Confidences], bins: int = BINS
+) -> SquaredError:
+    """Estimate the squared calibration error of ours minus theirs on the same questions, each the mean over its runs.
+
+    What all runs have in common on a question cancels in the interval. Raises as `squared_calibration_error` does.
+    """
+    signed = [(1 / len(ours), run) for run in ours] + [(-1 / len(theirs), run) for run in theirs]
+    return _estimate(signed, bins)
+
+
+class _Parts(NamedTuple):
+    """One run: the estimate, the gap of each bin times the root of its share [bins] and the noise of the questions in
+    it, float64 [B, bins], the noise of bins whose questions show none [bins], and each question's squared gap [B]."""
+
+    value: float
+    gaps: Tensor
+    noise: Tensor
+    further_noise: Tensor
+    squared: Tensor
+
+
+def _root(squared: float) -> float:
+    return math.sqrt(min(max(squared, 0.0), 1.0))
+
+
+def _estimate(weighted: Sequence[tuple[float, Confidences]], bins: int) -> SquaredError:
+    """Combine runs with their weights.
+
+    With gaps v and their noise e of covariance C, over all bins of all runs, and D the weights, the estimate is
+    (v + e)' D (v + e) minus its noise. Its variance is 4 v' D C D v + 2 tr(D C D C), and that of the shares of bins.
+    """
+    lengths = {len(run.confidence) for _, run in weighted}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"a calibration error needs runs on the same questions, at least 1, not {sorted(lengths)}")
+    parts = [_parts(run, bins) for _, run in weighted]
+    weights = torch.tensor([weight for weight, _ in weighted], dtype=torch.float64)
+    noise = torch.cat([part.noise for part in parts], dim=1)
+    covariance = noise.T @ noise + torch.cat([part.further_noise for part in parts]).diag()
+    weighted_gaps = torch.cat([weight * part.gaps for weight, part in zip(weights, parts, strict=True)])
+    each = weights.repeat_interleave(bins)
+    linear = 4 * weighted_gaps @ covariance @ weighted_gaps
+    quadratic = 2 * (each[:, None] * each * covariance.square()).sum()
+    squared = torch.stack([weight * part.squared for weight, part in zip(weights, parts, strict=True)]).sum(dim=0)
+    shares = (squared - squared.mean()).square().sum() / len(squared) ** 2
+    value = sum(weight * part.value for weight, part in zip(weights.tolist(), parts, strict=True))
+    return SquaredError(value, (linear + quadratic + shares).clamp(min=0).sqrt().item())
+
+
+def _parts(run: Confidences, bins: int) -> _Parts:
+    table = reliability_bins(run.confidence, run.correct, bins)
+    questions = len(run.confidence)
+    usable = table.count > 1
+    count = torch.where(usable, table.count, 2.0)  # 2 keeps the unusable bins finite
+    gap = torch.where(usable, (table.correct_sum - table.confidence_sum) / count, 0.0)
+    index = confidence_bin(run.confidence, bins)
+    deviations = run.correct.cpu().double() - run.confidence.cpu().double() - gap[index]
+    inside = one_hot(index, bins) * usable * deviations[:, None]
+    variance = inside.square().sum(dim=0) / (count - 1)
+    least = torch.where(table.count > 0, _rate_variance(table.correct_sum, table.count.clamp(min=1)), 0.0)
+    varied = variance > 0
+    larger = torch.where(varied, (least / torch.where(varied, variance, 1.0)).clamp(min=1), 1.0)
+    return _Parts(
+        value=((table.count * gap.square()).sum() - variance.sum()).item() / questions,
+        gaps=(table.count / questions).sqrt() * gap,
+        noise=inside * (larger / ((count - 1) * questions)).sqrt(),
+        further_noise=torch.where(varied, 0.0, least) / questions,
+        squared=gap[index].square(),
+    )
+
+
+def _rate_variance(successes: Tensor, trials: Tensor) -> Tensor:
+    """Return r (1 - r) of the rate r in the 95 % score interval of each share that is nearest to 1/2."""
+    square = NORMAL_97_5**2
+    center = (successes + square / 2) / (trials + square)
+    spread = NORMAL_97_5 / (trials + square) * (successes * (trials - successes) / trials + square / 4).sqrt()
+    rate = torch.full_like(center, 0.5).clamp(min=center - spread, max=center + spread)
+    return rate * (1 - rate)
