@@ -8,7 +8,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -57,18 +57,28 @@ def service(store: Path, port: int, url: str, log: Path) -> Iterator[subprocess.
 
 
 async def ask_and_label(client: httpx2.AsyncClient, told: Told, draw: random.Random, stop: asyncio.Event) -> None:
-    """Ask and label until told to stop; a label that got 503 is sent again until it is stored."""
-    while not stop.is_set():
-        response = await client.post("/predict", json={"question": str(draw.random()), "options": ["yes", "no"]})
-        if told.hear("/predict", response.status_code) != 200:
+    """Ask and label until told to stop; labels that got 503 are sent again until all are stored."""
+    unlabelled: deque[tuple[str, int]] = deque()
+    while unlabelled or not stop.is_set():
+        if not stop.is_set():
+            response = await client.post("/predict", json={"question": str(draw.random()), "options": ["yes", "no"]})
+            if told.hear("/predict", response.status_code) == 200:
+                prediction_id = response.json()["prediction_id"]
+                told.answered.add(prediction_id)
+                unlabelled.append((prediction_id, draw.randrange(2)))
+        if unlabelled and await label(client, told, *unlabelled[0]):
+            unlabelled.popleft()
+        else:
             await asyncio.sleep(0.05)
-            continue
-        prediction_id, answer = response.json()["prediction_id"], draw.randrange(2)
-        told.answered.add(prediction_id)
-        body = {"prediction_id": prediction_id, "answer": answer}
-        while told.hear("/feedback", (await client.post("/feedback", json=body)).status_code) != 200:
-            await asyncio.sleep(0.05)
+
+
+async def label(client: httpx2.AsyncClient, told: Told, prediction_id: str, answer: int) -> bool:
+    """Send a label; return whether it is stored."""
+    response = await client.post("/feedback", json={"prediction_id": prediction_id, "answer": answer})
+    stored = told.hear("/feedback", response.status_code) == 200
+    if stored:
         told.labelled[prediction_id] = answer
+    return stored
 
 
 @asynccontextmanager
@@ -136,4 +146,5 @@ def _check(primary: Server, told: Told) -> None:
         for route in ("/predict", "/feedback"):
             assert told.codes[phase, route, 200] > CLIENTS, f"{route} did not work {phase}"
     assert told.codes["during", "/predict", 503] > CLIENTS
+    assert told.codes["during", "/feedback", 503] > CLIENTS
     assert {code for _, _, code in told.codes} == {200, 503}

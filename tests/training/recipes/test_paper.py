@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from functools import reduce
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from uq4ct.training.run_config import RunConfig, load_run_config
-from uq4ct.training.study.config import load_study
+from tests.readme.pages import TRAINING_PAGE
+from uq4ct.training.methods import METHODS
+from uq4ct.training.run_config import RunConfig, load_run_config, parse_run_config, read_recipe
+from uq4ct.training.study.config import load_study, merge_sections
 
 SHIPPED = Path(str(resources.files("uq4ct.training.recipes")))
 SINGLE = ("paper_llama2_7b", "paper_mistral_7b")
@@ -165,3 +169,23 @@ def test_the_header_lists_what_the_paper_leaves_open(name: str) -> None:
         "training/README.md",
     ):
         assert part in header
+
+
+def test_the_settings_of_what_differs_are_settings() -> None:
+    """Code spans of the last column: `field: value` or `section.field`, or the name of a recipe."""
+    rows = TRAINING_PAGE.table("where", "the paper")
+    spans = [span for row in rows for span in re.findall(r"`([^`]+)`", row[-1].partition(" routes")[0])]
+    recipe = read_recipe(SHIPPED / "paper_llama2_7b.yaml")
+    assert len(spans) > 8
+    for span in spans:
+        setting = yaml.safe_load(span)
+        if isinstance(setting, dict) and "options" in setting:
+            METHODS["ensemble"].options.model_validate(setting["options"])
+        elif isinstance(setting, dict):
+            ((path, value),) = setting.items()
+            changes = reduce(lambda inner, name: {name: inner}, reversed(path.split(".")), value)
+            parse_run_config(merge_sections(recipe, changes), span)
+        elif "." in span:
+            reduce(_part, span.split("."), parse_run_config(recipe, span))
+        else:
+            assert span == "test" or (SHIPPED / f"{span}.yaml").is_file()
