@@ -25,11 +25,15 @@ def reason_of(error: SQLAlchemyError, url: URL) -> str:
 
 def log_fields(error: Exception) -> dict[str, str]:
     """Return what a log says about an error: the type of its cause, and the reason where that quotes no row."""
-    from_database = isinstance(error, LedgerError | LedgerUnavailableError)
-    cause = error.__cause__ if from_database and error.__cause__ is not None else error
-    if isinstance(cause, DBAPIError) and cause.orig is not None:
-        cause = cause.orig
-    return {"error": type(cause).__name__} | ({"reason": str(error)} if from_database else {})
+    reason = {"reason": str(error)} if isinstance(error, LedgerError | LedgerUnavailableError) else {}
+    return {"error": type(_origin(error)).__name__} | reason
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return the driver's or system's error that a ledger's error comes from."""
+    while isinstance(error, LedgerError | LedgerUnavailableError) and error.__cause__ is not None:
+        error = error.__cause__
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 
 
 def _secrets(url: URL) -> list[str]:

@@ -58,7 +58,7 @@ class Writer:
         while (error := self._open(open_ledger)) is not None:
             report(error)
             if insist:  # otherwise the process exits with the error
-                logger.error("ledger not opened", extra=log_fields(error))
+                self._note_failure("ledger not opened", error)
             if not insist or not self._keep_trying():
                 self._give_up()
                 return
@@ -85,7 +85,7 @@ class Writer:
         try:
             lost = self._insert(batch)
         except Exception as error:  # whatever it is, the thread must continue
-            self._note_failure(error, len(batch))
+            self._note_failure("ledger not writable", error, waiting=len(batch))
             self._buffer.fail_flushes(LedgerUnavailableError("the last write failed"))
             return False
         if self._failure is not None:
@@ -118,12 +118,12 @@ class Writer:
         with self._database.transaction() as connection:
             connection.execute(self._database.insert_new(predictions), [record.to_row() for record in batch])
 
-    def _note_failure(self, error: Exception, waiting: int) -> None:
+    def _note_failure(self, message: str, error: Exception, **counts: int) -> None:
         """Log a failure unless the last attempt failed for the same reason."""
         fields = log_fields(error)
         failure = fields.get("reason", fields["error"])
         if failure != self._failure:
-            logger.error("ledger not writable", extra=fields | {"waiting": waiting})
+            logger.error(message, extra=fields | counts)
         self._failure = failure
 
     def _keep_trying(self) -> bool:

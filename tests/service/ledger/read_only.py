@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,34 +16,46 @@ from sqlalchemy import create_engine, event, text
 from tests.service.ledger.conftest import PostgresServer
 from uq4ct.service.ledger.database import Database
 
-_NOBODY = 65534
+_CAPABILITY_VERSION_3 = 0x20080522
+_DAC_OVERRIDE = 1 << 1  # the capability to ignore the modes of files; see capabilities(7)
 
 
 @contextmanager
 def file_modes_hold() -> Iterator[None]:
-    """Let this process obey the modes of files: root does not, so act as another user during the block."""
+    """Let this thread, and those that it starts, obey the modes of files, even if they belong to root."""
     if os.geteuid() != 0:
         yield
         return
-    os.seteuid(_NOBODY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)  # of the calling thread
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice 32 bits of each
+    _check(libc.capget(header, sets))
+    before = sets[0]
+    sets[0] = before & ~_DAC_OVERRIDE
+    _check(libc.capset(header, sets))
     try:
         yield
     finally:
-        os.seteuid(0)
+        sets[0] = before
+        _check(libc.capset(header, sets))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 @contextmanager
-def copy_for_everyone(ledger: Path, *, file_mode: int, folder_mode: int) -> Iterator[str]:
-    """Yield the URL of a copy of an SQLite ledger in a folder that other users can reach."""
-    folder = Path(tempfile.mkdtemp(prefix="ledger-"))
+def copy_with_modes(ledger: Path, folder: Path, *, file_mode: int, folder_mode: int) -> Iterator[str]:
+    """Yield the URL of a copy of an SQLite ledger in a new folder."""
+    folder.mkdir()
+    copy = Path(shutil.copy(ledger, folder / "ledger.sqlite3"))
+    copy.chmod(file_mode)
+    folder.chmod(folder_mode)
     try:
-        copy = Path(shutil.copy(ledger, folder / "ledger.sqlite3"))
-        copy.chmod(file_mode)
-        folder.chmod(folder_mode)
         yield f"sqlite:///{copy}"
     finally:
         folder.chmod(0o700)
-        shutil.rmtree(folder)
 
 
 def run_on_server(url: str, *statements: str) -> None:
@@ -62,24 +74,20 @@ def as_reader(postgres: PostgresServer, url: str) -> str:
     return url.replace("postgres:@", f"{role}:@")
 
 
-def session_switch(database: Database) -> Callable[[bool], None]:
-    """Return a function that makes new connections read-only, or writable again.
+@contextmanager
+def read_only_sessions(database: Database) -> Iterator[None]:
+    """Make every connection read-only that is used during the block; it stays so for its whole life.
 
-    An open connection stays as it is, like one to a server that lost its role, or to a file opened read-only.
+    It resembles a connection to a server that lost its role, or to a file opened read-only.
     """
-    read_only = {"now": False}
 
-    def configure(connection: Any, _record: object) -> None:
-        if read_only["now"]:
-            pragma, setting = "PRAGMA query_only=ON", "SET default_transaction_read_only = on"
-            connection.cursor().execute(pragma if database.is_sqlite else setting)
-            connection.commit()
+    def spoil(connection: Any, _record: object, _proxy: object) -> None:
+        statement = "PRAGMA query_only=ON" if database.is_sqlite else "SET default_transaction_read_only = on"
+        connection.cursor().execute(statement)
+        connection.commit()
 
-    event.listen(database.engine, "connect", configure)
-
-    def switch(now: bool) -> None:
-        read_only["now"] = now
-        if now:
-            database.engine.dispose()
-
-    return switch
+    event.listen(database.engine, "checkout", spoil)
+    try:
+        yield
+    finally:
+        event.remove(database.engine, "checkout", spoil)
