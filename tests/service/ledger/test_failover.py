@@ -24,7 +24,8 @@ from tests.service.readiness import until_ready
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.tables import labels, predictions
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+# The fixture `postgres` makes the programs usable for another user, if the tests run as root.
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.usefixtures("postgres")]
 ROOT = Path(__file__).parents[3]
 CLIENTS = 6
 PHASE_SECONDS = 3.0
