@@ -33,7 +33,7 @@ class HubSetSource:
         """
         if tested is None or tested == self.test:
             return self.calibration, self.test
-        if tested != self.calibration:
+        if self.calibration is None or tested != self.calibration:
             public = self.test if self.calibration is None else f"{self.calibration}, {self.test}"
             raise ValueError(f"test {tested!r} must be a split with public answers: {public}")
         return self.test, self.calibration

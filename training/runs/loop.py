@@ -175,8 +175,9 @@ class Trainer:
     def _clip_gradients(self) -> None:
         """Limit the norm of each parameter group separately, or the divergence of a variation dominates the norm."""
         limit = self._config.optimizer.clip_norm
-        for group in self._optimizer.param_groups if limit is not None else ():
-            torch.nn.utils.clip_grad_norm_(group["params"], limit)
+        if limit is not None:
+            for group in self._optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], limit)
 
     def _forward(self, output: CandidateOutput, batch: TrainingBatch, step: int) -> Forward:
         config = self._config
