@@ -124,8 +124,8 @@ class Settings(BaseModel):
     )
     ledger_required: bool = Field(
         default=True,
-        description="true: a replica that cannot write to the ledger does not start and is not ready; false: it "
-        "answers anyway, counts unlogged answers, and /feedback returns 503",
+        description="true: a replica that cannot write to the ledger does not start, or is not ready and answers 503; "
+        "false: it answers anyway, counts unlogged answers, and /feedback returns 503",
     )
     ledger_flush_seconds: float = Field(
         default=1.0, gt=0, le=60, description="longest time until an answer is written to the ledger, in seconds"

@@ -50,8 +50,10 @@ class OptimizerConfig(Frozen):
     decay: Literal["none", "linear", "cosine"] = Field(
         default="linear", description="shape of the decay to 0 after warm-up"
     )
-    clip_norm: float = Field(
-        default=1.0, gt=0, description="largest gradient norm; the noise parameters of a method are clipped separately"
+    clip_norm: float | None = Field(
+        default=1.0,
+        gt=0,
+        description="largest gradient norm, null = no limit; the noise parameters of a method are clipped separately",
     )
 
 

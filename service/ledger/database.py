@@ -12,7 +12,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from uq4ct.service.ledger.connections import drop_after_server_errors
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.reasons import reason_of
 from uq4ct.service.settings import parse_database_url
 
 PATIENCE = 2  # seconds that a statement waits for a lock
@@ -47,6 +49,7 @@ class Database:
                 f"UQ4CT_DATABASE_URL: {parsed.drivername} needs the extra `postgres` ({error}): "
                 "pip install 'uq4ct[postgres]'"
             ) from error
+        drop_after_server_errors(self.engine)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _set_pragmas)
 
@@ -60,7 +63,8 @@ class Database:
         """Yield a connection; commit at the end of the block, or roll back if it raises.
 
         Raises:
-            LedgerUnavailableError: the database is locked, full, down, or lacks the ledger's schema.
+            LedgerUnavailableError: the database is locked, full, read-only, down, or lacks the ledger's schema; the
+                message is its reason.
             IntegrityError, DataError: the row itself cannot be stored.
         """
         try:
@@ -69,8 +73,7 @@ class Database:
         except (IntegrityError, DataError):
             raise
         except (DBAPIError, PoolTimeoutError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise LedgerUnavailableError(type(cause).__name__) from error
+            raise LedgerUnavailableError(reason_of(error, self.engine.url)) from error
 
     def insert_new(self, table: Table) -> Insert:
         """Return an insert that skips rows whose key already exists."""

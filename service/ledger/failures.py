@@ -10,7 +10,7 @@ class LedgerError(UserError, RuntimeError):
 
 
 class LedgerUnavailableError(UserError, RuntimeError):
-    """The database cannot be written or read now; retry later."""
+    """The database cannot be written or read now; retry later. The message is for logs, not for clients."""
 
 
 class RefusedError(UserError, ValueError):

@@ -26,9 +26,10 @@ from uq4ct.service.ledger.failures import (
     UnknownPredictionError,
 )
 from uq4ct.service.ledger.feedback import Feedback, Taken, store_label
-from uq4ct.service.ledger.migrating import migrate
+from uq4ct.service.ledger.migrating import check_writable, migrate
 from uq4ct.service.ledger.monitor import Monitor
 from uq4ct.service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
+from uq4ct.service.ledger.reasons import log_fields
 from uq4ct.service.ledger.retention import STEP, delete_step, oldest_kept_ms
 from uq4ct.service.ledger.writer import Writer
 from uq4ct.service.records import PredictionRecord, StoredPrediction
@@ -92,7 +93,7 @@ class Ledger:
 
     @property
     def required(self) -> bool:
-        """Whether an answer may be sent only if the ledger has a place for it."""
+        """Whether questions are answered only while the ledger is writable and has a place for the answer."""
         return self._settings.ledger_required
 
     def start(self) -> None:
@@ -100,7 +101,7 @@ class Ledger:
         loop = asyncio.get_running_loop()
         work = partial(
             self._writer.run,
-            partial(migrate, self._settings.database_url),
+            partial(_open, self._settings.database_url, self.required),
             lambda error: _call_if_open(loop, partial(self._end_try, error)),
             insist=not self.required,
         )
@@ -112,7 +113,7 @@ class Ledger:
         """Return after the first attempt to open the database.
 
         Raises:
-            LedgerError: the database cannot be opened, and the ledger is required.
+            LedgerError: the database cannot be opened or written, and the ledger is required.
         """
         await self._open_tried.wait()
         if self._open_error is not None and self.required:
@@ -135,9 +136,13 @@ class Ledger:
         """Reserve places for the answers to `predictions` questions if the ledger is required.
 
         Raises:
-            LedgerUnavailableError: on entering, the buffer has no room for so many.
+            LedgerUnavailableError: the database cannot be written now; on entering, the buffer has no room for so many.
         """
-        return self._buffer.places(predictions) if self.required else contextlib.nullcontext()
+        if not self.required:
+            return contextlib.nullcontext()
+        if not self._writer.writable:
+            raise LedgerUnavailableError("not writable")
+        return self._buffer.places(predictions)
 
     def record(self, record: PredictionRecord) -> None:
         """Buffer a prediction, or count it as unlogged if the buffer is full. Never waits, never raises."""
@@ -253,7 +258,7 @@ class Ledger:
                 before = oldest_kept_ms(self.now_ms(), self._settings.retention_days)
                 deleted = await self._ask(delete_step, self.database, before)
             except Exception as error:  # whatever it is, the next round may succeed
-                logger.warning("retention failed", extra={"error": type(error).__name__})
+                logger.warning("retention failed", extra=log_fields(error))
             total += deleted
             if deleted == STEP:
                 await asyncio.sleep(_BETWEEN_STEPS)
@@ -272,9 +277,15 @@ class Ledger:
                 failing = False
             except Exception as error:  # whatever it is, the next round may succeed
                 if not failing:
-                    logger.warning("sequential tests failed", extra={"error": type(error).__name__})
+                    logger.warning("sequential tests failed", extra=log_fields(error))
                 failing = True
             await asyncio.sleep(_BETWEEN_STEPS if more else _BETWEEN_COUNTS)
+
+
+def _open(url: str, required: bool) -> None:
+    migrate(url)
+    if required:
+        check_writable(url)
 
 
 def _unknown(prediction_id: str) -> UnknownPredictionError:

@@ -1,9 +1,14 @@
-"""Migrate a ledger to the schema of this code, under a lock, so that replicas that start together take turns."""
+"""Open a ledger: migrate it to the schema of this code, and check that it can be written.
+
+Migrations run under a lock, so that replicas that start together take turns.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -12,12 +17,13 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.probing import probe_write
 
-_PATIENCE = 120  # seconds to wait for another replica's migration
+_PATIENCE = 120  # seconds to wait for another replica's migration or for a lock
 _POSTGRES_LOCK = 0x75713463740001  # id of the advisory lock; an arbitrary number
 _PAUSE = 0.05
 _alembic_lock = threading.Lock()  # alembic keeps the running migration in module-level proxies
@@ -30,8 +36,7 @@ def migrate(url: str) -> str:
         LedgerError: the database cannot be reached or written, its schema is newer than this code, or an SQLite file
             does not support a write-ahead log.
     """
-    database = Database(url, patience=_PATIENCE)
-    try:
+    with _database(url, "opened") as database:
         database.make_folder()
         scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
         head = scripts.get_current_head()
@@ -42,10 +47,22 @@ def migrate(url: str) -> str:
                 _use_write_ahead_log(database)
             _upgrade(database, head)
         return head
+
+
+def check_writable(url: str) -> None:
+    """Check that predictions and labels can be written; raises LedgerError with the database's reason."""
+    with _database(url, "written") as database:
+        probe_write(database)
+
+
+@contextmanager
+def _database(url: str, purpose: str) -> Iterator[Database]:
+    """Yield a patient connection to the database; an error says that the ledger cannot be `purpose`."""
+    database = Database(url, patience=_PATIENCE)
+    try:
+        yield database
     except LedgerUnavailableError as error:
-        cause = error.__cause__
-        reason = cause.orig if isinstance(cause, DBAPIError) else cause
-        raise LedgerError(f"UQ4CT_DATABASE_URL: the ledger cannot be opened: {reason}") from error
+        raise LedgerError(f"UQ4CT_DATABASE_URL: the ledger cannot be {purpose}: {error}") from error
     except OSError as error:
         raise LedgerError(f"UQ4CT_DATABASE_URL: {error.strerror}: {error.filename}") from error
     finally:

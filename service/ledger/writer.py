@@ -1,19 +1,18 @@
-"""The thread that writes predictions in batches, and retries while the database is locked, full or down."""
+"""The thread that writes predictions in batches, and retries while the database is locked, full, read-only or down."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-import uuid
 from collections.abc import Callable
-
-from sqlalchemy import delete
 
 from uq4ct.service.ledger.buffer import Buffer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerUnavailableError
-from uq4ct.service.ledger.tables import labels, predictions
+from uq4ct.service.ledger.probing import probe_write
+from uq4ct.service.ledger.reasons import log_fields
+from uq4ct.service.ledger.tables import predictions
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -21,7 +20,6 @@ _BATCH = 500
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 2.0
 _CLOSE_SECONDS = 3.0  # how long to retry at the end, while the database cannot be written
-_NOBODY = str(uuid.UUID(int=0))
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +35,7 @@ class Writer:
         self._probe_seconds = probe_seconds
         self._pause = _FIRST_PAUSE
         self._opened = threading.Event()
-        self._failing = False
+        self._failure: str | None = None  # why the last write or probe failed
         self._give_up_at: float | None = None  # monotonic seconds; set at the end, while the database fails
 
     @property
@@ -48,7 +46,7 @@ class Writer:
     @property
     def writable(self) -> bool:
         """Whether the last write or probe succeeded."""
-        return self.opened and not self._failing
+        return self.opened and self._failure is None
 
     def run(
         self, open_ledger: Callable[[], object], report: Callable[[Exception | None], None], *, insist: bool
@@ -60,10 +58,11 @@ class Writer:
         while (error := self._open(open_ledger)) is not None:
             report(error)
             if insist:  # otherwise the process exits with the error
-                logger.error("ledger not opened", extra={"error": type(error).__name__, "reason": str(error)})
+                self._note_failure("ledger not opened", error)
             if not insist or not self._keep_trying():
                 self._give_up()
                 return
+        self._write([])  # an idle ledger would be probed much later
         report(None)
         while (batch := self._buffer.next_batch(_BATCH, self._probe_seconds)) is not None:
             if not self._write(batch) and not self._keep_trying():
@@ -86,14 +85,12 @@ class Writer:
         try:
             lost = self._insert(batch)
         except Exception as error:  # whatever it is, the thread must continue
-            if not self._failing:
-                logger.error("ledger not writable", extra={"error": _name(error), "waiting": len(batch)})
-            self._failing = True
+            self._note_failure("ledger not writable", error, waiting=len(batch))
             self._buffer.fail_flushes(LedgerUnavailableError("the last write failed"))
             return False
-        if self._failing:
+        if self._failure is not None:
             logger.info("ledger writable again")
-        self._failing = False
+        self._failure = None
         self._pause = _FIRST_PAUSE
         if batch:
             self._metrics.ledger_seconds.observe(time.monotonic() - started)
@@ -103,7 +100,7 @@ class Writer:
     def _insert(self, batch: list[PredictionRecord]) -> int:
         """Insert a batch; return how many of its rows can never be stored."""
         if not batch:
-            self._probe()
+            probe_write(self._database)
             return 0
         try:
             self._insert_rows(batch)
@@ -121,10 +118,13 @@ class Writer:
         with self._database.transaction() as connection:
             connection.execute(self._database.insert_new(predictions), [record.to_row() for record in batch])
 
-    def _probe(self) -> None:
-        """Delete a row that does not exist: needs the lock, the permission and the table like a write."""
-        with self._database.transaction() as connection:
-            connection.execute(delete(labels).where(labels.c.prediction_id == _NOBODY))
+    def _note_failure(self, message: str, error: Exception, **counts: int) -> None:
+        """Log a failure unless the last attempt failed for the same reason."""
+        fields = log_fields(error)
+        failure = fields.get("reason", fields["error"])
+        if failure != self._failure:
+            logger.error(message, extra=fields | counts)
+        self._failure = failure
 
     def _keep_trying(self) -> bool:
         """Pause, longer each time; return false once the buffer is closed and the time for its rest is over."""
@@ -138,14 +138,9 @@ class Writer:
         return time.monotonic() < self._give_up_at
 
     def _give_up(self) -> None:
-        self._failing = True
+        self._failure = self._failure or "closed"
         self._buffer.close()
         lost = self._buffer.drop_all()
         self._buffer.fail_flushes(LedgerUnavailableError("closed"))
         if lost:
             logger.error("predictions not stored", extra={"unlogged": lost})
-
-
-def _name(error: Exception) -> str:
-    """Return the kind of an error; its message may quote a row."""
-    return str(error) if isinstance(error, LedgerUnavailableError) else type(error).__name__

@@ -104,11 +104,16 @@ class HubSet(Frozen):
     revision: str = Field(
         default="main", min_length=1, description="commit, tag or branch; a commit makes the run repeatable"
     )
+    test: Literal["test", "validation"] | None = Field(
+        default=None,
+        description="published split to test on, the other one calibrates; null = test if its answers are public",
+    )
 
     @model_validator(mode="after")
     def _check_name(self) -> Self:
         if self.dataset not in HUB_SETS:
             raise ValueError(f"dataset {self.dataset!r} is not one of {', '.join(HUB_SETS)}")
+        HUB_SETS[self.dataset].calibration_and_test(self.test)
         return self
 
 

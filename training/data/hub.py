@@ -26,16 +26,19 @@ def load(config: HubData, load_rows: LoadRows | None = None) -> SourceSplits:
     read = _SplitReader(load_rows or load_from_hub)
     source = HUB_SETS[config.dataset]
     train = read(config.dataset, source.train, config.revision)
-    if source.calibration is None:
+    calibration_split, test_split = source.calibration_and_test(config.test)
+    if calibration_split is None:
         train, calibration = carve_calibration(train, config.carved_share)
     else:
-        calibration = read(config.dataset, source.calibration, config.revision)
+        calibration = read(config.dataset, calibration_split, config.revision)
     return SourceSplits(
         train=train,
         calibration=calibration,
-        test=read(config.dataset, source.test, config.revision),
+        test=read(config.dataset, test_split, config.revision),
         shift={
-            shifted.dataset: read(shifted.dataset, HUB_SETS[shifted.dataset].test, shifted.revision)
+            shifted.dataset: read(
+                shifted.dataset, HUB_SETS[shifted.dataset].calibration_and_test(shifted.test)[1], shifted.revision
+            )
             for shifted in config.shift
         },
         messages=tuple(read.messages),

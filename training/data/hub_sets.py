@@ -25,6 +25,19 @@ class HubSetSource:
     calibration: str | None = "validation"
     test: str = "test"
 
+    def calibration_and_test(self, tested: str | None) -> tuple[str | None, str]:
+        """Return the published splits for calibration and test, if `tested` (None: the usual one) is the test split.
+
+        Raises:
+            ValueError: the answers of that split are not public.
+        """
+        if tested is None or tested == self.test:
+            return self.calibration, self.test
+        if self.calibration is None or tested != self.calibration:
+            public = self.test if self.calibration is None else f"{self.calibration}, {self.test}"
+            raise ValueError(f"test {tested!r} must be a split with public answers: {public}")
+        return self.test, self.calibration
+
 
 def convert_openbookqa(identifier: str, row: Row) -> Question:
     """A row of allenai/openbookqa: question_stem, choices (text, label), answerKey."""

@@ -158,10 +158,7 @@ class Trainer:
             correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
             feu += [] if output.feu is None else output.feu.tolist()
             tokens += int(batch.tokens.real.sum())
-        for (
-            group
-        ) in self._optimizer.param_groups:  # each group separately, or the divergence of a variation dominates the norm
-            torch.nn.utils.clip_grad_norm_(group["params"], self._config.optimizer.clip_norm)
+        self._clip_gradients()
         self._optimizer.step()
         self._optimizer.zero_grad()
         return StepReport(
@@ -174,6 +171,13 @@ class Trainer:
             tokens,
             time.perf_counter() - start,
         )
+
+    def _clip_gradients(self) -> None:
+        """Limit the norm of each parameter group separately, or the divergence of a variation dominates the norm."""
+        limit = self._config.optimizer.clip_norm
+        if limit is not None:
+            for group in self._optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], limit)
 
     def _forward(self, output: CandidateOutput, batch: TrainingBatch, step: int) -> Forward:
         config = self._config

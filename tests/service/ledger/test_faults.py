@@ -172,17 +172,16 @@ async def test_a_ledger_that_is_required_takes_the_replica_out(
         await first_answer(replica)
         assert (await replica.client.get("/health/ready")).status_code == 200
         with locked(database):
-            for number in range(ROOM):
-                assert (await replica.ask(f"in trouble {number}")).status_code == 200
+            assert (await replica.ask("not noticed yet")).status_code == 200
             await replica.settle(lambda: not replica.context.ledger.writable)
             assert slug(await replica.client.get("/health/ready")) == "ledger-unavailable"
-            refused = await replica.ask("one too many")
+            refused = await replica.ask("in trouble")
             assert (refused.status_code, slug(refused)) == (503, "ledger-unavailable")
             assert replica.sample("rejected_total", reason="ledger_unavailable") == 1
         await replica.settle(lambda: replica.context.ledger.writable)
         assert (await replica.client.get("/health/ready")).status_code == 200
         assert replica.sample("ledger_unlogged_total") == 0
-    assert count_rows(database) == (1 + ROOM, 0)
+    assert count_rows(database) == (1 + 1, 0)
 
 
 async def test_a_required_ledger_keeps_a_place_for_every_answer_that_is_on_its_way(

@@ -155,6 +155,24 @@ def test_a_set_with_its_own_calibration_split_and_a_shift_set(local_hub) -> None
     assert {call[0]: call[3] for call in load_rows.calls} == {"allenai/openbookqa": "abc", "allenai/ai2_arc": "def"}
 
 
+def test_a_set_tested_on_validation_calibrates_on_test() -> None:
+    def load_rows(path: str, name: str | None, split: str, revision: str) -> list[dict[str, Any]]:
+        return [{**OPENBOOKQA, "question_stem": f"Which {split}?"}] if path == "allenai/openbookqa" else [ARC_FIVE]
+
+    shift = (HubSet(dataset="arc_easy", test="validation"), HubSet(dataset="arc_challenge"))
+    splits = hub.load(HubData(dataset="openbookqa", test="validation", shift=shift), load_rows)
+    parts = (splits.train, splits.calibration, splits.test)
+    assert [part[0].text for part in parts] == ["Which train?", "Which test?", "Which validation?"]
+    assert splits.shift["arc_easy"][0].id == "arc_easy-validation-0"
+    assert splits.shift["arc_challenge"][0].id == "arc_challenge-test-0"
+
+
+def test_a_split_without_public_answers_cannot_be_the_test_split() -> None:
+    assert HubData(dataset="boolq", test="validation", calibration_share=0.05).test == "validation"
+    with pytest.raises(ValueError, match="test 'test' must be a split with public answers: validation"):
+        HubData(dataset="boolq", test="test")
+
+
 def test_subjects_are_read_one_after_the_other(local_hub) -> None:
     law = ("international_law", "jurisprudence", "professional_law")
     load_rows = local_hub(

@@ -86,6 +86,14 @@ def test_a_diverging_run_says_so(tmp_path: Path, make_config: MakeConfig, quiet:
         train_run(make_config(optimizer={"learning_rate": 1e30, "clip_norm": 1e30}), tmp_path / "run", quiet)
 
 
+def test_gradients_are_clipped_unless_the_limit_is_null(
+    tmp_path: Path, make_config: MakeConfig, quiet: Console
+) -> None:
+    for name, limit in (("none", None), ("vast", 1e30), ("tiny", 1e-12)):
+        train_run(make_config(training={"epochs": 1}, optimizer={"clip_norm": limit}), tmp_path / name, quiet)
+    assert losses_of(tmp_path / "none") == losses_of(tmp_path / "vast") != losses_of(tmp_path / "tiny")
+
+
 def test_held_out_questions_get_no_cross_entropy(make_config: MakeConfig) -> None:
     """Changing their answers does not change the cross entropy; only they determine the calibration loss."""
     config = make_config(loss={"indicator": "held_out"})
