@@ -51,7 +51,7 @@ def _print_table(runs: int = 200, labels: int = 5000) -> None:
     console.print("|---|---|---|---|---|")
     for questions in SIZES:
         cells = [
-            share_of_alarms(bound, questions, fitted_rate=0.1, live_rate=0.1 + worse, runs=runs, labels=labels, bar=bar)
+            share_of_alarms(bound, questions, fitted_rate=0.3, live_rate=0.3 + worse, runs=runs, labels=labels, bar=bar)
             for worse in (0.0, 0.15)
             for bound, bar in ((bound_before, log_bar(2 * ALPHA)), (bound_now, log_bar(ALPHA)))
         ]
