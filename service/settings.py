@@ -1,11 +1,11 @@
-"""All settings of the service: `port` is the flag `--port` and the environment variable `UQ4CT_PORT` or `PORT`."""
+"""All settings of the service: `port` is the flag `--port` and the environment variable `UQ4CT_PORT`."""
 
 from __future__ import annotations
 
 import difflib
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,11 +14,11 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from uq4ct.model_store.environment import PREFIX, read_variable
+from uq4ct.model_store.environment import PREFIX, read_variable, variable_name
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
 
-_MISSPELT_SIMILARITY = 0.9  # difflib ratio, 0..1: one added, missing or wrong letter in a name of ten
+OTHER_VARIABLES = ("DATA_DIR", "KEY", "POSTGRES_PASSWORD")  # of `train`, `replay` and docker-compose.yml
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
 _DRIVERS = ("sqlite", "postgresql+psycopg")  # supported by the ledger
 
@@ -224,9 +224,9 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
 
     Raises:
         SettingsError: a value has the wrong type or range, two values contradict each other, or a variable of
-            `environ` is a misspelt setting.
+            `environ` has the prefix of the settings but is none.
     """
-    problems = [f"{wrong} is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
+    problems = [f"{wrong} is not a setting; did you mean {right}?" for wrong, right in _unknown(environ)]
     if problems:
         raise SettingsError("\n".join(problems))
     found = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
@@ -238,28 +238,24 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
 
 
 def _variable_of(field: str) -> str:
-    return PREFIX + field.upper() if field else ""
+    return variable_name(field.upper()) if field else ""
 
 
 def _contradiction(message: str) -> PydanticCustomError:
     return PydanticCustomError("contradiction", "{message}", {"message": message})
 
 
-def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return variables that look like misspelt settings, each with the setting's full name.
+def _unknown(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables with the prefix, in any case, that nothing reads, each with the most similar setting."""
+    settings = [_variable_of(field) for field in Settings.model_fields]
+    known = {*settings, *map(variable_name, OTHER_VARIABLES)}
+    unknown = [variable for variable in environ if variable.upper().startswith(PREFIX) and variable not in known]
+    return [(variable, _most_similar(variable.upper(), settings)) for variable in unknown]
 
-    Without the prefix only names of several words are compared: names of one word resemble other programs' variables.
-    """
-    names = [field.upper() for field in Settings.model_fields]
-    composed = [name for name in names if "_" in name]
-    pairs: list[tuple[str, str]] = []
-    for variable in environ:
-        prefix, known = (PREFIX, names) if variable.upper().startswith(PREFIX) else ("", composed)
-        spellings = {prefix + name: PREFIX + name for name in known}
-        if variable not in spellings:
-            close = difflib.get_close_matches(variable.upper(), spellings, n=1, cutoff=_MISSPELT_SIMILARITY)
-            pairs.extend((variable, spellings[spelling]) for spelling in close)
-    return pairs
+
+def _most_similar(name: str, names: Sequence[str]) -> str:
+    (nearest,) = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return nearest
 
 
 def _is_loopback(host: str) -> bool:
