@@ -39,6 +39,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
             app,
             host=settings.host,
             port=settings.port,
+            root_path=settings.root_path,
             lifespan="on",
             ws="none",
             log_config=None,

@@ -20,6 +20,7 @@ from uq4ct.model_store.frozen import complaints
 
 OTHER_VARIABLES = ("DATA_DIR", "KEY", "POSTGRES_PASSWORD")  # of `train`, `replay` and docker-compose.yml
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _DRIVERS = ("sqlite", "postgresql+psycopg")  # supported by the ledger
 
 
@@ -51,6 +52,10 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="TCP port to listen on")
+    root_path: str = Field(
+        default="",
+        description="path prefix that a proxy in front removes, such as /uq; /openapi.json names it",
+    )
     allow_public_without_keys: bool = Field(
         default=False, description="allow an address that is not loopback although requests need no key"
     )
@@ -110,7 +115,7 @@ class Settings(BaseModel):
         le=3600,
         description="how often to check the store for alias changes, in seconds; 0 = never",
     )
-    payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body; above it: 413")
+    payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body, decoded; above it: 413")
     shutdown_grace_seconds: float = Field(
         default=5.0,
         ge=0,
@@ -167,6 +172,15 @@ class Settings(BaseModel):
         description="URL of an OpenTelemetry collector that accepts traces over HTTP; unset = no traces; needs the "
         "extra `otel`",
     )
+
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, value: str) -> str:
+        if not _ROOT_PATH.fullmatch(value):
+            raise PydanticCustomError(
+                "root_path", "must start with / and not end with it, with letters, digits and .-_~ between"
+            )
+        return value
 
     @field_validator("tasks", mode="before")
     @classmethod

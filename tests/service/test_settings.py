@@ -11,6 +11,7 @@ from tests.command_line import uq4ct
 from uq4ct.service.settings import OTHER_VARIABLES, Settings, SettingsError, read_settings
 
 ROOT = Path(__file__).parents[2]
+WRONG_ROOT_PATHS = ("uq", "/", "/uq/", "//uq", "/a/../b", "/.", "/a b", "/ü", "/uq?x", "http://a/uq", "/uq\n")
 PARTS = ("model_store", "service", "training")
 
 
@@ -31,6 +32,7 @@ PARTS = ("model_store", "service", "training")
         ({"host": "0.0.0.0"}, "UQ4CT_HOST '0.0.0.0' .* UQ4CT_API_KEYS_FILE, or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true"),
         ({"max_client_batch_size": "9", "rate_limit_per_minute": "8"}, "UQ4CT_MAX_CLIENT_BATCH_SIZE 9 .* 8"),
         ({"rate_limit_per_minute": "0"}, "UQ4CT_RATE_LIMIT_PER_MINUTE: .*'0'"),
+        *(({"root_path": path}, f"UQ4CT_ROOT_PATH: must start with / .*{path!r}") for path in WRONG_ROOT_PATHS),
         ({"docs_need_key": "true"}, "UQ4CT_DOCS_NEED_KEY .* UQ4CT_API_KEYS_FILE"),
         ({"otlp_endpoint": "collector:4318"}, "UQ4CT_OTLP_ENDPOINT: .*'collector:4318'"),
         ({"host": "example.org"}, "UQ4CT_HOST 'example.org'"),
@@ -106,6 +108,7 @@ def test_every_variable_that_something_reads_is_known() -> None:
 TEXTS = {  # for each setting two texts that are valid beside the defaults of the others
     "host": ("127.0.0.2", "127.0.0.3"),
     "port": ("8001", "8002"),
+    "root_path": ("/uq", "/a/b.c"),
     "allow_public_without_keys": ("true", "false"),
     "api_keys_file": ("a.json", "b.json"),
     "docs_need_key": ("false", "0"),
