@@ -37,7 +37,7 @@ def decoder_of(content_encodings: Sequence[str]) -> Decoder:
     if not codings:
         return _Plain()
     if len(codings) > 1 or codings[0] not in _FORMATS:
-        detail = f"Content-Encoding is {ascii(shown(', '.join(codings)))} (supported: one of {SUPPORTED})"
+        detail = f"Content-Encoding is {shown(', '.join(codings))!a} (supported: one of {SUPPORTED})"
         raise ProblemError(UNSUPPORTED_CODING, detail, headers={"Accept-Encoding": SUPPORTED})
     return _Compressed(codings[0])
 
