@@ -224,7 +224,7 @@ class Settings(BaseModel):
         if self.docs_need_key and self.api_keys_file is None:
             raise _contradiction("UQ4CT_DOCS_NEED_KEY is set but UQ4CT_API_KEYS_FILE is not: set it, too")
         has_guard = self.allow_public_without_keys or self.api_keys_file is not None
-        if not has_guard and not _is_loopback(self.host):
+        if not has_guard and not is_loopback(self.host):
             raise _contradiction(
                 f"UQ4CT_HOST {self.host!r} is not a loopback address and requests need no key: set "
                 "UQ4CT_API_KEYS_FILE, or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service "
@@ -272,7 +272,8 @@ def _most_similar(name: str, names: Sequence[str]) -> str:
     return nearest
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is that of this machine."""
     if host == "localhost":
         return True
     try:
