@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class AddressError(UserError):
-    """The service cannot listen on HOST and PORT; the message has the system's reason."""
+    """The service cannot listen on UQ4CT_HOST and UQ4CT_PORT; the message has the system's reason."""
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
