@@ -261,10 +261,10 @@ def _contradiction(message: str) -> PydanticCustomError:
 
 def _unknown(environ: Mapping[str, str]) -> list[tuple[str, str]]:
     """Return the variables with the prefix, in any case, that nothing reads, each with the most similar setting."""
-    settings = [_variable_of(field) for field in Settings.model_fields]
-    known = {*settings, *map(variable_name, OTHER_VARIABLES)}
+    settings = [field.upper() for field in Settings.model_fields]
+    known = {variable_name(name) for name in (*settings, *OTHER_VARIABLES)}
     unknown = [variable for variable in environ if variable.upper().startswith(PREFIX) and variable not in known]
-    return [(variable, _most_similar(variable.upper(), settings)) for variable in unknown]
+    return [(variable, variable_name(_most_similar(variable[len(PREFIX) :].upper(), settings))) for variable in unknown]
 
 
 def _most_similar(name: str, names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ import httpx2
 from uq4ct.service.client.errors import InvalidArgumentError
 
 _LONGEST_TIMEOUT = 86_400.0  # seconds; operating systems limit what a socket accepts
+_LAST_PORT = 65_535
 
 
 def read_base_url(text: str) -> httpx2.URL:
@@ -22,6 +23,8 @@ def read_base_url(text: str) -> httpx2.URL:
         url = httpx2.URL(text)
     except httpx2.InvalidURL as error:
         raise _wrong_url(f"is not a URL (got {shown})") from error
+    if (url.port or 0) > _LAST_PORT:
+        raise _wrong_url(f"must have a port of at most {_LAST_PORT} (got {shown})")
     if url.scheme not in ("http", "https"):
         raise _wrong_url(f"must start with http:// or https:// (got {shown})")
     if not url.host:

@@ -32,7 +32,10 @@ PARTS = ("model_store", "service", "training")
         ({"host": "0.0.0.0"}, "UQ4CT_HOST '0.0.0.0' .* UQ4CT_API_KEYS_FILE, or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true"),
         ({"max_client_batch_size": "9", "rate_limit_per_minute": "8"}, "UQ4CT_MAX_CLIENT_BATCH_SIZE 9 .* 8"),
         ({"rate_limit_per_minute": "0"}, "UQ4CT_RATE_LIMIT_PER_MINUTE: .*'0'"),
-        *(({"root_path": path}, f"UQ4CT_ROOT_PATH: must start with / .*{path!r}") for path in WRONG_ROOT_PATHS),
+        *(
+            ({"root_path": path}, f"UQ4CT_ROOT_PATH: must start with / .*{re.escape(repr(path))}")
+            for path in WRONG_ROOT_PATHS
+        ),
         ({"docs_need_key": "true"}, "UQ4CT_DOCS_NEED_KEY .* UQ4CT_API_KEYS_FILE"),
         ({"otlp_endpoint": "collector:4318"}, "UQ4CT_OTLP_ENDPOINT: .*'collector:4318'"),
         ({"host": "example.org"}, "UQ4CT_HOST 'example.org'"),

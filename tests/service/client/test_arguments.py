@@ -27,7 +27,7 @@ ADDRESS = "http://127.0.0.1:8000"
         ({"base_url": "http://"}, r"base_url: must name a host \(got 'http://'\)"),
         ({"base_url": "http:///path"}, "base_url: must name a host"),
         ({"base_url": "http://host:port"}, r"base_url: is not a URL \(got 'http://host:port'\)"),
-        ({"base_url": "http://host:99999"}, "base_url: is not a URL"),
+        ({"base_url": "http://host:99999"}, "base_url: must have a port of at most 65535"),
         ({"base_url": "http://[::1"}, "base_url: "),
         ({"base_url": "http://host\n"}, "base_url: is not a URL"),
         ({"base_url": " http://host"}, "base_url: "),

@@ -196,7 +196,7 @@ def test_unreadable_certificate_authorities_are_named(form: str, environment: py
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--url", "http://service.example"], "error: proxy 'proxy:port' (HTTP_PROXY): must be"),
+        (["--url", "http://service.example"], "error: proxy 'http://proxy:port' (HTTP_PROXY): must be"),
         (["--url", "localhost:8000"], "error: base_url: must start with"),
         (["--key", "a\n"], "error: api_key: "),
     ],

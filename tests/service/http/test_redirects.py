@@ -16,7 +16,6 @@ pytestmark = pytest.mark.anyio
     ("path", "target"),
     [
         ("/docs/", "/docs"),
-        ("/docs//", "/docs"),
         ("/v2/", "/v2"),
         ("/models/toy/", "/models/toy"),
         ("/models/a:b%25%3F/", "/models/a:b%25%3F"),
