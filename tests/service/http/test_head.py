@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
 from tests.service.conftest import Replica, Start
-from tests.service.listening import listening
+from tests.service.listening import on_a_socket
 
 pytestmark = pytest.mark.anyio
 VALUES = {"name": "toy", "version": "1", "prediction_id": "01a20138-8e1d-764c-934a-0817e5ea3e61"}
@@ -57,8 +57,7 @@ async def test_head_is_no_operation_of_its_own(start: Start) -> None:
 
 async def test_the_connection_can_be_used_again(start: Start) -> None:
     """A server that announced a body and sent one would break the next response."""
-    async with start() as replica:
-        with listening(replica.app) as address, httpx2.Client(base_url=address) as client:
-            for _ in range(2):
-                head, whole = client.head("/docs"), client.get("/docs")
-                assert (head.content, head.headers["content-length"]) == (b"", str(len(whole.content)))
+    async with start() as replica, on_a_socket(replica) as address, httpx2.AsyncClient(base_url=address) as client:
+        for _ in range(2):
+            head, whole = await client.head("/docs"), await client.get("/docs")
+            assert (head.content, head.headers["content-length"]) == (b"", str(len(whole.content)))
