@@ -21,11 +21,11 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("name", BODIES)
-def test_a_long_question_freezes_nothing(published_tiny: PublishedTiny, name: str) -> None:
+def test_a_long_question_freezes_nothing(published_tiny: PublishedTiny) -> None:
     with running_service(published_tiny.registry.root, DTYPE="float32") as service:
-        rounds = [_slowest_probe(service.address, BODIES[name]) for _ in range(3)]
-    assert min(rounds) < 0.1, rounds  # another process may take the core in one of them
+        slowest = {name: [_slowest_probe(service.address, body) for _ in range(5)] for name, body in BODIES.items()}
+    for name, rounds in slowest.items():
+        assert min(rounds) < 0.1, (name, rounds)  # another process may take the core in some of them
 
 
 def _slowest_probe(address: str, body: dict[str, Any]) -> float:

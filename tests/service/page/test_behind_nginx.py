@@ -6,8 +6,9 @@ import asyncio
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
@@ -27,21 +28,36 @@ QUESTION = {"question": "Which one?", "options": ["this", "that"]}
 HOSTS = {"the README's": "", "the client's host": "proxy_set_header Host $http_host;"}
 
 
-@contextmanager
-def proxied(published: PublishedTiny, folder: Path, root_path: str, more: str = "") -> Iterator[str]:
-    """Yield the address of nginx; the service is below its /uq/."""
-    with running_service(published.registry.root, DTYPE="float32", ROOT_PATH=root_path) as service:
-        location = NGINX.replace("http://127.0.0.1:8000", service.address).replace("}", f"    {more}\n}}")
-        assert service.address in location
-        with running_nginx(folder, location) as address:
+@dataclass(frozen=True)
+class Proxied:
+    """A service, and a folder for the nginx in front of it."""
+
+    service: str
+    root_path: str
+    folder: Path
+
+    @contextmanager
+    def behind_nginx(self, more: str = "") -> Iterator[str]:
+        """Yield the address of an nginx with the README's location and `more` in it; the service is at its /uq/."""
+        location = NGINX.replace("http://127.0.0.1:8000", self.service).replace("}", f"    {more}\n}}")
+        assert self.service in location
+        with running_nginx(self.folder, location) as address:
             yield address
 
 
-@pytest.mark.parametrize("root_path", ["/uq", ""])
-def test_the_page_works_below_the_prefix(
-    published_tiny: PublishedTiny, tmp_path: Path, page: Page, root_path: str
-) -> None:
-    with proxied(published_tiny, tmp_path, root_path) as address:
+@pytest.fixture(scope="module", params=["/uq", ""])
+def proxied(
+    publish_tiny_in: Callable[..., PublishedTiny], tmp_path_factory: pytest.TempPathFactory, request: Any
+) -> Iterator[Proxied]:
+    """A service with this UQ4CT_ROOT_PATH."""
+    folder = tmp_path_factory.mktemp("proxied")
+    published = publish_tiny_in(folder / "store")
+    with running_service(published.registry.root, DTYPE="float32", ROOT_PATH=request.param) as service:
+        yield Proxied(service.address, request.param, folder)
+
+
+def test_the_page_works_below_the_prefix(proxied: Proxied, page: Page) -> None:
+    with proxied.behind_nginx() as address:
         page.open_loaded(f"{address}/uq")
         page.ask(QUESTION["question"], *QUESTION["options"])
         assert page.all("#answer .chosen")
@@ -54,19 +70,16 @@ def test_the_page_works_below_the_prefix(
 
 
 @pytest.mark.parametrize("host", HOSTS)
-@pytest.mark.parametrize("root_path", ["/uq", ""])
-def test_documents_redirects_and_problems_keep_the_prefix(
-    published_tiny: PublishedTiny, tmp_path: Path, root_path: str, host: str
-) -> None:
+def test_documents_redirects_and_problems_keep_the_prefix(proxied: Proxied, host: str) -> None:
     with (
-        proxied(published_tiny, tmp_path, root_path, HOSTS[host]) as address,
+        proxied.behind_nginx(HOSTS[host]) as address,
         httpx2.Client(base_url=f"{address}/uq", timeout=30) as http,
     ):
         docs = http.get("/docs")
         (document_url,) = re.findall(r"url: '([^']+)'", docs.text)
         assert urljoin(str(docs.url), document_url) == f"{address}/uq/openapi.json"
         document = http.get("/openapi.json").json()
-        assert document.get("servers") == ([{"url": "/uq"}] if root_path else None)
+        assert document.get("servers") == ([{"url": "/uq"}] if proxied.root_path else None)
         for server in document.get("servers", []):
             assert httpx2.get(urljoin(address, f"{server['url']}/models")).status_code == 200
         for path in ("/docs/", "/models/tiny/", "/v2/?a=b%20c"):
@@ -76,7 +89,7 @@ def test_documents_redirects_and_problems_keep_the_prefix(
         assert http.post("/predict/", json=QUESTION, follow_redirects=True).status_code == 200
         lost = http.get("/nowhere")
         assert lost.headers["content-type"] == "application/problem+json"
-        assert lost.json()["detail"] == f"GET {root_path}/nowhere"
+        assert lost.json()["detail"] == f"GET {proxied.root_path}/nowhere"
         assert http.head("/models").headers["content-type"] == "application/json"
         packed = gzip.compress(json.dumps(QUESTION).encode())
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
@@ -97,9 +110,8 @@ async def _ask_async(client: AsyncClient) -> list[Any]:
         return [answer.model, (await client.models()).models[0].name, receipt.result, stored.model]
 
 
-@pytest.mark.parametrize("root_path", ["/uq", ""])
-def test_the_client_works_below_the_prefix(published_tiny: PublishedTiny, tmp_path: Path, root_path: str) -> None:
-    with proxied(published_tiny, tmp_path, root_path) as address:
+def test_the_client_works_below_the_prefix(proxied: Proxied) -> None:
+    with proxied.behind_nginx() as address:
         for base_url in (f"{address}/uq", f"{address}/uq/"):
             with Client(base_url) as client:
                 assert _ask(client) == ["tiny@1", "tiny", "accepted", "tiny@1"]
