@@ -3,7 +3,6 @@
 PYTHON ?= python3
 # Package index of the torch build; empty: the default index, whose Linux build has CUDA. See README.md, "Installation".
 TORCH_INDEX_URL ?=
-PORT ?= $(or $(UQ4CT_PORT),8000)
 # Python that runs `make gpu`; a system Python with torch and PYTHONPATH set needs no .venv.
 GPU_PYTHON ?=
 
@@ -31,7 +30,7 @@ demo: $(VENV)/installed ## train, evaluate, publish, serve, ask
 	$(BIN)/uq4ct demo quickstart --output runs/quickstart
 
 serve: $(VENV)/installed ## serve the production version of the only adapter in the store
-	UQ4CT_PORT=$(PORT) $(BIN)/uq4ct serve
+	$(BIN)/uq4ct serve
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

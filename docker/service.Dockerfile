@@ -42,7 +42,6 @@ COPY training training
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 
 # PYTHONSAFEPATH: modules come from the installation, never from the working directory, which is the data folder.
-# To override a setting, use the same name: a name without the prefix has no effect, because the prefixed name wins.
 # UQ4CT_HOST alone does not open the service: without keys, starting it on an address that is not loopback also requires
 # UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true.
 ENV PYTHONSAFEPATH=1 \

@@ -1,4 +1,4 @@
-"""Environment variables of the project: `UQ4CT_PORT`, or `PORT` for short where nothing else uses that name."""
+"""Environment variables of the project: all have the prefix `UQ4CT_`, so that no other program's variable is read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,19 @@ from collections.abc import Mapping
 PREFIX = "UQ4CT_"
 
 
-def variable_names(name: str) -> list[str]:
-    """Return the two spellings of a variable; if both are set, the first wins."""
-    return [PREFIX + name, name]
-
-
-def read_variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """Return the value of a variable under either spelling; None if both are unset or empty.
+def variable_name(name: str) -> str:
+    """Return the full name of a variable.
 
     Args:
         name: the variable's name without the prefix.
     """
-    return next((value for spelling in variable_names(name) if (value := environ.get(spelling))), None)
+    return PREFIX + name
+
+
+def read_variable(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the value of a variable; None if it is unset or empty.
+
+    Args:
+        name: the variable's name without the prefix.
+    """
+    return environ.get(variable_name(name)) or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MIN_OPTIONS = 2
 MAX_OPTIONS = len(LABELS)
 _SEPARATORS = ("Cc", "Zl", "Zp", "Zs")  # controls, line and paragraph separators, spaces
-_INVISIBLE = ("Cf", "Zs")  # format characters such as the zero-width space
+_INVISIBLE = (*_SEPARATORS, "Cf")  # and format characters such as the zero-width space
+_WORD = re.compile(r"\S+")
+_LONG = 10_000  # characters, above which one call of C code would make other threads wait noticeably
 
 
 class QuestionError(ValueError):
@@ -100,9 +103,13 @@ def normalise_option(option: str) -> str:
     All kinds of line breaks are replaced, so that an option cannot end its line in a prompt and fake another option.
     """
     if option.isprintable():  # then its only separators are plain spaces
-        return " ".join(option.split())
-    separated = "".join(" " if unicodedata.category(char) in _SEPARATORS else char for char in option)
-    return " ".join(separated.split())
+        return _join_words(option)
+    return _join_words("".join(" " if unicodedata.category(char) in _SEPARATORS else char for char in option))
+
+
+def _join_words(text: str) -> str:
+    words = text.split() if len(text) < _LONG else (word.group() for word in _WORD.finditer(text))
+    return " ".join(words)
 
 
 def _check_options(options: tuple[str, ...]) -> None:
@@ -120,7 +127,7 @@ def _check_options(options: tuple[str, ...]) -> None:
 
 
 def _is_blank(text: str) -> bool:
-    return all(unicodedata.category(char) in _INVISIBLE for char in normalise_option(text))
+    return all(unicodedata.category(char) in _INVISIBLE for char in text)
 
 
 def _check_encodable(field: str, text: str) -> None:

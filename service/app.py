@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.telemetry import TelemetryConfig
 from opentelemetry.trace import TracerProvider
 from prometheus_client import CollectorRegistry
@@ -18,10 +18,12 @@ from uq4ct.service.context import Context
 from uq4ct.service.engine.engine import Engine
 from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Host
-from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, refuse_unguarded_routes
+from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, Scope, refuse_unguarded_routes, require
 from uq4ct.service.http.handlers import install_handlers
+from uq4ct.service.http.head import HeadAsGet
 from uq4ct.service.http.headers import SecurityHeaders
 from uq4ct.service.http.middleware import QUIET_ROUTES, RequestTelemetry
+from uq4ct.service.http.redirects import RelativeRedirects
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.loading import choose_reference
 from uq4ct.service.routes import (
@@ -83,23 +85,24 @@ def create_app(
         title="Multiple-choice answers with calibrated confidence",
         version=API_VERSION,
         lifespan=_lifespan,
-        redoc_url=None,
-        telemetry=_tracing(tracer_provider),
-        openapi_url=None if settings.docs_need_key else "/openapi.json",  # None disables /docs, too
+        openapi_url=None,  # of FastAPI's own route, which knows neither keys nor relative addresses
+        telemetry=_tracing(tracer_provider, settings.root_path),
     )
     app.state.context = context
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(RelativeRedirects)
+    app.add_middleware(HeadAsGet)
     install_handlers(app)
     answering = (predict, open_inference, feedback, predictions, calibration)
-    docs_with_key = (docs,) if settings.docs_need_key else ()
-    for room in (*answering, models, health, metrics, page, *docs_with_key):
+    for room in (*answering, models, health, metrics, page):
         app.include_router(room.router)
+    app.include_router(docs.router, dependencies=[Depends(require(Scope.PREDICT))] if settings.docs_need_key else [])
     refuse_unguarded_routes(app, PUBLIC_PATHS if settings.docs_need_key else PUBLIC_PATHS | PUBLIC_DOCS)
     return app
 
 
-def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
+def _tracing(provider: TracerProvider | None, root_path: str) -> TelemetryConfig:
     """Return a configuration with request spans only: FastAPI's logs would contain the messages of exceptions."""
     return {
         "tracing": provider is not None,
@@ -108,7 +111,7 @@ def _tracing(provider: TracerProvider | None) -> TelemetryConfig:
         "metrics": False,
         "logs": False,
         "auto_configure": False,
-        "exclude": lambda scope: scope["path"] in QUIET_ROUTES,
+        "exclude": lambda scope: scope["path"].removeprefix(root_path) in QUIET_ROUTES,
     }
 
 

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
-from uq4ct.model_store.environment import variable_names
+from uq4ct.model_store.environment import variable_name
 from uq4ct.model_store.storage.registry import PRODUCTION, Registry
 from uq4ct.service.access.commands import cli as key_commands
 from uq4ct.service.access.keys import read_keys
@@ -89,7 +89,7 @@ def _flag(name: str) -> object:
     default = "unset" if field.default is None else str(field.default)
     option = typer.Option(
         f"--{name.replace('_', '-')}",
-        envvar=variable_names(name.upper()),
+        envvar=variable_name(name.upper()),
         metavar="VALUE",
         help=f"{field.description} (default: {default})",
     )
@@ -102,7 +102,7 @@ def promote(
     version: Annotated[int, typer.Argument(help="the version to point the alias to; an older one rolls back")],
     alias: Annotated[str, typer.Option(help="the alias; a bare name uses production")] = PRODUCTION,
     model_store_dir: Annotated[
-        Path, typer.Option(envvar=variable_names("MODEL_STORE_DIR"), help="folder of the registered adapters")
+        Path, typer.Option(envvar=variable_name("MODEL_STORE_DIR"), help="folder of the registered adapters")
     ] = Settings.model_fields["model_store_dir"].default,
 ) -> None:
     """Point an alias of a model to another version, after checking every file of that version.

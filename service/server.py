@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class AddressError(UserError):
-    """The service cannot listen on HOST and PORT; the message has the system's reason."""
+    """The service cannot listen on UQ4CT_HOST and UQ4CT_PORT; the message has the system's reason."""
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
@@ -39,6 +39,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
             app,
             host=settings.host,
             port=settings.port,
+            root_path=settings.root_path,
             lifespan="on",
             ws="none",
             log_config=None,

@@ -1,11 +1,11 @@
-"""All settings of the service: `port` is the flag `--port` and the environment variable `UQ4CT_PORT` or `PORT`."""
+"""All settings of the service: `port` is the flag `--port` and the environment variable `UQ4CT_PORT`."""
 
 from __future__ import annotations
 
 import difflib
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +14,13 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from uq4ct.model_store.environment import PREFIX, read_variable
+from uq4ct.model_store.environment import PREFIX, read_variable, variable_name
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
 
-_MISSPELT_SIMILARITY = 0.9  # difflib ratio, 0..1: one added, missing or wrong letter in a name of ten
+OTHER_VARIABLES = ("DATA_DIR", "KEY", "POSTGRES_PASSWORD")  # of `train`, `replay` and docker-compose.yml
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _DRIVERS = ("sqlite", "postgresql+psycopg")  # supported by the ledger
 
 
@@ -51,6 +52,10 @@ class Settings(BaseModel):
 
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8000, ge=1, le=65535, description="TCP port to listen on")
+    root_path: str = Field(
+        default="",
+        description="path prefix that a proxy in front removes, such as /uq; /openapi.json names it",
+    )
     allow_public_without_keys: bool = Field(
         default=False, description="allow an address that is not loopback although requests need no key"
     )
@@ -110,7 +115,7 @@ class Settings(BaseModel):
         le=3600,
         description="how often to check the store for alias changes, in seconds; 0 = never",
     )
-    payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body; above it: 413")
+    payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body, decoded; above it: 413")
     shutdown_grace_seconds: float = Field(
         default=5.0,
         ge=0,
@@ -169,6 +174,15 @@ class Settings(BaseModel):
         "extra `otel`",
     )
 
+    @field_validator("root_path")
+    @classmethod
+    def _check_root_path(cls, value: str) -> str:
+        if not _ROOT_PATH.fullmatch(value):
+            raise PydanticCustomError(
+                "root_path", "must start with / and not end with it, with letters, digits and .-_~ between"
+            )
+        return value
+
     @field_validator("tasks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -211,7 +225,7 @@ class Settings(BaseModel):
         if self.docs_need_key and self.api_keys_file is None:
             raise _contradiction("UQ4CT_DOCS_NEED_KEY is set but UQ4CT_API_KEYS_FILE is not: set it, too")
         has_guard = self.allow_public_without_keys or self.api_keys_file is not None
-        if not has_guard and not _is_loopback(self.host):
+        if not has_guard and not is_loopback(self.host):
             raise _contradiction(
                 f"UQ4CT_HOST {self.host!r} is not a loopback address and requests need no key: set "
                 "UQ4CT_API_KEYS_FILE, or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS=true if something in front of the service "
@@ -225,9 +239,9 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
 
     Raises:
         SettingsError: a value has the wrong type or range, two values contradict each other, or a variable of
-            `environ` is a misspelt setting.
+            `environ` has the prefix of the settings but is none.
     """
-    problems = [f"{wrong} is not a setting; did you mean {right}?" for wrong, right in _misspelt(environ)]
+    problems = [f"{wrong} is not a setting; did you mean {right}?" for wrong, right in _unknown(environ)]
     if problems:
         raise SettingsError("\n".join(problems))
     found = {field: read_variable(field.upper(), environ) for field in Settings.model_fields}
@@ -239,31 +253,28 @@ def read_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Setti
 
 
 def _variable_of(field: str) -> str:
-    return PREFIX + field.upper() if field else ""
+    return variable_name(field.upper()) if field else ""
 
 
 def _contradiction(message: str) -> PydanticCustomError:
     return PydanticCustomError("contradiction", "{message}", {"message": message})
 
 
-def _misspelt(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return variables that look like misspelt settings, each with the setting's full name.
-
-    Without the prefix only names of several words are compared: names of one word resemble other programs' variables.
-    """
-    names = [field.upper() for field in Settings.model_fields]
-    composed = [name for name in names if "_" in name]
-    pairs: list[tuple[str, str]] = []
-    for variable in environ:
-        prefix, known = (PREFIX, names) if variable.upper().startswith(PREFIX) else ("", composed)
-        spellings = {prefix + name: PREFIX + name for name in known}
-        if variable not in spellings:
-            close = difflib.get_close_matches(variable.upper(), spellings, n=1, cutoff=_MISSPELT_SIMILARITY)
-            pairs.extend((variable, spellings[spelling]) for spelling in close)
-    return pairs
+def _unknown(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the variables with the prefix, in any case, that nothing reads, each with the most similar setting."""
+    settings = [field.upper() for field in Settings.model_fields]
+    known = {variable_name(name) for name in (*settings, *OTHER_VARIABLES)}
+    unknown = [variable for variable in environ if variable.upper().startswith(PREFIX) and variable not in known]
+    return [(variable, variable_name(_most_similar(variable[len(PREFIX) :].upper(), settings))) for variable in unknown]
 
 
-def _is_loopback(host: str) -> bool:
+def _most_similar(name: str, names: Sequence[str]) -> str:
+    (nearest,) = difflib.get_close_matches(name, names, n=1, cutoff=0.0)
+    return nearest
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is that of this machine."""
     if host == "localhost":
         return True
     try:

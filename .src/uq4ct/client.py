@@ -5,6 +5,7 @@ from uq4ct.service.client.client import AsyncClient, Client
 from uq4ct.service.client.errors import (
     ClientError,
     ConflictError,
+    InvalidArgumentError,
     InvalidRequestError,
     NotAllowedError,
     NotFoundError,
@@ -13,6 +14,7 @@ from uq4ct.service.client.errors import (
     UnavailableError,
     UnreachableError,
     UnreadableResponseError,
+    UnusableProxyError,
 )
 from uq4ct.service.client.records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
 from uq4ct.service.client.retries import Retries
@@ -29,6 +31,7 @@ __all__ = [
     "Declined",
     "Fallback",
     "FeedbackReceipt",
+    "InvalidArgumentError",
     "InvalidRequestError",
     "Label",
     "ModelList",
@@ -43,4 +46,5 @@ __all__ = [
     "UnavailableError",
     "UnreachableError",
     "UnreadableResponseError",
+    "UnusableProxyError",
 ]

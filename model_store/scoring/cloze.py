@@ -41,6 +41,7 @@ class ClozeScorer(nn.Module):
             QuestionTooLongError: the question with all its options is longer than the limit.
             QuestionError: the tokenizer merges the start of an option with the text before it.
         """
+        self._encoder.check_characters(question, self.token_limit)
         context = f"{clean_text(question.context)}\n" if question.context else ""
         shared = self._encoder.encode(f"{context}Question: {clean_text(question.text)}{ANCHOR}").ids
         options = self._options(question)

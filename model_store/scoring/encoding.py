@@ -6,6 +6,7 @@ import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from tokenizers import Encoding, Tokenizer
@@ -13,18 +14,23 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.questions import Question
 
 PAD_BRANCH = -1
 SHARED_BRANCH = 0
 
 
 class QuestionTooLongError(UserError, ValueError):
-    """A question that does not fit the token limit; questions are never truncated."""
+    """A question that does not fit the token limit; questions are never truncated.
 
-    def __init__(self, tokens: int, limit: int) -> None:
-        super().__init__(f"the question with its options has {tokens} tokens, but the limit is {limit}")
-        self.tokens = tokens
+    `length` and `limit` count `unit`: characters if the question has so many that it was not tokenised.
+    """
+
+    def __init__(self, length: int, limit: int, unit: Literal["tokens", "characters"] = "tokens") -> None:
+        super().__init__(f"the question with its options has {length} {unit}, but the limit is {limit}")
+        self.length = length
         self.limit = limit
+        self.unit = unit
 
 
 class MergedTextError(ValueError):
@@ -55,10 +61,25 @@ class TextEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         self._tokenizer.encode_special_tokens = True
+        # No token stands for more characters than its entry has: those of byte-level vocabularies count bytes.
+        self._longest_token = max(map(len, self._tokenizer.get_vocab(with_added_tokens=False)))
+
+    def check_characters(self, question: Question, token_limit: int) -> None:
+        """Reject a question that has more characters than fit into the token limit, before they are tokenised.
+
+        Characters are counted as they were sent, before white space is normalised.
+
+        Raises:
+            QuestionTooLongError: it has more characters than `token_limit` of the longest tokens.
+        """
+        limit = token_limit * self._longest_token
+        if question.characters > limit:
+            raise QuestionTooLongError(question.characters, limit, "characters")
 
     def encode(self, text: str, *, with_start: bool = True) -> Encoding:
         """Tokenise `text`; `with_start` puts the model's start token, if it has one, before it."""
-        return self._tokenizer.encode(text, add_special_tokens=with_start)
+        (encoding,) = self._tokenizer.encode_batch([text], add_special_tokens=with_start)  # unlike encode, without GIL
+        return encoding
 
     def continuations(self, anchor: str, texts: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each text when it follows `anchor`.

@@ -42,12 +42,13 @@ class LetterScorer(nn.Module):
         Raises:
             QuestionTooLongError: the prompt is longer than the limit.
         """
+        self._encoder.check_characters(question, self.token_limit)
         context = f"{clean_text(question.context)}\n" if question.context else ""
         asked = f"{context}Question: {clean_text(question.text)}"
         labelled = zip(LABELS, question.options, strict=False)
         text = asked + "".join(f"\n{label}. {normalise_option(option)}" for label, option in labelled)
         encoding = self._encoder.encode(text + SUFFIX)
-        length = len(encoding.ids)
+        length = len(encoding)
         if length > self.token_limit:
             raise QuestionTooLongError(length, self.token_limit)
         return EncodedQuestion(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from uq4ct.model_store.environment import variable_names
+from uq4ct.model_store.environment import variable_name
 from uq4ct.model_store.frozen import complaints
 from uq4ct.service.access.keys import (
     KEY_PREFIX,
@@ -27,7 +27,7 @@ _KEY_BYTES = 32
 
 KeyFile = Annotated[
     Path,
-    typer.Option("--file", envvar=variable_names("API_KEYS_FILE"), help="file of keys; a running service reloads it"),
+    typer.Option("--file", envvar=variable_name("API_KEYS_FILE"), help="file of keys; a running service reloads it"),
 ]
 
 cli = typer.Typer(help="Make, list and revoke API keys.", no_args_is_help=True)

@@ -10,7 +10,16 @@ from urllib.parse import quote
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
-from uq4ct.service.client.errors import UNANSWERED, ClientError, UnreachableError, UnreadableResponseError, error_of
+from uq4ct.service.client.errors import (
+    UNANSWERED,
+    ClientError,
+    InvalidArgumentError,
+    UnreachableError,
+    UnreadableResponseError,
+    UnusableProxyError,
+    error_of,
+)
+from uq4ct.service.client.proxies import EnvironmentProxy
 from uq4ct.service.client.records import (
     Calibration,
     FeedbackReceipt,
@@ -19,7 +28,7 @@ from uq4ct.service.client.records import (
     Problem,
     StoredPrediction,
 )
-from uq4ct.service.client.retries import RETRIED_STATUSES, Retries, read_retry_after
+from uq4ct.service.client.retries import RETRIED_ERRORS, RETRIED_STATUSES, Retries, read_retry_after
 
 _LEDGER_UNAVAILABLE = "urn:uq4ct:problem:ledger-unavailable"
 
@@ -55,7 +64,7 @@ class Label(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this request; the outcome is the response or the transport error."""
+    """Send this request; the outcome is the response or the error without one."""
 
     method: str
     path: str
@@ -106,6 +115,7 @@ class Answered(Generic[T]):
 
 Fallback = Callable[[Declined], T]
 AsyncFallback = Callable[[Declined], T | Awaitable[T]]
+Outcome = httpx2.Response | httpx2.RequestError
 Steps = Generator[Send | Wait | CallFallback, Any, T]
 
 _BATCH = TypeAdapter(dict[Literal["results"], list[Prediction | Problem]])
@@ -124,6 +134,10 @@ class Calls:
         chance: returns a random number in [0, 1), for the waits.
         clock: returns seconds since 1970, to read a Retry-After date.
         new_key: returns a new idempotency key.
+        proxy: the proxy that requests pass, to name it in errors.
+
+    Raises:
+        InvalidArgumentError: `retries` are none.
     """
 
     def __init__(
@@ -132,7 +146,11 @@ class Calls:
         chance: Callable[[], float],
         clock: Callable[[], float],
         new_key: Callable[[], str],
+        proxy: EnvironmentProxy | None = None,
     ) -> None:
+        if not isinstance(retries, Retries):
+            raise InvalidArgumentError(f"retries: must be Retries (got {retries!r})")
+        self._proxy = proxy
         self._retries = retries
         self._chance = chance
         self._clock = clock
@@ -210,7 +228,7 @@ class Calls:
         attempt = 0
         while True:
             attempt += 1
-            outcome: httpx2.Response | httpx2.TransportError = yield send
+            outcome: Outcome = yield send
             if isinstance(outcome, httpx2.Response) and outcome.status_code == 200:
                 return _read(outcome, reader)
             if without_key is not None and _is_unkept(outcome):
@@ -218,16 +236,31 @@ class Calls:
                 continue
             wait = self._wait_after(attempt, outcome)
             if wait is None:
-                raise _explain(attempt, outcome)
+                raise self._explain(attempt, outcome)
             yield Wait(wait)
 
-    def _wait_after(self, attempt: int, outcome: httpx2.Response | httpx2.TransportError) -> float | None:
+    def _wait_after(self, attempt: int, outcome: Outcome) -> float | None:
         asked = None
         if isinstance(outcome, httpx2.Response):
             if outcome.status_code not in RETRIED_STATUSES:
                 return None
             asked = read_retry_after(outcome, self._clock())
+        elif not isinstance(outcome, RETRIED_ERRORS):
+            return None
         return self._retries.wait_after(attempt, asked, self._chance())
+
+    def _explain(self, attempt: int, outcome: Outcome) -> ClientError:
+        if self._proxy is not None and _is_of_the_proxy(outcome):
+            why = outcome.status_code if isinstance(outcome, httpx2.Response) else type(outcome).__name__
+            error = UnusableProxyError(f"no connection through proxy {self._proxy} after {attempt} attempts: {why}")
+        elif isinstance(outcome, httpx2.Response):
+            return error_of(outcome)
+        elif isinstance(outcome, httpx2.DecodingError):
+            error = UnreadableResponseError(f"the response body cannot be decoded: {outcome}")
+        else:
+            error = UnreachableError(f"no response after {attempt} attempts: {type(outcome).__name__}")
+        error.__cause__ = outcome if isinstance(outcome, Exception) else None
+        return error
 
 
 def _plain(question: Ask) -> dict[str, Any]:
@@ -236,18 +269,17 @@ def _plain(question: Ask) -> dict[str, Any]:
     return {**question, "options": list(question["options"])}
 
 
-def _is_unkept(outcome: httpx2.Response | httpx2.TransportError) -> bool:
+def _is_unkept(outcome: Outcome) -> bool:
     """Whether the service rejected the request only because it cannot store an idempotency key."""
     problem = error_of(outcome).problem if isinstance(outcome, httpx2.Response) else None
     return problem is not None and problem.type == _LEDGER_UNAVAILABLE
 
 
-def _explain(attempt: int, outcome: httpx2.Response | httpx2.TransportError) -> ClientError:
+def _is_of_the_proxy(outcome: Outcome) -> bool:
+    """Whether a request failed before its proxy passed it on."""
     if isinstance(outcome, httpx2.Response):
-        return error_of(outcome)
-    error = UnreachableError(f"no response after {attempt} attempts: {type(outcome).__name__}")
-    error.__cause__ = outcome
-    return error
+        return outcome.status_code == httpx2.codes.PROXY_AUTHENTICATION_REQUIRED
+    return isinstance(outcome, httpx2.ProxyError | httpx2.ConnectError | httpx2.ConnectTimeout)
 
 
 def _read(response: httpx2.Response, reader: TypeAdapter[T]) -> T:

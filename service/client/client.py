@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
+from uq4ct.service.client.arguments import authorization, check_timeout, read_base_url
 from uq4ct.service.client.calls import (
     Answered,
     Ask,
@@ -26,8 +27,10 @@ from uq4ct.service.client.calls import (
     Steps,
     Wait,
 )
+from uq4ct.service.client.errors import InvalidArgumentError
+from uq4ct.service.client.proxies import find_proxy, open_transport
 from uq4ct.service.client.records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
-from uq4ct.service.client.retries import RETRIED_ERRORS, Retries
+from uq4ct.service.client.retries import Retries
 
 T = TypeVar("T")
 DEFAULT_RETRIES = Retries()
@@ -41,14 +44,21 @@ def new_key() -> str:
 class Client:
     """A client of the service with retries; every method raises `ClientError` on failure.
 
+    A service on loopback is reached directly, any other as HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
+
     Args:
         base_url: address of the service, such as http://127.0.0.1:8000.
         api_key: API key, if the service requires one.
         timeout: seconds to connect, and to receive each part of the response. Keep it above the service's
-            REQUEST_TIMEOUT_SECONDS, so that a late question gets a 504 instead of being sent again while it still runs.
+            UQ4CT_REQUEST_TIMEOUT_SECONDS, so that a late question gets a 504 instead of being sent again while it still
+            runs.
         retries: number of attempts and waits between them.
         transport: replaces the network, for tests.
         sleep, clock, chance: wait for seconds, return seconds since 1970, return a random number in [0, 1).
+
+    Raises:
+        InvalidArgumentError: an argument is invalid; the message names it.
+        UnusableProxyError: the environment names a proxy that cannot be used.
     """
 
     def __init__(  # noqa: PLR0913  # all but the first are keywords with defaults
@@ -63,9 +73,12 @@ class Client:
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._http = httpx2.Client(base_url=base_url, headers=_headers(api_key), timeout=timeout, transport=transport)
+        url, headers, seconds = read_base_url(base_url), authorization(api_key), check_timeout(timeout)
+        proxy = None if transport is not None else find_proxy(url)
+        self._calls = Calls(retries, chance, clock, new_key, proxy)
+        transport = transport or open_transport(httpx2.HTTPTransport, proxy)
+        self._http = httpx2.Client(base_url=url, headers=headers, timeout=seconds, transport=transport)
         self._sleep = sleep
-        self._calls = Calls(retries, chance, clock, new_key)
 
     def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Prediction:
         """Answer one question."""
@@ -131,10 +144,11 @@ class Client:
                 case CallFallback(fallback, declined):
                     outcome = fallback(declined)
 
-    def _send(self, send: Send) -> httpx2.Response | httpx2.TransportError:
+    def _send(self, send: Send) -> httpx2.Response | httpx2.RequestError:
+        request = _build_request(self._http, send)
         try:
-            return self._http.request(send.method, send.path, json=send.body, params=send.params)
-        except RETRIED_ERRORS as error:
+            return self._http.send(request)
+        except httpx2.RequestError as error:
             return error
 
 
@@ -156,11 +170,12 @@ class AsyncClient:
         clock: Callable[[], float] = time.time,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._http = httpx2.AsyncClient(
-            base_url=base_url, headers=_headers(api_key), timeout=timeout, transport=transport
-        )
+        url, headers, seconds = read_base_url(base_url), authorization(api_key), check_timeout(timeout)
+        proxy = None if transport is not None else find_proxy(url)
+        self._calls = Calls(retries, chance, clock, new_key, proxy)
+        transport = transport or open_transport(httpx2.AsyncHTTPTransport, proxy)
+        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=seconds, transport=transport)
         self._sleep = sleep
-        self._calls = Calls(retries, chance, clock, new_key)
 
     async def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Prediction:
         """See `Client.predict`."""
@@ -225,12 +240,16 @@ class AsyncClient:
                     if inspect.isawaitable(outcome):
                         outcome = await outcome
 
-    async def _send(self, send: Send) -> httpx2.Response | httpx2.TransportError:
+    async def _send(self, send: Send) -> httpx2.Response | httpx2.RequestError:
+        request = _build_request(self._http, send)
         try:
-            return await self._http.request(send.method, send.path, json=send.body, params=send.params)
-        except RETRIED_ERRORS as error:
+            return await self._http.send(request)
+        except httpx2.RequestError as error:
             return error
 
 
-def _headers(api_key: str | None) -> dict[str, str]:
-    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+def _build_request(http: httpx2.Client | httpx2.AsyncClient, send: Send) -> httpx2.Request:
+    try:
+        return http.build_request(send.method, send.path, json=send.body, params=send.params)
+    except (TypeError, ValueError) as error:  # a value that JSON or UTF-8 cannot express
+        raise InvalidArgumentError(f"{send.path}: the request cannot be written as JSON: {error}") from error

@@ -9,7 +9,15 @@ from uq4ct.service.client.records import Problem
 
 
 class ClientError(Exception):
-    """A call failed."""
+    """A call failed, or a client cannot be made."""
+
+
+class InvalidArgumentError(ClientError, ValueError):
+    """An argument with which no request can be made; the message names it."""
+
+
+class UnusableProxyError(ClientError):
+    """The proxy that the environment names cannot be used; the message names it."""
 
 
 class UnreachableError(ClientError):

@@ -87,6 +87,7 @@ class Problem(Record):
     request_id: str
     errors: list[FieldError] = []
     tokens: int | None = None
+    characters: int | None = None
     limit: int | None = None
 
 

@@ -9,6 +9,8 @@ from email.utils import parsedate_to_datetime
 
 import httpx2
 
+from uq4ct.service.client.errors import InvalidArgumentError
+
 RETRIED_STATUSES = (429, 503)
 RETRIED_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
 _SPREAD = 0.25  # largest random extra wait, as a share, so that rejected clients do not return at the same time
@@ -20,7 +22,7 @@ class Retries:
     """Total number of attempts, and the waits between them in seconds, doubling from `first_wait` to `longest_wait`.
 
     Raises:
-        ValueError: attempts is not 1 to 100, or not 0 < first_wait <= longest_wait < infinity.
+        InvalidArgumentError: attempts is not 1 to 100, or not 0 < first_wait <= longest_wait < infinity.
     """
 
     attempts: int = 4
@@ -28,12 +30,15 @@ class Retries:
     longest_wait: float = 30.0
 
     def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= _MOST_ATTEMPTS:
-            raise ValueError(f"attempts must be 1 to {_MOST_ATTEMPTS} (got {self.attempts})")
-        if not 0 < self.first_wait <= self.longest_wait < math.inf:
-            raise ValueError(
-                "waits must be finite and 0 < first_wait <= longest_wait "
-                f"(got {self.first_wait} and {self.longest_wait})"
+        if not isinstance(self.attempts, int) or not 1 <= self.attempts <= _MOST_ATTEMPTS:
+            raise InvalidArgumentError(
+                f"attempts: must be a whole number, 1 to {_MOST_ATTEMPTS} (got {self.attempts!r})"
+            )
+        waits = (self.first_wait, self.longest_wait)
+        if not all(isinstance(wait, int | float) for wait in waits) or not 0 < waits[0] <= waits[1] < math.inf:
+            raise InvalidArgumentError(
+                "first_wait, longest_wait: must be finite seconds, 0 < first_wait <= longest_wait "
+                f"(got {self.first_wait!r} and {self.longest_wait!r})"
             )
 
     def wait_after(self, attempt: int, retry_after: float | None, chance: float) -> float | None:

@@ -21,7 +21,7 @@ from uq4ct.service.http.problems import ProblemError, explain
 
 PUBLIC_PAGE = frozenset({"/", "/page/{name}"})  # the operator's page, which contains no data
 PUBLIC_PATHS = PUBLIC_PAGE | {"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
-PUBLIC_DOCS = frozenset({"/docs", "/docs/oauth2-redirect", "/openapi.json"})
+PUBLIC_DOCS = frozenset({"/docs", "/openapi.json"})
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -32,8 +33,14 @@ async def _answer_http_exception(request: Request, error: Exception) -> Response
         raise TypeError(f"{type(error).__name__} is not an HTTPException") from error
     # From the router: no such path, or no such method on it.
     kind = Kind(error.detail.lower().replace(" ", "-"), error.status_code, error.detail)
-    problem = ProblemError(kind, f"{request.method} {shown(request.url.path)}", headers=error.headers)
+    problem = ProblemError(kind, f"{request.method} {shown(request.url.path)}", headers=_allow_head(error.headers))
     return problem_response(problem, request.state.request_id)
+
+
+def _allow_head(headers: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Add HEAD to an Allow header with GET: the middleware answers it, so the router does not know it."""
+    allowed = [] if headers is None else headers.get("Allow", "").split(", ")
+    return {**(headers or {}), "Allow": ", ".join([*allowed, "HEAD"])} if allowed == ["GET"] else headers
 
 
 async def _answer_validation_error(request: Request, error: Exception) -> Response:

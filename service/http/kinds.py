@@ -37,6 +37,7 @@ IDEMPOTENCY_CONFLICT = Kind("idempotency-conflict", 409, "Idempotency key alread
 PAST_RETENTION = Kind("past-retention", 410, "The prediction is older than the retention period")
 TOO_LARGE = Kind("too-large", 413, "The body or the batch is too large")
 NOT_JSON = Kind("unsupported-media-type", 415, "The body must be application/json")
+UNSUPPORTED_CODING = Kind("unsupported-content-coding", 415, "The content coding of the body is not supported")
 INVALID_FIELD = Kind("invalid-field", 422, "A field is missing, unknown or invalid")
 QUESTION_TOO_LONG = Kind("question-too-long", 422, "The question is longer than the model's window")
 QUEUE_FULL = Kind("queue-full", 429, "Too many questions are waiting")
@@ -53,7 +54,7 @@ DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in
 
 # Groups of kinds for the declarations of routes.
 AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
-JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, INVALID_FIELD)
+JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, UNSUPPORTED_CODING, INVALID_FIELD)
 ASKING = (QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)  # of a whole request
 ANSWERING = (UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, QUESTION_TOO_LONG, FORWARD_FAILED, DEADLINE_PASSED)
 FINDING_PREDICTION = (UNKNOWN_PREDICTION, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)

@@ -185,7 +185,9 @@ _PROBLEMS: dict[type, Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
     QuestionError: lambda error: invalid_fields([FieldError(field=shown(error.field), message=shown(error.message))]),
     AnswerOutsideError: lambda error: invalid_fields([FieldError(field="answer", message=str(error))]),
-    QuestionTooLongError: _tell(QUESTION_TOO_LONG, counts=("tokens", "limit")),
+    QuestionTooLongError: lambda error: ProblemError(
+        QUESTION_TOO_LONG, str(error), limit=error.limit, **{error.unit: error.length}
+    ),
     RequestTooLargeError: _tell(TOO_LARGE, counts=("tokens", "limit")),
     QueueFullError: _tell(QUEUE_FULL, headers=_retry_after, counts=("limit",)),
     RateLimitedError: _tell(RATE_LIMITED, headers=_retry_after, counts=("limit",)),

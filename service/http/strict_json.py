@@ -1,4 +1,4 @@
-"""Request bodies: check the size limit and the content type, and parse strict JSON (RFC 8259)."""
+"""Request bodies: check the content type, decode within the size limit, and parse strict JSON (RFC 8259)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from uq4ct.service.context import context_of
+from uq4ct.service.http.content_coding import decoder_of
 from uq4ct.service.http.guards import Guard, guards_of
 from uq4ct.service.http.kinds import CLIENT_GONE, INVALID_FIELD, MALFORMED_JSON, NOT_JSON, TOO_LARGE
 from uq4ct.service.http.problems import ProblemError, shown
@@ -35,7 +36,7 @@ class StrictJsonRoute(APIRoute):
 
 
 def read_strictly(handle: Handler, check: Callable[[Request], None], guards: Sequence[Guard]) -> Handler:
-    """Wrap a handler: run `guards` and `check`, then read the body strictly and pass the request on."""
+    """Wrap a handler: run `guards` and `check`, then decode and read the body strictly and pass the request on."""
 
     async def handle_strictly(request: Request) -> Response:
         for guard in guards:  # a dependency would run after the body is read
@@ -76,19 +77,23 @@ def check_content_type(given: str | None) -> None:
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """Read the body and count its bytes on the way: Content-Length may be absent or wrong.
+    """Read and decode the body, and count its bytes on the way: Content-Length may be absent or wrong.
 
     Raises:
-        ProblemError: 413, more than `limit` bytes; 400, the body is empty; 499, the client disconnects before its end.
+        ProblemError: 413, more than `limit` bytes, decoded or as sent; 415, unsupported content coding; 400, the body
+            is empty or badly coded; 499, the client disconnects before its end.
     """
-    body = bytearray()
+    decoder = decoder_of(request.headers.getlist("content-encoding"))
+    body, sent = bytearray(), 0
     try:
         async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
+            sent += len(chunk)
+            body += decoder.decode(chunk, limit + 1 - len(body))
+            if max(sent, len(body)) > limit:
                 raise ProblemError(TOO_LARGE, f"the body is larger than {limit} bytes", limit=limit)
     except ClientDisconnect as error:
         raise ProblemError(CLIENT_GONE, "the connection was closed before the end of the body") from error
+    decoder.finish()
     if not body:
         raise ProblemError(MALFORMED_JSON, "the body is empty")
     return bytes(body)

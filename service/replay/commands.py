@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from uq4ct.model_store.environment import variable_names
+from uq4ct.model_store.environment import variable_name
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.service.client.client import AsyncClient
@@ -38,7 +38,7 @@ def replay(  # noqa: PLR0913, PLR0917  # one per flag
     shifted: Annotated[Path | None, typer.Option(help="questions of another kind, sent from the shift day on")] = None,
     url: Annotated[str, typer.Option(help="address of the service")] = "http://127.0.0.1:8000",
     key: Annotated[
-        str | None, typer.Option(envvar=variable_names("KEY"), help="API key with the scopes predict and feedback")
+        str | None, typer.Option(envvar=variable_name("KEY"), help="API key with the scopes predict and feedback")
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="name or name@version; default: the service's default model")

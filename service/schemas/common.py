@@ -54,6 +54,9 @@ class Problem(Body):
     request_id: str = Field(description="also in the header X-Request-ID")
     errors: list[FieldError] = Field(default=[], description="the invalid fields, if any")
     tokens: int | None = Field(default=None, exclude_if=is_none, description="number of tokens, if there are too many")
+    characters: int | None = Field(
+        default=None, exclude_if=is_none, description="number of characters, if there are too many to be tokenised"
+    )
     limit: int | None = Field(default=None, exclude_if=is_none, description="the limit that the request exceeds")
 
 

@@ -97,6 +97,14 @@ def test_the_asynchronous_call_is_answered_too(triton: InferenceServerClient, he
     assert values(result, "option") == [answer_to(question).option for question in QUESTIONS]
 
 
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_compressed_request_is_answered_too(
+    triton: InferenceServerClient, header: dict[str, str], coding: str
+) -> None:
+    result = triton.infer("toy", tensors(binary=False), headers=header, request_compression_algorithm=coding)
+    assert values(result, "option") == [answer_to(question).option for question in QUESTIONS]
+
+
 def test_binary_tensors_are_refused_with_the_way_out(triton: InferenceServerClient, header: dict[str, str]) -> None:
     with pytest.raises(InferenceServerException, match="binary_data=False") as refused:
         triton.infer("toy", tensors(binary=True), headers=header)

@@ -114,14 +114,14 @@ def test_the_service_starts_with_these_variables() -> None:
 
 def test_the_ledger_is_a_file_in_the_volume_until_postgres_has_a_password() -> None:
     assert _settings().database_url == image_of("service").environment["UQ4CT_DATABASE_URL"]
-    url = make_url(_settings(POSTGRES_PASSWORD="s3cret").database_url)
-    server = environment_of("postgres", POSTGRES_PASSWORD="s3cret")
+    url = make_url(_settings(UQ4CT_POSTGRES_PASSWORD="s3cret").database_url)
+    server = environment_of("postgres", UQ4CT_POSTGRES_PASSWORD="s3cret")
     assert (url.drivername, url.host) == ("postgresql+psycopg", "postgres")
     assert (url.username, url.password) == (server["POSTGRES_USER"], server["POSTGRES_PASSWORD"])
     assert url.database == server.get("POSTGRES_DB", server["POSTGRES_USER"])
     assert "postgres" in image_of("service").arguments["EXTRAS"].split(",")
     elsewhere = "postgresql+psycopg://a:b@c/d"
-    assert _settings(POSTGRES_PASSWORD="s3cret", DATABASE_URL=elsewhere).database_url == elsewhere
+    assert _settings(UQ4CT_POSTGRES_PASSWORD="s3cret", UQ4CT_DATABASE_URL=elsewhere).database_url == elsewhere
 
 
 def test_the_service_waits_for_the_quickstart_and_for_postgres_where_there_is_one() -> None:

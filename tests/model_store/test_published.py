@@ -152,7 +152,8 @@ def test_the_store_is_that_of_the_environment_unless_one_is_given(publish_tiny, 
 
 
 def test_a_store_that_does_not_exist_is_named(monkeypatch, tmp_path):
-    monkeypatch.delenv("MODEL_STORE_DIR", raising=False)
+    monkeypatch.delenv("UQ4CT_MODEL_STORE_DIR", raising=False)
+    monkeypatch.setenv("MODEL_STORE_DIR", "/of another program")
     monkeypatch.chdir(tmp_path)
     place = tmp_path / "model_store" / "artifacts" / "adapters"
     with pytest.raises(StoreError, match=f"no model store at {place}; pass its directory or set UQ4CT_MODEL_STORE_DIR"):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.pauses import longest_pause_share
 from uq4ct.model_store.questions import LABELS, Question, QuestionError, normalise_option
 
 RECORD = {
@@ -94,3 +95,14 @@ def test_a_normalised_option_stays_as_it_is_and_on_its_line(option):
 @given(st.text(alphabet=st.characters(categories=("L", "N", "P", "S", "M")), min_size=1))
 def test_visible_characters_are_kept(option):
     assert normalise_option(option) == option
+
+
+@given(st.text(min_size=1, max_size=50))
+def test_a_long_option_is_normalised_like_a_short_one(text):
+    times, shown = 10_000 // len(text) + 1, normalise_option(text)
+    assert normalise_option(f"{text} " * times) == " ".join([shown] * times if shown else [])
+
+
+def test_other_threads_run_while_a_long_question_is_checked():
+    option = "option " * 1_000_000
+    assert longest_pause_share(lambda: Question("q", option, ("a", option))) < 0.25

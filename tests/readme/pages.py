@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "training" / "recipes"
-LANGUAGES = {"bibtex", "csv", "json", "jsonl", "python", "sh", "text", "yaml"}
+LANGUAGES = {"bibtex", "csv", "json", "jsonl", "nginx", "python", "sh", "text", "yaml"}
 
 _FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*)$")
 _HEADING = re.compile(r"^#+ (.+)$")

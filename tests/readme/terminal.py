@@ -97,7 +97,7 @@ class Terminal:
         fixed = {
             "PATH": f"{self.folder}/.venv/bin{os.pathsep}{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "BASE_CACHE_DIR": str(default_cache_dir().absolute()),
+            "UQ4CT_BASE_CACHE_DIR": str(default_cache_dir().absolute()),
         }
         return fixed | variables
 

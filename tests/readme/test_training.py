@@ -172,7 +172,7 @@ def test_the_recipe_of_the_page_is_one(tmp_path: Path) -> None:
 
 @pytest.fixture
 def data_dir(shell: Terminal) -> str:
-    """A `DATA_DIR` with a few questions in the folders of ARC."""
+    """A `UQ4CT_DATA_DIR` with a few questions in the folders of ARC."""
     data = shell.folder / "data"
     for name in ("arc_easy", "arc_challenge"):
         (data / name).mkdir(parents=True)
@@ -188,16 +188,16 @@ def _shortened(command: str) -> str:
 
 @pytest.mark.slow
 def test_the_shipped_recipe_trains_on_the_embedded_base(shell: Terminal, data_dir: str) -> None:
-    assert "kept epoch 1" in shell.run(_shortened(TRAIN_SHIPPED), DATA_DIR=data_dir)
+    assert "kept epoch 1" in shell.run(_shortened(TRAIN_SHIPPED), UQ4CT_DATA_DIR=data_dir)
 
 
 @pytest.mark.slow
 def test_a_method_is_fitted_on_the_run_of_another(shell: Terminal, data_dir: str) -> None:
-    assert "kept epoch 1" in shell.run(_shortened(TRAIN_LORA), DATA_DIR=data_dir)
-    said = shell.run(_shortened(TRAIN_ON), DATA_DIR=data_dir)
+    assert "kept epoch 1" in shell.run(_shortened(TRAIN_LORA), UQ4CT_DATA_DIR=data_dir)
+    said = shell.run(_shortened(TRAIN_ON), UQ4CT_DATA_DIR=data_dir)
     assert "kept epoch 1" in said
     assert "needs lora" not in said
-    assert "published mc-dropout-smollm2@1" in shell.run(PUBLISH_ISOTONIC, DATA_DIR=data_dir)
+    assert "published mc-dropout-smollm2@1" in shell.run(PUBLISH_ISOTONIC, UQ4CT_DATA_DIR=data_dir)
     manifest = Registry(shell.folder / STORE).load("mc-dropout-smollm2").manifest
     assert (manifest.calibration.kind, manifest.posterior.kind, manifest.posterior.passes) == (
         "isotonic",

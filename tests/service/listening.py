@@ -1,20 +1,23 @@
-"""Serve an app on a real socket, in a thread."""
+"""Serve an app on a real socket."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 import uvicorn
 from fastapi import FastAPI
 
+from tests.service.conftest import Replica
+
 
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
-    """Yield the address of the app once it is ready."""
+    """Serve the app in a thread; yield its address once it is ready."""
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="on", ws="none", log_config=None))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -23,6 +26,19 @@ def listening(app: FastAPI) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(30)
+
+
+@asynccontextmanager
+async def on_a_socket(replica: Replica) -> AsyncIterator[str]:
+    """Serve a running replica in its own event loop; yield its address."""
+    server = uvicorn.Server(uvicorn.Config(replica.app, port=0, lifespan="off", ws="none", log_config=None))
+    running = asyncio.create_task(server.serve())
+    await replica.settle(lambda: server.started)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
 
 
 def _wait_until_ready(server: uvicorn.Server) -> str:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.anyio
 
 
 def promote(adapters: Registry, *arguments: str) -> Done:
-    return uq4ct(["promote", *arguments], env={"MODEL_STORE_DIR": str(adapters.root)})
+    return uq4ct(["promote", *arguments], env={"UQ4CT_MODEL_STORE_DIR": str(adapters.root)})
 
 
 def test_promoting_and_rolling_back(own_adapters: Registry) -> None:

@@ -62,7 +62,7 @@ def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path:
     ("arguments", "message"),
     [
         (("train", "no_such_recipe"), "recipe 'no_such_recipe' is neither a file nor one of adue_smollm2"),
-        (("train", "arc_easy_smollm2"), "DATA_DIR"),
+        (("train", "arc_easy_smollm2"), "UQ4CT_DATA_DIR"),
         (("publish", "nowhere"), "nowhere holds no finished run"),
         (("train", "quickstart", "--set", "training.epochs=0"), "training.epochs"),
     ],
@@ -71,7 +71,7 @@ def test_what_a_user_can_mend_is_one_message(
     arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DATA_DIR", raising=False)
+    monkeypatch.delenv("UQ4CT_DATA_DIR", raising=False)
     done = uq4ct(arguments)
     assert done.exit_code == 1
     assert message in done.stderr

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 from rich.console import Console
 
+from uq4ct.model_store.environment import PREFIX, variable_name
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
@@ -31,6 +32,7 @@ from uq4ct.training.runs.train import train_run
 
 START_SECONDS = 120
 STOP_SECONDS = 30
+_KEPT = (variable_name("BASE_CACHE_DIR"),)  # the training has converted the base model there
 
 QUESTIONS: dict[str, dict[str, Any]] = {
     "an easy question": {
@@ -110,17 +112,26 @@ def _show(publication: Publication, console: Console) -> None:
     console.print("the test NLL fell, and its 95 % interval excludes 0", style="bold green")
 
 
+def service_environment(environ: Mapping[str, str], store: Path, reference: str, port: int) -> dict[str, str]:
+    """Return the environment of the demo's service: other programs' variables, and only its own settings.
+
+    Settings of the user may be those of another service, such as a file of keys that the demo does not have.
+    """
+    others = {name: text for name, text in environ.items() if name in _KEPT or not name.upper().startswith(PREFIX)}
+    return others | {
+        variable_name("MODEL_STORE_DIR"): str(store),
+        variable_name("DEFAULT_MODEL"): reference,
+        variable_name("PORT"): str(port),
+        variable_name("LOG_LEVEL"): "warning",
+        variable_name("SHUTDOWN_GRACE_SECONDS"): "0",
+    }
+
+
 @contextmanager
 def _service(store: Path, reference: str) -> Iterator[httpx2.Client]:
     """Run the service in a separate process, started as a user starts it, until the block ends."""
     port = _free_port()
-    environment = os.environ | {
-        "UQ4CT_MODEL_STORE_DIR": str(store),
-        "UQ4CT_DEFAULT_MODEL": reference,
-        "UQ4CT_PORT": str(port),
-        "UQ4CT_LOG_LEVEL": "warning",
-        "UQ4CT_SHUTDOWN_GRACE_SECONDS": "0",
-    }
+    environment = service_environment(os.environ, store, reference, port)
     process = subprocess.Popen([sys.executable, "-m", "uq4ct", "serve"], env=environment)
     try:
         # trust_env=False: requests to this machine must not use a proxy from the environment.

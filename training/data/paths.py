@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uq4ct.model_store.environment import read_variable, variable_names
+from uq4ct.model_store.environment import PREFIX, read_variable, variable_name
 from uq4ct.training.data.source import DataError
 
 _FILE_SOURCES = {"csv", "jsonl"}
@@ -16,17 +16,17 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def expand_path(text: str) -> Path:
-    """Return the path with every `${NAME}` replaced by the environment variable UQ4CT_NAME or NAME.
+    """Return the path with every `${NAME}` or `${UQ4CT_NAME}` replaced by the environment variable UQ4CT_NAME.
 
     Raises:
         DataError: a variable is unset or empty; the message names it.
     """
 
     def value_of(match: re.Match[str]) -> str:
-        value = read_variable(match[1])
+        name = match[1].removeprefix(PREFIX)
+        value = read_variable(name)
         if value is None:
-            names = " nor ".join(variable_names(match[1]))
-            raise DataError(f"path {text!r}: neither {names} is set in the environment")
+            raise DataError(f"path {text!r}: the environment variable {variable_name(name)} is not set")
         return value
 
     return Path(_VARIABLE.sub(value_of, text)).expanduser()

@@ -4,13 +4,26 @@ from dataclasses import fields
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, trainers
 from transformers import PreTrainedTokenizerFast
 
+from tests.pauses import longest_pause_share
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.model_store.scoring import build_scorer
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, MergedTextError, TextEncoder, clean_text, collate
+from uq4ct.model_store.scoring.encoding import (
+    EncodedQuestion,
+    MergedTextError,
+    QuestionTooLongError,
+    TextEncoder,
+    clean_text,
+    collate,
+)
+
+WORDS = ("Which", " of", " these", "\n", "  ", "Question:", " answer", "0123")
+SCORINGS = [LetterConfig, ClozeConfig]
 
 
 @pytest.fixture
@@ -134,3 +147,34 @@ def test_candidates_are_counted_for_each_question():
     moved = batch.to(torch.device("meta"))
     assert {getattr(moved, name).device.type for name in ("tokens", "branches", "options", "shared_end")} == {"meta"}
     assert moved.shared_end.shape == (2,)
+
+
+def _longest_token(tokenizer) -> int:
+    return max(map(len, tokenizer.backend_tokenizer.get_vocab(with_added_tokens=False)))
+
+
+@pytest.mark.parametrize("config", SCORINGS)
+def test_characters_that_cannot_fit_are_refused_before_they_are_tokenised(config, tiny_tokenizer, monkeypatch):
+    scorer = build_scorer(config(max_tokens=16), tiny_tokenizer, 512)
+    limit = 16 * _longest_token(tiny_tokenizer)
+    fitting, longer = (Question("q", "x" * (limit - 2 + more), ("a", "b")) for more in (0, 1))
+    with pytest.raises(QuestionTooLongError) as tokenised:
+        scorer.encode(fitting)
+    assert tokenised.value.unit == "tokens"
+    monkeypatch.setattr(TextEncoder, "encode", lambda *_, **__: pytest.fail("tokenised"))
+    with pytest.raises(QuestionTooLongError, match=f"has {limit + 1} characters, but the limit is {limit}") as refused:
+        scorer.encode(longer)
+    assert (refused.value.length, refused.value.limit, refused.value.unit) == (limit + 1, limit, "characters")
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.text() | st.text(st.sampled_from(" eé😀\n")) | st.lists(st.sampled_from(WORDS)).map("".join))
+def test_no_text_has_more_characters_than_its_tokens_can_stand_for(text, tiny_tokenizer, starting_tokenizer):
+    for tokenizer in (tiny_tokenizer, starting_tokenizer):
+        tokens = len(TextEncoder(tokenizer).encode(text, with_start=False))
+        assert len(text) <= tokens * _longest_token(tokenizer)
+
+
+def test_other_threads_run_while_a_long_text_is_tokenised(tiny_tokenizer):
+    encoder = TextEncoder(tiny_tokenizer)
+    assert longest_pause_share(lambda: encoder.encode("Which of these words is it? " * 100_000)) < 0.25

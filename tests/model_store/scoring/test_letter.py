@@ -98,7 +98,7 @@ def test_the_limit_is_an_error_that_states_both_numbers(tiny_tokenizer, question
     assert build_scorer(LetterConfig(max_tokens=length), tiny_tokenizer, 512).encode(questions[1]).length == length
     with pytest.raises(QuestionTooLongError) as caught:
         build_scorer(LetterConfig(), tiny_tokenizer, length - 1).encode(questions[1])
-    assert (caught.value.tokens, caught.value.limit) == (length, length - 1)
+    assert (caught.value.length, caught.value.limit, caught.value.unit) == (length, length - 1, "tokens")
 
 
 def test_letters_must_be_one_token_each_and_distinct(tiny_tokenizer):

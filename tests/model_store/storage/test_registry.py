@@ -471,10 +471,10 @@ def _rewrite_as_format(directory: Path, format_version: int) -> None:
     (directory / "manifest.sha256").write_text(f"{digest}  manifest.json\n")
 
 
-@pytest.mark.parametrize("variable", ["UQ4CT_MODEL_STORE_DIR", "MODEL_STORE_DIR"])
-def test_the_store_directory_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
+def test_the_store_directory_is_a_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MODEL_STORE_DIR", "/of another program")
     assert default_store_dir() == Path("model_store/artifacts/adapters")
-    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setenv("UQ4CT_MODEL_STORE_DIR", str(tmp_path))
     assert default_store_dir() == tmp_path
-    monkeypatch.setenv(variable, "")
+    monkeypatch.setenv("UQ4CT_MODEL_STORE_DIR", "")
     assert default_store_dir() == Path("model_store/artifacts/adapters")

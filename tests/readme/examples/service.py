@@ -14,6 +14,7 @@ _ask, ANSWER = PAGE.code("Answers", "sh", "json")
 (PREDICT,) = commands(_ask)
 
 SERVE_WITH_SETTINGS, CHECK_WITH_SETTINGS, KEYS = PAGE.spans("Settings")
+(NGINX,) = PAGE.code("Settings", "nginx")
 
 (PROMOTE,) = PAGE.spans("Models in memory")
 

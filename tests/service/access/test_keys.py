@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Done:
-    return uq4ct(["keys", *map(str, arguments)], env={"API_KEYS_FILE": ""})
+    return uq4ct(["keys", *map(str, arguments)], env={"UQ4CT_API_KEYS_FILE": ""})
 
 
 def new(file: Path, *arguments: str) -> str:
@@ -168,7 +168,7 @@ def test_the_file_is_needed_and_can_be_a_variable(file: Path) -> None:
     missing = run("new", "--scopes", "predict")
     assert missing.exit_code == 2
     assert "API_KEYS_FILE" in missing.output
-    given = uq4ct(["keys", "new", "--scopes", "predict"], env={"API_KEYS_FILE": str(file)})
+    given = uq4ct(["keys", "new", "--scopes", "predict"], env={"UQ4CT_API_KEYS_FILE": str(file)})
     assert given.exit_code == 0
     assert file.exists()
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 
 from tests.service.client.scripted_service import ONCE, PREDICTION, PROBLEM, Script, both_forms, predict, refusal
-from tests.service.conftest import Replica, Start
+from tests.service.conftest import Start
 from tests.service.fake_predictor import FakePredictor
+from tests.service.listening import on_a_socket
 from uq4ct.client import (
     Answered,
     AsyncClient,
@@ -32,20 +30,6 @@ from uq4ct.client import (
 pytestmark = pytest.mark.anyio
 
 
-@asynccontextmanager
-async def listening(replica: Replica) -> AsyncIterator[str]:
-    """Serve the replica on a socket and yield its address."""
-    config = uvicorn.Config(replica.app, port=0, lifespan="off", ws="none", log_config=None)
-    server = uvicorn.Server(config)
-    running = asyncio.create_task(server.serve())
-    await replica.settle(lambda: server.started)
-    try:
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await running
-
-
 async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start) -> None:
     def ask(address: str) -> tuple[Prediction, list[Any], Any]:
         with Client(address, retries=ONCE) as client:
@@ -54,7 +38,7 @@ async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start
             )
             return client.predict("Which?", ("a", "b"), context="A passage.", model="toy"), batch, client.models()
 
-    async with start() as replica, listening(replica) as address:
+    async with start() as replica, on_a_socket(replica) as address:
         single, (first, second), models = await asyncio.to_thread(ask, address)
         transport = httpx2.ASGITransport(replica.app)
         async with AsyncClient("http://service", transport=transport, retries=ONCE) as client:

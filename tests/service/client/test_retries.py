@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.service.client.scripted_service import NOW, ONCE, PREDICTION, PROBLEM, Script, both_forms, predict, refusal
 from uq4ct.client import (
     ConflictError,
+    InvalidArgumentError,
     InvalidRequestError,
     NotAllowedError,
     NotFoundError,
@@ -168,8 +169,18 @@ def test_a_retry_after_of_many_digits_is_long() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"attempts": 0}, {"attempts": 101}, {"first_wait": 0}, {"longest_wait": 0.1}, {"longest_wait": float("inf")}],
+    [
+        {"attempts": 0},
+        {"attempts": 101},
+        {"attempts": 2.5},
+        {"attempts": "3"},
+        {"first_wait": 0},
+        {"first_wait": "1"},
+        {"longest_wait": 0.1},
+        {"longest_wait": None},
+        {"longest_wait": float("inf")},
+    ],
 )
 def test_invalid_retries_are_rejected(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"must be .*got"):
+    with pytest.raises(InvalidArgumentError, match=rf"{next(iter(wrong))}.*: must be .*got"):
         Retries(**wrong)

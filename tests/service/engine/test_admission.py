@@ -71,7 +71,7 @@ async def test_a_question_over_the_budget_is_refused_although_its_model_would_ta
         predictor.token_limit = 1000
         (refused, taken) = await engine.submit([question(1, 65), question(2, 64)])
     assert isinstance(refused, QuestionTooLongError)
-    assert (refused.tokens, refused.limit) == (65, 64)
+    assert (refused.length, refused.limit) == (65, 64)
     assert isinstance(taken, Served)
 
 

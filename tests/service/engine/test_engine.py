@@ -98,7 +98,7 @@ async def test_a_question_is_too_long_for_itself_alone(run: Run, predictor: Fake
         )
     assert isinstance(short, Served)
     assert isinstance(long, QuestionTooLongError)
-    assert (long.tokens, long.limit) == (TOKEN_LIMIT + 1, TOKEN_LIMIT)
+    assert (long.length, long.limit) == (TOKEN_LIMIT + 1, TOKEN_LIMIT)
     assert isinstance(broken, KeyError)
 
 

@@ -17,7 +17,7 @@ from uq4ct.service.ledger.export import export_lines, write_lines
 
 def run(url: str, *arguments: str) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of a command."""
-    result = uq4ct(["ledger", *arguments], env={"DATABASE_URL": url, "RETENTION_DAYS": "30"})
+    result = uq4ct(["ledger", *arguments], env={"UQ4CT_DATABASE_URL": url, "UQ4CT_RETENTION_DAYS": "30"})
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -96,8 +96,8 @@ def ask_and_label(ledger: Database, number: int, days: float, overconfidence: fl
 def write(tmp_path: Path, *arguments: str) -> Done:
     """Run the command with the test's ledger and store."""
     environment = {
-        "DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.sqlite3'}",
-        "MODEL_STORE_DIR": str(tmp_path / "store"),
+        "UQ4CT_DATABASE_URL": f"sqlite:///{tmp_path / 'ledger.sqlite3'}",
+        "UQ4CT_MODEL_STORE_DIR": str(tmp_path / "store"),
     }
     return uq4ct(["calibration-report", *arguments], env=environment)
 

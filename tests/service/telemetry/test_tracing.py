@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import httpx2
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -93,11 +94,14 @@ async def test_a_failure_is_marked_and_quotes_nothing(start: Start) -> None:
 
 
 @pytest.mark.anyio
-async def test_probes_are_no_spans(start: Start) -> None:
+@pytest.mark.parametrize("prefix", ["", "/uq"])
+async def test_probes_are_no_spans(start: Start, prefix: str) -> None:
     spans = Spans()
-    async with start(tracer_provider=spans.provider) as replica:
-        for path in ("/health/live", "/health/ready", "/metrics"):
-            assert (await replica.client.get(path)).status_code == 200
+    async with start(tracer_provider=spans.provider, root_path=prefix) as replica:
+        transport = httpx2.ASGITransport(replica.app, root_path=prefix)
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://service{prefix}") as client:
+            for path in ("/health/live", "/health/ready", "/metrics"):
+                assert (await client.get(path)).status_code == 200
     assert spans.all() == ()
 
 
@@ -136,7 +140,11 @@ def collector(received: list[tuple[str, bytes]]) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("ending", ["", "/", "/v1/traces"])
-def test_spans_reach_the_collector_at_the_end_at_latest(ending: str) -> None:
+@pytest.mark.parametrize("proxy", ["", "http://127.0.0.1:9"])  # where nothing listens
+def test_spans_reach_the_collector_at_the_end_at_latest(
+    ending: str, proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
     received: list[tuple[str, bytes]] = []
     with collector(received) as url:
         with exported_traces(url + ending) as provider:

@@ -118,18 +118,19 @@ def test_csv_questions_with_a_repeated_option_are_left_out(tmp_path: Path) -> No
 
 
 def test_environment_variables_in_paths_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATA_DIR", "/somewhere")
-    monkeypatch.setenv("SPLIT", "train")
-    assert expand_path("${DATA_DIR}/set/${SPLIT}.jsonl") == Path("/somewhere/set/train.jsonl")
-    monkeypatch.setenv("UQ4CT_DATA_DIR", "/elsewhere")
-    assert expand_path("${DATA_DIR}/set/${SPLIT}.jsonl") == Path("/elsewhere/set/train.jsonl")
+    monkeypatch.setenv("DATA_DIR", "/of another program")
+    monkeypatch.setenv("UQ4CT_DATA_DIR", "/somewhere")
+    monkeypatch.setenv("UQ4CT_SPLIT", "train")
+    assert expand_path("${DATA_DIR}/set/${UQ4CT_SPLIT}.jsonl") == Path("/somewhere/set/train.jsonl")
     assert expand_path("plain/$HOME.jsonl") == Path("plain/$HOME.jsonl")
 
 
 def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DATA_DIR", raising=False)
-    with pytest.raises(DataError, match="neither UQ4CT_DATA_DIR nor DATA_DIR is set"):
-        expand_path("${DATA_DIR}/train.jsonl")
+    monkeypatch.setenv("DATA_DIR", "/of another program")
+    monkeypatch.delenv("UQ4CT_DATA_DIR", raising=False)
+    for name in ("DATA_DIR", "UQ4CT_DATA_DIR"):
+        with pytest.raises(DataError, match="the environment variable UQ4CT_DATA_DIR is not set"):
+            expand_path(f"${{{name}}}/train.jsonl")
 
 
 def test_a_line_without_options_is_named(tmp_path: Path) -> None:
