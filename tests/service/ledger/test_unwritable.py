@@ -163,7 +163,12 @@ async def test_a_write_that_hangs_makes_the_ledger_unwritable(adapters: Registry
     ledger = Ledger(
         Settings(database_url=url), adapters, Metrics(CollectorRegistry()), time.time, 0.02, longest_write=0.2
     )
-    event.listen(ledger.database.engine, "commit", lambda _: may_end.wait(10))
+
+    def hang(_connection: object) -> None:
+        if threading.current_thread().name == "ledger-writer":
+            may_end.wait(20)
+
+    event.listen(ledger.database.engine, "commit", hang)
     ledger.start()
     try:
         await ledger.wait_until_opened()
