@@ -44,6 +44,7 @@ _VISIBLE_AFTER = 10.0  # seconds after the flush interval during which another r
 _BETWEEN_STEPS = 0.1  # seconds, to let other statements run
 _BETWEEN_ROUNDS = 3600.0  # seconds
 _BETWEEN_PROBES = 5.0  # seconds
+_LONGEST_WRITE = 15.0  # seconds; longer than the statement timeout
 _BETWEEN_COUNTS = 5.0  # seconds between rounds of the sequential tests
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Ledger:
         metrics: Metrics,
         clock: Callable[[], float],
         probe_seconds: float = _BETWEEN_PROBES,
+        longest_write: float = _LONGEST_WRITE,
     ) -> None:
         """Prepare the ledger without connecting.
 
@@ -66,6 +68,7 @@ class Ledger:
             adapters: the model store; manifests determine the error rate that a version may have.
             clock: Unix seconds.
             probe_seconds: how often to check, without traffic, whether the database can be written.
+            longest_write: seconds after which an unfinished write counts as failed.
 
         Raises:
             LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
@@ -75,7 +78,7 @@ class Ledger:
         self._metrics = metrics
         self._clock = clock
         self._buffer = Buffer(settings.ledger_buffer, settings.ledger_flush_seconds, metrics)
-        self._writer = Writer(self.database, self._buffer, metrics, probe_seconds)
+        self._writer = Writer(self.database, self._buffer, metrics, probe_seconds, longest_write)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
         self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long reports delay only each other
         self._reporting = asyncio.Semaphore(_MOST_REPORTS)

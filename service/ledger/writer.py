@@ -27,12 +27,20 @@ logger = logging.getLogger(__name__)
 class Writer:
     """Opens the ledger, then moves records from the buffer into it; `run` is for one thread."""
 
-    def __init__(self, database: Database, buffer: Buffer, metrics: Metrics, probe_seconds: float) -> None:
-        """`probe_seconds` is how often to check, without traffic, whether the database can be written."""
+    def __init__(
+        self, database: Database, buffer: Buffer, metrics: Metrics, probe_seconds: float, longest_write: float
+    ) -> None:
+        """`probe_seconds` is how often to check, without traffic, whether the database can be written.
+
+        After `longest_write` seconds an unfinished write counts as failed: PostgreSQL's commit waits without a limit
+        for a synchronous standby that is down.
+        """
         self._database = database
         self._buffer = buffer
         self._metrics = metrics
         self._probe_seconds = probe_seconds
+        self._longest_write = longest_write
+        self._writing_since: float | None = None  # monotonic seconds
         self._pause = _FIRST_PAUSE
         self._opened = threading.Event()
         self._failure: str | None = None  # why the last write or probe failed
@@ -45,8 +53,10 @@ class Writer:
 
     @property
     def writable(self) -> bool:
-        """Whether the last write or probe succeeded."""
-        return self.opened and self._failure is None
+        """Whether the last write or probe succeeded, and the current one does not hang."""
+        since = self._writing_since
+        hangs = since is not None and time.monotonic() - since > self._longest_write
+        return self.opened and self._failure is None and not hangs
 
     def run(
         self, open_ledger: Callable[[], object], report: Callable[[Exception | None], None], *, insist: bool
@@ -81,13 +91,15 @@ class Writer:
 
     def _write(self, batch: list[PredictionRecord]) -> bool:
         """Write a batch, or probe if it is empty; return false if it must be retried."""
-        started = time.monotonic()
+        self._writing_since = started = time.monotonic()
         try:
             lost = self._insert(batch)
         except Exception as error:  # whatever it is, the thread must continue
             self._note_failure("ledger not writable", error, waiting=len(batch))
             self._buffer.fail_flushes(LedgerUnavailableError("the last write failed"))
             return False
+        finally:
+            self._writing_since = None
         if self._failure is not None:
             logger.info("ledger writable again")
         self._failure = None

@@ -8,6 +8,8 @@ import resource
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any
 import psycopg
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from tests.ports import free_port
 from tests.service.conftest import Start
+from tests.service.engine.engines import until
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from tests.service.ledger.conftest import PostgresServer, count_rows
 from tests.service.ledger.read_only import (
@@ -34,10 +37,12 @@ from uq4ct.service.app import create_app
 from uq4ct.service.ledger.connections import is_server_error
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.ledger.probing import probe_write
 from uq4ct.service.ledger.reasons import log_fields, reason_of
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 pytestmark = pytest.mark.anyio
@@ -149,6 +154,35 @@ async def test_questions_wait_for_a_required_ledger_to_open(start: Start, url: s
             await replica.context.ledger.wait_until_opened()
             assert (await replica.ask()).status_code == 200
     assert count_rows(database) == (1, 0)
+
+
+async def test_a_write_that_hangs_makes_the_ledger_unwritable(adapters: Registry, url: str, database: Database) -> None:
+    """Like a commit that waits for a synchronous standby that is down: no timeout of the server ends it."""
+    may_end = threading.Event()
+    may_end.set()
+    ledger = Ledger(
+        Settings(database_url=url), adapters, Metrics(CollectorRegistry()), time.time, 0.02, longest_write=0.2
+    )
+
+    def hang(_connection: object) -> None:
+        if threading.current_thread().name == "ledger-writer":
+            may_end.wait(20)
+
+    event.listen(ledger.database.engine, "commit", hang)
+    ledger.start()
+    try:
+        await ledger.wait_until_opened()
+        with ledger.places(1):
+            assert ledger.writable
+        may_end.clear()
+        await until(lambda: not ledger.writable)
+        with pytest.raises(LedgerUnavailableError):
+            ledger.places(1)
+        may_end.set()
+        await until(lambda: ledger.writable)
+    finally:
+        may_end.set()
+        await ledger.close()
 
 
 @pytest.mark.slow
