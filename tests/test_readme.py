@@ -38,7 +38,7 @@ def _first_cells(page: Page, first: str, second: str) -> list[str]:
 def test_the_table_of_settings_is_the_settings_class() -> None:
     rows = [row[:2] for row in SERVICE_PAGE.table("variable", "default")]
     assert rows == [
-        [f"`UQ4CT_{name.upper()}`", "" if field.default is None else f"`{field.default}`"]
+        [f"`UQ4CT_{name.upper()}`", "" if field.default in (None, "") else f"`{field.default}`"]
         for name, field in Settings.model_fields.items()
     ]
 

@@ -1,4 +1,4 @@
-"""Addresses below a path prefix that a proxy removes; through a real proxy in tests/service/test_behind_nginx.py."""
+"""Addresses below a path prefix that a proxy removes; through a real proxy in tests/readme/test_behind_nginx.py."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tests.benchmarks.served import running_service
 from tests.conftest import PublishedTiny
 from tests.readme.examples.service import NGINX
 from tests.service.nginx import running_nginx
-from tests.service.page.browsing import Page
+from tests.service.page.browsing import Page, open_chromium
 from uq4ct.client import AsyncClient, Client
 
 pytestmark = pytest.mark.slow
@@ -56,8 +56,9 @@ def proxied(
         yield Proxied(service.address, request.param, folder)
 
 
-def test_the_page_works_below_the_prefix(proxied: Proxied, page: Page) -> None:
-    with proxied.behind_nginx() as address:
+def test_the_page_works_below_the_prefix(proxied: Proxied, tmp_path: Path) -> None:
+    with proxied.behind_nginx() as address, open_chromium(tmp_path) as driver:
+        page = Page(driver)
         page.open_loaded(f"{address}/uq")
         page.ask(QUESTION["question"], *QUESTION["options"])
         assert page.all("#answer .chosen")
