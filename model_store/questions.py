@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from uq4ct.model_store.errors import UserError
+
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MIN_OPTIONS = 2
 MAX_OPTIONS = len(LABELS)
@@ -14,7 +16,7 @@ _SEPARATORS = ("Cc", "Zl", "Zp", "Zs")  # controls, line and paragraph separator
 _INVISIBLE = ("Cf", "Zs")  # format characters such as the zero-width space
 
 
-class QuestionError(ValueError):
+class QuestionError(UserError, ValueError):
     """An invalid question; `field` names the invalid field."""
 
     def __init__(self, field: str, message: str) -> None:

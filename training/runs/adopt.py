@@ -47,7 +47,8 @@ def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: 
     Raises:
         FormatError: the checkpoint needs something that our adapters do not support, or does not fit the base model.
         RunError: the output folder already contains a run.
-        ConfigError, DataError, BaseModelError: the recipe, its data or its base model cannot be used.
+        ConfigError, DataError, QuestionFileError, BaseModelError: the recipe, its data or its base model cannot be
+            used.
     """
     foreign = read_adapter(folder)
     config = adopting_config(record, foreign, origin)

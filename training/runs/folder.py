@@ -19,7 +19,7 @@ def claim_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """
     path = folder / CONFIG_FILE
     if path.is_file():
-        if RunConfig.model_validate_json(path.read_text()) != config:
+        if RunConfig.model_validate_json(path.read_bytes()) != config:
             raise RunError(f"{folder} holds a run with a different configuration: choose another folder")
         begun = (folder / name for name in (RESUME_FILE, RESULT_FILE, NEEDED_FOLDER))
         if not resume and any(place.exists() for place in begun):

@@ -56,8 +56,8 @@ def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
     """
     if not is_finished(folder):
         raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
-    config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
-    return config, RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+    config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_bytes())
+    return config, RunResult.model_validate_json((folder / RESULT_FILE).read_bytes())
 
 
 def write_record(path: Path, record: Frozen) -> None:

@@ -44,15 +44,15 @@ def train_run(
     Raises:
         RunError: the folder holds another run, or this run without `resume`; a run in `on` is not needed; or an adopted
             run has no weights.
-        ConfigError, DataError, BaseModelError, DivergedError: the configuration, the data or the base model cannot be
-            used, or the loss is not finite.
+        ConfigError, DataError, QuestionFileError, BaseModelError, DivergedError: the configuration, the data or the
+            base model cannot be used, or the loss is not finite.
     """
     method = METHODS[config.method]
     if config.adopted is not None and isinstance(method, TrainedMethod) and not is_finished(folder):
         raise RunError("an adopted run cannot be trained: make it with `adopt`")
     claim_folder(folder, config, resume=resume)
     if is_finished(folder):
-        return RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+        return RunResult.model_validate_json((folder / RESULT_FILE).read_bytes())
     given = match_given_runs(config, on)
     pool = shared or folder / NEEDED_FOLDER
     needed = [given.get(need.training_digest()) or train_in_pool(need, pool, console) for need in config.needed_runs()]
@@ -72,7 +72,7 @@ def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:
     A finished run is never continued, so its resume point, three times the size of its weights, is deleted.
 
     Raises:
-        ConfigError, DataError, BaseModelError, DivergedError: as `train_run`.
+        ConfigError, DataError, QuestionFileError, BaseModelError, DivergedError: as `train_run`.
     """
     folder = pool / f"{config.method}-{config.training_digest()[:16]}"
     say(console, f"{config.method} with seed {config.training.seed}: {folder}")
