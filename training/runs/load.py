@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
@@ -19,6 +18,7 @@ from uq4ct.training.data.splits import Splits
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.new_model import make_model
 from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_run
+from uq4ct.training.runs.resume_point import read_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def load_run(
             f"{folder} was trained on another base model: {result.base.digest} then, {base.identity.digest} now"
         )
     model = make_model(config, base)
-    tensors = load_file(folder / ADAPTER_FILE)
+    tensors = read_tensors(folder / ADAPTER_FILE)
     model.load_adapter_tensors(adapter_tensors(tensors))
     return TrainedRun(config, result, base, model, tensors)
 

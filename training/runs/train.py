@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from safetensors.torch import load_file
 
 from uq4ct.model_store.adapters.context import BankCall
 from uq4ct.model_store.posteriors.point import PointPosterior
@@ -23,8 +22,16 @@ from uq4ct.training.runs.fit import fit_method, match_given_runs
 from uq4ct.training.runs.folder import NEEDED_FOLDER, claim_folder
 from uq4ct.training.runs.inputs import RunInputs, load_inputs, make_result
 from uq4ct.training.runs.loop import KEPT_FILE, Trainer
-from uq4ct.training.runs.records import ADAPTER_FILE, RESULT_FILE, RunError, RunResult, is_finished, write_record
-from uq4ct.training.runs.resume_point import RESUME_FILE, save_tensors
+from uq4ct.training.runs.records import (
+    ADAPTER_FILE,
+    RESULT_FILE,
+    RunError,
+    RunResult,
+    is_finished,
+    read_record,
+    write_record,
+)
+from uq4ct.training.runs.resume_point import RESUME_FILE, read_tensors, save_tensors
 
 
 def train_run(
@@ -52,7 +59,7 @@ def train_run(
         raise RunError("an adopted run cannot be trained: make it with `adopt`")
     claim_folder(folder, config, resume=resume)
     if is_finished(folder):
-        return RunResult.model_validate_json((folder / RESULT_FILE).read_bytes())
+        return read_record(folder / RESULT_FILE, RunResult)
     given = match_given_runs(config, on)
     pool = shared or folder / NEEDED_FOLDER
     needed = [given.get(need.training_digest()) or train_in_pool(need, pool, console) for need in config.needed_runs()]
@@ -94,7 +101,7 @@ def _train_by_steps(inputs: RunInputs, method: TrainedMethod) -> tuple[RunResult
     )
     state = trainer.run(inputs.console)
     started = time.perf_counter()
-    finished = method.finish(load_file(folder / KEPT_FILE), options, config.training.seed)
+    finished = method.finish(read_tensors(folder / KEPT_FILE), options, config.training.seed)
     return make_result(inputs, finished, state, parameters, time.perf_counter() - started), finished
 
 
