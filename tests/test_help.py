@@ -31,7 +31,7 @@ print(json.dumps({"codes": codes, "loaded": sorted(set(sys.modules) & {"matplotl
 """
 
 _DRAW = """
-import torch
+from uq4ct.service.reports.figures import draw_days
 from uq4ct.model_store.questions import Question
 from uq4ct.training.evaluation.reliability_diagram import reliability_png
 from uq4ct.training.evaluation.scores import score_answers
@@ -42,7 +42,6 @@ questions = [Question("1", "Which?", ("a", "b"), answer=0)]
 png = reliability_png(score_answers([make_answer((0.75, 0.25))], questions), "title")
 panel = Panel("one", lambda axes: axes.plot([0, 1], [0, 1]))
 chart = Chart("name", "title", (panel,), "caption")
-from uq4ct.service.reports.figures import draw_days
 print(png[:4] == chart_png(chart)[:4], panel_svg(chart, panel)[:4], draw_days([])[:4])
 import os, sys
 print(os.environ["MPLBACKEND"], "matplotlib.pyplot" in sys.modules)
