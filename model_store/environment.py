@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 PREFIX = "UQ4CT_"
 
@@ -24,3 +26,19 @@ def read_variable(name: str, environ: Mapping[str, str] = os.environ) -> str | N
         name: the variable's name without the prefix.
     """
     return environ.get(variable_name(name)) or None
+
+
+def split_paths(text: str) -> tuple[Path, ...]:
+    """Split a list of paths as in PATH: at `:`, on Windows at `;`."""
+    return tuple(Path(path).expanduser() for path in text.split(os.pathsep) if path)
+
+
+@contextmanager
+def hidden_variable(name: str) -> Iterator[None]:
+    """Remove a variable from this process's environment until the block ends."""
+    value = os.environ.pop(name, None)
+    try:
+        yield
+    finally:
+        if value is not None:
+            os.environ[name] = value

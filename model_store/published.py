@@ -7,7 +7,8 @@ from pathlib import Path
 
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.tuner import MixtureTuner
-from uq4ct.model_store.base.models import BaseModel, load_base_model
+from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.base.recorded import default_base_folders, load_recorded_base
 from uq4ct.model_store.posteriors import adapter_tensors
 from uq4ct.model_store.predictor import Answer, Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
@@ -86,6 +87,7 @@ def load_predictor(
     device: str = "auto",
     dtype: str = "auto",
     base_cache: Path | None = None,
+    base_folders: Sequence[Path | str] | None = None,
 ) -> PublishedPredictor:
     """Load a stored adapter and the base model that its manifest names.
 
@@ -97,6 +99,8 @@ def load_predictor(
         dtype: `float32`, `bfloat16` or `float16`; `auto` = bf16 where the device is fast in it, else fp32.
         base_cache: the directory of fetched base models; None = the environment variable UQ4CT_BASE_CACHE_DIR, else
             `model_store/artifacts/base_models` in the working directory.
+        base_folders: folders to find the base model in, by its digest; None = the environment variable
+            UQ4CT_BASE_FOLDERS. Without any, the base model is looked up by its recorded name.
 
     Raises:
         StoreError: the store does not exist, or the adapter is unknown, damaged, of a newer format or for another base.
@@ -106,21 +110,27 @@ def load_predictor(
     if not root.is_dir():
         raise StoreError(f"no model store at {root.absolute()}; pass its directory or set UQ4CT_MODEL_STORE_DIR")
     stored = Registry(root).load(reference)
-    base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache)
+    folders = default_base_folders() if base_folders is None else [Path(folder) for folder in base_folders]
+    base = load_base_of(stored.manifest, device=device, dtype=dtype, base_cache=base_cache, base_folders=folders)
     return predictor_on_base(stored, base)
 
 
 def load_base_of(
-    manifest: Manifest, *, device: str = "auto", dtype: str = "auto", base_cache: Path | None = None
+    manifest: Manifest,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    base_cache: Path | None = None,
+    base_folders: Sequence[Path] = (),
 ) -> BaseModel:
-    """Load the base model that a manifest names; its digest is checked only when the adapter is added.
+    """Load the base model of a manifest: the one of `base_folders` with its digest, or the one with its name.
+
+    The digest of a base model that was looked up by name is checked only when the adapter is added.
 
     Raises:
-        BaseModelError: the base model cannot be loaded.
+        BaseModelError: the base model is not found or cannot be loaded.
     """
-    record = manifest.base
-    revision = record.revision if "/" in record.name and not Path(record.name).is_dir() else None
-    return load_base_model(record.name, revision, device=device, dtype=dtype, cache_dir=base_cache)
+    return load_recorded_base(manifest.base, folders=base_folders, device=device, dtype=dtype, cache_dir=base_cache)
 
 
 def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredictor:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from uq4ct.model_store.errors import UserError
+
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MIN_OPTIONS = 2
 MAX_OPTIONS = len(LABELS)
@@ -17,7 +19,7 @@ _WORD = re.compile(r"\S+")
 _LONG = 10_000  # characters, above which one call of C code would make other threads wait noticeably
 
 
-class QuestionError(ValueError):
+class QuestionError(UserError, ValueError):
     """An invalid question; `field` names the invalid field."""
 
     def __init__(self, field: str, message: str) -> None:

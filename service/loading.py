@@ -39,10 +39,14 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     disable_progress_bar()  # it would interrupt the JSON lines on stderr
-    manifest = adapters.manifest(reference)
-    return AdapterHost(
-        load_base_of(manifest, device=settings.device, dtype=settings.dtype, base_cache=settings.base_cache_dir)
+    base = load_base_of(
+        adapters.manifest(reference),
+        device=settings.device,
+        dtype=settings.dtype,
+        base_cache=settings.base_cache_dir,
+        base_folders=settings.base_folders,
     )
+    return AdapterHost(base)
 
 
 def load_host_for_good(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from uq4ct.model_store.environment import PREFIX, read_variable, variable_name
+from uq4ct.model_store.environment import PREFIX, read_variable, split_paths, variable_name
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
 
@@ -75,6 +75,11 @@ class Settings(BaseModel):
         "single name",
     )
     base_cache_dir: Path | None = Field(default=None, description="folder of downloaded and converted base models")
+    base_folders: tuple[Path, ...] = Field(
+        default=(),
+        description="folders to find the base model in, separated by `:`: the first with the digest that the model "
+        "records; unset = look it up by its recorded name",
+    )
     device: str = Field(
         default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:<index>"
     )
@@ -182,6 +187,11 @@ class Settings(BaseModel):
                 "root_path", "must start with / and not end with it, with letters, digits and .-_~ between"
             )
         return value
+
+    @field_validator("base_folders", mode="before")
+    @classmethod
+    def _split_folders(cls, value: object) -> object:
+        return split_paths(value) if isinstance(value, str) else value
 
     @field_validator("tasks", mode="before")
     @classmethod

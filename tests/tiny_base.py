@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,24 @@ def train_tokenizer(*, start_token: bool) -> PreTrainedTokenizerFast:
         eos_token=SPECIAL_TOKENS[2],
         pad_token=SPECIAL_TOKENS[2],
     )
+
+
+def with_template(tokenizer: PreTrainedTokenizerFast, template: str) -> PreTrainedTokenizerFast:
+    """Return a copy that adds the special tokens of a template to a text."""
+    backend = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    special = [(token, backend.token_to_id(token)) for token in SPECIAL_TOKENS]
+    adding = processors.TemplateProcessing(single=template, special_tokens=special)
+    backend.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), adding])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, bos_token=SPECIAL_TOKENS[0], eos_token=SPECIAL_TOKENS[2], pad_token=SPECIAL_TOKENS[2]
+    )
+
+
+def merging_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer of characters with one more token, `: b`: it merges an option's start with the colon before it."""
+    vocabulary = {character: index for index, character in enumerate([*string.printable, " b", ": b"])}
+    model = models.BPE(vocab=vocabulary, merges=[(" ", "b"), (":", " b")], unk_token="?")
+    return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model), unk_token="?", pad_token="?", eos_token="?")
 
 
 def save_tiny_base(

@@ -8,6 +8,7 @@ application that runs them, as `module:name`. The module imports nothing else fr
 from __future__ import annotations
 
 import importlib
+import io
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,6 +38,9 @@ class Part:
 
 def run() -> NoReturn:
     """Run the verb of this process's arguments and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # for characters that the locale cannot show
     sys.exit(main(sys.argv[1:]))
 
 

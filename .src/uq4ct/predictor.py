@@ -4,7 +4,7 @@
 `QuestionError` and `QuestionTooLongError` (the question), `StoreError` (the adapter) and `BaseModelError`.
 """
 
-from uq4ct.model_store.base.models import BaseModelError
+from uq4ct.model_store.base.errors import BaseModelError
 from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.published import PublishedPredictor, load_predictor
 from uq4ct.model_store.questions import Question, QuestionError

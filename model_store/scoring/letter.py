@@ -11,11 +11,13 @@ from uq4ct.model_store.questions import LABELS, Question, normalise_option
 from uq4ct.model_store.scoring.config import LetterConfig
 from uq4ct.model_store.scoring.encoding import (
     EncodedQuestion,
+    MergedTextError,
     QuestionTooLongError,
     TextEncoder,
     TokenBatch,
     clean_text,
 )
+from uq4ct.model_store.scoring.plain_tokenizer import TokenizerError
 
 SUFFIX = "\nAnswer:"
 
@@ -24,7 +26,7 @@ class LetterScorer(nn.Module):
     """Scores options by the logit of their letter.
 
     Raises:
-        ValueError: after the prompt's suffix, a letter is not a single token or two letters share one.
+        TokenizerError: after the prompt's suffix, a letter is not a single token or two letters share one.
     """
 
     features_per_option: ClassVar[bool] = False
@@ -88,11 +90,14 @@ def _last_shared(hidden: Tensor, batch: TokenBatch) -> Tensor:
 
 
 def _letter_ids(encoder: TextEncoder) -> Tensor:
-    tokens = encoder.continuations(SUFFIX, [f" {label}" for label in LABELS])
+    try:
+        tokens = encoder.continuations(SUFFIX, [f" {label}" for label in LABELS])
+    except MergedTextError as error:
+        raise TokenizerError(f"{error}: use cloze scoring") from error
     broken = [label for label, ids in zip(LABELS, tokens, strict=True) if len(ids) != 1]
     if broken:
-        raise ValueError(f"after {SUFFIX!r} the letters {broken} are not one token each: use cloze scoring")
+        raise TokenizerError(f"after {SUFFIX!r} the letters {broken} are not one token each: use cloze scoring")
     ids = [token for (token,) in tokens]
     if len(set(ids)) != len(ids):
-        raise ValueError(f"after {SUFFIX!r} two letters share one token: use cloze scoring")
+        raise TokenizerError(f"after {SUFFIX!r} two letters share one token: use cloze scoring")
     return torch.tensor(ids)

@@ -217,7 +217,7 @@ class Registry:
         path = self._folder(name) / COUNTER_FILE
         if not path.exists():
             return 0
-        content = path.read_text(errors="replace").strip()
+        content = path.read_text(encoding="utf-8", errors="replace").strip()
         if not _VERSION.fullmatch(content):
             raise CorruptFileError(path, f"must hold the last version given out, not {content[:80]!r}")
         return int(content)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from uq4ct.model_store.environment import variable_name
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.model_store.question_files import QuestionFileError, describe_left_out, read_questions
+from uq4ct.model_store.questions import Question
 from uq4ct.service.client.client import AsyncClient
 from uq4ct.service.client.errors import ClientError
 from uq4ct.service.replay.replaying import Outcome, Replay
@@ -27,10 +27,6 @@ File = Annotated[Path, typer.Argument(help="JSON lines file of questions with an
 
 class ReplayError(UserError):
     """The service is unreachable or rejects the requests; the message says why."""
-
-
-class UnusableQuestionsError(UserError, ValueError):
-    """A file has no valid questions to replay; the message says where and why."""
 
 
 def replay(  # noqa: PLR0913, PLR0917  # one per flag
@@ -68,24 +64,20 @@ def replay(  # noqa: PLR0913, PLR0917  # one per flag
 
 
 def read_answered(path: Path) -> tuple[Question, ...]:
-    """Read the questions of a file, each with its answer.
+    """Read the questions of a file, each with its answer; those with a repeated option are left out with a message.
 
     Raises:
-        UnusableQuestionsError: a line is not a question with an answer, or there are no lines.
+        QuestionFileError: the file cannot be read, a line is not a question, or a question has no answer.
     """
-    questions: list[Question] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            try:
-                question = Question.from_record(json.loads(line))
-            except (json.JSONDecodeError, QuestionError, TypeError) as error:
-                raise UnusableQuestionsError(f"{path}, line {number}: {error}") from error
-            if question.answer is None:
-                raise UnusableQuestionsError(f"{path}, line {number}: answer is missing")
-            questions.append(question)
-    if not questions:
-        raise UnusableQuestionsError(f"{path}: contains no questions")
-    return tuple(questions)
+    found = read_questions(path)
+    for message in describe_left_out(str(path), found.left_out, len(found.questions) + len(found.left_out)):
+        typer.echo(message, err=True)
+    unlabelled = [question.id for question in found.questions if question.answer is None]
+    if unlabelled:
+        raise QuestionFileError(f"{path}: {len(unlabelled)} questions have no answer, the first is {unlabelled[0]!r}")
+    if not found.questions:
+        raise QuestionFileError(f"{path}: contains no questions")
+    return found.questions
 
 
 def summary(outcome: Outcome) -> str:

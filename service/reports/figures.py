@@ -7,14 +7,16 @@ import io
 import re
 from collections.abc import Sequence
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
+from uq4ct.model_store.environment import hidden_variable
 from uq4ct.model_store.uncertainty.calibration_error import BINS
 from uq4ct.service.reports.days import DayView
 from uq4ct.service.schemas.calibration import CalibrationBin, CurvePoint, LabelledView
+
+with hidden_variable("MPLBACKEND"):  # it may name a backend that is not installed; plots need none
+    import matplotlib as mpl
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
 _EDGES = tuple(index / BINS for index in range(BINS + 1))

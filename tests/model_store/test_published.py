@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
+from tests.manifests import make_draft
+from uq4ct.model_store.base.errors import BaseModelError
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.published import AdapterHost, WrongBaseError, load_predictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.errors import StoreError
+from uq4ct.model_store.storage.registry import Registry
 
 SHAPES = [
     {"seed": 1},
@@ -108,6 +113,29 @@ def test_what_cannot_be_added_leaves_nothing_behind(
     with pytest.raises(WrongBaseError, match="tiny@1 was trained on"):
         AdapterHost(other).add(stored)
     assert answers(predictor, questions) == alone(good, questions)
+
+
+def test_a_base_that_was_moved_is_found_by_its_digest(
+    tiny_folder, make_model, make_base_folder, tmp_path, questions, monkeypatch
+):
+    """Named as an argument or by the environment; another base is refused."""
+    there = shutil.copytree(tiny_folder, tmp_path / "there")
+    base = load_base_model(str(there), device="cpu", dtype="float32")
+    model = make_model(base)
+    draft = make_draft("tiny", base=base.identity, adapter=model.config, scoring=ClozeConfig())
+    registry = Registry(tmp_path / "store")
+    registry.publish(draft, model.adapter_tensors(), {}, promote=True)
+    load = partial(load_predictor, "tiny", registry.root, device="cpu", dtype="float32")
+    expected = load().ask_all(questions)
+    moved = there.rename(tmp_path / "moved")
+    with pytest.raises(BaseModelError, match="set UQ4CT_BASE_FOLDERS or --base-folders"):
+        load()
+    assert load(base_folders=[str(moved)]).ask_all(questions) == expected
+    other = make_base_folder(tmp_path / "other", seed=9)
+    with pytest.raises(BaseModelError, match=f"{base.identity.digest}: {other} has digest sha256:"):
+        load(base_folders=[other])
+    monkeypatch.setenv("UQ4CT_BASE_FOLDERS", f"{other}:{moved}")
+    assert load().ask_all(questions) == expected
 
 
 def test_memory_is_what_the_weights_take(host, publish_tiny):

@@ -42,10 +42,10 @@ from tests.readme.terminal import Terminal
 from tests.training.tiny_task import write_tiny_task
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.question_files import read_questions
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data.csv_file import read_csv
-from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.formats.peft_lora import write_peft
 from uq4ct.training.run_config import load_run_config
 from uq4ct.training.runs.new_model import load_base_of
@@ -159,7 +159,7 @@ def test_the_files_of_questions_are_read_as_the_page_says(tmp_path: Path) -> Non
     france, sun = read_csv(tmp_path / "file.csv").questions
     assert (france.text, france.options, france.answer) == (CAPITAL, ("Madrid", "Paris", "Oslo"), 1)
     assert (sun.options, sun.answer) == (("yes", "no"), 0)
-    france, rain = read_jsonl(tmp_path / "file.jsonl").questions
+    france, rain = read_questions(tmp_path / "file.jsonl").questions
     assert (france.text, france.options, france.answer) == (CAPITAL, ("Madrid", "Paris", "Oslo"), 1)
     assert (rain.answer, rain.context, rain.subject) == (0, "It rains.", "sky")
 

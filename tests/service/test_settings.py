@@ -119,6 +119,7 @@ TEXTS = {  # for each setting two texts that are valid beside the defaults of th
     "model_store_dir": ("a", "b"),
     "default_model": ("a", "b"),
     "base_cache_dir": ("a", "b"),
+    "base_folders": ("a", "b:c"),
     "device": ("cpu", "cuda:1"),
     "dtype": ("float32", "float16"),
     "threads": ("1", "2"),

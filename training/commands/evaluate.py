@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
-from uq4ct.training.commands.options import SetOption, StoreOption, console
+from uq4ct.training.commands.options import BaseFoldersOption, SetOption, StoreOption, base_folders_of, console
 from uq4ct.training.console import say
 from uq4ct.training.evaluation.evaluate import evaluate as evaluate_model
 from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
@@ -36,20 +36,22 @@ def evaluate(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     store: StoreOption = None,
     device: DeviceOption = None,
     dtype: DtypeOption = None,
+    base_folders: BaseFoldersOption = None,
 ) -> None:
     """Score a run, a stored adapter or an untrained base model on a split."""
-    folder = Path(target)
+    folder, folders = Path(target), base_folders_of(base_folders)
     if untrained:
         config = load_run_config(find_recipe(target), tuple(overrides))
         model = open_untrained(config, device=device, dtype=dtype)
         place = output or Path("runs") / f"{config.name}-untrained"
     elif is_finished(folder):
-        model = open_run(folder, device=device, dtype=dtype)
+        model = open_run(folder, device=device, dtype=dtype, base_folders=folders)
         place = output or folder / "evaluation"
     elif folder.is_dir() or len(folder.parts) > 1:
         raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
     else:
-        model = open_stored(Registry(store or default_store_dir()), target, device=device, dtype=dtype)
+        registry = Registry(store or default_store_dir())
+        model = open_stored(registry, target, device=device, dtype=dtype, base_folders=folders)
         place = output or Path("runs") / model.title
     scores = evaluate_model(model, split, place, console, batch_tokens=1 if one_by_one else None)
     console.print(score_table(scores, f"{model.title}, {split} split"))

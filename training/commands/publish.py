@@ -9,7 +9,7 @@ import typer
 
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
 from uq4ct.model_store.uncertainty.conformal import ConformalScore
-from uq4ct.training.commands.options import StoreOption, console
+from uq4ct.training.commands.options import BaseFoldersOption, StoreOption, base_folders_of, console
 from uq4ct.training.console import say
 from uq4ct.training.evaluation.decision_fitting import decision_targets
 from uq4ct.training.evaluation.publication import publish_run
@@ -34,6 +34,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     set_coverage: Annotated[float, typer.Option(help="share of prediction sets with the right option")] = 0.9,
     set_score: Annotated[ConformalScore, typer.Option(help="score that defines the prediction sets")] = "lac",
     max_set_size: Annotated[int | None, typer.Option(help="abstain if the prediction set is larger")] = None,
+    base_folders: BaseFoldersOption = None,
 ) -> None:
     """Score a finished run and store it as the next version of its name."""
     targets = decision_targets(
@@ -45,7 +46,15 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         max_set_size=max_set_size,
     )
     registry = Registry(store or default_store_dir())
-    publication = publish_run(run, registry, console, calibration=calibration, promote=promote, targets=targets)
+    publication = publish_run(
+        run,
+        registry,
+        console,
+        calibration=calibration,
+        promote=promote,
+        targets=targets,
+        base_folders=base_folders_of(base_folders),
+    )
     manifest = publication.manifest
     columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
     console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from uq4ct.model_store.question_files import FileQuestions, QuestionFileError, open_text, repeats_option
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.training.data.config import CsvData
-from uq4ct.training.data.files import FileQuestions, open_text, read_splits
-from uq4ct.training.data.repeated_options import repeats_option
-from uq4ct.training.data.source import DataError, SourceSplits
+from uq4ct.training.data.files import read_splits
+from uq4ct.training.data.source import SourceSplits
 
 _REQUIRED = ("question", "option_1", "option_2", "answer")
 _OPTIONAL = ("id", "context", "subject")
@@ -26,7 +26,7 @@ def load(config: CsvData) -> SourceSplits:
     """Return the splits of the configured files.
 
     Raises:
-        DataError: a file is missing, or a line is not a question; the message names file and line.
+        QuestionFileError: a file is missing, or a line is not a question; the message names file and line.
     """
     return read_splits(config, read_csv)
 
@@ -35,8 +35,8 @@ def read_csv(path: Path) -> FileQuestions:
     """Return the questions of one file, without those with a repeated option.
 
     Raises:
-        DataError: the file is missing, its header lacks a column or has an unknown one, or a line is not a question;
-            the message names file and line.
+        QuestionFileError: the file is missing, its header lacks a column or has an unknown one, or a line is not a
+            question; the message names file and line.
     """
     questions: list[Question] = []
     refused: list[str] = []
@@ -52,10 +52,10 @@ def read_csv(path: Path) -> FileQuestions:
                     questions.append(_question(f"{path.stem}-{reader.line_num}", cells, options))
                 except QuestionError as error:
                     if not repeats_option(error, options):
-                        raise DataError(f"{place}: {error}") from error
+                        raise QuestionFileError(f"{place}: {error}") from error
                     refused.append(f"line {reader.line_num}")
         except csv.Error as error:  # the inner reader counts the line that failed, the outer one the last that did not
-            raise DataError(f"{path}, line {reader.reader.line_num}: invalid CSV: {error}") from error
+            raise QuestionFileError(f"{path}, line {reader.reader.line_num}: invalid CSV: {error}") from error
     return FileQuestions(tuple(questions), tuple(refused))
 
 
@@ -63,18 +63,18 @@ def _check_header(path: Path, columns: list[str]) -> list[str]:
     option_columns = [column for column in columns if column.startswith("option_")]
     for column in _REQUIRED:
         if column not in columns:
-            raise DataError(f"{path}, line 1: the column {column} is missing from {columns}")
+            raise QuestionFileError(f"{path}, line 1: the column {column} is missing from {columns}")
     if option_columns != [f"option_{number}" for number in range(1, len(option_columns) + 1)]:
-        raise DataError(f"{path}, line 1: the option columns {option_columns} do not count up from option_1")
+        raise QuestionFileError(f"{path}, line 1: the option columns {option_columns} do not count up from option_1")
     unknown = sorted(set(columns) - {*_REQUIRED, *_OPTIONAL, *option_columns})
     if unknown or len(set(columns)) != len(columns):
-        raise DataError(f"{path}, line 1: unknown or repeated columns in {unknown or columns}")
+        raise QuestionFileError(f"{path}, line 1: unknown or repeated columns in {unknown or columns}")
     return option_columns
 
 
 def _cells(place: str, row: Mapping[Any, Any]) -> dict[str, str]:
     if None in row or None in row.values():
-        raise DataError(f"{place}: the number of cells differs from the header's")
+        raise QuestionFileError(f"{place}: the number of cells differs from the header's")
     return dict(row)
 
 

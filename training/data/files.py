@@ -1,27 +1,16 @@
-"""Shared by the sources of local files: opening a file, and assigning files to splits."""
+"""Shared by the sources of local files: assigning files to splits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
+from uq4ct.model_store.question_files import FileQuestions, describe_left_out
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data.config import CsvData, JsonlData
 from uq4ct.training.data.paths import expand_path
-from uq4ct.training.data.repeated_options import describe_left_out
-from uq4ct.training.data.source import DataError, SourceSplits
+from uq4ct.training.data.source import SourceSplits
 from uq4ct.training.data.splits import carve_calibration, carve_test
-
-
-@dataclass(frozen=True, slots=True)
-class FileQuestions:
-    """The questions of one file, and the places of those left out because an option occurs twice."""
-
-    questions: tuple[Question, ...]
-    left_out: tuple[str, ...]
 
 
 def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestions]) -> SourceSplits:
@@ -46,17 +35,3 @@ def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestion
         calibration = questions_of(config.calibration)
     shift = {name: questions_of(path) for name, path in config.shift.items()}
     return SourceSplits(train, calibration, test, shift, tuple(messages))
-
-
-@contextmanager
-def open_text(path: Path) -> Iterator[TextIO]:
-    """Open a file as UTF-8 text, with or without a byte order mark.
-
-    Raises:
-        DataError: the file is missing, cannot be read or is not UTF-8.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            yield stream
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read: {error}") from error

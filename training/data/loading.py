@@ -16,6 +16,7 @@ def load_splits(config: DataConfig) -> tuple[Splits, tuple[str, ...]]:
 
     Raises:
         DataError: the data cannot be read, a question has no answer, an id occurs twice, or a split is empty.
+        QuestionFileError: a file cannot be read, or a line of it is not a question.
     """
     source = SOURCES[config.source](config)
     fit, guarantee = divide_calibration(source.calibration)

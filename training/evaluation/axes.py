@@ -1,12 +1,31 @@
-"""The style of training's pictures: colours and axes."""
+"""The style of training's pictures, and matplotlib, which is imported only when something is drawn."""
 
 from __future__ import annotations
 
-from matplotlib.axes import Axes
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from uq4ct.model_store.environment import hidden_variable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, MUTED, BLUE, ORANGE = "#1b1f24", "#8a94a3", "#3a7fc1", "#d9772f"
 COLOURS = (BLUE, ORANGE)
 SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
+
+
+def load_matplotlib() -> ModuleType:
+    """Import matplotlib without MPLBACKEND, which may name a backend that is not installed; pictures need none."""
+    with hidden_variable("MPLBACKEND"):
+        import matplotlib.figure  # noqa: PLC0415  # slow, and needed only for pictures
+    return matplotlib
+
+
+def new_figure(width: float, height: float, dpi: float | None = None) -> Figure:
+    """Return an empty figure of this size in inches; the format in which it is saved decides what draws it."""
+    return load_matplotlib().figure.Figure(figsize=(width, height), dpi=dpi, layout="constrained")
 
 
 def style_axes(axes: Axes, title: str) -> None:

@@ -23,8 +23,7 @@ def evaluate(
     """Score a model before and after its calibration, and write predictions and diagrams to `output`.
 
     Raises:
-        DataError: the data have no such split.
-        QuestionTooLongError: a question is longer than the limit.
+        DataError: the data have no such split, or a question of it cannot be tokenised; see `sample_split`.
     """
     questions = model.splits.select(split)
     budget = batch_tokens or model.config.training.evaluation_batch_tokens
@@ -42,7 +41,7 @@ def evaluate(
         write_predictions(output / f"{split}-{name}.jsonl", questions, answers)
         diagram = reliability_png(scored, f"{model.title}, {split} split, {describe(value)}")
         (output / f"{split}-{name}.png").write_bytes(diagram)
-        (output / f"{split}-{name}.json").write_text(scores[name].model_dump_json(indent=2))
+        (output / f"{split}-{name}.json").write_text(scores[name].model_dump_json(indent=2), encoding="utf-8")
     return {"before calibration": scores["raw"], f"after {describe(calibration)}": scores["calibrated"]}
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from uq4ct.model_store.base.recorded import load_recorded_base
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
@@ -28,17 +30,26 @@ class EvaluatedModel:
     calibration: Calibration | None
 
 
-def open_run(folder: Path, *, device: str | None, dtype: str | None) -> EvaluatedModel:
+def open_run(
+    folder: Path, *, device: str | None, dtype: str | None, base_folders: Sequence[Path] = ()
+) -> EvaluatedModel:
     """Open a finished run; its calibration is fitted anew.
 
     Raises:
         RunError: the folder holds no finished run, or its data or base model have changed since it was trained.
     """
-    run = load_run(folder, device=device, dtype=dtype)
+    run = load_run(folder, device=device, dtype=dtype, base_folders=base_folders)
     return EvaluatedModel(run.config.name, run.predictor(), run.config, load_run_splits(run), None)
 
 
-def open_stored(registry: Registry, reference: str, *, device: str | None, dtype: str | None) -> EvaluatedModel:
+def open_stored(
+    registry: Registry,
+    reference: str,
+    *,
+    device: str | None,
+    dtype: str | None,
+    base_folders: Sequence[Path] = (),
+) -> EvaluatedModel:
     """Open a stored adapter with its stored calibration.
 
     Raises:
@@ -46,7 +57,12 @@ def open_stored(registry: Registry, reference: str, *, device: str | None, dtype
     """
     stored = registry.load(reference)
     config = parse_run_config(dict(stored.manifest.provenance.recipe), f"recipe of {stored.manifest.reference}")
-    base = load_base_of(config, device=device, dtype=dtype)
+    base = load_recorded_base(
+        stored.manifest.base,
+        folders=base_folders,
+        device=device or config.base.device,
+        dtype=dtype or config.base.dtype,
+    )
     predictor = predictor_on_base(stored, base).predictor
     splits = load_same_splits(config, stored.manifest.provenance.data_digest)
     return EvaluatedModel(stored.manifest.reference, predictor, config, splits, stored.manifest.calibration)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.question_files import QuestionFileError, read_records
 from uq4ct.model_store.questions import Question
 from uq4ct.training.evaluation.scores import ScoredAnswers, score_answers
 
 
 class PredictionsError(UserError, ValueError):
-    """Predictions that cannot be read or compared."""
+    """Predictions that cannot be compared."""
 
 
 def write_predictions(path: Path, questions: Sequence[Question], answers: Sequence[Answer]) -> None:
@@ -31,21 +32,19 @@ def read_predictions(path: Path) -> tuple[list[Question], list[Answer]]:
     """Read what `write_predictions` wrote.
 
     Raises:
-        PredictionsError: the file cannot be read, or a line is not a prediction; the message names file and line.
+        QuestionFileError: the file cannot be read, or a line is not a prediction; the message names file and line.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PredictionsError(f"{path}: cannot be read: {error}") from error
-    questions, answers = [], []
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    questions: list[Question] = []
+    answers: list[Answer] = []
+    for number, record in read_records(path):
         try:
-            record = json.loads(line)
             questions.append(Question.from_record(record["question"]))
             answer = record["answer"]
             answers.append(Answer(**(answer | {"probabilities": tuple(answer["probabilities"])})))
         except (ValueError, KeyError, TypeError) as error:
-            raise PredictionsError(f"{path}:{number}: {error}") from error
+            raise QuestionFileError(f"{path}, line {number}: is not a prediction: {error!r}") from error
+    if not questions:
+        raise QuestionFileError(f"{path}: contains no predictions")
     return questions, answers
 
 
@@ -54,6 +53,7 @@ def read_pair(ours: Path, theirs: Path) -> tuple[ScoredAnswers, ScoredAnswers]:
 
     Raises:
         PredictionsError: they are not about the same questions.
+        QuestionFileError: a file cannot be read.
     """
     (our_questions, our_answers), (their_questions, their_answers) = read_predictions(ours), read_predictions(theirs)
     if our_questions != their_questions:

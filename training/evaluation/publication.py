@@ -54,6 +54,7 @@ def publish_run(
     calibration: CalibrationName | None = None,
     promote: bool = False,
     targets: DecisionTargets = DEFAULT_TARGETS,
+    base_folders: Sequence[Path] = (),
 ) -> Publication:
     """Score a finished run and store it as the next version of its name.
 
@@ -64,7 +65,7 @@ def publish_run(
         RunError: the folder holds no finished run, or its data have changed since it was trained.
         UnmetTargetError: the guarantee split cannot support a target; nothing is stored.
     """
-    run = load_run(folder)
+    run = load_run(folder, base_folders=base_folders)
     splits = load_run_splits(run)
     untrained = _answer_untrained(run, splits.test, console)
     predictor = run.predictor()

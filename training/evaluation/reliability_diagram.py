@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor, reliability_bins
-from uq4ct.training.evaluation.axes import BLUE, COLOURS, MUTED, SHARE_TICKS, style_axes
+from uq4ct.training.evaluation.axes import BLUE, COLOURS, MUTED, SHARE_TICKS, new_figure, style_axes
 from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[ScoredAnswers]]) -> None:
@@ -39,7 +41,7 @@ def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[ScoredAnswers]]) 
 
 def reliability_png(scored: ScoredAnswers, title: str) -> bytes:
     """Return a PNG of one model's reliability diagram; the title has its ECE, noise floor and number of questions."""
-    figure = Figure(figsize=(5, 5), dpi=150, layout="constrained")
+    figure = new_figure(5, 5, dpi=150)
     axes = figure.subplots()
     draw_reliability(axes, {"this model (band: 95 % of a calibrated model)": [scored]})
     ece = expected_calibration_error(scored.confidence, scored.correct, BINS)

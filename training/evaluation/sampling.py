@@ -10,9 +10,11 @@ from uq4ct.model_store.base.identity import DtypeName
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.predictor import Answer, Predictor, score_in_batches
-from uq4ct.model_store.questions import Question
+from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
 from uq4ct.model_store.storage.manifest import BatchCompany
 from uq4ct.training.console import count_up
+from uq4ct.training.data.source import DataError
 from uq4ct.training.evaluation.scores import answers_of
 
 COMPANY_QUESTIONS = 200  # enough to find the largest change of a probability, few enough to run one by one
@@ -24,11 +26,18 @@ def sample_split(
     """Return the uncalibrated samples of a split, with a progress bar.
 
     Raises:
-        QuestionTooLongError: a question is longer than the limit.
+        DataError: a question is longer than the limit, or the tokenizer merges an option with the text before it.
     """
-    encoded = [predictor.encode(question) for question in questions]
+    encoded = [_encode(predictor, question) for question in questions]
     with count_up(console, title, len(encoded)) as advance:
         return score_in_batches(predictor.candidate_samples, encoded, batch_tokens, advance)
+
+
+def _encode(predictor: Predictor, question: Question) -> EncodedQuestion:
+    try:
+        return predictor.encode(question)
+    except (QuestionTooLongError, QuestionError) as error:
+        raise DataError(f"question {question.id!r}: {error}") from error
 
 
 def measure_batch_company(

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from uq4ct.model_store.base.models import EMBEDDED
+from uq4ct.model_store.question_files import FileQuestions, read_questions
 from uq4ct.training.data.csv_file import read_csv
-from uq4ct.training.data.files import FileQuestions
-from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.data.source import DataError
 from uq4ct.training.run_config import ConfigError, RunConfig, parse_run_config
 
@@ -21,8 +20,8 @@ MOST_EPOCHS = 5
 FEW_QUESTIONS = 400  # below this, more questions are kept for calibration and batches are smaller
 _SOURCES: dict[str, tuple[str, Callable[[Path], FileQuestions], str]] = {
     ".csv": ("csv", read_csv, "column `answer` is the number of the right option, counted from 1"),
-    ".jsonl": ("jsonl", read_jsonl, "field `answer` is the index of the right option, counted from 0"),
-    ".ndjson": ("jsonl", read_jsonl, "field `answer` is the index of the right option, counted from 0"),
+    ".jsonl": ("jsonl", read_questions, "field `answer` is the index of the right option, counted from 0"),
+    ".ndjson": ("jsonl", read_questions, "field `answer` is the index of the right option, counted from 0"),
 }
 # The simplest adapter and loss first, in the sizes of the shipped recipes.
 _ADAPTERS = (
@@ -47,8 +46,8 @@ def read_own_file(path: Path) -> OwnFile:
     """Read a question file in the format that its suffix names.
 
     Raises:
-        DataError: the suffix is unknown, the file cannot be read, or a line is not a labelled question; the message
-            names file, line and column.
+        DataError: the suffix is unknown, or a question has no answer.
+        QuestionFileError: the file cannot be read, or a line is not a question; the message names file and line.
     """
     if path.suffix.lower() not in _SOURCES:
         raise DataError(f"{path}: the name must end in {', '.join(_SOURCES)}, not {path.suffix or 'nothing'!r}")

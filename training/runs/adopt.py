@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from safetensors.torch import load_file
 
 from uq4ct.model_store.adapted_model import SCORING_PREFIX, AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
@@ -31,7 +30,7 @@ from uq4ct.training.runs.records import (
     read_run,
     write_record,
 )
-from uq4ct.training.runs.resume_point import save_tensors
+from uq4ct.training.runs.resume_point import read_tensors, save_tensors
 from uq4ct.training.runs.train import train_run
 
 METHOD_OF = {"peft": "lora", "mixlora": "mixlora"}
@@ -47,7 +46,8 @@ def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: 
     Raises:
         FormatError: the checkpoint needs something that our adapters do not support, or does not fit the base model.
         RunError: the output folder already contains a run.
-        ConfigError, DataError, BaseModelError: the recipe, its data or its base model cannot be used.
+        ConfigError, DataError, QuestionFileError, BaseModelError: the recipe, its data or its base model cannot be
+            used.
     """
     foreign = read_adapter(folder)
     config = adopting_config(record, foreign, origin)
@@ -134,7 +134,7 @@ def export_run(run: Path, folder: Path) -> list[str]:
             f"{run} has a posterior, {result.posterior.kind!r}, which a PEFT LoRA checkpoint cannot store: export the "
             "lora run that it was fitted on"
         )
-    tensors = load_file(run / ADAPTER_FILE)
+    tensors = read_tensors(run / ADAPTER_FILE)
     left_out = sorted(name for name in tensors if name.startswith(SCORING_PREFIX))
     experts = {name: tensor for name, tensor in tensors.items() if name not in left_out}
     write_peft(folder, config.adapter, experts, result.base.name, result.base.revision)

@@ -6,14 +6,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.inputs import RunInputs, make_result
 from uq4ct.training.runs.loop import snapshot_path
 from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_run
-from uq4ct.training.runs.resume_point import LoopState
+from uq4ct.training.runs.resume_point import LoopState, read_tensors
 
 
 def match_given_runs(config: RunConfig, folders: Sequence[Path]) -> dict[str, Path]:
@@ -43,13 +41,13 @@ def fit_method(inputs: RunInputs, method: PostHocMethod, needed: Sequence[Path])
     """
     config = inputs.config
     results = [_result_on_same(folder, inputs) for folder in needed]
-    weights = [load_file(folder / ADAPTER_FILE) for folder in needed]
+    weights = [read_tensors(folder / ADAPTER_FILE) for folder in needed]
     inputs.model.load_adapter_tensors(weights[0])
     inputs.model.eval()
     fitting = Fitting(
         model=inputs.model,
         weights=weights,
-        snapshots=[load_file(snapshot_path(needed[0], index + 1)) for index in range(config.training.snapshots)],
+        snapshots=[read_tensors(snapshot_path(needed[0], index + 1)) for index in range(config.training.snapshots)],
         train=inputs.train,
         fit=inputs.fit,
         batch_tokens=config.training.evaluation_batch_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uq4ct.training.run_config import RunConfig
-from uq4ct.training.runs.records import CONFIG_FILE, RESULT_FILE, RunError, write_record
+from uq4ct.training.runs.records import CONFIG_FILE, RESULT_FILE, RunError, read_record, write_record
 from uq4ct.training.runs.resume_point import RESUME_FILE
 
 NEEDED_FOLDER = "needed"  # contains the runs that a method is fitted on, unless they are shared
@@ -19,7 +19,7 @@ def claim_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
     """
     path = folder / CONFIG_FILE
     if path.is_file():
-        if RunConfig.model_validate_json(path.read_text()) != config:
+        if read_record(path, RunConfig) != config:
             raise RunError(f"{folder} holds a run with a different configuration: choose another folder")
         begun = (folder / name for name in (RESUME_FILE, RESULT_FILE, NEEDED_FOLDER))
         if not resume and any(place.exists() for place in begun):

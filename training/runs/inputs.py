@@ -16,7 +16,7 @@ from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
 from uq4ct.training.methods.base import Finished
 from uq4ct.training.run_config import RunConfig
-from uq4ct.training.runs.encoded_splits import check_lengths, encode_fit, encode_train
+from uq4ct.training.runs.encoded_splits import check_questions, encode_fit, encode_train
 from uq4ct.training.runs.new_model import load_base_of, make_model
 from uq4ct.training.runs.provenance import code_commit
 from uq4ct.training.runs.records import RunResult
@@ -38,11 +38,11 @@ class RunInputs:
 
 
 def load_inputs(config: RunConfig, folder: Path, console: Console) -> RunInputs:
-    """Load the data and the base model of a run, and check that no question is too long.
+    """Load the data and the base model of a run, and check that every question can be tokenised.
 
     Raises:
         ConfigError: a question outside train is too long, or the adapter does not fit the base model.
-        DataError: the data cannot be read.
+        DataError, QuestionFileError: the data cannot be read or tokenised.
         BaseModelError: the base model cannot be read.
     """
     splits, messages = load_splits(config.data)
@@ -50,7 +50,7 @@ def load_inputs(config: RunConfig, folder: Path, console: Console) -> RunInputs:
         say(console, message)
     base = load_base_of(config)
     model = make_model(config, base)
-    check_lengths(splits, model)
+    check_questions(splits, model)
     train = encode_train(splits.train, model, config, console)
     return RunInputs(config, folder, splits, base, model, train, encode_fit(splits.fit, model), console)
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import load_file
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
+from uq4ct.model_store.base.recorded import load_recorded_base
 from uq4ct.model_store.posteriors import adapter_tensors
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
 from uq4ct.training.run_config import RunConfig
-from uq4ct.training.runs.new_model import load_base_of, make_model
+from uq4ct.training.runs.new_model import make_model
 from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_run
+from uq4ct.training.runs.resume_point import read_tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +36,27 @@ class TrainedRun:
         return Predictor(self.model, self.result.posterior.build(self.tensors))
 
 
-def load_run(folder: Path, *, device: str | None = None, dtype: str | None = None) -> TrainedRun:
+def load_run(
+    folder: Path, *, device: str | None = None, dtype: str | None = None, base_folders: Sequence[Path] = ()
+) -> TrainedRun:
     """Load a finished run, by default on its configured device and in the dtype of its training.
+
+    Args:
+        base_folders: folders to find the base model in, by its digest.
 
     Raises:
         RunError: the folder holds no finished run, or the base model has changed since it was trained.
     """
     config, result = read_run(folder)
-    base = load_base_of(config, device=device, dtype=dtype or result.dtype)
+    base = load_recorded_base(
+        result.base, folders=base_folders, device=device or config.base.device, dtype=dtype or result.dtype
+    )
     if base.identity.digest != result.base.digest:
         raise RunError(
             f"{folder} was trained on another base model: {result.base.digest} then, {base.identity.digest} now"
         )
     model = make_model(config, base)
-    tensors = load_file(folder / ADAPTER_FILE)
+    tensors = read_tensors(folder / ADAPTER_FILE)
     model.load_adapter_tensors(adapter_tensors(tensors))
     return TrainedRun(config, result, base, model, tensors)
 

@@ -203,6 +203,6 @@ class Trainer:
     def _log(self, state: LoopState) -> TextIO:
         """Open the step log, truncated to the resume point: later steps are repeated."""
         path = self._folder / LOG_FILE
-        kept = path.read_text().splitlines(keepends=True)[: state.step] if path.is_file() else []
-        path.write_text("".join(kept))
-        return path.open("a")
+        kept = path.read_text(encoding="utf-8").splitlines(keepends=True)[: state.step] if path.is_file() else []
+        path.write_text("".join(kept), encoding="utf-8")
+        return path.open("a", encoding="utf-8")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.frozen import Frozen, complaints
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.training.run_config import RunConfig
+
+R = TypeVar("R", bound=Frozen)
 
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
@@ -52,12 +55,23 @@ def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
     """Read the records of a finished run.
 
     Raises:
-        RunError: the folder holds no finished run.
+        RunError: the folder holds no finished run, or a damaged one.
     """
     if not is_finished(folder):
         raise RunError(f"{folder} holds no finished run (no {RESULT_FILE})")
-    config = RunConfig.model_validate_json((folder / CONFIG_FILE).read_text())
-    return config, RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+    return read_record(folder / CONFIG_FILE, RunConfig), read_record(folder / RESULT_FILE, RunResult)
+
+
+def read_record(path: Path, kind: type[R]) -> R:
+    """Read a record of a run.
+
+    Raises:
+        RunError: the file is damaged, or is of another version of the code.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise RunError(f"{path} cannot be read: {'; '.join(complaints(error))}") from error
 
 
 def write_record(path: Path, record: Frozen) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from pydantic import Field
-from safetensors import safe_open
-from safetensors.torch import save
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.storage.durable_files import replace_file
+from uq4ct.training.runs.records import RunError
 
 RESUME_FILE = "resume_point.safetensors"
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -41,6 +43,24 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     replace_file(path, save(packed, dict(metadata or {})))
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read safetensors.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    with _reading(path):
+        return load_file(path)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, ValidationError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
 def save_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW, state: LoopState) -> None:
     """Write the resume point of a run."""
     tensors: dict[str, Tensor] = {f"parameter/{name}": parameter for name, parameter in parameters.items()}
@@ -55,8 +75,13 @@ def save_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], opti
 
 
 def load_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> LoopState:
-    """Restore the state of a run from its resume point."""
-    with safe_open(folder / RESUME_FILE, framework="pt") as file:
+    """Restore the state of a run from its resume point.
+
+    Raises:
+        RunError: the resume point is damaged.
+    """
+    path = folder / RESUME_FILE
+    with _reading(path), safe_open(path, framework="pt") as file:
         for name, parameter in parameters.items():
             with torch.no_grad():
                 parameter.copy_(file.get_tensor(f"parameter/{name}"))

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from safetensors.torch import load_file
 
 from uq4ct.model_store.adapters.context import BankCall
 from uq4ct.model_store.posteriors.point import PointPosterior
@@ -23,8 +22,16 @@ from uq4ct.training.runs.fit import fit_method, match_given_runs
 from uq4ct.training.runs.folder import NEEDED_FOLDER, claim_folder
 from uq4ct.training.runs.inputs import RunInputs, load_inputs, make_result
 from uq4ct.training.runs.loop import KEPT_FILE, Trainer
-from uq4ct.training.runs.records import ADAPTER_FILE, RESULT_FILE, RunError, RunResult, is_finished, write_record
-from uq4ct.training.runs.resume_point import RESUME_FILE, save_tensors
+from uq4ct.training.runs.records import (
+    ADAPTER_FILE,
+    RESULT_FILE,
+    RunError,
+    RunResult,
+    is_finished,
+    read_record,
+    write_record,
+)
+from uq4ct.training.runs.resume_point import RESUME_FILE, read_tensors, save_tensors
 
 
 def train_run(
@@ -44,15 +51,15 @@ def train_run(
     Raises:
         RunError: the folder holds another run, or this run without `resume`; a run in `on` is not needed; or an adopted
             run has no weights.
-        ConfigError, DataError, BaseModelError, DivergedError: the configuration, the data or the base model cannot be
-            used, or the loss is not finite.
+        ConfigError, DataError, QuestionFileError, BaseModelError, DivergedError: the configuration, the data or the
+            base model cannot be used, or the loss is not finite.
     """
     method = METHODS[config.method]
     if config.adopted is not None and isinstance(method, TrainedMethod) and not is_finished(folder):
         raise RunError("an adopted run cannot be trained: make it with `adopt`")
     claim_folder(folder, config, resume=resume)
     if is_finished(folder):
-        return RunResult.model_validate_json((folder / RESULT_FILE).read_text())
+        return read_record(folder / RESULT_FILE, RunResult)
     given = match_given_runs(config, on)
     pool = shared or folder / NEEDED_FOLDER
     needed = [given.get(need.training_digest()) or train_in_pool(need, pool, console) for need in config.needed_runs()]
@@ -72,7 +79,7 @@ def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:
     A finished run is never continued, so its resume point, three times the size of its weights, is deleted.
 
     Raises:
-        ConfigError, DataError, BaseModelError, DivergedError: as `train_run`.
+        ConfigError, DataError, QuestionFileError, BaseModelError, DivergedError: as `train_run`.
     """
     folder = pool / f"{config.method}-{config.training_digest()[:16]}"
     say(console, f"{config.method} with seed {config.training.seed}: {folder}")
@@ -94,7 +101,7 @@ def _train_by_steps(inputs: RunInputs, method: TrainedMethod) -> tuple[RunResult
     )
     state = trainer.run(inputs.console)
     started = time.perf_counter()
-    finished = method.finish(load_file(folder / KEPT_FILE), options, config.training.seed)
+    finished = method.finish(read_tensors(folder / KEPT_FILE), options, config.training.seed)
     return make_result(inputs, finished, state, parameters, time.perf_counter() - started), finished
 
 

@@ -6,13 +6,13 @@ import io
 import math
 import re
 from html import escape
+from typing import TYPE_CHECKING
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
-from uq4ct.training.evaluation.axes import INK, MUTED, style_axes
+from uq4ct.training.evaluation.axes import INK, MUTED, load_matplotlib, new_figure, style_axes
 from uq4ct.training.study.document import Chart, Panel
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PANEL_INCHES = (3.4, 3.1)  # fits a phone's width with a readable font of 9 points
 PNG_COLUMNS = 3
@@ -22,8 +22,8 @@ _VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)"}
 
 def panel_svg(chart: Chart, panel: Panel) -> str:
     """Return an `<svg>` element in the page's colours; the same panel gives the same text."""
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{chart.name} {panel.title}"}):
-        figure = Figure(figsize=PANEL_INCHES, layout="constrained")
+    with load_matplotlib().rc_context({"svg.fonttype": "none", "svg.hashsalt": f"{chart.name} {panel.title}"}):
+        figure = new_figure(*PANEL_INCHES)
         figure.patch.set_visible(False)
         _draw(panel, figure.subplots())
         file = io.StringIO()
@@ -41,8 +41,7 @@ def chart_png(chart: Chart) -> bytes:
     """Return a PNG with all panels of a chart in a grid, on white."""
     columns = min(PNG_COLUMNS, len(chart.panels))
     rows = math.ceil(len(chart.panels) / columns)
-    size = (PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows)
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
+    figure = new_figure(PANEL_INCHES[0] * columns, PANEL_INCHES[1] * rows, dpi=110)
     grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, panel in zip(grid, chart.panels, strict=False):
         _draw(panel, axes)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
 from torch import Tensor
 
 from uq4ct.model_store.uncertainty.intervals import wilson_interval
@@ -16,12 +16,15 @@ from uq4ct.training.evaluation.reliability_diagram import draw_reliability
 from uq4ct.training.study.results import SplitRun, Variant
 from uq4ct.training.study.statistics import Spread
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 HISTOGRAM_BINS = 20
 FEU_BINS = 8
 FEU_BIN_ANSWERS = 10  # fewer are too few to estimate an accuracy
 CURVE_POINTS = 200
 
-Draw = Callable[[Axes], None]
+Draw: TypeAlias = "Callable[[Axes], None]"
 
 
 def reliability_panel(variants: Mapping[str, Sequence[SplitRun]]) -> Draw:

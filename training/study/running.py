@@ -51,7 +51,7 @@ def run_study(study: Study, folder: Path, console: Console, only: tuple[str, ...
 
     Raises:
         ConfigError: `only` has a label that is not in the study.
-        DataError: questions cannot be read; this is checked before anything is trained.
+        DataError, QuestionFileError: questions cannot be read; this is checked before anything is trained.
         RowsError: a line of the rows is damaged.
     """
     rows = RowFile(folder)

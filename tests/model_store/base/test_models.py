@@ -15,10 +15,10 @@ from transformers import GPT2Config, MistralConfig, Qwen2Config, Qwen3Config
 
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.errors import BaseModelError
 from uq4ct.model_store.base.models import (
     EMBEDDED,
     EMBEDDED_DIGEST,
-    BaseModelError,
     default_cache_dir,
     embedded_folder,
     find_base_files,
@@ -318,6 +318,14 @@ def test_a_failing_conversion_leaves_nothing(convertible, cache):
 def test_a_changed_cache_is_an_error(convertible, cache):
     folder = convertible()
     (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    with pytest.raises(BaseModelError, match=f"in {folder} has changed: delete it"):
+        find_base_files(EMBEDDED, cache_dir=cache)
+
+
+@pytest.mark.parametrize("record", ["", "{", "[]", "{}"])
+def test_a_damaged_record_of_the_cache_is_an_error(convertible, cache, record):
+    folder = convertible()
+    (folder / "digest.json").write_text(record)
     with pytest.raises(BaseModelError, match=f"in {folder} has changed: delete it"):
         find_base_files(EMBEDDED, cache_dir=cache)
 

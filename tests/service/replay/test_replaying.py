@@ -13,11 +13,12 @@ from tests.benchmarks.simulated_week import simulated_service
 from tests.command_line import uq4ct
 from tests.service.access.fake_clocks import FakeTime
 from tests.service.fake_predictor import FakeHost
+from uq4ct.model_store.question_files import QuestionFileError, read_questions
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines
-from uq4ct.service.replay.commands import UnusableQuestionsError, read_answered, summary
+from uq4ct.service.replay.commands import read_answered, summary
 from uq4ct.service.replay.replaying import STEP, Replay
 from uq4ct.service.replay.week import DAY, Week, plan_week
 from uq4ct.service.settings import Settings
@@ -65,21 +66,37 @@ async def test_the_ledger_holds_the_week_as_it_was_planned(
     assert max(record["created_ms"] for record in records) / 1000 - begin > 4 * DAY
 
 
-def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path) -> None:
-    file = tmp_path / "week.jsonl"
-    for line, complaint in (
-        ('{"id": "1", "question": "?", "options": ["a", "b"]}', "line 1: answer is missing"),
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (
+            '{"id": "1", "question": "?", "options": ["a", "b"]}',
+            "week.jsonl: 1 questions have no answer, the first is '1'",
+        ),
         (
             '{"id": "1", "question": "?", "options": ["a"], "answer": 0}',
             "line 1: options: must have between 2 and 26 entries, not 1",
         ),
-        ("[]", "line 1"),
-        ("{", "line 1: "),
-        ("", "contains no questions"),
-    ):
-        file.write_text(line)
-        with pytest.raises(UnusableQuestionsError, match=complaint):
-            read_answered(file)
+        ("[]", "line 1: must be a JSON object, not list"),
+        ("{", "line 1: invalid JSON"),
+        ("", "week.jsonl: contains no questions"),
+    ],
+)
+def test_a_question_without_an_answer_and_a_broken_line_are_named(tmp_path: Path, line: str, complaint: str) -> None:
+    file = tmp_path / "week.jsonl"
+    file.write_text(line, encoding="utf-8")
+    with pytest.raises(QuestionFileError, match=complaint):
+        read_answered(file)
+
+
+def test_a_file_that_training_reads_can_be_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a byte order mark, blank lines, carriage returns and a question with a repeated option."""
+    records = [QUESTIONS[0].to_record(), QUESTIONS[1].to_record() | {"options": ["a", "a "], "subject": "Größe"}]
+    lines = "\r\n\r\n".join(json.dumps(record, ensure_ascii=False) for record in records)
+    file = tmp_path / "week.jsonl"
+    file.write_bytes(f"\ufeff{lines}\r\n\r\n".encode())
+    assert read_answered(file) == read_questions(file).questions == (QUESTIONS[0],)
+    assert "1 of 2 questions left out of" in capsys.readouterr().err
 
 
 @pytest.mark.slow

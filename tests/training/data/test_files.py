@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from uq4ct.model_store.question_files import QuestionFileError, read_questions
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data import jsonl
 from uq4ct.training.data.config import JsonlData
 from uq4ct.training.data.csv_file import read_csv
-from uq4ct.training.data.jsonl import read_jsonl
 from uq4ct.training.data.paths import expand_path, locate_files
 from uq4ct.training.data.source import DataError
 
@@ -21,7 +21,7 @@ GOOD = {"id": "a", "question": "Is it?", "context": None, "options": ["yes", "no
 
 def test_jsonl_round_trip(write_jsonl, ask) -> None:
     questions = (ask("a"), ask("b", "Naïve — or not?", 1, "Ein Satz.\nNoch einer."), ask("c", answer=None))
-    found = read_jsonl(write_jsonl("made.jsonl", questions))
+    found = read_questions(write_jsonl("made.jsonl", questions))
     assert found.questions == questions
     assert found.left_out == ()
 
@@ -29,7 +29,7 @@ def test_jsonl_round_trip(write_jsonl, ask) -> None:
 def test_jsonl_skips_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "made.jsonl"
     path.write_text(f"\ufeff{json.dumps(GOOD)}\n\n", encoding="utf-8")
-    assert [question.id for question in read_jsonl(path).questions] == ["a"]
+    assert [question.id for question in read_questions(path).questions] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -49,25 +49,25 @@ def test_jsonl_skips_empty_lines_and_a_byte_order_mark(tmp_path: Path) -> None:
 def test_jsonl_mistakes_name_file_and_line(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "made.jsonl"
     path.write_text(f"{json.dumps(GOOD)}\n\n{line}\n", encoding="utf-8")
-    with pytest.raises(DataError, match=f"{re.escape(str(path))}, line 3: {re.escape(message)}"):
-        read_jsonl(path)
+    with pytest.raises(QuestionFileError, match=f"{re.escape(str(path))}, line 3: {re.escape(message)}"):
+        read_questions(path)
 
 
 def test_jsonl_questions_with_a_repeated_option_are_left_out(tmp_path: Path) -> None:
     path = tmp_path / "made.jsonl"
     path.write_text("".join(json.dumps({**GOOD, "options": o}) + "\n" for o in (["a", "b"], ["a", "a "])))
-    found = read_jsonl(path)
+    found = read_questions(path)
     assert [question.options for question in found.questions] == [("a", "b")]
     assert found.left_out == ("line 2",)
 
 
-@pytest.mark.parametrize("read", [read_jsonl, read_csv])
+@pytest.mark.parametrize("read", [read_questions, read_csv])
 def test_files_that_cannot_be_read_are_named(tmp_path: Path, read) -> None:
-    with pytest.raises(DataError, match=r"nowhere: cannot be read"):
+    with pytest.raises(QuestionFileError, match=r"nowhere: cannot be read"):
         read(tmp_path / "nowhere")
     latin = tmp_path / "latin"
     latin.write_bytes("Käse".encode("latin-1"))
-    with pytest.raises(DataError, match=r"latin: cannot be read"):
+    with pytest.raises(QuestionFileError, match=r"latin: cannot be read"):
         read(latin)
 
 
@@ -105,7 +105,7 @@ def test_csv_rows_become_questions(tmp_path: Path) -> None:
 def test_csv_mistakes_name_file_and_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "made.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(DataError, match=f"{re.escape(str(path))}, {re.escape(message)}"):
+    with pytest.raises(QuestionFileError, match=f"{re.escape(str(path))}, {re.escape(message)}"):
         read_csv(path)
 
 
@@ -136,8 +136,8 @@ def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -
 def test_a_line_without_options_is_named(tmp_path: Path) -> None:
     path = tmp_path / "made.jsonl"
     path.write_text('{"id": "1", "question": "q?", "choices": ["a", "b"], "answer": 0}\n')
-    with pytest.raises(DataError, match=r"made\.jsonl, line 1: .*options"):
-        read_jsonl(path)
+    with pytest.raises(QuestionFileError, match=r"made\.jsonl, line 1: .*options"):
+        read_questions(path)
 
 
 def test_written_questions_are_read_again(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_written_questions_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "questions.jsonl"
     path.write_text("old")
     jsonl.write_jsonl(path, asked)
-    assert read_jsonl(path).questions == asked
+    assert read_questions(path).questions == asked
 
 
 def test_files_beside_the_recipe_are_found_before_those_of_the_working_folder(

@@ -16,6 +16,7 @@ import uq4ct.training.runs.load
 from tests.answers import make_answer
 from uq4ct.model_store.calibrations import TemperatureCalibration
 from uq4ct.model_store.published import load_predictor
+from uq4ct.model_store.question_files import QuestionFileError
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data.loading import load_splits
@@ -220,8 +221,20 @@ def test_predictions_of_other_questions_are_not_compared(
     assert torch.equal(ours.answers, theirs.answers)
     with pytest.raises(PredictionsError, match="not about the same questions"):
         read_pair(tmp_path / "test-raw.jsonl", tmp_path / "fit-raw.jsonl")
-    with pytest.raises(PredictionsError, match=r"none\.jsonl: cannot be read"):
+    with pytest.raises(QuestionFileError, match=r"none\.jsonl: cannot be read"):
         read_pair(tmp_path / "none.jsonl", tmp_path / "fit-raw.jsonl")
     (tmp_path / "broken.jsonl").write_text('{"question": {}}\n')
-    with pytest.raises(PredictionsError, match=r"broken\.jsonl:1"):
+    with pytest.raises(QuestionFileError, match=r"broken\.jsonl, line 1: is not a prediction: QuestionError\('id: "):
         read_pair(tmp_path / "broken.jsonl", tmp_path / "fit-raw.jsonl")
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(QuestionFileError, match=r"empty\.jsonl: contains no predictions"):
+        read_pair(tmp_path / "empty.jsonl", tmp_path / "empty.jsonl")
+
+
+def test_predictions_that_an_editor_saved_are_read(tmp_path: Path) -> None:
+    """With a byte order mark, blank lines and carriage returns."""
+    question, answer = Question("1", "Größer?", ("x", "y"), answer=0), make_answer((0.75, 0.25))
+    write_predictions(tmp_path / "made.jsonl", [question], [answer])
+    text = (tmp_path / "made.jsonl").read_text(encoding="utf-8")
+    (tmp_path / "made.jsonl").write_bytes(f"\ufeff\r\n{text.rstrip()}\r\n\r\n".encode())
+    assert read_predictions(tmp_path / "made.jsonl") == ([question], [answer])

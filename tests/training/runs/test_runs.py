@@ -10,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from tests.tiny_base import with_template
 from tests.training.conftest import MakeConfig
 from tests.training.whole_runs import check_resumed, losses_of
 from uq4ct.model_store.adapted_model import AdaptedModel
@@ -55,6 +56,16 @@ def test_the_same_seed_gives_the_same_run_and_another_another(
     train_run(make_config(training={"seed": 1}), tmp_path / "other", quiet)
     assert losses_of(tmp_path / "same") == losses_of(finished_run)
     assert losses_of(tmp_path / "other") != losses_of(finished_run)
+
+
+def test_an_end_token_that_a_tokenizer_appends_changes_no_run(
+    tmp_path: Path, make_config: MakeConfig, make_base_folder: Any, tiny_tokenizer: Any, quiet: Console
+) -> None:
+    """The same losses as on the base whose tokenizer appends nothing."""
+    for name, template in (("appended", "$A <|im_end|>"), ("plain", "$A")):
+        base = make_base_folder(tmp_path / f"{name}-base", tokenizer=with_template(tiny_tokenizer, template))
+        train_run(make_config(base={"name": str(base)}), tmp_path / name, quiet)
+    assert losses_of(tmp_path / "appended") == losses_of(tmp_path / "plain")
 
 
 def test_a_folder_is_one_run(tmp_path: Path, make_config: MakeConfig, quiet: Console, finished_run: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from uq4ct.training.data.source import DataError
+from uq4ct.model_store.question_files import QuestionFileError
 from uq4ct.training.evaluation.predictions import read_predictions
 from uq4ct.training.evaluation.scores import compute_scores, score_answers
 from uq4ct.training.study.config import Study, load_study
@@ -72,7 +72,7 @@ def test_questions_are_read_before_anything_is_trained(
     files = record["data_sets"]["colours"]["data"] | {"test": str(tmp_path / "none.jsonl")}
     record["data_sets"]["shapes"] = {"data": files}
     path.write_text(yaml.safe_dump(record, sort_keys=False))
-    with pytest.raises(DataError, match=r"none\.jsonl"):
+    with pytest.raises(QuestionFileError, match=r"none\.jsonl"):
         run_study(load_study(path), tmp_path / "study", quiet)
     assert not (tmp_path / "study").exists()
 
