@@ -12,6 +12,9 @@ from torch import Tensor
 
 from uq4ct.model_store.uncertainty.platt import normalise
 from uq4ct.model_store.uncertainty.proper_scores import check_answers
+from uq4ct.model_store.uncertainty.soft_targets import prior_share
+
+PRIOR_QUESTIONS = 50  # questions answered as the model says that a fit counts beside its own; chosen by simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,14 @@ class Isotonic:
         return normalise(torch.where(inputs > 0, mapped, 0.0))
 
 
-def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
+def fit_isotonic(probabilities: Tensor, answers: Tensor, prior_questions: float = PRIOR_QUESTIONS) -> Isotonic:
     """Fit the map from a candidate's probability to the share of such candidates that are right.
 
-    `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. All n candidates are pooled into
-    blocks of equal share; between the blocks' mean probabilities the map is linear. Shares are kept 1 / (n + 2) away
-    from 0 and 1, since a finite sample cannot prove certainty. Raises ValueError on an answer that is not a candidate.
+    `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. All N candidates are pooled into
+    blocks of equal share, the isotonic least-squares fit; between the blocks' mean probabilities the map is linear.
+    Shares are kept 1 / (N + 2) away from 0 and 1, since a finite sample cannot prove certainty. The result is mixed
+    with the identity, which counts as `prior_questions` m beside the n questions: its weight is m / (n + m).
+    Raises ValueError on an answer that is not a candidate.
     Source: Zadrozny and Elkan 2002; Ayer et al. 1955 (pool adjacent violators).
     """
     check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
@@ -59,7 +64,9 @@ def fit_isotonic(probabilities: Tensor, answers: Tensor) -> Isotonic:
     edge = 1 / (len(inputs) + 2)
     inner = [(knot, min(max(value, edge), 1 - edge)) for knot, value in blocks]
     certain = [] if inner[-1][0] == 1 else [(1.0, 1 - edge)]
-    knots, values = zip((0.0, edge), *inner, *certain, strict=True)
+    weight = prior_share(len(answers), prior_questions)
+    points = [(knot, (1 - weight) * value + weight * knot) for knot, value in [(0.0, edge), *inner, *certain]]
+    knots, values = zip(*points, strict=True)
     return Isotonic(knots, values)
 
 

@@ -24,6 +24,12 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     calibration: Annotated[
         CalibrationName | None, typer.Option(help="calibration to fit; default: the recipe's")
     ] = None,
+    allow_weak_calibration: Annotated[
+        bool,
+        typer.Option(
+            "--allow-weak-calibration", help="store a calibration fitted on too few questions or at a bound, too"
+        ),
+    ] = False,
     target_risk: Annotated[
         float | None, typer.Option(help="abstain so that at most this share of the answers given is wrong")
     ] = None,
@@ -45,7 +51,15 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         max_set_size=max_set_size,
     )
     registry = Registry(store or default_store_dir())
-    publication = publish_run(run, registry, console, calibration=calibration, promote=promote, targets=targets)
+    publication = publish_run(
+        run,
+        registry,
+        console,
+        calibration=calibration,
+        promote=promote,
+        allow_weak_calibration=allow_weak_calibration,
+        targets=targets,
+    )
     manifest = publication.manifest
     columns = {"before calibration": manifest.scores_before, "as served": manifest.scores_after}
     console.print(score_table({k: v for k, v in columns.items() if v is not None}, manifest.reference))

@@ -21,8 +21,8 @@ FORMAT_1 = GOLDEN / "format_1"
 VERSION = FORMAT_1 / "store" / "tiny" / "1"
 WRITTEN = {
     "adapter.safetensors": "560409586528dbc5e425ba38a7fcc80f9d802603c0ec3e4dd10bc957a9fbb86c",
-    "manifest.json": "853be69eb7ac753ddaab78b705d93993292388ed6a5e015abb08602cb99c83ac",
-    "manifest.sha256": "0ae4aad1dd30b7f73374fa521c37c7af29049cc098c4b6ca21c1509710ba93b0",
+    "manifest.json": "5569a7e4ae083ea550943c72bb879b1b463fb1f2bde5024b102732fe0f413c08",
+    "manifest.sha256": "518943d0fd860f124f5691706a475fe66a5a3823e3ad5122fc125474a7e7463d",
     "report.md": "54a1c2bca83cb516d8e6d5de3b66059cb28b04115cd83a304fffcd48e0595199",
 }
 
@@ -90,6 +90,7 @@ def test_what_fixes_the_answers_is_read(stored: StoredAdapter) -> None:
         "questions": 50,
         "nll_before": 0.875,
         "nll_after": 0.8125,
+        "at_bound": False,
     }
     assert manifest.decisions == DECISIONS
 
