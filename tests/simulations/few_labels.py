@@ -7,6 +7,7 @@ on new questions is computed from these probabilities without drawing answers.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
@@ -14,6 +15,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
+from uq4ct.model_store.uncertainty import feu_temperature, isotonic, platt, temperature
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.model_store.uncertainty.feu_temperature import fit_feu_temperature
 from uq4ct.model_store.uncertainty.isotonic import fit_isotonic
@@ -22,8 +24,8 @@ from uq4ct.model_store.uncertainty.temperature import fit_temperature
 
 SEED = 20
 LABELS = (10, 20, 30, 50, 100, 300)
-POPULATION = 20_000
-TESTED = 2_000
+POPULATION = 10_000
+TESTED = 1_000
 SPREAD = 0.5  # of the samples' logits around their mean
 
 
@@ -42,20 +44,17 @@ class World:
     by_feu: float = 0.0
 
 
-CALIBRATED = tuple(
-    World(f"calibrated, accuracy {accuracy}, {options} options, S = {samples}", accuracy, options, 1.0, samples)
-    for samples in (1, 5)
-    for options in (4, 2)
-    for accuracy in (0.6, 0.8, 0.92, 0.98)
+CALIBRATED = (
+    *(World(f"accuracy {accuracy}", accuracy) for accuracy in (0.6, 0.8, 0.92, 0.98)),
+    *(World(f"accuracy {accuracy}, 2 options", accuracy, options=2) for accuracy in (0.6, 0.8, 0.92, 0.98)),
+    *(World(f"accuracy {accuracy}, S = 5", accuracy, samples=5) for accuracy in (0.6, 0.92)),
 )
-MISCALIBRATED = tuple(
-    World(f"T = {sharpness:g}, accuracy {accuracy}, S = {samples}", accuracy, 4, sharpness, samples)
-    for samples in (1, 5)
-    for sharpness in (2.0, 4.0, 0.6)
-    for accuracy in (0.6, 0.92)
+MISCALIBRATED = (
+    *(World(f"T = {t:g}, accuracy {a}", a, sharpness=t) for t in (2.0, 4.0, 0.6) for a in (0.6, 0.92)),
+    *(World(f"T = {t:g}, accuracy 0.8, S = 5", 0.8, sharpness=t, samples=5) for t in (2.0, 0.6)),
+    World("T = 2, accuracy 0.8, 2 options", 0.8, options=2, sharpness=2.0),
+    World("T = 2 by FEU, accuracy 0.8", 0.8, sharpness=2.0, by_feu=5.0),
 )
-BY_FEU = World("T by FEU, accuracy 0.8", 0.8, 4, 2.0, 1, 5.0)
-WORLDS = (*CALIBRATED, *MISCALIBRATED, BY_FEU)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,3 +161,41 @@ def cost_of(calibration: str, world: World, labels: int, repetitions: int, prior
         nats.append(expected_nll(fit.apply(test), test.truth) - before)
         bounds.append(float(fit.at_bound))
     return Cost(fmean(nats), fmean(bounds))
+
+
+def prior_of(calibration: str) -> float:
+    """Return the number of questions that a fit counts beside its own."""
+    modules = {"temperature": temperature, "platt": platt, "isotonic": isotonic, "feu_temperature": feu_temperature}
+    return modules[calibration].PRIOR_QUESTIONS
+
+
+def print_tables(calibrations: tuple[str, ...], labels: tuple[int, ...], repetitions: int) -> None:
+    """Print, for each calibration, its cost in every world without and with the prior, by number of labels."""
+    heads = " | ".join(f"n = {count}" for count in labels)
+    for calibration in calibrations:
+        prior = prior_of(calibration)
+        print(
+            f"\n**{calibration}**, without → with a prior of {prior:g} questions; in brackets the shares at a bound\n"
+        )
+        print(f"| world | {heads} |\n|---|{'---|' * len(labels)}")
+        for world in (*CALIBRATED, *MISCALIBRATED):
+            cells = []
+            for count in labels:
+                old, new = (cost_of(calibration, world, count, repetitions, m) for m in (0.0, prior))
+                cells.append(f"{old.nats:+.3f} ({old.at_bound:.0%}) → {new.nats:+.3f} ({new.at_bound:.0%})")
+            print(f"| {world.name} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """Print the tables of LOG.md."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calibration", action="append", choices=list(FITS), help="default: all")
+    parser.add_argument("--labels", action="append", type=int, help=f"default: {', '.join(map(str, LABELS))}")
+    parser.add_argument("--repetitions", type=int, default=100)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print_tables(tuple(arguments.calibration or FITS), tuple(arguments.labels or LABELS), arguments.repetitions)
+
+
+if __name__ == "__main__":
+    main()

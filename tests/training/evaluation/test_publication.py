@@ -48,7 +48,7 @@ def test_a_weak_calibration_is_refused_before_anything_is_stored_unless_allowed(
 ) -> None:
     registry, console = Registry(tmp_path / "store"), Console(record=True, width=200)
     with pytest.raises(
-        WeakCalibrationError, match=r"temperature is weak: it is fitted on 1\d questions, fewer than 30"
+        WeakCalibrationError, match=r"temperature is weak: it is fitted on \d+ questions, fewer than 30"
     ):
         publish_run(finished_run, registry, quiet)
     assert registry.references() == []
@@ -66,15 +66,17 @@ def test_the_command_takes_the_flag_and_names_it(finished_run: Path, tmp_path: P
     assert "published tiny@1" in uq4ct((*arguments, "--allow-weak-calibration")).stdout
 
 
-def test_training_warns_of_a_fit_split_that_is_too_small(finished_run: Path, tmp_path: Path) -> None:
-    for calibration, warned in (("temperature", 1), ("none", 0)):
-        record = json.loads((finished_run / "config.json").read_text()) | {"calibration": calibration}
-        (tmp_path / "tiny.yaml").write_text(json.dumps(record))
-        done = uq4ct(("train", str(tmp_path / "tiny.yaml"), "--output", str(finished_run), "--resume"))
-        assert done.exit_code == 0, done.stderr
-        assert (
-            len(re.findall(r"warning: the fit split has 1\d questions, and `publish` refuses", done.stdout)) == warned
-        )
+@pytest.mark.parametrize(("calibration", "warnings"), [("temperature", 1), ("none", 0)])
+def test_training_warns_of_a_fit_split_that_is_too_small(
+    calibration: str, warnings: int, finished_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    record = json.loads((finished_run / "config.json").read_text()) | {"calibration": calibration}
+    for path in (tmp_path / "run" / "config.json", tmp_path / "tiny.yaml"):
+        path.write_text(json.dumps(record))
+    done = uq4ct(("train", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "run"), "--resume"))
+    assert done.exit_code == 0, done.stderr
+    assert len(re.findall(r"warning: the fit split has \d+ questions, and `publish` refuses", done.stdout)) == warnings
 
 
 def test_the_manifest_says_what_is_needed_to_interpret_the_weights(
@@ -196,7 +198,7 @@ def test_evaluate_and_the_store_agree(
     _, registry = publication
     console = Console(record=True, width=200)
     of_run = evaluate(open_run(finished_run, device=None, dtype=None), "test", tmp_path / "run", console)
-    assert console.export_text().count("warning: calibration temperature is weak: it is fitted on 1") == 1
+    assert console.export_text().count("warning: calibration temperature is weak: it is fitted on ") == 1
     stored = open_stored(registry, "tiny@1", device=None, dtype=None)
     of_store = evaluate(stored, "test", tmp_path / "store", quiet, batch_tokens=1)
     for ours, theirs in zip(of_run.values(), of_store.values(), strict=True):
