@@ -12,12 +12,12 @@ import typer
 
 from uq4ct.model_store.base.models import EMBEDDED, find_base_files
 from uq4ct.model_store.uncertainty.conformal import largest_coverage
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.commands.options import RecipeArgument, SetOption, console
 from uq4ct.training.console import say
 from uq4ct.training.data.jsonl import write_jsonl
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
-from uq4ct.training.evaluation.calibration_fitting import FEWEST_QUESTIONS
 from uq4ct.training.evaluation.decision_fitting import DEFAULT_TARGETS
 from uq4ct.training.recipes.own_questions import read_own_file, recipe_for
 from uq4ct.training.recipes.shipped import find_recipe

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.commands.options import OutputOption, RecipeArgument, SetOption, console
 from uq4ct.training.console import say
-from uq4ct.training.evaluation.calibration_fitting import FEWEST_QUESTIONS
 from uq4ct.training.recipes.shipped import find_recipe
 from uq4ct.training.run_config import load_run_config
 from uq4ct.training.runs.train import train_run

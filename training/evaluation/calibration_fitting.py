@@ -26,13 +26,12 @@ from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.model_store.uncertainty.feu_temperature import fit_feu_temperature
 from uq4ct.model_store.uncertainty.isotonic import fit_isotonic
 from uq4ct.model_store.uncertainty.platt import fit_platt
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.model_store.uncertainty.temperature import fit_temperature
 from uq4ct.training.console import say
 from uq4ct.training.data.answers import right_options
 from uq4ct.training.evaluation.scores import STATISTICS, answers_of, score_answers
 from uq4ct.training.run_config import CalibrationName, ConfigError
-
-FEWEST_QUESTIONS = 30  # with fewer, a calibration may cost more than it gains: see "fits on few labels" in LOG.md
 
 
 class WeakCalibrationError(UserError):

@@ -16,6 +16,8 @@ from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.adue import HEAD, AdueConfig, head_unsureness
 from uq4ct.model_store.uncertainty.binary_platt import fit_binary_platt
 from uq4ct.model_store.uncertainty.ranking import auroc
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
+from uq4ct.training.console import say
 from uq4ct.training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
 from uq4ct.training.methods.features import ScoredQuestions, read_features
 
@@ -55,6 +57,12 @@ def _fit(fitting: Fitting, options: AdueOptions) -> Finished:
     head = train_head(trained, held_out, start, options, fitting.seed)
     # The head was trained on as many errors as right answers, so its average is not the error rate of the questions.
     platt = fit_binary_platt(_unsureness(head, held_out, options), held_out.wrong)
+    if len(held_out.wrong) < FEWEST_QUESTIONS:
+        say(
+            fitting.console,
+            f"warning: the probabilities of the error score are fitted on {len(held_out.wrong)} questions, fewer than "
+            f"{FEWEST_QUESTIONS}",
+        )
     posterior = AdueConfig(sharpness=options.sharpness, slope=platt.slope, intercept=platt.intercept)
     return Finished(posterior, dict(fitting.weights[0]) | {HEAD: head})
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from uq4ct.model_store.calibrations import Calibration, NoCalibration
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.questions import Question
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.evaluation.calibration_fitting import (
-    FEWEST_QUESTIONS,
     WeakCalibrationError,
     check_strength,
     describe_weakness,
