@@ -14,7 +14,7 @@ from uq4ct.model_store.uncertainty.platt import normalise
 from uq4ct.model_store.uncertainty.proper_scores import check_answers
 from uq4ct.model_store.uncertainty.soft_targets import prior_share
 
-PRIOR_QUESTIONS = 50  # questions answered as the model says that a fit counts beside its own; chosen by simulation
+PRIOR_QUESTIONS = 20  # number of questions at which fit and identity have equal weights; chosen by simulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,8 @@ def fit_isotonic(probabilities: Tensor, answers: Tensor, prior_questions: float 
     `probabilities` [B, C] with 0 at padded candidates, `answers` long [B]. All N candidates are pooled into
     blocks of equal share, the isotonic least-squares fit; between the blocks' mean probabilities the map is linear.
     Shares are kept 1 / (N + 2) away from 0 and 1, since a finite sample cannot prove certainty. The result is mixed
-    with the identity, which counts as `prior_questions` m beside the n questions: its weight is m / (n + m).
+    with the identity, whose weight for n questions and m = `prior_questions` is m^2 / (n^2 + m^2). It falls faster than
+    the m / (n + m) of the other calibrations, because the mixed map keeps that share of the model's miscalibration.
     Raises ValueError on an answer that is not a candidate.
     Source: Zadrozny and Elkan 2002; Ayer et al. 1955 (pool adjacent violators).
     """
@@ -64,7 +65,7 @@ def fit_isotonic(probabilities: Tensor, answers: Tensor, prior_questions: float 
     edge = 1 / (len(inputs) + 2)
     inner = [(knot, min(max(value, edge), 1 - edge)) for knot, value in blocks]
     certain = [] if inner[-1][0] == 1 else [(1.0, 1 - edge)]
-    weight = prior_share(len(answers), prior_questions)
+    weight = prior_share(len(answers) ** 2, prior_questions**2)
     points = [(knot, (1 - weight) * value + weight * knot) for knot, value in [(0.0, edge), *inner, *certain]]
     knots, values = zip(*points, strict=True)
     return Isotonic(knots, values)

@@ -11,7 +11,7 @@ from uq4ct.model_store.uncertainty.proper_scores import check_answers
 FEWEST_QUESTIONS = 30  # a fit on fewer is weak: it hardly improves what it should, as the simulation in LOG.md shows
 
 
-def prior_share(questions: int, prior_questions: float) -> float:
+def prior_share(questions: float, prior_questions: float) -> float:
     """Return m / (n + m), the weight of `prior_questions` m beside n `questions`."""
     return prior_questions / (questions + prior_questions)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import fmean
 
 import torch
@@ -147,10 +148,15 @@ class Cost:
     at_bound: float
 
 
+@cache
+def _population(world: World, seed: int) -> Questions:
+    return draw_questions(world, POPULATION, torch.Generator().manual_seed(seed))
+
+
 def cost_of(calibration: str, world: World, labels: int, repetitions: int, prior: float, seed: int = SEED) -> Cost:
     """Fit the calibration on `labels` answers, `repetitions` times; every prior sees the same answers."""
-    generator = torch.Generator().manual_seed(seed)
-    population = draw_questions(world, POPULATION, generator)
+    population = _population(world, seed)
+    generator = torch.Generator().manual_seed(seed + 1)
     test = population.rows(torch.arange(TESTED))
     before = expected_nll(mean_probabilities(test.logits), test.truth)
     nats, bounds = [], []

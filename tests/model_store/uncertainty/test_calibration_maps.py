@@ -121,9 +121,9 @@ def test_isotonic_says_no_certainty_from_few_questions() -> None:
 
 
 def test_isotonic_is_mixed_with_the_identity() -> None:
-    """Four questions and m = 12: a quarter of the shares 1/10 and 9/10, three quarters of the probability itself."""
+    """Four questions and m = 4 sqrt(3): a quarter of the shares 1/10 and 9/10, three quarters of the probability."""
     probabilities = torch.tensor([[0.8, 0.2]] * 4, dtype=torch.float64)
-    found = fit_isotonic(probabilities, torch.zeros(4, dtype=torch.long), prior_questions=12)
+    found = fit_isotonic(probabilities, torch.zeros(4, dtype=torch.long), prior_questions=4 * math.sqrt(3))
     assert found.knots == pytest.approx((0.0, 0.2, 0.8, 1.0))
     assert found.values == pytest.approx((0.025, 0.175, 0.825, 0.975))
 

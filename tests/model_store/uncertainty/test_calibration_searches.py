@@ -37,7 +37,7 @@ def draw_set(seed: int) -> tuple[Tensor, Tensor, Tensor]:
         chances = np.where(np.isfinite(truth), 1.0, 0.0) / options  # answers that the model knows nothing about
     answers = [int(source.choice(4, p=row)) for row in chances]
     noise = 0.7 * source.standard_normal((samples, count, 4)) if samples > 1 else 0.0
-    logits = source.choice([0.3, 1.0, 3.0]) * (truth + noise)
+    logits = source.choice([0.3, 1.0, 3.0]) * (truth[None] + noise)
     return torch.from_numpy(logits), torch.from_numpy(source.uniform(0.2, 0.9, count)), torch.tensor(answers)
 
 

@@ -16,20 +16,19 @@ MOST_LOST = 0.002  # that the prior may cost on 300, against the fit without it
 @pytest.mark.slow
 @pytest.mark.parametrize("calibration", FITS)
 def test_ten_labels_cost_little(calibration: str) -> None:
-    """Mean expected NLL after minus before; seed 20, 40 fits for each world."""
+    """Mean expected NLL after minus before; seed 20, 20 fits for each world."""
     prior = prior_of(calibration)
-    costs = {world.name: cost_of(calibration, world, 10, 40, prior) for world in (*CALIBRATED, *MISCALIBRATED)}
-    assert {name: cost.nats for name, cost in costs.items() if cost.nats > MOST_NATS} == {}
-    assert {name: cost.at_bound for name, cost in costs.items() if cost.at_bound > 0} == {}
+    costs = {world.name: cost_of(calibration, world, 10, 20, prior).nats for world in (*CALIBRATED, *MISCALIBRATED)}
+    assert {name: nats for name, nats in costs.items() if nats > MOST_NATS} == {}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("calibration", FITS)
 def test_three_hundred_labels_do_not_feel_the_prior(calibration: str) -> None:
-    """The same 300 answers with and without the prior; seed 20, 6 fits for each world."""
+    """The same 300 answers with and without the prior; seed 20, 4 fits for each world."""
     prior = prior_of(calibration)
     lost = {
-        world.name: cost_of(calibration, world, 300, 6, prior).nats - cost_of(calibration, world, 300, 6, 0).nats
+        world.name: cost_of(calibration, world, 300, 4, prior).nats - cost_of(calibration, world, 300, 4, 0).nats
         for world in MISCALIBRATED
     }
     assert {name: nats for name, nats in lost.items() if nats > MOST_LOST} == {}

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import uq4ct.training.runs.load
 from tests.answers import make_answer
-from tests.command_line import uq4ct
+from tests.command_line import uq4ct as run_uq4ct
 from tests.training.publishing import publish_tiny_run
 from uq4ct.model_store.calibrations import TemperatureCalibration
 from uq4ct.model_store.published import load_predictor
@@ -60,10 +60,10 @@ def test_a_weak_calibration_is_refused_before_anything_is_stored_unless_allowed(
 
 def test_the_command_takes_the_flag_and_names_it(finished_run: Path, tmp_path: Path) -> None:
     arguments = ("publish", str(finished_run), "--store", str(tmp_path / "store"))
-    refused = uq4ct(arguments)
+    refused = run_uq4ct(arguments)
     assert refused.exit_code == 1
     assert "--allow-weak-calibration" in refused.stderr
-    assert "published tiny@1" in uq4ct((*arguments, "--allow-weak-calibration")).stdout
+    assert "published tiny@1" in run_uq4ct((*arguments, "--allow-weak-calibration")).stdout
 
 
 @pytest.mark.parametrize(("calibration", "warnings"), [("temperature", 1), ("none", 0)])
@@ -74,7 +74,7 @@ def test_training_warns_of_a_fit_split_that_is_too_small(
     record = json.loads((finished_run / "config.json").read_text()) | {"calibration": calibration}
     for path in (tmp_path / "run" / "config.json", tmp_path / "tiny.yaml"):
         path.write_text(json.dumps(record))
-    done = uq4ct(("train", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "run"), "--resume"))
+    done = run_uq4ct(("train", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "run"), "--resume"))
     assert done.exit_code == 0, done.stderr
     assert len(re.findall(r"warning: the fit split has \d+ questions, and `publish` refuses", done.stdout)) == warnings
 
