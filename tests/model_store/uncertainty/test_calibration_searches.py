@@ -88,7 +88,7 @@ def feu_loss(logits: Array, feu: Array, answers: Tensor) -> Loss:
     def loss(theta: Array) -> float:
         logs = theta[0] - theta[1] * (feu - feu.mean()) + theta[2] * np.log(counts / 4)
         divided = np.where(real, logits, -np.inf) / np.exp(np.clip(logs, low, high))[:, None]
-        mean = logsumexp(log_softmax(divided, axis=-1), axis=0) - math.log(len(logits))
+        mean = np.asarray(logsumexp(log_softmax(divided, axis=-1), axis=0)) - math.log(len(logits))
         penalty = 1e-4 * (theta[1] ** 2 + theta[2] ** 2)
         return -np.where(real[0], targets * np.maximum(mean, -708), 0).sum(axis=-1).mean() + penalty
 
