@@ -18,7 +18,7 @@ PRIOR_QUESTIONS = 20  # questions answered as the model says that a fit counts b
 _PENALTY = 1e-4  # on the squared slopes: a slope that the split does not determine stays at 0
 _LEVELS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 _FEU_SLOPES = (-3.0, 0.5, 2.0, 5.0, 15.0)  # before softplus: 0.05, 1, 2, 5, 15
-_OPTIONS_SLOPES = (-1.0, 0.0, 1.0)
+_OPTIONS_SLOPES = (-4.0, -2.0, 0.0, 2.0, 4.0)
 
 
 @dataclass(frozen=True, slots=True)

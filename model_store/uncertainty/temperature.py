@@ -12,7 +12,7 @@ from uq4ct.model_store.uncertainty.proper_scores import check_answers
 from uq4ct.model_store.uncertainty.soft_targets import soften
 
 TEMPERATURE_RANGE = (0.05, 20.0)
-PRIOR_QUESTIONS = 10  # questions answered as the model says that a fit counts beside its own; chosen by simulation
+PRIOR_QUESTIONS = 15  # questions answered as the model says that a fit counts beside its own; chosen by simulation
 
 # Each round of the search keeps the two cells around the best point: 6 rounds narrow log T by 16 ** 6.
 _GRID_POINTS = 33
