@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from rich.console import Console
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
@@ -57,14 +58,19 @@ def _fit(fitting: Fitting, options: AdueOptions) -> Finished:
     head = train_head(trained, held_out, start, options, fitting.seed)
     # The head was trained on as many errors as right answers, so its average is not the error rate of the questions.
     platt = fit_binary_platt(_unsureness(head, held_out, options), held_out.wrong)
-    if len(held_out.wrong) < FEWEST_QUESTIONS:
-        say(
-            fitting.console,
-            f"warning: the probabilities of the error score are fitted on {len(held_out.wrong)} questions, fewer than "
-            f"{FEWEST_QUESTIONS}",
-        )
+    warn_if_few(len(held_out.wrong), fitting.console)
     posterior = AdueConfig(sharpness=options.sharpness, slope=platt.slope, intercept=platt.intercept)
     return Finished(posterior, dict(fitting.weights[0]) | {HEAD: head})
+
+
+def warn_if_few(questions: int, console: Console) -> None:
+    """Print one line if the probabilities of the error score are fitted on too few questions."""
+    if questions < FEWEST_QUESTIONS:
+        say(
+            console,
+            f"warning: the probabilities of the error score are fitted on {questions} questions, fewer than "
+            f"{FEWEST_QUESTIONS}",
+        )
 
 
 def divide(wrong: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
