@@ -21,7 +21,8 @@ from uq4ct.model_store.uncertainty.temperature import TEMPERATURE_RANGE
 
 Array = NDArray[np.float64]
 Loss = Callable[[Array], float]
-SETS = 30
+HARD = (5, 10)  # sets on which a search from one start, or from a narrower grid, ends in another minimum
+SETS = [*HARD, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(30) if seed not in HARD)]
 MARGIN = 1e-6
 
 
@@ -66,7 +67,7 @@ def platt_loss(probabilities: Array, answers: Tensor) -> Loss:
     return loss
 
 
-@pytest.mark.parametrize("seed", range(SETS))
+@pytest.mark.parametrize("seed", SETS)
 def test_no_line_of_an_independent_search_is_better(seed: int) -> None:
     logits, _, answers = draw_set(seed)
     probabilities = logits.softmax(-1).mean(0)
@@ -95,7 +96,7 @@ def feu_loss(logits: Array, feu: Array, answers: Tensor) -> Loss:
     return loss
 
 
-@pytest.mark.parametrize("seed", range(SETS))
+@pytest.mark.parametrize("seed", SETS)
 def test_no_temperature_by_feu_of_an_independent_search_is_better(seed: int) -> None:
     logits, feu, answers = draw_set(seed)
     found = fit_feu_temperature(logits, feu, answers)
