@@ -11,7 +11,7 @@ from torch import Tensor
 from uq4ct.model_store.uncertainty.nll_search import minimise_over
 from uq4ct.model_store.uncertainty.soft_targets import cross_entropy, soften
 
-PRIOR_QUESTIONS = 20  # questions answered as the model says that a fit counts beside its own; chosen by simulation
+PRIOR_QUESTIONS = 25  # questions answered as the model says that a fit counts beside its own; chosen by simulation
 _EDGE = 1e-12  # probabilities are clamped this far from 0 and 1
 _LOG_SLOPE_RANGE = 5.0
 _INTERCEPT_RANGE = 50.0
