@@ -37,6 +37,7 @@ class _Fitted(Frozen):
     questions: int = Field(ge=1, description="number of questions it was fitted on")
     nll_before: NonNegative = Field(description="on the fit split, nats per question")
     nll_after: NonNegative = Field(description="on the fit split, nats per question")
+    at_bound: bool = Field(description="whether the fit ended at a bound of its parameters; always false for isotonic")
 
 
 class TemperatureCalibration(_Fitted):

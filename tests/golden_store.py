@@ -96,7 +96,7 @@ def write(folder: Path) -> None:
         posterior=GaussianConfig(samples=3, seed=7),
         calibration=FeuTemperatureCalibration(
             level=0.125, feu_slope=1.5, options_slope=-0.25, feu_center=0.625, questions=50, nll_before=0.875,
-            nll_after=0.8125,
+            nll_after=0.8125, at_bound=False,
         ),
         scores_after=make_scores(auroc_epistemic=0.5625),
         scores_untrained=make_scores(accuracy=0.25, auroc_feu=None, ece_feu=None, mean_feu=None),

@@ -71,7 +71,7 @@ def make_draft(name: str = "facts", **changes: Any) -> ManifestDraft:
         "adapter": AdapterConfig(experts=4, top_k=2, rank=2, alpha=4.0, dropout=0.1, targets=("q_proj", "v_proj")),
         "scoring": ClozeConfig(reduction="sum", max_tokens=128),
         "posterior": PointConfig(),
-        "calibration": TemperatureCalibration(value=1.3, questions=20, nll_before=0.9, nll_after=0.8),
+        "calibration": TemperatureCalibration(value=1.3, questions=20, nll_before=0.9, nll_after=0.8, at_bound=False),
         "scores_before": make_scores(nll=0.9),
         "scores_after": make_scores(),
         "scores_untrained": None,

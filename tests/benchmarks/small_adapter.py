@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.training.publishing import publish_tiny_run
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.run_config import parse_run_config
 from uq4ct.training.runs.train import train_run
 
@@ -26,4 +26,4 @@ def publish_small(folder: Path, store: Path) -> None:
         "benchmark",
     )
     train_run(config, folder / "run", quiet)
-    publish_run(folder / "run", Registry(store), quiet)
+    publish_tiny_run(folder / "run", Registry(store), quiet)

@@ -25,7 +25,7 @@ from uq4ct.model_store.storage.errors import StoreError
 
 
 def temperature(value):
-    return TemperatureCalibration(value=value, questions=4, nll_before=1, nll_after=1)
+    return TemperatureCalibration(value=value, questions=4, nll_before=1, nll_after=1, at_bound=False)
 
 
 def _softmax(logits, temperature=1.0):

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from tests.benchmarks.served import running_service
 from tests.command_line import uq4ct
+from tests.training.publishing import publish_tiny_run
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.evaluation.predictions import read_predictions
-from uq4ct.training.evaluation.publication import publish_run
 
 
 def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -28,7 +28,7 @@ def run_training(*arguments: str, folder: Path) -> subprocess.CompletedProcess[s
 def test_http_equals_evaluate_one_question_a_batch(finished_run: Path, tmp_path: Path, quiet: Console) -> None:
     """Probabilities, FEU and entropies of every test question agree to 1e-6 in fp32."""
     store = tmp_path / "store"
-    publish_run(finished_run, Registry(store), quiet)
+    publish_tiny_run(finished_run, Registry(store), quiet)
     done = run_training(
         "evaluate",
         "tiny@1",

@@ -12,10 +12,12 @@ import typer
 
 from uq4ct.model_store.base.models import EMBEDDED, find_base_files
 from uq4ct.model_store.uncertainty.conformal import largest_coverage
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.commands.options import RecipeArgument, SetOption, console
 from uq4ct.training.console import say
 from uq4ct.training.data.jsonl import write_jsonl
 from uq4ct.training.data.loading import load_splits
+from uq4ct.training.data.splits import Splits
 from uq4ct.training.evaluation.decision_fitting import DEFAULT_TARGETS
 from uq4ct.training.recipes.own_questions import read_own_file, recipe_for
 from uq4ct.training.recipes.shipped import find_recipe
@@ -43,7 +45,14 @@ def new_recipe(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     for file in files.values():
         say(console, file.summary)
     config = recipe_for(files, name=name or _name_of(recipe), method=method, base=base, folder=recipe.parent)
-    _show_splits(config, {part: file.path for part, file in files.items()})
+    splits = _show_splits(config, {part: file.path for part, file in files.items()})
+    if len(splits.fit) < FEWEST_QUESTIONS:
+        say(
+            console,
+            f"the recipe sets calibration: none, because the fit split has {len(splits.fit)} questions, fewer than the "
+            f"{FEWEST_QUESTIONS} that a calibration needs",
+        )
+        config = config.model_copy(update={"calibration": "none"})
     recipe.parent.mkdir(parents=True, exist_ok=True)
     recipe.write_text(render_recipe(config, _introduction(recipe, config)), encoding="utf-8")
     say(console, f"wrote {recipe}; next:")
@@ -86,8 +95,8 @@ def _name_of(recipe: Path) -> str:
     return re.sub(r"[^a-z0-9._-]+", "-", recipe.stem.lower()).lstrip("-._")[:64]
 
 
-def _show_splits(config: RunConfig, files: Mapping[str, Path]) -> None:
-    """Split the questions as a run will, with the paths as typed, and print the sizes of the splits.
+def _show_splits(config: RunConfig, files: Mapping[str, Path]) -> Splits:
+    """Split the questions as a run will, with the paths as typed, and print the sizes of the splits; return them.
 
     Raises:
         DataError: an id occurs twice, or a split is empty.
@@ -103,6 +112,7 @@ def _show_splits(config: RunConfig, files: Mapping[str, Path]) -> None:
             f"warning: {len(splits.guarantee)} questions of the guarantee split are too few for prediction sets of "
             f"coverage {coverage:g}: add questions, or publish with a lower --set-coverage",
         )
+    return splits
 
 
 def _introduction(recipe: Path, config: RunConfig) -> str:

@@ -24,6 +24,12 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     calibration: Annotated[
         CalibrationName | None, typer.Option(help="calibration to fit; default: the recipe's")
     ] = None,
+    allow_weak_calibration: Annotated[
+        bool,
+        typer.Option(
+            "--allow-weak-calibration", help="store a calibration fitted on too few questions or at a bound, too"
+        ),
+    ] = False,
     target_risk: Annotated[
         float | None, typer.Option(help="abstain so that at most this share of the answers given is wrong")
     ] = None,
@@ -52,6 +58,7 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
         console,
         calibration=calibration,
         promote=promote,
+        allow_weak_calibration=allow_weak_calibration,
         targets=targets,
         base_folders=base_folders_of(base_folders),
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.commands.options import OutputOption, RecipeArgument, SetOption, console
 from uq4ct.training.console import say
 from uq4ct.training.recipes.shipped import find_recipe
@@ -34,3 +35,9 @@ def train(
         f"{folder}: kept epoch {result.kept_epoch}, NLL on the fit split "
         f"{result.fit_nll[result.kept_epoch - 1]:.4f}, {result.seconds:.0f} s, {rate:.0f} tokens/s",
     )
+    if config.calibration != "none" and result.fit < FEWEST_QUESTIONS:
+        say(
+            console,
+            f"warning: the fit split has {result.fit} questions, and `publish` refuses a calibration that is fitted on "
+            f"fewer than {FEWEST_QUESTIONS}: add calibration questions, or publish with --calibration none",
+        )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from rich.console import Console
 from torch import Tensor
 
 from uq4ct.model_store.calibrations import (
@@ -17,16 +18,23 @@ from uq4ct.model_store.calibrations import (
     PlattCalibration,
     TemperatureCalibration,
 )
+from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.model_store.uncertainty.feu_temperature import fit_feu_temperature
 from uq4ct.model_store.uncertainty.isotonic import fit_isotonic
 from uq4ct.model_store.uncertainty.platt import fit_platt
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.model_store.uncertainty.temperature import fit_temperature
+from uq4ct.training.console import say
 from uq4ct.training.data.answers import right_options
 from uq4ct.training.evaluation.scores import answers_of, mean_nll, score_answers
 from uq4ct.training.run_config import CalibrationName, ConfigError
+
+
+class WeakCalibrationError(UserError):
+    """A calibration that was fitted on too few questions, or that ended at a bound; nothing is stored."""
 
 
 def fit_calibration(name: CalibrationName, samples: CandidateSamples, questions: Sequence[Question]) -> Calibration:
@@ -47,24 +55,56 @@ def fit_calibration(name: CalibrationName, samples: CandidateSamples, questions:
     return draft.model_copy(update={"nll_before": _nll(NoCalibration(), samples, questions), "nll_after": nll})
 
 
+def describe_weakness(calibration: Calibration) -> str | None:
+    """Say in a clause why a calibration should not be trusted; None if there is no reason."""
+    if isinstance(calibration, NoCalibration):
+        return None
+    reasons = []
+    if calibration.questions < FEWEST_QUESTIONS:
+        reasons.append(f"it is fitted on {calibration.questions} questions, fewer than {FEWEST_QUESTIONS}")
+    if calibration.at_bound:
+        reasons.append("it ended at a bound of its parameters")
+    return f"calibration {calibration.kind} is weak: {' and '.join(reasons)}" if reasons else None
+
+
+def warn_if_weak(calibration: Calibration, console: Console) -> None:
+    """Print one line if the calibration is weak."""
+    weakness = describe_weakness(calibration)
+    if weakness is not None:
+        say(console, f"warning: {weakness}")
+
+
+def check_strength(calibration: Calibration) -> None:
+    """Raise WeakCalibrationError, which says what to do, if the calibration is weak."""
+    weakness = describe_weakness(calibration)
+    if weakness is not None:
+        raise WeakCalibrationError(
+            f"{weakness}; nothing is stored: add calibration questions, or publish with --calibration none, or with "
+            "--allow-weak-calibration to store it all the same"
+        )
+
+
 def _fit_temperature(samples: CandidateSamples, answers: Tensor) -> TemperatureCalibration:
-    return TemperatureCalibration(value=fit_temperature(samples.logits, answers).value, **_unmeasured(answers))
+    found = fit_temperature(samples.logits, answers)
+    return TemperatureCalibration(value=found.value, **_unmeasured(answers, at_bound=found.at_bound))
 
 
 def _fit_feu_temperature(samples: CandidateSamples, answers: Tensor) -> FeuTemperatureCalibration:
     if samples.feu is None:
         raise NoRoutersError("a temperature by FEU needs FEU")
     found = fit_feu_temperature(samples.logits, samples.feu, answers)
-    return FeuTemperatureCalibration(**asdict(found), **_unmeasured(answers))
+    at_bound = found.at_bound(samples.logits, samples.feu)
+    return FeuTemperatureCalibration(**asdict(found), **_unmeasured(answers, at_bound=at_bound))
 
 
 def _fit_platt(samples: CandidateSamples, answers: Tensor) -> PlattCalibration:
-    return PlattCalibration(**asdict(fit_platt(mean_probabilities(samples.logits), answers)), **_unmeasured(answers))
+    found = fit_platt(mean_probabilities(samples.logits), answers)
+    return PlattCalibration(**asdict(found), **_unmeasured(answers, at_bound=found.at_bound))
 
 
 def _fit_isotonic(samples: CandidateSamples, answers: Tensor) -> IsotonicCalibration:
     found = fit_isotonic(mean_probabilities(samples.logits), answers)
-    return IsotonicCalibration(**asdict(found), **_unmeasured(answers))
+    return IsotonicCalibration(**asdict(found), **_unmeasured(answers, at_bound=False))
 
 
 _FITS = {
@@ -75,8 +115,8 @@ _FITS = {
 }
 
 
-def _unmeasured(answers: Tensor) -> dict[str, Any]:
-    return {"questions": len(answers), "nll_before": 0.0, "nll_after": 0.0}
+def _unmeasured(answers: Tensor, *, at_bound: bool) -> dict[str, Any]:
+    return {"questions": len(answers), "nll_before": 0.0, "nll_after": 0.0, "at_bound": at_bound}
 
 
 def _nll(calibration: Calibration, samples: CandidateSamples, questions: Sequence[Question]) -> float:

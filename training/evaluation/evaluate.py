@@ -9,7 +9,7 @@ from rich.console import Console
 
 from uq4ct.model_store.calibrations import Calibration, NoCalibration, TemperatureCalibration
 from uq4ct.model_store.storage.manifest import Scores
-from uq4ct.training.evaluation.calibration_fitting import fit_calibration
+from uq4ct.training.evaluation.calibration_fitting import fit_calibration, warn_if_weak
 from uq4ct.training.evaluation.evaluated import EvaluatedModel
 from uq4ct.training.evaluation.predictions import write_predictions
 from uq4ct.training.evaluation.reliability_diagram import reliability_png
@@ -31,6 +31,7 @@ def evaluate(
     if calibration is None:
         fit = sample_split(model.predictor, model.splits.fit, budget, console, "fit split")
         calibration = fit_calibration(model.config.calibration, fit, model.splits.fit)
+    warn_if_weak(calibration, console)
     samples = sample_split(model.predictor, questions, budget, console, f"{split} split")
     scores = {}
     applied: dict[str, Calibration] = {"raw": NoCalibration(), "calibrated": calibration}

@@ -21,7 +21,7 @@ from uq4ct.model_store.storage.manifest import (
 )
 from uq4ct.model_store.storage.manifest import Splits as SplitSizes
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.training.evaluation.calibration_fitting import fit_calibration
+from uq4ct.training.evaluation.calibration_fitting import check_strength, fit_calibration, warn_if_weak
 from uq4ct.training.evaluation.decision_fitting import DEFAULT_TARGETS, DecisionTargets, fit_decisions
 from uq4ct.training.evaluation.reliability_diagram import reliability_png
 from uq4ct.training.evaluation.sampling import measure_batch_company, sample_split
@@ -46,13 +46,14 @@ class Publication:
     served: ScoredAnswers
 
 
-def publish_run(
+def publish_run(  # noqa: PLR0913  (each is a choice of the publication)
     folder: Path,
     registry: Registry,
     console: Console,
     *,
     calibration: CalibrationName | None = None,
     promote: bool = False,
+    allow_weak_calibration: bool = False,
     targets: DecisionTargets = DEFAULT_TARGETS,
     base_folders: Sequence[Path] = (),
 ) -> Publication:
@@ -63,17 +64,22 @@ def publish_run(
 
     Raises:
         RunError: the folder holds no finished run, or its data have changed since it was trained.
+        WeakCalibrationError: the calibration is fitted on too few questions or at a bound, unless
+            `allow_weak_calibration`, which only prints a warning; nothing is stored.
         UnmetTargetError: the guarantee split cannot support a target; nothing is stored.
     """
     run = load_run(folder, base_folders=base_folders)
     splits = load_run_splits(run)
-    untrained = _answer_untrained(run, splits.test, console)
     predictor = run.predictor()
     budget = run.config.training.evaluation_batch_tokens
     fit = sample_split(predictor, splits.fit, budget, console, "fit split")
+    fitted = fit_calibration(calibration or run.config.calibration, fit, splits.fit)
+    if not allow_weak_calibration:
+        check_strength(fitted)
+    warn_if_weak(fitted, console)
+    untrained = _answer_untrained(run, splits.test, console)
     guarantee = sample_split(predictor, splits.guarantee, budget, console, "guarantee split")
     test = sample_split(predictor, splits.test, budget, console, "test split")
-    fitted = fit_calibration(calibration or run.config.calibration, fit, splits.fit)
     answers = answers_of(test, splits.test, fitted)
     served = score_answers(answers, splits.test)
     reference = score_answers(answers_of(guarantee, splits.guarantee, fitted), splits.guarantee)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from pydantic import Field
+from rich.console import Console
 from torch import Tensor
 from torch.optim import Adam
 from torch.optim.lr_scheduler import OneCycleLR
@@ -16,6 +17,8 @@ from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.adue import HEAD, AdueConfig, head_unsureness
 from uq4ct.model_store.uncertainty.binary_platt import fit_binary_platt
 from uq4ct.model_store.uncertainty.ranking import auroc
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
+from uq4ct.training.console import say
 from uq4ct.training.methods.base import Finished, Fitting, FittingError, PostHocMethod, one_lora
 from uq4ct.training.methods.features import ScoredQuestions, read_features
 
@@ -55,8 +58,19 @@ def _fit(fitting: Fitting, options: AdueOptions) -> Finished:
     head = train_head(trained, held_out, start, options, fitting.seed)
     # The head was trained on as many errors as right answers, so its average is not the error rate of the questions.
     platt = fit_binary_platt(_unsureness(head, held_out, options), held_out.wrong)
+    warn_if_few(len(held_out.wrong), fitting.console)
     posterior = AdueConfig(sharpness=options.sharpness, slope=platt.slope, intercept=platt.intercept)
     return Finished(posterior, dict(fitting.weights[0]) | {HEAD: head})
+
+
+def warn_if_few(questions: int, console: Console) -> None:
+    """Print one line if the probabilities of the error score are fitted on too few questions."""
+    if questions < FEWEST_QUESTIONS:
+        say(
+            console,
+            f"warning: the probabilities of the error score are fitted on {questions} questions, fewer than "
+            f"{FEWEST_QUESTIONS}",
+        )
 
 
 def divide(wrong: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:

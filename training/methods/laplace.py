@@ -18,7 +18,7 @@ from uq4ct.model_store.scoring.encoding import collate
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.training.console import count_up, say
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
-from uq4ct.training.methods.evidence import best_precision
+from uq4ct.training.methods.evidence import HIGHEST, LOWEST, best_precision
 from uq4ct.training.methods.kronecker_fitting import fit_curvature
 
 PRECISIONS = tuple(10 ** (step / 4) for step in range(-8, 25))  # from 0.01 to a million, compared on the fit split
@@ -47,7 +47,7 @@ def _fit(fitting: Fitting, options: LaplaceOptions) -> Finished:
             advance,
         )
     precision = _prior_precision(fitting, options, factors)
-    say(fitting.console, f"prior precision {precision:.4g}")
+    say(fitting.console, f"prior precision {precision:.4g}{end_of_search(options.prior_precision, precision)}")
     posterior = LaplaceConfig(
         samples=options.samples,
         prior_precision=precision,
@@ -66,6 +66,17 @@ def _prior_precision(fitting: Fitting, options: LaplaceOptions, factors: Mapping
         nll = torch.stack([_nll(fitting, chosen, factors, noise) for chosen in _batches(fitting)]).sum(dim=0)
         return PRECISIONS[int(nll.argmin())]
     return options.prior_precision
+
+
+def end_of_search(chosen_by: str | float, precision: float) -> str:
+    """Return a warning to append if the search for the precision ended at an end of its range."""
+    ranges = {"marglik": (LOWEST, HIGHEST), "fit_nll": (PRECISIONS[0], PRECISIONS[-1])}
+    if not isinstance(chosen_by, str):
+        return ""
+    low, high = ranges[chosen_by]
+    if low * 1.001 < precision < high * 0.999:
+        return ""
+    return f": warning: at an end of the search from {low:g} to {high:g}; options.prior_precision takes a number"
 
 
 def precision_by_evidence(weights: Mapping[str, Tensor], factors: Mapping[str, KroneckerFactors]) -> float:

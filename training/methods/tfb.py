@@ -84,16 +84,33 @@ def largest_borne(nll: Callable[[float], float], start: float, steps: int, toler
     """Return the largest sigma_q tried, or 0, with an NLL of at most 1 + `tolerance` times the lowest NLL found.
 
     The reference is the lowest NLL, not that of sigma_q = 0: the NLL of an overconfident adapter falls with the noise
-    before it rises, and returns to its initial value only when the answers are spoilt. The search doubles sigma_q from
-    `start` until one is not tolerated, then halves the interval between the last two.
+    before it rises, and returns to its initial value only when the answers are spoilt. The search halves sigma_q, at
+    least once from `start`, until it is tolerated and halving lowers the NLL by no more than the tolerance; then it
+    doubles the largest tolerated one until one is not tolerated, and halves the interval between the last two. It tries
+    `steps` values beside 0.
     """
     tried = {0.0: nll(0.0)}
     value = start
     while len(tried) <= steps and value not in tried:
         tried[value] = nll(value)
-        borne, refused = _bracket(tried, tolerance)
-        value = 2 * borne if math.isinf(refused) else (borne + refused) / 2
+        value = _next_size(tried, tolerance)
     return _bracket(tried, tolerance)[0]
+
+
+def _next_size(tried: Mapping[float, float], tolerance: float) -> float:
+    """Return the next value of the search in `largest_borne`."""
+    smallest = min(value for value in tried if value > 0)
+    borne, refused = _bracket(tried, tolerance)
+    if borne == 0 or _still_falls(tried, smallest, tolerance):
+        return smallest / 2
+    return 2 * borne if math.isinf(refused) else (borne + refused) / 2
+
+
+def _still_falls(tried: Mapping[float, float], smallest: float, tolerance: float) -> bool:
+    """Return whether the last halving lowered the NLL by more than the tolerance; True before the first one."""
+    if 2 * smallest not in tried:
+        return True
+    return tried[2 * smallest] - tried[smallest] > tolerance * min(tried.values())
 
 
 def _bracket(tried: Mapping[float, float], tolerance: float) -> tuple[float, float]:

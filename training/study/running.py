@@ -17,7 +17,7 @@ from uq4ct.model_store.questions import Question
 from uq4ct.training.console import say
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
-from uq4ct.training.evaluation.calibration_fitting import fit_calibration
+from uq4ct.training.evaluation.calibration_fitting import fit_calibration, warn_if_weak
 from uq4ct.training.evaluation.predictions import write_predictions
 from uq4ct.training.evaluation.sampling import sample_split
 from uq4ct.training.evaluation.scores import answers_of, compute_scores, score_answers
@@ -128,6 +128,8 @@ def _score(
     budget = cell.config.training.evaluation_batch_tokens
     fit = sample_split(predictor, splits.fit, budget, console, "fit split")
     fitted = _fit_calibrations(calibrations, fit, splits.fit)
+    for calibration in fitted.values():
+        warn_if_weak(calibration, console)
     place = Path(PREDICTIONS_FOLDER) / cell.key.data_set / cell.key.label / f"{cell.key.seed}-{cell.digest[:16]}"
     scored: list[SplitScores] = []
     seconds, asked = 0.0, 0

@@ -89,7 +89,9 @@ def test_any_question_is_answered_or_refused_with_a_reason(models, tokenizer, sc
         output = model(collate([encoded]))
     samples = CandidateSamples(output.logits.unsqueeze(0), output.feu)
     (answer,) = answers_from_samples(
-        samples, [encoded.options], TemperatureCalibration(value=1.3, questions=2, nll_before=0, nll_after=0)
+        samples,
+        [encoded.options],
+        TemperatureCalibration(value=1.3, questions=2, nll_before=0, nll_after=0, at_bound=False),
     )
     assert len(answer.probabilities) == encoded.options == len(options)
     assert sum(answer.probabilities) == pytest.approx(1, abs=1e-6)

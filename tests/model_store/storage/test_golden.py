@@ -21,8 +21,8 @@ FORMAT_1 = GOLDEN / "format_1"
 VERSION = FORMAT_1 / "store" / "tiny" / "1"
 WRITTEN = {
     "adapter.safetensors": "560409586528dbc5e425ba38a7fcc80f9d802603c0ec3e4dd10bc957a9fbb86c",
-    "manifest.json": "ed1ea5f1a50ac0dceeb3ae52be575eabb0d633529d7a8cb2b4e597a61ac1664f",
-    "manifest.sha256": "d23c6006bb7fe71c6ba4de69f21ba7040bb9d093cd5b2b398fbf0ec490c07650",
+    "manifest.json": "03a6467c9c10370b5efc8cc0b9e8550c65b532bdf00b450f3adec26e8128d1e6",
+    "manifest.sha256": "381b7b7307753bf553a46ebc2a3501a9ba84a01c429d1fcb1f41666c1b1c3b39",
     "report.md": "54a1c2bca83cb516d8e6d5de3b66059cb28b04115cd83a304fffcd48e0595199",
 }
 
@@ -90,6 +90,7 @@ def test_what_fixes_the_answers_is_read(stored: StoredAdapter) -> None:
         "questions": 50,
         "nll_before": 0.875,
         "nll_after": 0.8125,
+        "at_bound": False,
     }
     assert manifest.decisions == DECISIONS
 

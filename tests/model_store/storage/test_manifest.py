@@ -80,7 +80,12 @@ all_scores = st.builds(
     area_under_risk_coverage=shares,
 )
 positive = st.floats(0, exclude_min=True, allow_infinity=False)
-fitted = {"questions": st.integers(1, 10_000), "nll_before": non_negative, "nll_after": non_negative}
+fitted = {
+    "questions": st.integers(1, 10_000),
+    "nll_before": non_negative,
+    "nll_after": non_negative,
+    "at_bound": st.booleans(),
+}
 calibrations = st.one_of(
     st.just(NoCalibration()),
     st.builds(TemperatureCalibration, value=positive, **fitted),
@@ -208,7 +213,10 @@ def test_a_format_version_is_a_whole_number_from_1(format_version: object) -> No
         ("files", {ADAPTER_FILE: "cd" * 32, "../outside": "cd" * 32}),
         ("files", {ADAPTER_FILE: "cd" * 32, "manifest.json": "cd" * 32}),
         ("calibration", {"kind": "wishful"}),
-        ("calibration", {"kind": "temperature", "value": 0.0, "questions": 1, "nll_before": 1, "nll_after": 1}),
+        (
+            "calibration",
+            {"kind": "temperature", "value": 0.0, "questions": 1, "nll_before": 1, "nll_after": 1, "at_bound": False},
+        ),
         ("reference_curve", None),
         ("surprise", 1),
     ],

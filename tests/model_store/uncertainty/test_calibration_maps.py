@@ -45,14 +45,24 @@ def test_platt_undoes_an_overconfidence_and_finds_nothing_where_there_is_none() 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_platt_is_finite_where_every_answer_is_right(seed: int) -> None:
-    """No finite line is best there; answers become as confident as the range allows, and keep their order."""
+    """Unsoftened, no finite line is best there; the fit ends inside its range, and keeps the order."""
     logits, _ = simulate(100, seed)
     probabilities = (0.3 * logits).softmax(-1)
     found = fit_platt(probabilities, probabilities.argmax(-1))
+    assert not found.at_bound
     mapped = found.apply(probabilities)
     assert mapped.isfinite().all()
     assert torch.equal(mapped.argmax(-1), probabilities.argmax(-1))
     assert nll(mapped, probabilities.argmax(-1)) < nll(probabilities, probabilities.argmax(-1))
+
+
+def test_platt_says_when_it_is_at_a_bound() -> None:
+    """All right at odds of 1.01: the slope would have to be above 148."""
+    probabilities = torch.tensor([[0.5025, 0.4975]] * 40, dtype=torch.float64)
+    assert fit_platt(probabilities, torch.zeros(40, dtype=torch.long), prior_questions=0).at_bound
+    assert not Platt(1.0, 0.0).at_bound
+    assert Platt(math.exp(-4.99), 0.0).at_bound
+    assert Platt(1.0, -49.9).at_bound
 
 
 def test_platt_by_hand() -> None:
@@ -97,17 +107,25 @@ def test_isotonic_reads_the_share_of_answers_of_probability_one() -> None:
     probabilities = torch.tensor([[1.0, 0.0]] * 100 + [[0.5, 0.5]] * 100, dtype=torch.float64)
     probabilities[:100, 1] = 1e-300
     answers = torch.tensor([0] * 60 + [1] * 40 + [0, 1] * 50)
-    sure = fit_isotonic(probabilities, answers).apply(probabilities[:1])
+    sure = fit_isotonic(probabilities, answers, prior_questions=0).apply(probabilities[:1])
     assert sure[0].tolist() == pytest.approx([0.6, 0.4], abs=0.01)
 
 
 def test_isotonic_says_no_certainty_from_few_questions() -> None:
     """All four right at 0.9, none at 0.1: 8 candidates, so shares of 1/10 and 9/10 at the ends."""
     probabilities = torch.tensor([[0.9, 0.1]] * 4, dtype=torch.float64)
-    found = fit_isotonic(probabilities, torch.zeros(4, dtype=torch.long))
+    found = fit_isotonic(probabilities, torch.zeros(4, dtype=torch.long), prior_questions=0)
     assert found.knots == pytest.approx((0.0, 0.1, 0.9, 1.0))
     assert found.values == pytest.approx((0.1, 0.1, 0.9, 0.9))
     assert found.apply(probabilities)[0].tolist() == pytest.approx([0.9, 0.1])
+
+
+def test_isotonic_is_mixed_with_the_identity() -> None:
+    """Four questions and m = 4 sqrt(3): a quarter of the shares 1/10 and 9/10, three quarters of the probability."""
+    probabilities = torch.tensor([[0.8, 0.2]] * 4, dtype=torch.float64)
+    found = fit_isotonic(probabilities, torch.zeros(4, dtype=torch.long), prior_questions=4 * math.sqrt(3))
+    assert found.knots == pytest.approx((0.0, 0.2, 0.8, 1.0))
+    assert found.values == pytest.approx((0.025, 0.175, 0.825, 0.975))
 
 
 @pytest.mark.parametrize(
@@ -155,6 +173,13 @@ def test_feu_that_says_the_opposite_is_not_followed() -> None:
     assert 0 <= found.feu_slope < 0.05
     with pytest.raises(ValueError, match="at least 0, not -1"):
         FeuTemperature(0.0, -1.0, 0.0, 0.5)
+
+
+def test_feu_temperature_says_when_a_question_is_at_an_end_of_the_range() -> None:
+    logits, feu = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]]), torch.tensor([0.4, 0.6])
+    assert not FeuTemperature(0.0, 10.0, 0.0, 0.5).at_bound(logits, feu)
+    assert FeuTemperature(0.0, 40.0, 0.0, 0.5).at_bound(logits, feu)
+    assert FeuTemperature(3.0, 0.0, 0.0, 0.5).at_bound(logits, feu)
 
 
 @settings(deadline=None, max_examples=50)

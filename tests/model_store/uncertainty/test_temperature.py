@@ -9,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
+from torch.nn.functional import one_hot
 
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
-from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
 from uq4ct.model_store.uncertainty.temperature import (
+    PRIOR_QUESTIONS,
     TEMPERATURE_RANGE,
     Temperature,
     fit_temperature,
@@ -26,8 +27,16 @@ INF = float("inf")
 def test_closed_form_of_one_repeated_question(margin: float, samples: int) -> None:
     # Logits (margin, 0) and 3 of 4 answers on the first option: softmax is 3/4 where margin / T = ln 3.
     logits = torch.tensor([[margin, 0.0, -INF]]).expand(samples, 4, 3)
-    fitted = fit_temperature(logits, torch.tensor([0, 0, 1, 0]))
+    fitted = fit_temperature(logits, torch.tensor([0, 0, 1, 0]), prior_questions=0)
     assert fitted.value == pytest.approx(margin / math.log(3), rel=1e-5)
+
+
+def test_closed_form_with_further_questions_that_follow_the_model() -> None:
+    """Four of four right at 3/4 and m = 8 more at 3/4: softmax is (4 + 6) / 12 = 5/6 where ln 3 / T = ln 5."""
+    logits = torch.tensor([[math.log(3), 0.0]], dtype=torch.float64).expand(1, 4, 2)
+    fitted = fit_temperature(logits, torch.zeros(4, dtype=torch.long), prior_questions=8)
+    assert fitted.value == pytest.approx(math.log(3) / math.log(5), rel=1e-5)
+    assert not fitted.at_bound
 
 
 @pytest.mark.parametrize("known", [0.5, 1.0, 2.5])
@@ -47,8 +56,11 @@ def test_no_temperature_of_an_independent_search_is_better(seed: int, samples: i
     answers = torch.randint(3, (60,), generator=generator)
 
     def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(mean_probabilities(logits, math.exp(log_temperature)), answers).mean().item()
+        log_probabilities = mean_probabilities(logits, math.exp(log_temperature)).clamp(min=1e-300).log()
+        return -(targets * log_probabilities).sum(-1).mean().item()
 
+    own = mean_probabilities(logits)
+    targets = (60 * one_hot(answers, 5) + PRIOR_QUESTIONS * own) / (60 + PRIOR_QUESTIONS)
     bounds = tuple(math.log(bound) for bound in TEMPERATURE_RANGE)
     ours = loss(math.log(fit_temperature(logits, answers).value))
     theirs = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-8})
@@ -58,8 +70,22 @@ def test_no_temperature_of_an_independent_search_is_better(seed: int, samples: i
 def test_the_range_ends_the_search() -> None:
     logits = torch.tensor([[[2.0, 0.0], [0.0, 2.0]]])
     always_right, always_wrong = torch.tensor([0, 1]), torch.tensor([1, 0])
-    assert fit_temperature(logits, always_right).value == pytest.approx(0.05)
-    assert fit_temperature(logits, always_wrong).value == pytest.approx(20.0)
+    for answers, end in ((always_right, 0.05), (always_wrong, 20.0)):
+        found = fit_temperature(logits, answers, prior_questions=0)
+        assert found.value == pytest.approx(end)
+        assert found.at_bound
+        assert not fit_temperature(logits, answers).at_bound
+
+
+def test_all_right_answers_of_a_cautious_model_end_at_the_bound() -> None:
+    """Odds of exp(0.01): even the softened targets need a temperature below the range."""
+    logits = torch.tensor([[0.01, 0.0]]).expand(1, 20, 2)
+    assert fit_temperature(logits, torch.zeros(20, dtype=torch.long)).at_bound
+
+
+def test_without_labels_to_speak_of_the_temperature_is_1() -> None:
+    logits = torch.tensor([[[3.0, 0.0], [0.0, 1.0]]])
+    assert fit_temperature(logits, torch.tensor([0, 1]), prior_questions=1e6).value == pytest.approx(1, abs=1e-4)
 
 
 @settings(deadline=None, max_examples=100)

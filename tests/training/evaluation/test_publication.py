@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from rich.console import Console
 
 import uq4ct.training.runs.load
 from tests.answers import make_answer
+from tests.command_line import uq4ct as run_uq4ct
+from tests.training.publishing import publish_tiny_run
 from uq4ct.model_store.calibrations import TemperatureCalibration
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.question_files import QuestionFileError
@@ -21,6 +24,7 @@ from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.source import DataError
+from uq4ct.training.evaluation.calibration_fitting import WeakCalibrationError
 from uq4ct.training.evaluation.decision_fitting import UnmetTargetError, decision_targets
 from uq4ct.training.evaluation.evaluate import evaluate
 from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
@@ -37,7 +41,43 @@ def publication(
     finished_run: Path, tmp_path_factory: pytest.TempPathFactory, quiet: Console
 ) -> tuple[Publication, Registry]:
     registry = Registry(tmp_path_factory.mktemp("store"))
-    return publish_run(finished_run, registry, quiet), registry
+    return publish_tiny_run(finished_run, registry, quiet), registry
+
+
+def test_a_weak_calibration_is_refused_before_anything_is_stored_unless_allowed(
+    finished_run: Path, tmp_path: Path, quiet: Console
+) -> None:
+    registry, console = Registry(tmp_path / "store"), Console(record=True, width=200)
+    with pytest.raises(
+        WeakCalibrationError, match=r"temperature is weak: it is fitted on \d+ questions, fewer than 30"
+    ):
+        publish_run(finished_run, registry, quiet)
+    assert registry.references() == []
+    assert publish_run(finished_run, registry, console, calibration="none").manifest.reference == "tiny@1"
+    assert "warning" not in console.export_text()
+    publish_run(finished_run, registry, console, allow_weak_calibration=True)
+    assert "warning: calibration temperature is weak" in console.export_text()
+
+
+def test_the_command_takes_the_flag_and_names_it(finished_run: Path, tmp_path: Path) -> None:
+    arguments = ("publish", str(finished_run), "--store", str(tmp_path / "store"))
+    refused = run_uq4ct(arguments)
+    assert refused.exit_code == 1
+    assert "--allow-weak-calibration" in refused.stderr
+    assert "published tiny@1" in run_uq4ct((*arguments, "--allow-weak-calibration")).stdout
+
+
+@pytest.mark.parametrize(("calibration", "warnings"), [("temperature", 1), ("none", 0)])
+def test_training_warns_of_a_fit_split_that_is_too_small(
+    calibration: str, warnings: int, finished_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    record = json.loads((finished_run / "config.json").read_text()) | {"calibration": calibration}
+    for path in (tmp_path / "run" / "config.json", tmp_path / "tiny.yaml"):
+        path.write_text(json.dumps(record))
+    done = run_uq4ct(("train", str(tmp_path / "tiny.yaml"), "--output", str(tmp_path / "run"), "--resume"))
+    assert done.exit_code == 0, done.stderr
+    assert len(re.findall(r"warning: the fit split has \d+ questions, and `publish` refuses", done.stdout)) == warnings
 
 
 def test_the_manifest_says_what_is_needed_to_interpret_the_weights(
@@ -51,6 +91,7 @@ def test_the_manifest_says_what_is_needed_to_interpret_the_weights(
     assert manifest.provenance.recipe == json.loads(run.config.model_dump_json())
     assert isinstance(manifest.calibration, TemperatureCalibration)
     assert manifest.calibration.questions == len(splits.fit)
+    assert not manifest.calibration.at_bound
     assert manifest.calibration.nll_after <= manifest.calibration.nll_before
     assert manifest.reference_histograms.questions == len(splits.guarantee)
     assert manifest.scores_after.questions == len(splits.test)
@@ -102,12 +143,12 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
 ) -> None:
     registry = Registry(tmp_path / "store")
     with pytest.raises(UnmetTargetError, match=r"no threshold guarantees a risk of 0.001 .* can guarantee is 0\.\d+"):
-        publish_run(finished_run, registry, quiet, targets=decision_targets(0.001, None))
+        publish_tiny_run(finished_run, registry, quiet, targets=decision_targets(0.001, None))
     with pytest.raises(UnmetTargetError, match=r"coverage 0.9999 would contain every option: .* support is 0\.9\d+"):
-        publish_run(finished_run, registry, quiet, targets=decision_targets(None, None, set_coverage=0.9999))
+        publish_tiny_run(finished_run, registry, quiet, targets=decision_targets(None, None, set_coverage=0.9999))
     assert registry.references() == []
     targets = decision_targets(None, 0.5, set_score="aps")
-    decisions = publish_run(finished_run, registry, quiet, targets=targets).manifest.decisions
+    decisions = publish_tiny_run(finished_run, registry, quiet, targets=targets).manifest.decisions
     assert decisions.abstention is not None
     assert decisions.abstention.coverage_bound >= 0.5
     assert decisions.abstention.coverage < 1
@@ -156,7 +197,9 @@ def test_evaluate_and_the_store_agree(
     publication: tuple[Publication, Registry], finished_run: Path, tmp_path: Path, quiet: Console
 ) -> None:
     _, registry = publication
-    of_run = evaluate(open_run(finished_run, device=None, dtype=None), "test", tmp_path / "run", quiet)
+    console = Console(record=True, width=200)
+    of_run = evaluate(open_run(finished_run, device=None, dtype=None), "test", tmp_path / "run", console)
+    assert console.export_text().count("warning: calibration temperature is weak: it is fitted on ") == 1
     stored = open_stored(registry, "tiny@1", device=None, dtype=None)
     of_store = evaluate(stored, "test", tmp_path / "store", quiet, batch_tokens=1)
     for ours, theirs in zip(of_run.values(), of_store.values(), strict=True):
@@ -184,7 +227,7 @@ def test_changed_data_are_noticed(finished_run: Path, tmp_path: Path, quiet: Con
     config["data"]["test_limit"] = 3
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(RunError, match="the data have changed"):
-        publish_run(folder, Registry(tmp_path / "store"), quiet)
+        publish_tiny_run(folder, Registry(tmp_path / "store"), quiet)
 
 
 def test_a_stored_adapter_is_not_evaluated_on_other_data(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
 from uq4ct.model_store.posteriors.adue import head_unsureness
 from uq4ct.model_store.uncertainty.binary_platt import fit_binary_platt
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor
 from uq4ct.model_store.uncertainty.ranking import auroc
-from uq4ct.training.methods.adue import AdueOptions, divide, head_loss, train_head
+from uq4ct.training.methods.adue import AdueOptions, divide, head_loss, train_head, warn_if_few
 from uq4ct.training.methods.base import FittingError
 from uq4ct.training.methods.features import ScoredQuestions
 
@@ -127,3 +128,12 @@ def test_the_same_seed_gives_the_same_head() -> None:
     options = FAST.model_copy(update={"epochs": 3})
     one, same = (train_head(trained, held_out, torch.zeros(4), options, seed=5) for _ in range(2))
     assert torch.equal(one, same)
+
+
+def test_probabilities_that_are_fitted_on_few_questions_are_warned_of() -> None:
+    console = Console(record=True, width=60)
+    warn_if_few(29, console)
+    warn_if_few(30, console)
+    assert console.export_text() == (
+        "warning: the probabilities of the error score are fitted on 29 questions, fewer than 30\n"
+    )

@@ -29,7 +29,7 @@ from uq4ct.training.data.answers import right_options
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.methods.kronecker_fitting import SecondMoment, fit_curvature
-from uq4ct.training.methods.laplace import PRECISIONS, LaplaceOptions, precision_by_evidence
+from uq4ct.training.methods.laplace import PRECISIONS, LaplaceOptions, end_of_search, precision_by_evidence
 from uq4ct.training.run_config import ConfigError
 from uq4ct.training.runs.encoded_splits import encode_train
 from uq4ct.training.runs.load import load_run
@@ -295,3 +295,9 @@ def test_options_that_mean_nothing_are_named(options: dict[str, Any], named: str
     with pytest.raises(ConfigError, match=named.replace(".", r"\.")):
         make_config("laplace", options=options)
     assert LaplaceOptions().prior_precision == "marglik"
+
+
+def test_a_precision_at_an_end_of_its_search_is_noticed() -> None:
+    assert "at an end of the search from 0.01 to 1e+06" in end_of_search("fit_nll", PRECISIONS[-1])
+    assert "at an end of the search from 1e-06 to 1e+09" in end_of_search("marglik", 1e9 * 0.99999)
+    assert end_of_search("fit_nll", PRECISIONS[3]) == end_of_search("marglik", 2.0) == end_of_search(1e9, 1e9) == ""

@@ -16,6 +16,7 @@ from tests.benchmarks.served import running_service
 from tests.training.conftest import MakeConfig
 from tests.training.methods.asking import nll, samples_of
 from tests.training.methods.method_table import SETTINGS
+from tests.training.publishing import publish_tiny_run
 from tests.training.whole_runs import losses_of
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
@@ -24,7 +25,6 @@ from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.manifest import parse_manifest
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data.loading import load_splits
-from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import TrainedMethod
 from uq4ct.training.runs.load import load_run
@@ -62,7 +62,7 @@ def published(folder_of: FolderOf, registry: Registry, quiet: Console) -> Callab
 
     @cache
     def publish(method: str) -> PublishedPredictor:
-        manifest = publish_run(folder_of(method), registry, quiet).manifest
+        manifest = publish_tiny_run(folder_of(method), registry, quiet).manifest
         return load_predictor(manifest.reference, registry.root, dtype=manifest.dtype)
 
     return publish

@@ -97,7 +97,7 @@ class TestRotation:
 
 class TestSearch:
     def test_by_hand(self) -> None:
-        """NLL 2 up to 5, 3 above: doubles to 8, then halves; returns the last tolerated value."""
+        """NLL 2 up to 5, 3 above: halves once, doubles to 8, then halves; returns the largest tolerated value."""
         tried: list[float] = []
 
         def step(sigma: float) -> float:
@@ -105,12 +105,12 @@ class TestSearch:
             return 2.0 if sigma <= 5 else 3.0
 
         assert largest_borne(step, 1.0, 8, 0.003) == 5.0
-        assert tried == [0, 1, 2, 4, 8, 6, 5, 5.5, 5.25]
+        assert tried == [0, 1, 0.5, 2, 4, 8, 6, 5, 5.5]
 
     def test_the_number_of_anchor_questions_does_not_enter(self) -> None:
         """A rise of 0.4 % exceeds a tolerance of 0.3 %, a rise of 0.2 % does not."""
         assert largest_borne(lambda sigma: 1 + 0.004 * (sigma > 0), 1.0, 6, 0.003) == 0
-        assert largest_borne(lambda sigma: 1 + 0.002 * (sigma > 0), 1.0, 6, 0.003) == 2.0**5
+        assert largest_borne(lambda sigma: 1 + 0.002 * (sigma > 0), 1.0, 6, 0.003) == 2.0**4
 
     @given(st.floats(1e-3, 1e3), st.floats(1e-4, 1), st.floats(0.1, 5))
     def test_a_rising_nll(self, start: float, tolerance: float, base: float) -> None:
@@ -122,6 +122,23 @@ class TestSearch:
         """1 + (sigma - 2)^2 is 5 at 0 and again at 4; the result is near the minimum at 2, not near 4."""
         found = largest_borne(lambda sigma: 1 + (sigma - 2) ** 2, 0.5, 40, 0.01)
         assert found == pytest.approx(2.1, abs=1e-6)
+
+    def test_a_lowest_nll_below_the_start_is_found(self) -> None:
+        """1 + (sigma - 0.1)^2 is 1.01 at 0 and at the start, 0.2: tolerated beside 0, but not beside 0.1."""
+        tried: list[float] = []
+
+        def dip(sigma: float) -> float:
+            tried.append(sigma)
+            return 1 + (sigma - 0.1) ** 2
+
+        assert largest_borne(dip, 0.2, 40, 0.0025) == pytest.approx(0.15, abs=1e-6)
+        assert tried[:4] == [0, 0.2, 0.1, 0.05]
+
+    @given(st.floats(1e-2, 1e2))
+    def test_the_start_hardly_matters(self, start: float) -> None:
+        """1 + (sigma - 0.1)^2 / 4 below 1; within 0.1 % of its minimum up to 0.1632, if the minimum is tried."""
+        found = largest_borne(lambda sigma: 1 + (sigma - 0.1) ** 2 / 4, start, 60, 0.001)
+        assert found == pytest.approx(0.1 + math.sqrt(0.004), rel=0.15)
 
     def test_what_is_no_number_is_refused(self) -> None:
         assert largest_borne(lambda sigma: 1.0 if sigma <= 3 else math.nan, 1.0, 6, 0.003) == 3.0

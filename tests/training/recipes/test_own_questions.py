@@ -13,6 +13,7 @@ from rich.console import Console
 from tests.command_line import Done, uq4ct
 from tests.training.tiny_task import tiny_records
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import normalise_question
 from uq4ct.training.evaluation.publication import publish_run
@@ -60,6 +61,7 @@ def test_one_file_is_enough_and_is_divided_without_leaks(folder: Path) -> None:
     assert sum(map(len, texts)) == len(set().union(*texts)) == 200
     assert 20 < len(splits.test) < 60
     assert len(splits.guarantee) >= 9  # the fewest for prediction sets of coverage 0.9
+    assert (config.calibration == "none") == (len(splits.fit) < FEWEST_QUESTIONS)
     assert done.stdout.endswith("next:\n  uq4ct train 'recipes/My quiz.yaml'\n  uq4ct publish runs/my-quiz --promote\n")
 
 
@@ -138,6 +140,16 @@ def test_too_few_questions_for_prediction_sets_are_noticed(folder: Path) -> None
     done = new_recipe("my.yaml", "--train", "few.csv")
     assert done.exit_code == 0
     assert re.search(r"warning: \d questions of the guarantee split are too few for prediction sets", done.stdout)
+
+
+@pytest.mark.parametrize(("questions", "calibration"), [(100, "none"), (600, "temperature")])
+def test_too_few_questions_for_a_calibration_set_none(folder: Path, questions: int, calibration: str) -> None:
+    write_csv(folder / "own.csv", questions)
+    done = new_recipe("my.yaml", "--train", "own.csv")
+    assert done.exit_code == 0
+    assert load_run_config(folder / "my.yaml").calibration == calibration
+    said = re.search(r"the recipe sets calibration: none, because the fit split has \d+ questions, fewer", done.stdout)
+    assert bool(said) == (calibration == "none")
 
 
 @pytest.mark.slow

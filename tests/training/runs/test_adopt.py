@@ -19,12 +19,12 @@ from tests.training.conftest import MakeConfig
 from tests.training.formats.authors_mixlora import load_published
 from tests.training.formats.mixlora_layout import write_published
 from tests.training.formats.peft_checkpoint import write_with_peft
+from tests.training.publishing import publish_tiny_run
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data.loading import load_splits
-from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import FormatError
 from uq4ct.training.run_config import ConfigError, parse_run_config
@@ -69,7 +69,7 @@ def test_an_adopted_adapter_is_published_and_answers_as_in_its_makers_program(
     theirs = write(tmp_path / "foreign", tiny_folder)
     adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
     registry = Registry(tmp_path / "store")
-    manifest = publish_run(tmp_path / "run", registry, quiet, calibration="none").manifest
+    manifest = publish_tiny_run(tmp_path / "run", registry, quiet, calibration="none").manifest
     assert manifest.method == method
     assert manifest.provenance.splits.train == 0
     assert manifest.provenance.recipe["adopted"] == {
@@ -126,7 +126,7 @@ def test_a_method_is_fitted_on_an_adopted_adapter(
     assert (result.steps, result.fit_nll, result.kept_epoch) == (0, (), 0)
     assert (result.posterior.kind, result.posterior.passes) == ("dropout", 3)
     registry = Registry(tmp_path / "store")
-    manifest = publish_run(tmp_path / "run", registry, quiet).manifest
+    manifest = publish_tiny_run(tmp_path / "run", registry, quiet).manifest
     assert manifest.method == "mc_dropout"
     tensors = registry.load(manifest.reference).tensors
     assert all(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -79,12 +80,14 @@ def test_questions_are_read_before_anything_is_trained(
 
 @pytest.fixture(scope="module")
 def finished_study(
-    write_tiny_study: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory, quiet: Console
+    write_tiny_study: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Study, Path]:
-    """A finished study and its folder; tests only read it."""
+    """A finished study and its folder, with what it printed in `said.txt`; tests only read it."""
     folder = tmp_path_factory.mktemp("study")
     study = load_study(write_tiny_study(folder / "tiny.yaml"))
-    assert run_study(study, folder, quiet) == []
+    console = Console(record=True, width=200, file=io.StringIO())
+    assert run_study(study, folder, console) == []
+    (folder / "said.txt").write_text(console.export_text())
     return study, folder
 
 
@@ -104,6 +107,13 @@ def test_every_cell_has_a_row_with_every_split_and_calibration(finished_study: t
     assert [rows[label].passes for label in METHODS] == [1, 3, 2, 1]
     assert rows["ensemble"].trained_parameters == 2 * rows["lora"].trained_parameters
     assert rows["ensemble"].train_seconds > rows["lora"].train_seconds > 0
+
+
+def test_weak_calibrations_are_warned_of_once_a_row(finished_study: tuple[Study, Path]) -> None:
+    """The fit split has about 12 questions; UQ4CT alone has routers."""
+    said = (finished_study[1] / "said.txt").read_text()
+    assert said.count("warning: calibration temperature is weak: it is fitted on ") == len(METHODS)
+    assert said.count("warning: calibration feu_temperature is weak: it is fitted on ") == 1
 
 
 def test_predictions_give_the_scores_of_their_row(finished_study: tuple[Study, Path]) -> None:
