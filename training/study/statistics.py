@@ -76,8 +76,8 @@ def paired_difference(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnsw
     """
     _check_pairs(ours, theirs)
     if metric == "calibration":
-        pairs = ([run.confidences for run in runs] for runs in (ours, theirs))
-        found = squared_calibration_error_difference(*pairs, BINS)
+        mine, other = ([run.confidences for run in runs] for runs in (ours, theirs))
+        found = squared_calibration_error_difference(mine, other, BINS)
         return Difference(found.value, found.interval, found.p)
     values = _values(ours, metric) - _values(theirs, metric)
     interval = paired_share_interval(values) if metric == "accuracy" else _bootstrap(values)
