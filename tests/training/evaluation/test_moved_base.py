@@ -33,7 +33,7 @@ def test_every_command_finds_a_moved_base(moved: tuple[Path, Path], tmp_path: Pa
     results = ["--output", str(tmp_path / "results")]
     commands: list[Sequence[str]] = [
         ["evaluate", str(run), *results],
-        ["publish", str(run), "--set-coverage", "0.5", *store],
+        ["publish", str(run), "--set-coverage", "0.5", "--allow-weak-calibration", *store],
         ["evaluate", "tiny@1", *results, *store],
         ["check", "--model-store-dir", str(tmp_path / "store"), "--device", "cpu"],
     ]
