@@ -44,8 +44,9 @@ test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-test-all: lint
-	$(BIN)/python -m pytest -m "not gpu"
+# The slow tests measure times, so they run one after the other, with every core.
+test-all: test
+	$(BIN)/python -m pytest -m "slow and not gpu"
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.benchmarks
