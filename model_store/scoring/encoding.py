@@ -52,7 +52,7 @@ class TextEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self._tokenizer = plain_tokenizer(tokenizer)
-        # No token stands for more characters than its entry has: those of byte-level vocabularies count bytes.
+        # A token never represents more characters than its vocabulary entry has; byte-level entries have one per byte.
         self._longest_token = max(map(len, self._tokenizer.get_vocab(with_added_tokens=False)))
 
     def check_characters(self, question: Question, token_limit: int) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from uq4ct.model_store.uncertainty.calibration_error import BINS, confidence_bin, reliability_bins
-from uq4ct.model_store.uncertainty.intervals import NORMAL_97_5, Interval
+from uq4ct.model_store.uncertainty.intervals import NORMAL_97_5, Interval, wilson_interval
 
 
 class Confidences(NamedTuple):
@@ -135,7 +135,8 @@ def _parts(run: Confidences, bins: int) -> _Parts:
     deviations = run.correct.cpu().double() - run.confidence.cpu().double() - gap[index]
     inside = one_hot(index, bins) * usable * deviations[:, None]
     variance = inside.square().sum(dim=0) / (count - 1)
-    least = torch.where(table.count > 0, _rate_variance(table.correct_sum, table.count.clamp(min=1)), 0.0)
+    rates = zip(table.correct_sum.tolist(), table.count.tolist(), strict=True)
+    least = torch.tensor([_rate_variance(successes, trials) for successes, trials in rates], dtype=torch.float64)
     varied = variance > 0
     larger = torch.where(varied, (least / torch.where(varied, variance, 1.0)).clamp(min=1), 1.0)
     return _Parts(
@@ -147,10 +148,10 @@ def _parts(run: Confidences, bins: int) -> _Parts:
     )
 
 
-def _rate_variance(successes: Tensor, trials: Tensor) -> Tensor:
-    """Return r (1 - r) of the rate r in the 95 % score interval of each share that is nearest to 1/2."""
-    square = NORMAL_97_5**2
-    center = (successes + square / 2) / (trials + square)
-    spread = NORMAL_97_5 / (trials + square) * (successes * (trials - successes) / trials + square / 4).sqrt()
-    rate = torch.full_like(center, 0.5).clamp(min=center - spread, max=center + spread)
+def _rate_variance(successes: float, trials: float) -> float:
+    """Return r (1 - r) of the rate r in the 95 % score interval that is nearest to 1/2; 0 without trials."""
+    if trials == 0:
+        return 0.0
+    interval = wilson_interval(successes, int(trials))
+    rate = min(max(0.5, interval.low), interval.high)
     return rate * (1 - rate)

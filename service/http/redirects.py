@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _REDIRECT = 307
-_KEPT = "!$&'()*+,;=:@~"  # characters that may stand in a path segment as they are (RFC 3986, section 3.3)
+_KEPT = "!$&'()*+,;=:@~"  # characters that a path segment may contain unescaped (RFC 3986, section 3.3)
 
 
 class RelativeRedirects:

@@ -87,10 +87,10 @@ def compute_scores(scored: ScoredAnswers) -> Scores:
     questions = len(correct)
     floor = noise_floor(confidence, BINS)
     squared = squared_calibration_error([scored.confidences], BINS)
-    nll, brier = (_MEANS[name](scored) for name in ("nll", "brier"))
+    hits, nll, brier = (values_of(scored) for values_of in VALUES.values())
     return Scores(
         questions=questions,
-        accuracy=correct.double().mean().item(),
+        accuracy=hits.mean().item(),
         accuracy_interval=_stored(wilson_interval(int(correct.sum()), questions)),
         ece=expected_calibration_error(confidence, correct, BINS),
         ece_noise_floor=floor.mean,
@@ -145,21 +145,19 @@ def paired_differences(ours: ScoredAnswers, theirs: ScoredAnswers) -> dict[str, 
     """
     if not torch.equal(ours.answers, theirs.answers):
         raise ValueError("a paired difference needs the same questions in the same order")
-    hits = ours.correct.double() - theirs.correct.double()
+    hits, nll, brier = (values_of(ours) - values_of(theirs) for values_of in VALUES.values())
     squared = squared_calibration_error_difference([ours.confidences], [theirs.confidences], BINS)
-    found = {
+    return {
         "accuracy": (hits.mean().item(), paired_share_interval(hits)),
         "squared calibration error": (squared.value, squared.interval),
+        "nll": (nll.mean().item(), _bootstrap(nll)),
+        "brier": (brier.mean().item(), _bootstrap(brier)),
     }
-    for name, values_of in _MEANS.items():
-        values = values_of(ours) - values_of(theirs)
-        found[name] = values.mean().item(), _bootstrap(values)
-    return found
 
 
 def mean_nll(scored: ScoredAnswers) -> float:
     """Return the mean negative log likelihood, in nats per question."""
-    return _MEANS["nll"](scored).mean().item()
+    return VALUES["nll"](scored).mean().item()
 
 
 def _bootstrap(values: Tensor) -> Interval:
@@ -171,8 +169,9 @@ def _stored(interval: Interval) -> StoredInterval:
     return StoredInterval(low=interval.low, high=interval.high)
 
 
-# Scores that are means of one number per question.
-_MEANS: dict[str, Callable[[ScoredAnswers], Tensor]] = {
+# Scores that are means over questions, as the value of each question: float64 [B].
+VALUES: dict[str, Callable[[ScoredAnswers], Tensor]] = {
+    "accuracy": lambda scored: scored.correct.double(),
     "nll": lambda scored: negative_log_likelihood(scored.probabilities, scored.answers),
     "brier": lambda scored: brier_score(scored.probabilities, scored.answers),
 }

@@ -6,7 +6,7 @@ as in the tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from uq4ct.model_store.uncertainty.intervals import Interval, paired_share_interval, wilson_interval
-from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
 from uq4ct.model_store.uncertainty.squared_calibration_error import (
     squared_calibration_error,
     squared_calibration_error_difference,
 )
-from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
+from uq4ct.training.evaluation.scores import BINS, VALUES, ScoredAnswers
 
 MetricName = Literal["accuracy", "calibration", "nll", "brier"]
 METRICS: tuple[MetricName, ...] = ("accuracy", "calibration", "nll", "brier")
@@ -53,8 +52,9 @@ def spread_over_seeds(runs: Sequence[ScoredAnswers], metric: MetricName) -> Spre
 
     `calibration` is the root mean squared calibration error; over seeds, the squares are averaged.
     """
-    each = [_measure([run], metric) for run in runs]
-    return Spread(_measure(runs, metric), mean_and_deviation(each)[1], _interval(runs, metric))
+    mean, interval = _measure(runs, metric)
+    each = [mean] if len(runs) == 1 else [_measure([run], metric)[0] for run in runs]
+    return Spread(mean, mean_and_deviation(each)[1], interval)
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
@@ -121,29 +121,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _measure(runs: Sequence[ScoredAnswers], metric: MetricName) -> float:
+def _measure(runs: Sequence[ScoredAnswers], metric: MetricName) -> tuple[float, Interval]:
+    """Return the mean over runs, and its interval."""
     if metric == "calibration":
-        return squared_calibration_error([run.confidences for run in runs], BINS).root
-    return _values(runs, metric).mean().item()
-
-
-def _interval(runs: Sequence[ScoredAnswers], metric: MetricName) -> Interval:
-    if metric == "calibration":
-        return squared_calibration_error([run.confidences for run in runs], BINS).root_interval
+        found = squared_calibration_error([run.confidences for run in runs], BINS)
+        return found.root, found.root_interval
     values = _values(runs, metric)
-    return wilson_interval(values.sum().item(), len(values)) if metric == "accuracy" else _bootstrap(values)
+    share = metric == "accuracy"
+    return values.mean().item(), wilson_interval(values.sum().item(), len(values)) if share else _bootstrap(values)
 
 
 def _values(runs: Sequence[ScoredAnswers], metric: MetricName) -> Tensor:
     """Return a measure that is a mean over questions, as the value of each question: float64 [Q], mean over runs."""
-    return torch.stack([_VALUES[metric](run) for run in runs]).mean(dim=0)
-
-
-_VALUES: Mapping[MetricName, Callable[[ScoredAnswers], Tensor]] = {
-    "accuracy": lambda run: run.correct.double(),
-    "nll": lambda run: negative_log_likelihood(run.probabilities, run.answers),
-    "brier": lambda run: brier_score(run.probabilities, run.answers),
-}
+    return torch.stack([VALUES[metric](run) for run in runs]).mean(dim=0)
 
 
 def _bootstrap(values: Tensor) -> Interval:

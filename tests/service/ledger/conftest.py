@@ -14,14 +14,21 @@ from typing import Any
 
 import psutil
 import pytest
+from prometheus_client import CollectorRegistry
 from sqlalchemy import delete, func, select, text
 
 from tests.answers import make_answer
+from tests.ports import free_port
+from tests.service.fake_predictor import FakeHost, FakePredictor
+from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.app import create_app
 from uq4ct.service.ledger import migrations
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
 from uq4ct.service.records import PredictionRecord
+from uq4ct.service.server import serve
+from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 RECORD = PredictionRecord(
@@ -57,6 +64,19 @@ def newest_revision() -> str:
 def id_of_age(days: float) -> str:
     """Return the id of a prediction made `days` ago."""
     return TimeOrderedIds(lambda: time.time() - days * 86_400, secrets.randbits).new()
+
+
+async def serve_toy(adapters: Registry, url: str) -> None:
+    """Serve toy with a fake predictor and this ledger, until the service ends."""
+    settings = Settings(port=free_port(), database_url=url, default_model="toy")
+    app = create_app(
+        lambda: FakeHost(FakePredictor(adapters.manifest("toy"))),
+        adapters,
+        settings,
+        CollectorRegistry(),
+        TimeOrderedIds(lambda: 0.0, lambda _: 0),
+    )
+    await serve(app, settings)
 
 
 def make_record(**changes: Any) -> PredictionRecord:

@@ -15,23 +15,18 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 
-from tests.ports import free_port
 from tests.service.conftest import Replica, Start
 from tests.service.engine.engines import until
-from tests.service.fake_predictor import FakeHost, FakePredictor
-from tests.service.ledger.conftest import PostgresServer, count_rows, make_record
+from tests.service.ledger.conftest import PostgresServer, count_rows, make_record, serve_toy
 from uq4ct.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.service.app import create_app
 from uq4ct.service.ledger.buffer import Buffer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.ledger.tables import predictions
-from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
-from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 pytestmark = pytest.mark.anyio
 ROOM = 6
@@ -277,16 +272,8 @@ async def test_a_ledger_that_cannot_be_opened_ends_the_server_with_one_message(
 ) -> None:
     tmp_path.joinpath("file").touch()
     url = f"sqlite:///{tmp_path}/file/ledger.sqlite3"
-    settings = Settings(port=free_port(), database_url=url, default_model="toy")
-    app = create_app(
-        lambda: FakeHost(FakePredictor(adapters.manifest("toy"))),
-        adapters,
-        settings,
-        CollectorRegistry(),
-        TimeOrderedIds(lambda: 0.0, lambda _: 0),
-    )
     with pytest.raises(LedgerError, match=r"DATABASE_URL: .*file"):
-        await asyncio.wait_for(serve(app, settings), 20)
+        await asyncio.wait_for(serve_toy(adapters, url), 20)
     assert "ledger.sqlite3" not in str([vars(record) for record in caplog.records])  # the command prints it
 
 

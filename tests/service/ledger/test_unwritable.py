@@ -24,8 +24,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tests.ports import free_port
 from tests.service.conftest import Start
 from tests.service.engine.engines import until
-from tests.service.fake_predictor import FakeHost, FakePredictor
-from tests.service.ledger.conftest import PostgresServer, count_rows
+from tests.service.ledger.conftest import PostgresServer, count_rows, serve_toy
 from tests.service.ledger.read_only import (
     as_reader,
     copy_with_modes,
@@ -33,17 +32,14 @@ from tests.service.ledger.read_only import (
     read_only_sessions,
 )
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.service.app import create_app
 from uq4ct.service.ledger.connections import is_server_error
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.ledger.probing import probe_write
 from uq4ct.service.ledger.reasons import log_fields, reason_of
-from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
-from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 pytestmark = pytest.mark.anyio
 ROOT = Path(__file__).parents[3]
@@ -83,16 +79,8 @@ async def test_a_required_ledger_that_cannot_be_written_stops_the_start(
     unwritable: tuple[str, str], adapters: Registry
 ) -> None:
     url, reason = unwritable
-    settings = Settings(port=free_port(), database_url=url, default_model="toy")
-    app = create_app(
-        lambda: FakeHost(FakePredictor(adapters.manifest("toy"))),
-        adapters,
-        settings,
-        CollectorRegistry(),
-        TimeOrderedIds(lambda: 0.0, lambda _: 0),
-    )
     with pytest.raises(LedgerError, match=f"^UQ4CT_DATABASE_URL: the ledger cannot be .*: {reason}") as caught:
-        await asyncio.wait_for(serve(app, settings), 20)
+        await asyncio.wait_for(serve_toy(adapters, url), 20)
     assert "\n" not in str(caught.value)
 
 
