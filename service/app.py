@@ -24,6 +24,7 @@ from uq4ct.service.http.head import HeadAsGet
 from uq4ct.service.http.headers import SecurityHeaders
 from uq4ct.service.http.middleware import QUIET_ROUTES, RequestTelemetry
 from uq4ct.service.http.redirects import RelativeRedirects
+from uq4ct.service.http.unread_bodies import CloseUnreadBodies
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.loading import choose_reference
 from uq4ct.service.routes import (
@@ -93,6 +94,7 @@ def create_app(
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RelativeRedirects)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(CloseUnreadBodies)
     install_handlers(app)
     answering = (predict, open_inference, feedback, predictions, calibration)
     for room in (*answering, models, health, metrics, page):

@@ -15,14 +15,55 @@ from uq4ct.model_store.errors import UserError
 from uq4ct.service.context import Context
 from uq4ct.service.engine.failures import WorkerDiedError
 from uq4ct.service.settings import Settings
+from uq4ct.service.wire.front import connection_factory
+from uq4ct.service.wire.limits import connection_limit
 
 _SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
+_ACCEPTED_A_TURN = 128  # connections, before any is counted; below RESERVED_DESCRIPTORS
+_BACKLOG = 2048  # connections that wait to be accepted
+_NEVER = 10**6  # seconds; the limits of the wire come first
+_UNLIMITED = 2**30  # bytes; likewise
 
 logger = logging.getLogger(__name__)
 
 
 class AddressError(UserError):
     """The service cannot listen on UQ4CT_HOST and UQ4CT_PORT; the message has the system's reason."""
+
+
+class Server(uvicorn.Server):
+    """uvicorn with the limits of `uq4ct.service.wire` in front of its parser."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        """Raises ConnectionLimitError: UQ4CT_MAX_CONNECTIONS is above what the limit on open files allows."""
+        context: Context = app.state.context
+        connect = connection_factory(
+            settings.http_parser,
+            connection_limit(settings.max_connections),
+            context.metrics,
+            context.prediction_ids.new,
+        )
+        config = uvicorn.Config(
+            app,
+            http=connect,
+            root_path=settings.root_path,
+            lifespan="on",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=_ACCEPTED_A_TURN,
+            timeout_keep_alive=_NEVER,
+            h11_max_incomplete_event_size=_UNLIMITED,
+            timeout_graceful_shutdown=_SECONDS_TO_SEND_ANSWERS,
+        )
+        super().__init__(config)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, then lengthen the queue of the system, which asyncio makes as long as what it accepts in one turn."""
+        await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(_BACKLOG)
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
@@ -34,20 +75,7 @@ async def serve(app: FastAPI, settings: Settings) -> None:
         WorkerDiedError: the model's thread has ended.
     """
     sockets = _listen(settings.host, settings.port)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            root_path=settings.root_path,
-            lifespan="on",
-            ws="none",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_SECONDS_TO_SEND_ANSWERS,
-        )
-    )
+    server = Server(app, settings)
     # The task first runs when `serve` first awaits, after uvicorn has set its own signal handlers.
     supervisor = asyncio.create_task(_supervise(server, app.state.context, settings.shutdown_grace_seconds))
     try:

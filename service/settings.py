@@ -56,6 +56,16 @@ class Settings(BaseModel):
         default="",
         description="path prefix that a proxy in front removes, such as /uq; /openapi.json names it",
     )
+    http_parser: Literal["auto", "httptools", "h11"] = Field(
+        default="auto", description="parser of requests; auto = httptools if it is installed, else h11"
+    )
+    max_connections: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="open connections; above it the one idle for longest is closed, or the new one gets 503; unset = "
+        "4096, or fewer if the limit on open files (`ulimit -n`) is low",
+    )
     allow_public_without_keys: bool = Field(
         default=False, description="allow an address that is not loopback although requests need no key"
     )

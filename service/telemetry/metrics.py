@@ -27,6 +27,18 @@ REJECTIONS = (
     "deadline_passed",
     "ledger_unavailable",
 )
+CLOSINGS = (
+    "malformed_request",
+    "too_slow",
+    "target_too_long",
+    "head_too_large",
+    "unsupported_request",
+    "unsupported_version",
+    "too_many_connections",
+    "evicted",
+    "idle",
+    "stalled",
+)
 SequentialTest = Literal["overconfident", "underconfident", "error_rate"]
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
@@ -45,6 +57,7 @@ class Metrics:
         self._tasks = (*tasks, OTHER_TASK)
         self._show_build()
         self._define_requests()
+        self._define_connections()
         self._define_queue()
         self._define_forwards()
         self._define_ledger()
@@ -129,6 +142,17 @@ class Metrics:
         )
         for reason in REJECTIONS:
             self.rejected.labels(reason)
+
+    def _define_connections(self) -> None:
+        self.connections = Gauge("uq4ct_connections", "Open connections", registry=self.registry)
+        self.connections_closed = Counter(
+            "uq4ct_connections_closed_total",
+            "Connections that the service closed, by reason",
+            ["reason"],
+            registry=self.registry,
+        )
+        for reason in CLOSINGS:
+            self.connections_closed.labels(reason)
 
     def _define_queue(self) -> None:
         def gauge(name: str, description: str) -> Gauge:
