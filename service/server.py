@@ -67,7 +67,7 @@ class Server(uvicorn.Server):
 
 
 async def serve(app: FastAPI, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then answer all admitted questions and return.
+    """Serve until SIGTERM, SIGHUP or SIGINT, then answer all admitted questions and return.
 
     Raises:
         AddressError: the address is in use, not an address of this machine, or not allowed.
@@ -116,8 +116,11 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
     The steps: report not ready, reject new questions, exit.
     """
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # they mean nothing here; unhandled, they would end the process
+        loop.add_signal_handler(number, _ignore, number)
     stop = asyncio.create_task(signals.get())
     start = asyncio.create_task(_started(context))
     death = asyncio.create_task(context.engine.wait_until_dead())
@@ -131,7 +134,7 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
         received = await stop
         logger.info("shutting down", extra={"signal": received.name})
         context.engine.leave()
-        if received is signal.SIGTERM:  # a load balancer needs time to notice; a person at a keyboard does not
+        if received is not signal.SIGINT:  # a load balancer needs time to notice; a person at a keyboard does not
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(signals.get(), grace)  # a second signal ends the grace period
         await context.engine.drain()
@@ -140,6 +143,10 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
         stop.cancel()
         start.cancel()
         death.cancel()
+
+
+def _ignore(received: signal.Signals) -> None:
+    logger.info("signal ignored", extra={"signal": received.name})
 
 
 async def _started(context: Context) -> None:

@@ -52,6 +52,15 @@ LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger is unavailable"
 DRAINING = Kind("draining", 503, "The service is shutting down")
 DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
 
+# Of requests that the wire refuses before a route is known.
+MALFORMED_REQUEST = Kind("malformed-request", 400, "The request is not well-formed HTTP/1.1")
+TOO_SLOW = Kind("too-slow", 408, "The request did not arrive in time")
+TARGET_TOO_LONG = Kind("target-too-long", 414, "The request target is too long")
+HEAD_TOO_LARGE = Kind("head-too-large", 431, "The header of the request is too large")
+UNSUPPORTED_REQUEST = Kind("unsupported-request", 501, "The server does not support this kind of request")
+UNSUPPORTED_VERSION = Kind("unsupported-version", 505, "The server speaks HTTP/1.1 and HTTP/1.0")
+TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "Too many connections are open")
+
 # Groups of kinds for the declarations of routes.
 AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
 JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, UNSUPPORTED_CODING, INVALID_FIELD)

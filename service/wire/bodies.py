@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from uq4ct.service.wire.failures import HEAD_TOO_LARGE, MALFORMED_REQUEST, WireError
+from uq4ct.service.http.kinds import HEAD_TOO_LARGE, MALFORMED_REQUEST
+from uq4ct.service.wire.failures import WireError
 from uq4ct.service.wire.heads import parse_fields
 from uq4ct.service.wire.limits import WireLimits
 

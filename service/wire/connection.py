@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Any, cast
 
+from uq4ct.service.http.kinds import TOO_MANY_CONNECTIONS, TOO_SLOW
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.wire.connections import Connections
-from uq4ct.service.wire.failures import TOO_MANY_CONNECTIONS, TOO_SLOW, WireError
+from uq4ct.service.wire.failures import WireError
 from uq4ct.service.wire.limits import WireLimits
 from uq4ct.service.wire.reader import RequestReader, Stage
 from uq4ct.service.wire.refusals import refusal

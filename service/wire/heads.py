@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from uq4ct.service.wire.failures import (
+from uq4ct.service.http.kinds import (
     HEAD_TOO_LARGE,
     MALFORMED_REQUEST,
     TARGET_TOO_LONG,
     UNSUPPORTED_REQUEST,
     UNSUPPORTED_VERSION,
-    WireError,
 )
+from uq4ct.service.wire.failures import WireError
 from uq4ct.service.wire.limits import WireLimits
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 
+from uq4ct.service.http.kinds import HEAD_TOO_LARGE, MALFORMED_REQUEST, TARGET_TOO_LONG
 from uq4ct.service.wire.bodies import Body, ChunkedBody, FixedBody
-from uq4ct.service.wire.failures import HEAD_TOO_LARGE, MALFORMED_REQUEST, TARGET_TOO_LONG, WireError
+from uq4ct.service.wire.failures import WireError
 from uq4ct.service.wire.heads import parse_head
 from uq4ct.service.wire.limits import WireLimits
 

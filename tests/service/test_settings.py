@@ -112,6 +112,8 @@ TEXTS = {  # for each setting two texts that are valid beside the defaults of th
     "host": ("127.0.0.2", "127.0.0.3"),
     "port": ("8001", "8002"),
     "root_path": ("/uq", "/a/b.c"),
+    "http_parser": ("h11", "httptools"),
+    "max_connections": ("100", "200"),
     "allow_public_without_keys": ("true", "false"),
     "api_keys_file": ("a.json", "b.json"),
     "docs_need_key": ("false", "0"),

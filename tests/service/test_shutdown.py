@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -120,6 +123,26 @@ async def test_sigterm_under_load_loses_no_answer(store_dir: Path, tmp_path: Pat
     assert "Traceback" not in logged
     assert logged.count('"code": 200') == len(answered)
     assert "never" not in logged
+
+
+@pytest.mark.slow
+async def test_a_closed_terminal_ends_the_server_as_sigterm_does_and_other_signals_do_not(
+    store_dir: Path, tmp_path: Path
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    with fake_server(store_dir, log, port) as process:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            await until_ready(client)
+            process.send_signal(signal.SIGUSR1)
+            process.send_signal(signal.SIGUSR2)
+            await asyncio.sleep(0.2)
+            last = (await client.post("/predict", json=QUESTION)).json()
+            process.send_signal(signal.SIGHUP)
+            assert await asyncio.to_thread(process.wait, 10) == 0
+    with contextlib.closing(sqlite3.connect(f"{log}.sqlite3")) as ledger:
+        assert [uuid.UUID(stored) for (stored,) in ledger.execute("SELECT prediction_id FROM predictions")] == [
+            uuid.UUID(last["prediction_id"])
+        ]
 
 
 @asynccontextmanager

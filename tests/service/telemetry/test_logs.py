@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
+import time
 
 import pytest
 
 from tests.service.conftest import Start
-from uq4ct.service.telemetry.logs import JsonFormatter
+from uq4ct.service.telemetry.logs import JsonFormatter, JsonHandler
 
 
 def formatted(record: logging.LogRecord) -> dict[str, object]:
@@ -33,6 +35,52 @@ def test_an_exception_is_its_type_and_frames_without_its_message() -> None:
     assert entry["error"] == "KeyError"
     assert "test_an_exception" in str(entry["frames"])
     assert "the text" not in json.dumps(entry)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def _entries(stream: io.StringIO) -> list[tuple[object, object]]:
+    entries = [json.loads(line) for line in stream.getvalue().splitlines()]
+    return [(entry["message"], entry.get("repeated")) for entry in entries]
+
+
+def _record(message: str, **extra: object) -> logging.LogRecord:
+    return logging.makeLogRecord({"msg": message, "name": "x", "levelname": "ERROR", **extra})
+
+
+def test_a_repeated_line_is_written_once_a_second_with_its_count() -> None:
+    stream, clock = io.StringIO(), _Clock()
+    handler = JsonHandler(stream, clock)
+    for _ in range(1_000):
+        handler.handle(_record("accept failed"))
+    handler.handle(_record("request", request_id="1"))
+    handler.handle(_record("request", request_id="2"))
+    assert _entries(stream) == [("accept failed", None), ("request", None), ("request", None)]
+    clock.seconds += 1.0
+    for _ in range(10):
+        handler.handle(_record("accept failed"))
+    assert _entries(stream)[3:] == [("accept failed", 999)]
+    handler.close()
+    assert _entries(stream)[4:] == [("accept failed", 10)]
+
+
+def test_the_count_is_written_although_no_other_line_comes() -> None:
+    stream, clock = io.StringIO(), _Clock()
+    handler = JsonHandler(stream, clock)
+    handler.handle(_record("accept failed"))
+    handler.handle(_record("accept failed"))
+    clock.seconds += 1.0
+    give_up = time.monotonic() + 5
+    while len(_entries(stream)) < 2 and time.monotonic() < give_up:
+        time.sleep(0.02)
+    assert _entries(stream) == [("accept failed", None), ("accept failed", 1)]
+    handler.close()
 
 
 @pytest.mark.anyio
