@@ -19,7 +19,7 @@ from uq4ct.service.wire.front import connection_factory
 from uq4ct.service.wire.limits import connection_limit
 
 _SECONDS_TO_SEND_ANSWERS = 10  # to clients that read slowly, after the last answer is known
-_ACCEPTED_A_TURN = 128  # connections, before any is counted; below RESERVED_DESCRIPTORS
+_ACCEPTED_A_TURN = 32  # connections; several turns pass until the evicted ones are closed, so far below the reserve
 _BACKLOG = 2048  # connections that wait to be accepted
 _NEVER = 10**6  # seconds; the limits of the wire come first
 _UNLIMITED = 2**30  # bytes; likewise

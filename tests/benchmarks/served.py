@@ -39,14 +39,18 @@ class RunningService:
 
 
 @contextmanager
-def running_service(store: Path, **settings: str) -> Iterator[RunningService]:
-    """Run the service on a store until the block ends, on a free port unless PORT is set; waits until it is ready."""
+def running_service(store: Path, descriptors: int | None = None, **settings: str) -> Iterator[RunningService]:
+    """Run the service on a store until the block ends, on a free port unless PORT is set; waits until it is ready.
+
+    `descriptors` is the limit on its open files, soft and hard; None = that of this process.
+    """
     port = int(settings.get("PORT", free_port()))
     fixed = {"MODEL_STORE_DIR": str(store), "PORT": str(port), "LOG_LEVEL": "warning", "SHUTDOWN_GRACE_SECONDS": "0"}
     fixed["DATABASE_URL"] = f"sqlite:///{store.parent}/ledger.sqlite3"
     environment = os.environ | {f"UQ4CT_{name}": value for name, value in (fixed | settings).items()}
     start = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", _SERVE], env=environment)
+    limit = [] if descriptors is None else ["prlimit", f"--nofile={descriptors}"]
+    process = subprocess.Popen([*limit, sys.executable, "-c", _SERVE], env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         while not _is_ready(address):
