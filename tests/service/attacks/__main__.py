@@ -11,9 +11,8 @@ from tests.service.attacks.suite import SECONDS, run_suite
 
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
-    print(
-        "| parser | attack | statuses | live p50, ms | live p99, ms | memory above quiet, MB |\n|---|---|---|---|---|---|"
-    )
+    print("| parser | attack | statuses | live p50, ms | live p99, ms | memory above quiet, MB |")
+    print("|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         store = Path(folder) / "store"
         publish_small(Path(folder), store)
