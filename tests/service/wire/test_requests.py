@@ -97,6 +97,13 @@ async def test_a_malformed_request_is_refused_and_the_connection_closed(
     assert f"Content-Length: {len(body)}".encode() in head
 
 
+async def test_lines_without_carriage_returns_are_refused_at_once(parser: ParserName) -> None:
+    """The empty line after the header would never be found, and the client would wait for the deadline."""
+    async with serving(Echo(), parser) as front:
+        answer = await front.exchange(b"GET / HTTP/1.1\nHost: a\n\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 async def test_a_pipelined_request_waits_for_the_answer_before_it(parser: ParserName) -> None:
     echo = Echo()
     async with serving(echo, parser) as front:
