@@ -29,8 +29,8 @@ _INPUTS = (
         "options",
         "BYTES",
         [-1],
-        'one text per question: a JSON array of its options, such as ["Oslo", "Paris"]; 2 to 26 distinct texts, and '
-        "questions may have different numbers of options",
+        'one text per question: a JSON array of its options, such as ["Oslo", "Paris"]; 2 to 26 texts, of which no '
+        "two look alike; questions may have different numbers of options",
     ),
     ("context", "BYTES", [-1], "optional: one passage per question that it is about; an empty text means no passage"),
 )
