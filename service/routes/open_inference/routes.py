@@ -28,6 +28,7 @@ from uq4ct.service.http.kinds import (
     declare,
 )
 from uq4ct.service.http.problems import ProblemError, explain, field_errors, invalid_fields
+from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.http.strict_json import Handler, check_content_type, read_strictly
 from uq4ct.service.routes import health, models
 from uq4ct.service.routes.answering import answer_items
@@ -148,16 +149,21 @@ async def version_ready(context: ContextOf, name: ModelName, version: ModelVersi
     return await _ready(context, name, f"{name}@{version}")
 
 
-@router.post("/models/{name}/infer", responses=_UNANSWERED, dependencies=_to_ask)
-async def infer(request: Request, context: ContextOf, name: ModelName, body: InferRequest) -> InferResponse:
+@router.post("/models/{name}/infer", responses=_UNANSWERED, response_model=InferResponse, dependencies=_to_ask)
+async def infer(request: Request, context: ContextOf, name: ModelName, body: InferRequest) -> Response:
     """Answer all questions with the production version of a model; if one fails, answer none."""
     return await _infer(request, context, name, body)
 
 
-@router.post("/models/{name}/versions/{version}/infer", responses=_UNANSWERED, dependencies=_to_ask)
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    responses=_UNANSWERED,
+    response_model=InferResponse,
+    dependencies=_to_ask,
+)
 async def infer_version(
     request: Request, context: ContextOf, name: ModelName, version: ModelVersion, body: InferRequest
-) -> InferResponse:
+) -> Response:
     """Answer all questions with one version of a model; if one fails, answer none."""
     return await _infer(request, context, f"{name}@{version}", body)
 
@@ -190,14 +196,18 @@ async def _ready(context: Context, name: str, reference: str) -> ModelReady:
     return ModelReady(name=name)
 
 
-async def _infer(request: Request, context: Context, reference: str, body: InferRequest) -> InferResponse:
+async def _infer(request: Request, context: Context, reference: str, body: InferRequest) -> Response:
     limit = context.settings.max_client_batch_size
     questions = await run_in_threadpool(read_questions, body, reference, limit)
     answers = _require_all(await answer_items(request, context, questions))
     (model,) = {answer.model for answer in answers}  # resolved once per request
     name, _, version = model.rpartition("@")
-    outputs = write_answers(answers, body.outputs)
-    return InferResponse(model_name=name, model_version=version, id=body.id, outputs=outputs)
+
+    def build() -> InferResponse:
+        outputs = write_answers(answers, body.outputs)
+        return InferResponse(model_name=name, model_version=version, id=body.id, outputs=outputs)
+
+    return await write_in_thread(build)
 
 
 def _require_all(outcomes: Sequence[PredictResponse | ProblemError]) -> list[PredictResponse]:
