@@ -24,6 +24,7 @@ from uq4ct.service.http.head import HeadAsGet
 from uq4ct.service.http.headers import SecurityHeaders
 from uq4ct.service.http.middleware import QUIET_ROUTES, RequestTelemetry
 from uq4ct.service.http.redirects import RelativeRedirects
+from uq4ct.service.http.same_origin import SameOrigin
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.loading import choose_reference
 from uq4ct.service.routes import (
@@ -89,6 +90,7 @@ def create_app(
         telemetry=_tracing(tracer_provider, settings.root_path),
     )
     app.state.context = context
+    app.add_middleware(SameOrigin, settings=settings)
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RelativeRedirects)

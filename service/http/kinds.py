@@ -25,6 +25,8 @@ class Kind:
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
 UNAUTHORIZED = Kind("unauthorized", 401, "A valid API key is required")
 FORBIDDEN = Kind("forbidden", 403, "The key lacks the required scope")
+FOREIGN_HOST = Kind("foreign-host", 403, "The Host header names another host")
+FOREIGN_ORIGIN = Kind("foreign-origin", 403, "A page of another site sent the request")
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
 MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered but not loaded on this replica")
 MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered but cannot be loaded")
@@ -54,7 +56,7 @@ DRAINING = Kind("draining", 503, "The service is shutting down")
 DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
 
 # Groups of kinds for the declarations of routes.
-AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
+AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN, FOREIGN_HOST, FOREIGN_ORIGIN)
 FAILING = (INTERNAL, OUT_OF_MEMORY)
 JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, UNSUPPORTED_CODING, INVALID_FIELD, *FAILING)
 ASKING = (QUEUE_FULL, RATE_LIMITED, NOT_READY, DRAINING)  # of a whole request

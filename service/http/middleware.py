@@ -53,7 +53,7 @@ class RequestTelemetry:
             if code:
                 raise  # the response has started: only a broken connection can still signal the failure
             problem = OUT_OF_MEMORY_ERROR if isinstance(error, MemoryError) else INTERNAL_ERROR
-            await problem_response(problem, request_id)(scope, receive, send_with_id)
+            await problem_response(problem, scope)(scope, receive, send_with_id)
         finally:
             self._record(scope, code, request_id, time.monotonic() - started)
 

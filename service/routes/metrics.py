@@ -8,6 +8,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from uq4ct.service.context import ContextOf
+from uq4ct.service.http.kinds import FOREIGN_HOST, declare
 
 router = APIRouter(tags=["metrics"])
 
@@ -15,7 +16,8 @@ router = APIRouter(tags=["metrics"])
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text"}},
+    responses=declare(FOREIGN_HOST)
+    | {200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus text"}},
 )
 async def metrics(context: ContextOf) -> Response:
     """Counters, histograms and gauges of this replica."""

@@ -24,8 +24,9 @@ from tests.service.page.browsing import Page, open_chromium
 from uq4ct.client import AsyncClient, Client
 
 pytestmark = pytest.mark.slow
+HOST = "proxy_set_header Host $http_host;"
 QUESTION = {"question": "Which one?", "options": ["this", "that"]}
-HOSTS = {"the README's": "", "the client's host": "proxy_set_header Host $http_host;"}
+HOSTS = {"the README's": True, "nginx's own": False}  # whether nginx passes the Host of the client on
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,12 @@ class Proxied:
     folder: Path
 
     @contextmanager
-    def behind_nginx(self, more: str = "") -> Iterator[str]:
-        """Yield the address of an nginx with the README's location and `more` in it; the service is at its /uq/."""
-        location = NGINX.replace("http://127.0.0.1:8000", self.service).replace("}", f"    {more}\n}}")
+    def behind_nginx(self, *, passes_host: bool = True) -> Iterator[str]:
+        """Yield the address of an nginx with the README's location; the service is at its /uq/."""
+        location = NGINX.replace("http://127.0.0.1:8000", self.service)
         assert self.service in location
+        assert HOST in location
+        location = location if passes_host else location.replace(HOST, "")
         with running_nginx(self.folder, location) as address:
             yield address
 
@@ -56,8 +59,9 @@ def proxied(
         yield Proxied(service.address, request.param, folder)
 
 
-def test_the_page_works_below_the_prefix(proxied: Proxied, tmp_path: Path) -> None:
-    with proxied.behind_nginx() as address, open_chromium(tmp_path) as driver:
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_page_works_below_the_prefix(proxied: Proxied, tmp_path: Path, host: str) -> None:
+    with proxied.behind_nginx(passes_host=HOSTS[host]) as address, open_chromium(tmp_path) as driver:
         page = Page(driver)
         page.open_loaded(f"{address}/uq")
         page.ask(QUESTION["question"], *QUESTION["options"])
@@ -73,7 +77,7 @@ def test_the_page_works_below_the_prefix(proxied: Proxied, tmp_path: Path) -> No
 @pytest.mark.parametrize("host", HOSTS)
 def test_documents_redirects_and_problems_keep_the_prefix(proxied: Proxied, host: str) -> None:
     with (
-        proxied.behind_nginx(HOSTS[host]) as address,
+        proxied.behind_nginx(passes_host=HOSTS[host]) as address,
         httpx2.Client(base_url=f"{address}/uq", timeout=30) as http,
     ):
         docs = http.get("/docs")

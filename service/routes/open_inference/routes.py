@@ -9,17 +9,19 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from uq4ct.model_store.storage.manifest import NAME_PATTERN, Manifest
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.http.guards import Scope, guards_of, require
+from uq4ct.service.http.handlers import problem_response
 from uq4ct.service.http.kinds import (
     ANSWERING,
     ASKING,
     AUTHENTICATED,
     DRAINING,
     FINDING_MODEL,
+    FOREIGN_HOST,
     JSON_BODY,
     MODEL_NOT_LOADED,
     NOT_JSON,
@@ -29,6 +31,7 @@ from uq4ct.service.http.kinds import (
 )
 from uq4ct.service.http.problems import ProblemError, explain, field_errors, invalid_fields
 from uq4ct.service.http.responses import write_in_thread
+from uq4ct.service.http.same_origin import comes_from_a_page
 from uq4ct.service.http.strict_json import Handler, check_content_type, read_strictly
 from uq4ct.service.routes import health, models
 from uq4ct.service.routes.answering import answer_items
@@ -59,11 +62,15 @@ ModelVersion = Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="v
 
 
 def _check_json(request: Request) -> None:
-    """Reject binary tensors. Clients of this protocol send JSON with no content type or as application/octet-stream."""
+    """Reject binary tensors and, from web pages, bodies of another type.
+
+    Clients of this protocol send JSON with no content type or as application/octet-stream. A page needs the consent of
+    the service for application/json only, which it never gets.
+    """
     if "inference-header-content-length" in request.headers:
         raise ProblemError(NOT_JSON, JSON_ONLY)
     declared = request.headers.get("content-type")
-    if declared not in (None, "application/octet-stream"):
+    if declared not in (None, "application/octet-stream") or comes_from_a_page(request.headers):
         check_content_type(declared)
 
 
@@ -83,7 +90,7 @@ class OpenInferenceRoute(APIRoute):
                 problem = invalid_fields(field_errors(error.errors(), skip=1))
             except Exception as error:
                 problem = explain(error)
-            return JSONResponse({"error": problem.detail}, problem.status_code, problem.headers)
+            return problem_response(problem, request.scope)
 
         return handle_and_explain
 
@@ -112,13 +119,13 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name=request.app.title, version=request.app.version, extensions=[])
 
 
-@router.get("/health/live")
+@router.get("/health/live", responses=_declare(FOREIGN_HOST))
 async def server_live() -> ServerLive:
     """Whether the process is running."""
     return ServerLive()
 
 
-@router.get("/health/ready", responses=_declare(NOT_READY, DRAINING))
+@router.get("/health/ready", responses=_declare(FOREIGN_HOST, NOT_READY, DRAINING))
 async def server_ready(context: ContextOf) -> ServerReady:
     """Whether a load balancer should send questions here."""
     await health.ready(context)

@@ -51,7 +51,7 @@ async def get_unnormalized(replica: Replica, path: str) -> tuple[int, dict[bytes
     scope = {
         "type": "http", "method": "GET", "scheme": "http", "http_version": "1.1", "server": ("service", 80),
         "path": unquote(path), "raw_path": path.encode(), "root_path": "", "query_string": b"",
-        "headers": [(b"host", b"service")],
+        "headers": [(b"host", b"localhost")],
     }  # fmt: skip
     await replica.app(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(part["body"] for part in sent[1:])
