@@ -40,6 +40,7 @@ from uq4ct.service.routes import (
 )
 from uq4ct.service.routes.open_inference import routes as open_inference
 from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.exposition import Exposition
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
@@ -80,7 +81,8 @@ def create_app(
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
     ledger = Ledger(settings, adapters, telemetry, clocks.wall)
-    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter)
+    exposition = Exposition(metrics_registry, settings.metrics_pause_seconds)
+    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter, exposition)
     telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",
