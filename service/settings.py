@@ -69,7 +69,9 @@ class Settings(BaseModel):
     api_keys_file: Path | None = Field(
         default=None, description="file that `uq4ct keys` writes; unset = requests need no key"
     )
-    docs_need_key: bool = Field(default=False, description="/docs and /openapi.json need a key like everything else")
+    docs_need_key: bool = Field(
+        default=False, description="/openapi.json needs a key like everything else; /docs asks for it"
+    )
     rate_limit_per_minute: int | None = Field(
         default=None, ge=1, le=1_000_000, description="questions per minute and key; above it: 429"
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -69,6 +68,7 @@ def test_the_page_works_below_the_prefix(proxied: Proxied, tmp_path: Path, host:
         fetched = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
         page.one("nav a[href='docs']").click()
         page.until(lambda: page.driver.current_url == f"{address}/uq/docs")
+        page.until(lambda: page.all("#operations-body details"))
     assert {name.removeprefix(f"{address}/uq/").split("?")[0] for name in fetched} >= {
         "page/main.js", "page/page.css", "models", "calibration", "predict",
     }  # fmt: skip
@@ -80,9 +80,7 @@ def test_documents_redirects_and_problems_keep_the_prefix(proxied: Proxied, host
         proxied.behind_nginx(passes_host=HOSTS[host]) as address,
         httpx2.Client(base_url=f"{address}/uq", timeout=30) as http,
     ):
-        docs = http.get("/docs")
-        (document_url,) = re.findall(r"url: '([^']+)'", docs.text)
-        assert urljoin(str(docs.url), document_url) == f"{address}/uq/openapi.json"
+        assert 'src="page/docs.js"' in http.get("/docs").text
         document = http.get("/openapi.json").json()
         assert document.get("servers") == ([{"url": "/uq"}] if proxied.root_path else None)
         for server in document.get("servers", []):
