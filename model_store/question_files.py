@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.questions import Question, QuestionError, normalise_option
+from uq4ct.model_store.lookalikes import looks_of
+from uq4ct.model_store.questions import Question, QuestionError
 
 MESSAGE_PLACES = 3
 
@@ -72,10 +73,10 @@ def open_text(path: Path) -> Iterator[TextIO]:
 
 
 def repeats_option(error: QuestionError, options: Any) -> bool:
-    """Return whether the question was rejected because one of its options (all texts) occurs twice."""
+    """Return whether the question was rejected because one of its options (all texts) looks like another."""
     if not error.field.startswith("options.") or not all(isinstance(option, str) for option in options):
         return False
-    return len({normalise_option(option) for option in options}) < len(options)
+    return len({looks_of(option) for option in options}) < len(options)
 
 
 def describe_left_out(split: str, refused: Sequence[str], total: int) -> tuple[str, ...]:

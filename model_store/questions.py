@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.lookalikes import is_blank, join_words, looks_of
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MIN_OPTIONS = 2
 MAX_OPTIONS = len(LABELS)
 _SEPARATORS = ("Cc", "Zl", "Zp", "Zs")  # controls, line and paragraph separators, spaces
-_INVISIBLE = (*_SEPARATORS, "Cf")  # and format characters such as the zero-width space
-_WORD = re.compile(r"\S+")
-_LONG = 10_000  # characters, above which one call of C code would make other threads wait noticeably
 
 
 class QuestionError(UserError, ValueError):
@@ -34,7 +31,7 @@ class Question:
 
     Raises:
         QuestionError: the text is empty, there are fewer than 2 or more than 26 options, an option is empty
-            or repeated, or the answer is not the index of an option.
+            or looks like another, or the answer is not the index of an option.
     """
 
     id: str
@@ -45,7 +42,7 @@ class Question:
     subject: str | None = None
 
     def __post_init__(self) -> None:
-        if _is_blank(self.text):
+        if is_blank(self.text):
             raise QuestionError("question", "is empty")
         _check_encodable("question", self.text)
         _check_encodable("context", self.context or "")
@@ -100,18 +97,13 @@ def count_characters(text: str, options: Iterable[str], context: str | None) -> 
 
 
 def normalise_option(option: str) -> str:
-    """Return the form in which options are compared and shown: on one line, single spaces, no control characters.
+    """Return the form in which options are shown: on one line, single spaces, no control characters.
 
     All kinds of line breaks are replaced, so that an option cannot end its line in a prompt and fake another option.
     """
     if option.isprintable():  # then its only separators are plain spaces
-        return _join_words(option)
-    return _join_words("".join(" " if unicodedata.category(char) in _SEPARATORS else char for char in option))
-
-
-def _join_words(text: str) -> str:
-    words = text.split() if len(text) < _LONG else (word.group() for word in _WORD.finditer(text))
-    return " ".join(words)
+        return join_words(option)
+    return join_words("".join(" " if unicodedata.category(char) in _SEPARATORS else char for char in option))
 
 
 def _check_options(options: tuple[str, ...]) -> None:
@@ -120,16 +112,22 @@ def _check_options(options: tuple[str, ...]) -> None:
     seen: dict[str, int] = {}
     for index, option in enumerate(options):
         _check_encodable(f"options.{index}", option)
-        shown = normalise_option(option)
-        if _is_blank(shown):
+        if is_blank(option):
             raise QuestionError(f"options.{index}", "is empty")
-        if shown in seen:
-            raise QuestionError(f"options.{index}", f"{shown[:80]!r} is the same as option {seen[shown]}")
-        seen[shown] = index
+        looks = looks_of(option)
+        if looks in seen:
+            raise QuestionError(f"options.{index}", _describe_repetition(options, index, seen[looks]))
+        seen[looks] = index
 
 
-def _is_blank(text: str) -> bool:
-    return all(unicodedata.category(char) in _INVISIBLE for char in text)
+def _describe_repetition(options: tuple[str, ...], index: int, earlier: int) -> str:
+    shown, other = (normalise_option(options[position])[:80] for position in (index, earlier))
+    if shown == other:
+        return f"{shown!r} is the same as option {earlier}"
+    return (
+        f"{shown!a} looks the same as option {earlier}, {other!a}: "
+        "they differ only in invisible characters or in how characters are encoded"
+    )
 
 
 def _check_encodable(field: str, text: str) -> None:

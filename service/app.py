@@ -24,6 +24,7 @@ from uq4ct.service.http.head import HeadAsGet
 from uq4ct.service.http.headers import SecurityHeaders
 from uq4ct.service.http.middleware import QUIET_ROUTES, RequestTelemetry
 from uq4ct.service.http.redirects import RelativeRedirects
+from uq4ct.service.http.same_origin import SameOrigin
 from uq4ct.service.http.unread_bodies import CloseUnreadBodies
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.loading import choose_reference
@@ -40,6 +41,7 @@ from uq4ct.service.routes import (
 )
 from uq4ct.service.routes.open_inference import routes as open_inference
 from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.exposition import Exposition
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
@@ -80,7 +82,8 @@ def create_app(
     limit = settings.rate_limit_per_minute
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
     ledger = Ledger(settings, adapters, telemetry, clocks.wall)
-    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter)
+    exposition = Exposition(metrics_registry, settings.metrics_pause_seconds)
+    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter, exposition)
     telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(
         title="Multiple-choice answers with calibrated confidence",
@@ -90,6 +93,7 @@ def create_app(
         telemetry=_tracing(tracer_provider, settings.root_path),
     )
     app.state.context = context
+    app.add_middleware(SameOrigin, settings=settings)
     app.add_middleware(RequestTelemetry, metrics=telemetry, new_id=ids.new)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RelativeRedirects)

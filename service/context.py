@@ -13,6 +13,7 @@ from uq4ct.service.access.rate_limit import RateLimiter
 from uq4ct.service.engine.engine import Engine
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.exposition import Exposition
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
@@ -29,6 +30,7 @@ class Context:
     ledger: Ledger
     keys: KeyRing | None  # None: requests need no key
     limiter: RateLimiter | None
+    exposition: Exposition
 
 
 def context_of(request: Request) -> Context:

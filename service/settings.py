@@ -20,6 +20,7 @@ from uq4ct.model_store.frozen import complaints
 
 OTHER_VARIABLES = ("DATA_DIR", "KEY", "POSTGRES_PASSWORD")  # of `train`, `replay` and docker-compose.yml
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")
 _DRIVERS = ("sqlite", "postgresql+psycopg")  # supported by the ledger
 
@@ -69,10 +70,18 @@ class Settings(BaseModel):
     allow_public_without_keys: bool = Field(
         default=False, description="allow an address that is not loopback although requests need no key"
     )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="host names under which clients reach the service, such as that of a proxy, separated by commas: "
+        "these and loopback names are accepted in Host; unset = only loopback names if requests need no key, any with "
+        "UQ4CT_API_KEYS_FILE or UQ4CT_ALLOW_PUBLIC_WITHOUT_KEYS",
+    )
     api_keys_file: Path | None = Field(
         default=None, description="file that `uq4ct keys` writes; unset = requests need no key"
     )
-    docs_need_key: bool = Field(default=False, description="/docs and /openapi.json need a key like everything else")
+    docs_need_key: bool = Field(
+        default=False, description="/openapi.json needs a key like everything else; /docs asks for it"
+    )
     rate_limit_per_minute: int | None = Field(
         default=None, ge=1, le=1_000_000, description="questions per minute and key; above it: 429"
     )
@@ -131,6 +140,13 @@ class Settings(BaseModel):
         description="how often to check the store for alias changes, in seconds; 0 = never",
     )
     payload_limit: int = Field(default=2_000_000, ge=1, description="bytes of a request body, decoded; above it: 413")
+    metrics_pause_seconds: float = Field(
+        default=0.3,
+        ge=0,
+        le=60,
+        description="shortest time from one rendering of /metrics to the next, in seconds: scrapes that arrive "
+        "meanwhile wait for the next one and share it",
+    )
     shutdown_grace_seconds: float = Field(
         default=5.0,
         ge=0,
@@ -203,10 +219,17 @@ class Settings(BaseModel):
     def _split_folders(cls, value: object) -> object:
         return split_paths(value) if isinstance(value, str) else value
 
-    @field_validator("tasks", mode="before")
+    @field_validator("allowed_hosts", "tasks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_allowed_hosts(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(_HOST_NAME.fullmatch(name) or is_address(name) for name in value):
+            raise PydanticCustomError("host", "must be host names or IP addresses without scheme, port and brackets")
+        return value
 
     @field_validator("tasks")
     @classmethod
@@ -293,11 +316,15 @@ def _most_similar(name: str, names: Sequence[str]) -> str:
     return nearest
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is that of this machine."""
-    if host == "localhost":
-        return True
+def is_address(host: str) -> bool:
+    """Whether a text is an IP address, without brackets."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is that of this machine."""
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)

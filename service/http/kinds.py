@@ -25,6 +25,8 @@ class Kind:
 MALFORMED_JSON = Kind("malformed-json", 400, "The body is not well-formed JSON")
 UNAUTHORIZED = Kind("unauthorized", 401, "A valid API key is required")
 FORBIDDEN = Kind("forbidden", 403, "The key lacks the required scope")
+FOREIGN_HOST = Kind("foreign-host", 403, "The Host header names another host")
+FOREIGN_ORIGIN = Kind("foreign-origin", 403, "A page of another site sent the request")
 UNKNOWN_MODEL = Kind("unknown-model", 404, "No such model is registered")
 MODEL_NOT_LOADED = Kind("model-not-loaded", 404, "The model is registered but not loaded on this replica")
 MODEL_UNLOADABLE = Kind("model-unloadable", 409, "The model is registered but cannot be loaded")
@@ -49,6 +51,7 @@ FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question'
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
 NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
 LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger is unavailable")
+OUT_OF_MEMORY = Kind("out-of-memory", 503, "There is not enough memory")
 DRAINING = Kind("draining", 503, "The service is shutting down")
 DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
 
@@ -62,12 +65,13 @@ UNSUPPORTED_VERSION = Kind("unsupported-version", 505, "The server speaks HTTP/1
 TOO_MANY_CONNECTIONS = Kind("too-many-connections", 503, "Too many connections are open")
 
 # Groups of kinds for the declarations of routes.
-AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
-JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, UNSUPPORTED_CODING, INVALID_FIELD)
-ASKING = (QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)  # of a whole request
+AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN, FOREIGN_HOST, FOREIGN_ORIGIN)
+FAILING = (INTERNAL, OUT_OF_MEMORY)
+JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, UNSUPPORTED_CODING, INVALID_FIELD, *FAILING)
+ASKING = (QUEUE_FULL, RATE_LIMITED, NOT_READY, DRAINING)  # of a whole request
 ANSWERING = (UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, QUESTION_TOO_LONG, FORWARD_FAILED, DEADLINE_PASSED)
 FINDING_PREDICTION = (UNKNOWN_PREDICTION, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)
-FINDING_MODEL = (UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL)
+FINDING_MODEL = (UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, *FAILING)
 CHANGING_MODEL = (*FINDING_MODEL, NOT_READY, DRAINING)
 
 

@@ -1,4 +1,4 @@
-"""Per request: an id, metrics, one log line, and a 500 response to an unexpected error."""
+"""Per request: an id, metrics, one log line, and a response to an unexpected error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from uq4ct.service.http.handlers import problem_response
-from uq4ct.service.http.problems import INTERNAL_ERROR
+from uq4ct.service.http.problems import INTERNAL_ERROR, OUT_OF_MEMORY_ERROR
 from uq4ct.service.telemetry.metrics import Metrics
 from uq4ct.service.telemetry.request_ids import accept_request_id
 
@@ -48,11 +48,12 @@ class RequestTelemetry:
 
         try:
             await self._app(scope, receive, send_with_id)
-        except Exception:
+        except Exception as error:
             logger.exception("request failed", extra={"request_id": request_id})
             if code:
                 raise  # the response has started: only a broken connection can still signal the failure
-            await problem_response(INTERNAL_ERROR, request_id)(scope, receive, send_with_id)
+            problem = OUT_OF_MEMORY_ERROR if isinstance(error, MemoryError) else INTERNAL_ERROR
+            await problem_response(problem, scope)(scope, receive, send_with_id)
         finally:
             self._record(scope, code, request_id, time.monotonic() - started)
 

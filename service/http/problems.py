@@ -41,6 +41,7 @@ from uq4ct.service.http.kinds import (
     MODEL_UNLOADABLE,
     NOT_READY,
     NOT_VISIBLE_YET,
+    OUT_OF_MEMORY,
     PAST_RETENTION,
     QUESTION_TOO_LONG,
     QUEUE_FULL,
@@ -101,6 +102,7 @@ class ProblemError(HTTPException):
 
 
 INTERNAL_ERROR = ProblemError(INTERNAL, "unexpected error; search the logs for the request id")
+OUT_OF_MEMORY_ERROR = ProblemError(OUT_OF_MEMORY, "the request needs more memory than is free", headers=_RETRY_SOON)
 
 
 def explain(error: Exception) -> ProblemError:
@@ -130,6 +132,11 @@ def field_errors(errors: Sequence[ErrorDetails | Any], skip: int = 0) -> list[Fi
 def shown(text: str) -> str:
     """Prepare a client's text for a problem: truncate it and escape lone surrogates, which UTF-8 cannot encode."""
     return text[:_SHOWN_CHARACTERS].encode("utf-8", "backslashreplace").decode()
+
+
+def _tell_out_of_memory(error: MemoryError) -> ProblemError:
+    logger.error("out of memory", exc_info=error)
+    return OUT_OF_MEMORY_ERROR
 
 
 def _load_problem(error: LoadFailedError) -> ProblemError:
@@ -183,6 +190,7 @@ def _retry_after(error: QueueFullError | RateLimitedError) -> Mapping[str, str]:
 # The problem for each exception class; other classes use their nearest ancestor in this table.
 _PROBLEMS: dict[type, Callable[[Any], ProblemError]] = {
     ProblemError: lambda error: error,
+    MemoryError: _tell_out_of_memory,
     QuestionError: lambda error: invalid_fields([FieldError(field=shown(error.field), message=shown(error.message))]),
     AnswerOutsideError: lambda error: invalid_fields([FieldError(field="answer", message=str(error))]),
     QuestionTooLongError: lambda error: ProblemError(

@@ -16,7 +16,7 @@ from uq4ct.service.context import context_of
 from uq4ct.service.http.content_coding import decoder_of
 from uq4ct.service.http.guards import Guard, guards_of
 from uq4ct.service.http.kinds import CLIENT_GONE, INVALID_FIELD, MALFORMED_JSON, NOT_JSON, TOO_LARGE
-from uq4ct.service.http.problems import ProblemError, shown
+from uq4ct.service.http.problems import ProblemError, explain, shown
 
 _MOST_FIELDS = 64  # per object: more than any valid body has, few enough that reporting each as invalid stays fast
 
@@ -103,7 +103,8 @@ def parse_json(body: bytes) -> object:
     """Parse UTF-8 JSON; reject NaN, Infinity and duplicate keys in an object.
 
     Raises:
-        ProblemError: 400; 422, an object has so many fields that reporting each would take too long.
+        ProblemError: 400; 422, an object has so many fields that reporting each would take too long; 503, there is not
+            enough memory (FastAPI would turn a MemoryError into a 400).
     """
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
@@ -115,6 +116,8 @@ def parse_json(body: bytes) -> object:
         raise ProblemError(MALFORMED_JSON, "arrays or objects are nested too deeply") from error
     except ValueError as error:  # Python does not convert integers of more than 4300 digits
         raise ProblemError(MALFORMED_JSON, "a number has too many digits") from error
+    except MemoryError as error:
+        raise explain(error) from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.kinds import AUTHENTICATED, INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, declare
+from uq4ct.service.http.kinds import AUTHENTICATED, FAILING, INVALID_FIELD, LEDGER_UNAVAILABLE, declare
 from uq4ct.service.http.problems import explain
+from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.ledger.cohorts import read_manifests
 from uq4ct.service.ledger.retention import oldest_kept_ms
 from uq4ct.service.ledger.windows import MODEL_PATTERN, WINDOW_PATTERN, window_ms, window_of
@@ -19,7 +20,11 @@ from uq4ct.service.schemas.calibration import CalibrationReport
 router = APIRouter(tags=["calibration"], responses=declare(*AUTHENTICATED))
 
 
-@router.get("/calibration", responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, INTERNAL))
+@router.get(
+    "/calibration",
+    responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, *FAILING),
+    response_model=CalibrationReport,
+)
 async def show_calibration(
     context: ContextOf,
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
@@ -28,7 +33,7 @@ async def show_calibration(
         Query(pattern=WINDOW_PATTERN, description="how far back to look, such as 3600s, 90m, 24h or 7d"),
     ] = "24h",
     model: Annotated[str | None, Query(pattern=MODEL_PATTERN, description="only this name or name@version")] = None,
-) -> CalibrationReport:
+) -> Response:
     """Report each model version that answered in the window, for the key's tenant or, with an admin key, all tenants.
 
     The window selects predictions by the time they were made, not by when their labels arrived.
@@ -40,5 +45,6 @@ async def show_calibration(
         cohorts = await context.ledger.cohorts(window_of(since_ms, tenant, model))
     except Exception as error:
         raise explain(error) from error
-    manifests = await run_in_threadpool(read_manifests, context.adapters, cohorts)
-    return CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, manifests)
+    return await write_in_thread(
+        lambda: CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, read_manifests(context.adapters, cohorts))
+    )

@@ -5,19 +5,20 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
 
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
 from uq4ct.service.http.kinds import (
     AUTHENTICATED,
     FINDING_PREDICTION,
-    INTERNAL,
     JSON_BODY,
     LABEL_CONFLICT,
     LEDGER_UNAVAILABLE,
     declare,
 )
 from uq4ct.service.http.problems import ProblemError, explain
+from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
 from uq4ct.service.ledger.feedback import Feedback
 from uq4ct.service.routes.batches import read_items, show_results
@@ -33,7 +34,7 @@ Labeller = Annotated[Caller, Depends(require(Scope.FEEDBACK))]
 router = APIRouter(route_class=StrictJsonRoute, tags=["feedback"], responses=declare(*AUTHENTICATED))
 
 
-@router.post("/feedback", responses=declare(*JSON_BODY, INTERNAL, *FINDING_PREDICTION, LABEL_CONFLICT))
+@router.post("/feedback", responses=declare(*JSON_BODY, *FINDING_PREDICTION, LABEL_CONFLICT))
 async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Labeller) -> FeedbackResponse:
     """Report the correct option. Status 200 confirms that it is stored; repeating the same label changes nothing."""
     outcome = await _take(context, caller, body)
@@ -42,10 +43,10 @@ async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Label
     return outcome
 
 
-@router.post("/feedback/batch", responses=declare(*JSON_BODY, INTERNAL))
+@router.post("/feedback/batch", responses=declare(*JSON_BODY), response_model=FeedbackBatchResponse)
 async def give_feedback_batch(
     request: Request, body: FeedbackBatchRequest, context: ContextOf, caller: Labeller
-) -> FeedbackBatchResponse:
+) -> Response:
     """Report several correct options independently: one receipt or problem per label, in the same order."""
     limit = context.settings.max_client_batch_size
     items = read_items(FeedbackRequest, body.feedback, "feedback", limit, noun="labels")
@@ -54,7 +55,9 @@ async def give_feedback_batch(
         # One at a time, and none once the ledger is unavailable: each attempt would wait for it again.
         gone = bool(outcomes) and isinstance(outcomes[-1], ProblemError) and outcomes[-1].kind is LEDGER_UNAVAILABLE
         outcomes.append(outcomes[-1] if gone else await _take(context, caller, item))
-    return FeedbackBatchResponse(results=show_results(outcomes, request.state.request_id))
+    return await write_in_thread(
+        lambda: FeedbackBatchResponse(results=show_results(outcomes, request.state.request_id))
+    )
 
 
 async def _take(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
 from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
@@ -17,8 +19,8 @@ from uq4ct.service.http.kinds import (
     AUTHENTICATED,
     CHANGING_MODEL,
     DEFAULT_MODEL,
+    FAILING,
     FINDING_MODEL,
-    INTERNAL,
     JSON_BODY,
     MODEL_UNLOADABLE,
     STORE_READ_ONLY,
@@ -27,6 +29,7 @@ from uq4ct.service.http.kinds import (
     declare,
 )
 from uq4ct.service.http.problems import ProblemError, damage, explain
+from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
 from uq4ct.service.schemas.common import REFERENCE_PATTERN
 from uq4ct.service.schemas.models import DamagedModel, ModelCard, ModelList, Promotion
@@ -45,14 +48,10 @@ changes = APIRouter(tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 
 
-@reads.get("/models", responses=declare(INTERNAL))
-async def list_models(context: ContextOf) -> ModelList:
+@reads.get("/models", responses=declare(*FAILING), response_model=ModelList)
+async def list_models(context: ContextOf) -> Response:
     """List every registered version; versions with damaged records are listed separately."""
-    entries = await run_in_threadpool(context.adapters.survey)
-    return ModelList(
-        models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
-        damaged=[_damaged(entry) for entry in entries if isinstance(entry, DamagedEntry)],
-    )
+    return await write_in_thread(lambda: _list(context, context.adapters.survey()))
 
 
 @reads.get("/models/{name}", responses=declare(*FINDING_MODEL))
@@ -113,6 +112,13 @@ async def promote_model(context: ContextOf, name: Name, body: Promotion) -> Mode
 router.include_router(reads)
 router.include_router(changes)
 router.include_router(promotions)
+
+
+def _list(context: Context, entries: Sequence[RegistryEntry | DamagedEntry]) -> ModelList:
+    return ModelList(
+        models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
+        damaged=[_damaged(entry) for entry in entries if isinstance(entry, DamagedEntry)],
+    )
 
 
 def _card(context: Context, entry: RegistryEntry) -> ModelCard:

@@ -1,4 +1,4 @@
-"""GET / and its files: the operator's page. It contains no data and calls the API like any other client."""
+"""GET /, /docs and their files: the operator's pages. They contain no data and call the API like any other client."""
 
 from __future__ import annotations
 
@@ -67,6 +67,12 @@ PAGE = _read_page()
 async def show_page(request: Request) -> Response:
     """Return the page itself."""
     return PAGE["index.html"].respond(request.headers.get("if-none-match"))
+
+
+@router.get("/docs")
+async def show_docs(request: Request) -> Response:
+    """Return the page that shows the OpenAPI document."""
+    return PAGE["docs.html"].respond(request.headers.get("if-none-match"))
 
 
 @router.get("/page/{name}")

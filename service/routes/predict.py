@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Scope, require
@@ -17,6 +18,7 @@ from uq4ct.service.http.kinds import (
     declare,
 )
 from uq4ct.service.http.problems import ProblemError
+from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
 from uq4ct.service.routes.answering import answer_items
 from uq4ct.service.routes.batches import read_items, show_results
@@ -41,8 +43,8 @@ async def predict(request: Request, body: PredictRequest, context: ContextOf) ->
     return outcome
 
 
-@router.post("/predict/batch", responses=declare(*_REFUSED))
-async def predict_batch(request: Request, body: BatchRequest, context: ContextOf) -> BatchResponse:
+@router.post("/predict/batch", responses=declare(*_REFUSED), response_model=BatchResponse)
+async def predict_batch(request: Request, body: BatchRequest, context: ContextOf) -> Response:
     """Answer several questions independently: one answer or problem per question, in the same order.
 
     Either all questions are admitted or the whole batch is rejected.
@@ -51,4 +53,5 @@ async def predict_batch(request: Request, body: BatchRequest, context: ContextOf
     if count > limit:
         context.metrics.rejected.labels(TOO_LARGE.reason).inc(count)
     items = read_items(PredictRequest, body.questions, "questions", limit, noun="questions")
-    return BatchResponse(results=show_results(await answer_items(request, context, items), request.state.request_id))
+    outcomes = await answer_items(request, context, items)
+    return await write_in_thread(lambda: BatchResponse(results=show_results(outcomes, request.state.request_id)))

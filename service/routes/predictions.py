@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Path
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.kinds import AUTHENTICATED, FINDING_PREDICTION, INTERNAL, INVALID_FIELD, declare
+from uq4ct.service.http.kinds import AUTHENTICATED, FAILING, FINDING_PREDICTION, INVALID_FIELD, declare
 from uq4ct.service.http.problems import explain
 from uq4ct.service.schemas.feedback import ID_PATTERN, PredictionView
 
 router = APIRouter(tags=["feedback"], responses=declare(*AUTHENTICATED))
 
 
-@router.get("/predictions/{prediction_id}", responses=declare(*FINDING_PREDICTION, INVALID_FIELD, INTERNAL))
+@router.get("/predictions/{prediction_id}", responses=declare(*FINDING_PREDICTION, INVALID_FIELD, *FAILING))
 async def show_prediction(
     prediction_id: Annotated[str, Path(pattern=ID_PATTERN)],
     context: ContextOf,

@@ -48,7 +48,7 @@ class PredictRequest(Body):
     question: str = Field(description="the text of the question, not empty", json_schema_extra={"minLength": 1})
     options: list[str] = Field(
         fail_fast=True,  # one error for a list of a million numbers is enough
-        description="distinct texts, none of them empty",
+        description="texts of which none is empty and no two look alike",
         json_schema_extra={
             "minItems": MIN_OPTIONS,
             "maxItems": MAX_OPTIONS,

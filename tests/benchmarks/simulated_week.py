@@ -45,7 +45,7 @@ async def simulated_service(
     app: FastAPI = create_app(load, adapters, settings, registry, ids, clocks=simulated.clocks)
     async with (
         app.router.lifespan_context(app),
-        AsyncClient("http://service", transport=httpx2.ASGITransport(app), timeout=300) as client,
+        AsyncClient("http://localhost", transport=httpx2.ASGITransport(app), timeout=300) as client,
     ):
         await app.state.context.ledger.wait_until_opened()
         await app.state.context.engine.wait_until_loaded()

@@ -80,7 +80,7 @@ def _ratio(
 async def _ask_all(app: FastAPI, questions: Sequence[Question]) -> None:
     waiting = list(questions)
     async with httpx2.AsyncClient(
-        transport=httpx2.ASGITransport(app), base_url="http://service", timeout=300
+        transport=httpx2.ASGITransport(app), base_url="http://localhost", timeout=300
     ) as client:
 
         async def ask() -> None:

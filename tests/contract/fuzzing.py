@@ -114,6 +114,9 @@ def _is_question(body: dict[str, Any]) -> bool:
 def _is_infer_request(body: dict[str, Any]) -> bool:
     tensors = {tensor["name"]: tensor for tensor in body["inputs"]}
     sizes = {size for tensor in body["inputs"] for size in (*tensor["shape"], len(tensor["data"]))}
+    outputs = [output["name"] for output in body.get("outputs") or ()]
+    if len(outputs) != len(set(outputs)):
+        return False
     if len(sizes) != 1 or len(tensors) != len(body["inputs"]) or not {"question", "options"} <= set(tensors):
         return False
     try:

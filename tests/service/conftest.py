@@ -183,7 +183,7 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path
             tracer_provider=tracer_provider,
         )
         transport = httpx2.ASGITransport(app)
-        client = httpx2.AsyncClient(transport=transport, base_url="http://service", timeout=20)
+        client = httpx2.AsyncClient(transport=transport, base_url="http://localhost", timeout=20)
         async with app.router.lifespan_context(app), client:
             replica = Replica(app, client, app.state.context, registry)
             if wait:

@@ -36,6 +36,10 @@ PARTS = ("model_store", "service", "training")
             ({"root_path": path}, f"UQ4CT_ROOT_PATH: must start with / .*{re.escape(repr(path))}")
             for path in WRONG_ROOT_PATHS
         ),
+        *(
+            ({"allowed_hosts": hosts}, "UQ4CT_ALLOWED_HOSTS: must be host names or IP addresses without scheme, port")
+            for hosts in ("https://a", "a:80", "a/b", "[::1]", "*", "a,,b", "a b", "-a")
+        ),
         ({"docs_need_key": "true"}, "UQ4CT_DOCS_NEED_KEY .* UQ4CT_API_KEYS_FILE"),
         ({"otlp_endpoint": "collector:4318"}, "UQ4CT_OTLP_ENDPOINT: .*'collector:4318'"),
         ({"host": "example.org"}, "UQ4CT_HOST 'example.org'"),
@@ -53,6 +57,11 @@ def test_no_message_holds_a_password() -> None:
     assert "secret" not in str(caught.value)
     url = "postgresql+psycopg://ledger:secret@host/x"
     assert "secret" not in repr(read_settings({}, {"database_url": url}))
+
+
+def test_allowed_hosts_are_separated_by_commas() -> None:
+    hosts = read_settings({}, {"allowed_hosts": "uq.example.org, 10.0.0.1,2001:db8::1"}).allowed_hosts
+    assert hosts == ("uq.example.org", "10.0.0.1", "2001:db8::1")
 
 
 def test_tasks_are_separated_by_commas() -> None:
@@ -115,6 +124,7 @@ TEXTS = {  # for each setting two texts that are valid beside the defaults of th
     "http_parser": ("h11", "httptools"),
     "max_connections": ("100", "200"),
     "allow_public_without_keys": ("true", "false"),
+    "allowed_hosts": ("uq.example", "a,10.0.0.1"),
     "api_keys_file": ("a.json", "b.json"),
     "docs_need_key": ("false", "0"),
     "rate_limit_per_minute": ("100", "200"),
@@ -133,6 +143,7 @@ TEXTS = {  # for each setting two texts that are valid beside the defaults of th
     "adapter_memory_mb": ("1", "2"),
     "alias_poll_seconds": ("0", "1"),
     "payload_limit": ("1", "2"),
+    "metrics_pause_seconds": ("0", "1.5"),
     "shutdown_grace_seconds": ("0", "1"),
     "database_url": ("sqlite:///a", "sqlite:///b"),
     "ledger_required": ("true", "false"),

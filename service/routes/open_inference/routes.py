@@ -9,17 +9,19 @@ from fastapi import APIRouter, Depends, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from uq4ct.model_store.storage.manifest import NAME_PATTERN, Manifest
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.http.guards import Scope, guards_of, require
+from uq4ct.service.http.handlers import problem_response
 from uq4ct.service.http.kinds import (
     ANSWERING,
     ASKING,
     AUTHENTICATED,
     DRAINING,
     FINDING_MODEL,
+    FOREIGN_HOST,
     JSON_BODY,
     MODEL_NOT_LOADED,
     NOT_JSON,
@@ -28,6 +30,8 @@ from uq4ct.service.http.kinds import (
     declare,
 )
 from uq4ct.service.http.problems import ProblemError, explain, field_errors, invalid_fields
+from uq4ct.service.http.responses import write_in_thread
+from uq4ct.service.http.same_origin import comes_from_a_page
 from uq4ct.service.http.strict_json import Handler, check_content_type, read_strictly
 from uq4ct.service.routes import health, models
 from uq4ct.service.routes.answering import answer_items
@@ -58,11 +62,15 @@ ModelVersion = Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="v
 
 
 def _check_json(request: Request) -> None:
-    """Reject binary tensors. Clients of this protocol send JSON with no content type or as application/octet-stream."""
+    """Reject binary tensors and, from web pages, bodies of another type.
+
+    Clients of this protocol send JSON with no content type or as application/octet-stream. A page needs the consent of
+    the service for application/json only, which it never gets.
+    """
     if "inference-header-content-length" in request.headers:
         raise ProblemError(NOT_JSON, JSON_ONLY)
     declared = request.headers.get("content-type")
-    if declared not in (None, "application/octet-stream"):
+    if declared not in (None, "application/octet-stream") or comes_from_a_page(request.headers):
         check_content_type(declared)
 
 
@@ -82,7 +90,7 @@ class OpenInferenceRoute(APIRoute):
                 problem = invalid_fields(field_errors(error.errors(), skip=1))
             except Exception as error:
                 problem = explain(error)
-            return JSONResponse({"error": problem.detail}, problem.status_code, problem.headers)
+            return problem_response(problem, request.scope)
 
         return handle_and_explain
 
@@ -111,13 +119,13 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name=request.app.title, version=request.app.version, extensions=[])
 
 
-@router.get("/health/live")
+@router.get("/health/live", responses=_declare(FOREIGN_HOST))
 async def server_live() -> ServerLive:
     """Whether the process is running."""
     return ServerLive()
 
 
-@router.get("/health/ready", responses=_declare(NOT_READY, DRAINING))
+@router.get("/health/ready", responses=_declare(FOREIGN_HOST, NOT_READY, DRAINING))
 async def server_ready(context: ContextOf) -> ServerReady:
     """Whether a load balancer should send questions here."""
     await health.ready(context)
@@ -148,16 +156,21 @@ async def version_ready(context: ContextOf, name: ModelName, version: ModelVersi
     return await _ready(context, name, f"{name}@{version}")
 
 
-@router.post("/models/{name}/infer", responses=_UNANSWERED, dependencies=_to_ask)
-async def infer(request: Request, context: ContextOf, name: ModelName, body: InferRequest) -> InferResponse:
+@router.post("/models/{name}/infer", responses=_UNANSWERED, response_model=InferResponse, dependencies=_to_ask)
+async def infer(request: Request, context: ContextOf, name: ModelName, body: InferRequest) -> Response:
     """Answer all questions with the production version of a model; if one fails, answer none."""
     return await _infer(request, context, name, body)
 
 
-@router.post("/models/{name}/versions/{version}/infer", responses=_UNANSWERED, dependencies=_to_ask)
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    responses=_UNANSWERED,
+    response_model=InferResponse,
+    dependencies=_to_ask,
+)
 async def infer_version(
     request: Request, context: ContextOf, name: ModelName, version: ModelVersion, body: InferRequest
-) -> InferResponse:
+) -> Response:
     """Answer all questions with one version of a model; if one fails, answer none."""
     return await _infer(request, context, f"{name}@{version}", body)
 
@@ -190,14 +203,18 @@ async def _ready(context: Context, name: str, reference: str) -> ModelReady:
     return ModelReady(name=name)
 
 
-async def _infer(request: Request, context: Context, reference: str, body: InferRequest) -> InferResponse:
+async def _infer(request: Request, context: Context, reference: str, body: InferRequest) -> Response:
     limit = context.settings.max_client_batch_size
     questions = await run_in_threadpool(read_questions, body, reference, limit)
     answers = _require_all(await answer_items(request, context, questions))
     (model,) = {answer.model for answer in answers}  # resolved once per request
     name, _, version = model.rpartition("@")
-    outputs = write_answers(answers, body.outputs)
-    return InferResponse(model_name=name, model_version=version, id=body.id, outputs=outputs)
+
+    def build() -> InferResponse:
+        outputs = write_answers(answers, body.outputs)
+        return InferResponse(model_name=name, model_version=version, id=body.id, outputs=outputs)
+
+    return await write_in_thread(build)
 
 
 def _require_all(outcomes: Sequence[PredictResponse | ProblemError]) -> list[PredictResponse]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
-from uq4ct.service.routes.open_inference.outputs import Datatype, OutputName
+from uq4ct.service.routes.open_inference.outputs import OUTPUTS, Datatype, OutputName
 from uq4ct.service.schemas.common import AS_WHOLE, Body, is_none
 from uq4ct.service.schemas.predict import AbstainBelow, Coverage, Task
 
@@ -154,7 +154,8 @@ class InferRequest(Body):
     outputs: list[RequestedOutput] | None = Field(
         default=None,
         fail_fast=True,
-        description="requested outputs, in this order; null or an empty list = all",
+        json_schema_extra={"maxItems": len(OUTPUTS)},
+        description="requested outputs, in this order, each once; null or an empty list = all",
     )
 
 

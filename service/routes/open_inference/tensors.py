@@ -29,8 +29,8 @@ _INPUTS = (
         "options",
         "BYTES",
         [-1],
-        'one text per question: a JSON array of its options, such as ["Oslo", "Paris"]; 2 to 26 distinct texts, and '
-        "questions may have different numbers of options",
+        'one text per question: a JSON array of its options, such as ["Oslo", "Paris"]; 2 to 26 texts, of which no '
+        "two look alike; questions may have different numbers of options",
     ),
     ("context", "BYTES", [-1], "optional: one passage per question that it is about; an empty text means no passage"),
 )
@@ -56,9 +56,10 @@ def read_questions(body: InferRequest, model: str, limit: int) -> list[PredictRe
     """Read the questions of a request, each in the form of /predict.
 
     Raises:
-        ProblemError: 422, the tensors do not match or the options are not JSON arrays of texts; 413, more than `limit`
-            questions.
+        ProblemError: 422, an output is requested twice, the tensors do not match, or the options are not JSON arrays of
+            texts; 413, more than `limit` questions.
     """
+    _refuse_repeated_outputs(body.outputs or ())
     tensors = _by_name(body.inputs)
     count = len(tensors["question"].data)
     for name, tensor in tensors.items():
@@ -104,6 +105,15 @@ def write_answers(answers: Sequence[PredictResponse], wanted: Sequence[Requested
 def _describe(name: str, datatype: str, shape: list[int], description: str) -> TensorMetadata:
     parameters = TensorParameters(description=description)
     return TensorMetadata(name=name, datatype=datatype, shape=shape, parameters=parameters)
+
+
+def _refuse_repeated_outputs(wanted: Sequence[RequestedOutput]) -> None:
+    """Keep a short request from asking for a long response."""
+    seen: set[OutputName] = set()
+    for index, output in enumerate(wanted):
+        if output.name in seen:
+            raise invalid_fields([FieldError(field=f"outputs.{index}.name", message=f"{output.name} is given twice")])
+        seen.add(output.name)
 
 
 def _by_name(inputs: Sequence[InferInput]) -> Mapping[str, InferInput]:

@@ -41,7 +41,7 @@ async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start
     async with start() as replica, on_a_socket(replica) as address:
         single, (first, second), models = await asyncio.to_thread(ask, address)
         transport = httpx2.ASGITransport(replica.app)
-        async with AsyncClient("http://service", transport=transport, retries=ONCE) as client:
+        async with AsyncClient("http://localhost", transport=transport, retries=ONCE) as client:
             again = await client.predict("Which?", ("a", "b"), context="A passage.", model="toy")
             assert await client.models() == models
     assert single.model_copy(update={"prediction_id": again.prediction_id}) == again
@@ -56,7 +56,7 @@ async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start
 async def test_the_service_s_problems_are_typed(start: Start, predictor: FakePredictor) -> None:
     async with start() as replica:
         transport = httpx2.ASGITransport(replica.app)
-        async with AsyncClient("http://service", transport=transport, retries=ONCE) as client:
+        async with AsyncClient("http://localhost", transport=transport, retries=ONCE) as client:
             with pytest.raises(InvalidRequestError, match=r"422 .*: question: is empty") as invalid:
                 await client.predict(" ", ("a", "b"))
             assert invalid.value.problem is not None

@@ -223,6 +223,45 @@ async def test_500_when_a_route_raises(start: Start, adapters: Any) -> None:
         assert replica.sample("requests_total", route="/models", code="500") == 1
 
 
+@pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/feedback", "/models/toy/promote"])
+@pytest.mark.parametrize("failing", ["json.loads", "uq4ct.service.http.strict_json.read_body"])
+async def test_503_when_there_is_no_memory_for_the_body(
+    path: str, failing: str, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with start() as replica:
+        monkeypatch.setattr(failing, _run_out_of_memory)
+        response = await replica.client.post(path, content=b"{}", headers=JSON)
+        monkeypatch.undo()
+        assert response.headers["retry-after"] == "1"
+        problem(response, 503, "out-of-memory")
+        assert replica.sample("requests_total", route=path.replace("toy", "{name}"), code="503") == 1
+    (entry,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert isinstance(entry.exc_info[1] if entry.exc_info else None, MemoryError)
+
+
+@pytest.mark.parametrize("failing", ["json.loads", "uq4ct.service.http.strict_json.read_body"])
+async def test_503_when_there_is_no_memory_for_a_body_of_the_protocol(
+    failing: str, start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with start() as replica:
+        monkeypatch.setattr(failing, _run_out_of_memory)
+        response = await replica.client.post("/v2/models/toy/infer", content=b"{}", headers=JSON)
+        monkeypatch.undo()
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+    assert response.json() == {"error": "the request needs more memory than is free"}
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["out of memory"]
+
+
+async def test_503_when_a_route_runs_out_of_memory(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with start() as replica:
+        monkeypatch.setattr(replica.context.adapters, "survey", _run_out_of_memory)
+        problem(await replica.client.get("/models"), 503, "out-of-memory")
+
+
+def _run_out_of_memory(*_: Any, **__: Any) -> Any:
+    raise MemoryError
+
+
 async def test_503_before_loading_and_while_draining(start: Start, predictor: FakePredictor) -> None:
     predictor.forward_may_start.clear()  # blocks the warm-up
     async with start(wait=False) as replica:

@@ -43,6 +43,6 @@ async def test_a_post_is_redirected_with_its_body(start: Start) -> None:
 async def test_openapi_names_the_prefix(start: Start, prefix: str, servers: object) -> None:
     async with start(root_path=prefix) as replica:
         transport = httpx2.ASGITransport(replica.app, root_path=prefix)
-        async with httpx2.AsyncClient(transport=transport, base_url=f"http://service{prefix}") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://localhost{prefix}") as client:
             assert (await client.get("/openapi.json")).json().get("servers") == servers
             assert "GET /nowhere" in (await client.get("/nowhere")).json()["detail"].replace(prefix, "")

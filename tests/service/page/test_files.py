@@ -25,6 +25,7 @@ REFERENCES = {
     ".js": re.compile(r'(?:from |import\()"\./([^"]+)"'),
     ".css": re.compile(r"url\(([^)]+)\)"),
 }
+ADDRESSES = {"index.html": "/", "docs.html": "/docs"}
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -35,7 +36,7 @@ TYPES = {
 
 async def fetch(replica: Replica, name: str, **headers: str) -> httpx2.Response:
     """GET a file of the page by its name in the package."""
-    return await replica.client.get("/" if name == "index.html" else f"/page/{name}", headers=headers)
+    return await replica.client.get(ADDRESSES.get(name, f"/page/{name}"), headers=headers)
 
 
 async def get_unnormalized(replica: Replica, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
@@ -51,7 +52,7 @@ async def get_unnormalized(replica: Replica, path: str) -> tuple[int, dict[bytes
     scope = {
         "type": "http", "method": "GET", "scheme": "http", "http_version": "1.1", "server": ("service", 80),
         "path": unquote(path), "raw_path": path.encode(), "root_path": "", "query_string": b"",
-        "headers": [(b"host", b"service")],
+        "headers": [(b"host", b"localhost")],
     }  # fmt: skip
     await replica.app(scope, receive, send)
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(part["body"] for part in sent[1:])
@@ -98,7 +99,7 @@ async def test_the_browser_keeps_what_has_not_changed(start: Start) -> None:
 
 
 async def test_whatever_the_page_refers_to_is_there_and_nothing_else_is_kept(start: Start) -> None:
-    found, ahead = {"index.html"}, ["index.html"]
+    found, ahead = set(ADDRESSES), list(ADDRESSES)
     async with start(wait=False) as replica:
         while ahead:
             name = ahead.pop()
@@ -155,11 +156,23 @@ def test_no_script_makes_markup_or_code_from_text(name: str) -> None:
     assert re.findall(makers, SCRIPTS[name]) == []
 
 
-def test_every_element_that_a_script_asks_for_is_in_the_markup() -> None:
-    markup = TEXTS["index.html"]
+def scripts_of(page: str) -> set[str]:
+    """The scripts that a page loads, directly or through others."""
+    found: set[str] = set()
+    ahead = [name for name in REFERENCES[".html"].findall(TEXTS[page]) if name in SCRIPTS]
+    while ahead:
+        name = ahead.pop()
+        found.add(name)
+        ahead += set(REFERENCES[".js"].findall(SCRIPTS[name])) & set(SCRIPTS) - found
+    return found
+
+
+@pytest.mark.parametrize("page", ADDRESSES)
+def test_every_element_that_a_script_asks_for_is_in_the_markup(page: str) -> None:
+    markup = TEXTS[page]
     ids = re.findall(r'\bid="([^"]+)"', markup)
     assert len(ids) == len(set(ids))
-    asked = {name for text in SCRIPTS.values() for name in re.findall(r'byId\("([^"]+)"', text)}
+    asked = {name for script in scripts_of(page) for name in re.findall(r'byId\("([^"]+)"', SCRIPTS[script])}
     assert asked <= set(ids)
     assert len(asked) > 10
     assert set(re.findall(r'\bfor="([^"]+)"', markup)) <= set(ids)

@@ -155,6 +155,15 @@ async def test_the_wanted_outputs_in_the_wanted_order(start: Start) -> None:
     assert refused(unknown, 422).startswith("outputs.0.name: ")
 
 
+async def test_a_repeated_output_is_refused_before_anything_is_asked(start: Start, predictor: FakePredictor) -> None:
+    """The length of a response must not be a product of the questions and the outputs of a request."""
+    body = {"inputs": tensors(*QUESTIONS), "outputs": [{"name": "label"}] + [{"name": "probabilities"}] * 240}
+    async with start() as replica:
+        error = refused(await replica.client.post(INFER, json=body), 422)
+    assert error == "outputs.2.name: probabilities is given twice"
+    assert predictor.served_texts() == []
+
+
 async def test_feu_is_no_output_of_a_model_without_routers(start: Start, predictor: FakePredictor) -> None:
     async with start() as replica:
         predictor.spoil = {"feu": None}  # type: ignore[dict-item]

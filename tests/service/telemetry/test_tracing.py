@@ -99,7 +99,7 @@ async def test_probes_are_no_spans(start: Start, prefix: str) -> None:
     spans = Spans()
     async with start(tracer_provider=spans.provider, root_path=prefix) as replica:
         transport = httpx2.ASGITransport(replica.app, root_path=prefix)
-        async with httpx2.AsyncClient(transport=transport, base_url=f"http://service{prefix}") as client:
+        async with httpx2.AsyncClient(transport=transport, base_url=f"http://localhost{prefix}") as client:
             for path in ("/health/live", "/health/ready", "/metrics"):
                 assert (await client.get(path)).status_code == 200
     assert spans.all() == ()

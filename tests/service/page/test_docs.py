@@ -1,0 +1,56 @@
+"""The page of the API in a real browser: complete, from the installation only, and under the page's policy."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+
+from tests.service.access.key_holder import KeyHolder
+from tests.service.page.browsing import Page
+from tests.service.page.conftest import Serve
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_operation_and_schema_is_shown_without_another_host(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.driver.get(f"{address}/docs")
+        page.until(lambda: page.all("#schemas-body details"))
+        document = httpx2.get(f"{address}/openapi.json").json()
+        shown = [element.text for element in page.all("#operations-body summary code")]
+        assert shown == [
+            f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods
+        ]
+        assert [element.text for element in page.all("#schemas-body summary code")] == sorted(
+            document["components"]["schemas"], key=str.casefold
+        )
+        fetched = page.run("return performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert f"{address}/page/docs.js" in fetched
+        assert [name for name in fetched if not name.startswith(address)] == []
+        assert page.console() == []  # nothing that the policy blocked
+
+
+def test_an_operation_leads_to_its_schemas(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.driver.get(f"{address}/docs")
+        summaries = page.until(lambda: page.all("#operations-body summary"))
+        (predict,) = [element for element in summaries if element.text.startswith("POST /predict ")]
+        predict.click()
+        texts = [element.text for element in page.all("#operations-body details[open]")]
+        assert len(texts) == 1
+        for part in ("Needs a key", "PredictResponse as application/json", "429", "Which metal is liquid"):
+            assert part in texts[0]
+        page.one("#operations-body details[open] a[href='#schema-PredictRequest']").click()
+        fields = page.until_text("#schema-PredictRequest[open]", "abstain_below")
+        assert "options (required)" in fields
+        assert "list (minItems 2, maxItems 26) of string (minLength 1)" in fields
+
+
+def test_a_key_is_asked_for_where_the_document_needs_one(serve: Serve, page: Page, keys: KeyHolder) -> None:
+    with serve(api_keys_file=keys.file, docs_need_key=True) as address:
+        page.driver.get(f"{address}/docs")
+        page.until(lambda: page.one("#key-text").is_displayed())
+        assert page.all("#operations-body details") == []
+        page.one("#key-text").send_keys(keys.key("k"))
+        page.one("#key-form button[type=submit]").click()
+        page.until(lambda: page.all("#operations-body details"))
