@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -143,14 +142,6 @@ class Provenance(Frozen):
     seed: int
     splits: Splits
     data_digest: str = Field(min_length=1)
-
-    @field_validator("recipe")
-    @classmethod
-    def _check_recipe(cls, recipe: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for path, value in _leaves("recipe", recipe):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{path} is {value}, which JSON cannot represent")
-        return recipe
 
 
 class _Description(Frozen):
