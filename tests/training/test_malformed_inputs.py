@@ -25,7 +25,7 @@ from uq4ct.training.formats.foreign import FormatError
 from uq4ct.training.run_config import ConfigError, parse_run_config
 from uq4ct.training.strict_yaml import YamlError, parse_yaml
 
-ODD_VALUES = (
+ODD_VALUES: tuple[Any, ...] = (
     None,
     True,
     "no",
