@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pydantic_core import ErrorDetails
@@ -17,7 +18,21 @@ _SHOWN_CHARACTERS = 80
 class Frozen(BaseModel):
     """A validated, immutable record whose JSON round trip is lossless."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="strings", protected_namespaces=()
+    )
+
+
+R = TypeVar("R", bound=Frozen)
+
+
+def validate_strictly(kind: type[R], record: object) -> R:
+    """Validate a record of JSON's types that a user wrote: `2.0`, `"2"` and `true` are no whole numbers.
+
+    Raises:
+        ValidationError: a field is missing, unknown, of another type or out of range.
+    """
+    return kind.model_validate_json(json.dumps(record), strict=True)
 
 
 def complaints(
@@ -37,4 +52,5 @@ def _complaint(item: ErrorDetails, show_values: bool, spell: Callable[[str], str
     value: Any = item["input"]
     is_section = isinstance(value, Mapping | BaseModel) or item["type"] == "missing"
     got = f" (got {repr(value)[:_SHOWN_CHARACTERS]})" if show_values and not is_section else ""
-    return f"{field}: {item['msg']}{got}" if field else f"{item['msg']}{got}"
+    message = " ".join(item["msg"].splitlines())  # it may quote a value
+    return f"{field}: {message}{got}" if field else f"{message}{got}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from typing import Any, TextIO
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.lookalikes import looks_of
 from uq4ct.model_store.questions import Question, QuestionError
+from uq4ct.model_store.regular_files import open_regular, reason_of
+from uq4ct.model_store.strict_json import JsonError, parse_json
 
 MESSAGE_PLACES = 3
 
@@ -63,12 +65,14 @@ def open_text(path: Path) -> Iterator[TextIO]:
     """Open a file as UTF-8 text, with or without a byte order mark.
 
     Raises:
-        QuestionFileError: the file is missing, cannot be read or is not UTF-8.
+        QuestionFileError: the file is missing, cannot be read, is no regular file or is not UTF-8.
     """
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8-sig", newline="") as stream:
             yield stream
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise QuestionFileError(f"{path}: cannot be read: {reason_of(error)}") from error
+    except UnicodeDecodeError as error:
         raise QuestionFileError(f"{path}: cannot be read: {error}") from error
 
 
@@ -89,8 +93,8 @@ def describe_left_out(split: str, refused: Sequence[str], total: int) -> tuple[s
 
 def _parse(place: str, line: str) -> dict[str, Any]:
     try:
-        record = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+        record = parse_json(line)
+    except JsonError as error:
         raise QuestionFileError(f"{place}: invalid JSON: {error}") from error
     if not isinstance(record, dict):
         raise QuestionFileError(f"{place}: must be a JSON object, not {type(record).__name__}")

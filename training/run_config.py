@@ -8,19 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.models import EMBEDDED
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.frozen import Frozen, complaints, validate_strictly
 from uq4ct.model_store.scoring.config import ClozeConfig, ScoringConfig
 from uq4ct.training.data.config import DataConfig
 from uq4ct.training.data.paths import locate_files
 from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import Need, TrainedMethod
+from uq4ct.training.strict_yaml import YamlError, parse_yaml, read_yaml
 
 CalibrationName = Literal["none", "temperature", "platt", "isotonic", "feu_temperature"]
 
@@ -32,7 +32,7 @@ class ConfigError(UserError, ValueError):
 class BaseModelConfig(Frozen):
     """The base model, and the device and dtype that it runs on."""
 
-    name: str = Field(default=EMBEDDED, description="the embedded model, a folder, or a hub id")
+    name: str = Field(default=EMBEDDED, min_length=1, description="the embedded model, a folder, or a hub id")
     revision: str | None = Field(default=None, description="commit or tag, for a hub id")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
@@ -65,7 +65,7 @@ class TrainingConfig(Frozen):
     accumulation: int = Field(
         default=1, ge=1, description="forward passes per optimizer step; must divide batch_questions"
     )
-    seed: int = Field(default=0, ge=0, description="random seed of initialisation, order, dropout and sampling")
+    seed: int = Field(default=0, ge=0, le=10**9, description="seed of initialisation, order, dropout and sampling")
     keep_epoch: Literal["last", "best"] = Field(
         default="best", description="epoch whose weights are kept; best = lowest NLL on the fit split"
     )
@@ -134,7 +134,7 @@ class RunConfig(Frozen):
             ValueError: an option is unknown or out of range.
         """
         try:
-            return METHODS[self.method].options.model_validate(self.options)
+            return validate_strictly(METHODS[self.method].options, self.options)
         except ValidationError as error:
             raise ValueError("; ".join(complaints(error, spell="options.{}".format))) from error
 
@@ -177,8 +177,8 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
         ConfigError: the file is not a YAML mapping, an override has no `=`, or its value is not YAML.
     """
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+        record = read_yaml(path)
+    except YamlError as error:
         raise ConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(record, dict):
         raise ConfigError(f"{path}: a recipe must be a mapping of fields, not {type(record).__name__}")
@@ -196,9 +196,9 @@ def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
         ConfigError: a field is missing, unknown or out of range.
     """
     try:
-        return RunConfig.model_validate(record)
+        return validate_strictly(RunConfig, record)
     except ValidationError as error:
-        raise ConfigError("\n  ".join([f"{origin}:", *complaints(error)])) from error
+        raise ConfigError(f"{origin}: {'; '.join(complaints(error))}") from error
 
 
 def _override(record: dict[str, Any], override: str) -> None:
@@ -212,6 +212,6 @@ def _override(record: dict[str, Any], override: str) -> None:
             raise ConfigError(f"override {override!r}: {section!r} is not a section")
         record = inner
     try:
-        record[field] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        record[field] = parse_yaml(value)
+    except YamlError as error:
         raise ConfigError(f"override {override!r}: the value cannot be read as YAML: {error}") from error

@@ -84,6 +84,10 @@ def resolve_device(device: str) -> torch.device:
         raise BaseModelError(f"device {device!r} is neither auto nor a device that PyTorch knows: {error}") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise BaseModelError(f"device {device!r} was requested, but no CUDA device is available")
+    try:
+        torch.ones(1, device=resolved).item()
+    except Exception as error:  # whatever the backend raises
+        raise BaseModelError(f"device {device!r} cannot be used: {one_line(error)}") from error
     return resolved
 
 

@@ -13,12 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from uq4ct.model_store.regular_files import MEBIBYTE, read_regular
 from uq4ct.model_store.storage.durable_files import sync_directory, write_file
 from uq4ct.model_store.storage.errors import (
     CorruptFileError,
     InvalidAttachmentError,
     MissingFileError,
     UnknownFileError,
+    UnreadableFileError,
 )
 from uq4ct.model_store.storage.manifest import (
     ADAPTER_FILE,
@@ -29,6 +31,9 @@ from uq4ct.model_store.storage.manifest import (
     ManifestDraft,
     parse_manifest,
 )
+
+MOST_MANIFEST_BYTES = 64 * MEBIBYTE  # a manifest has about 100 bytes per calibration question
+_MOST_DIGEST_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +79,12 @@ def read_manifest(directory: Path) -> Manifest:
     """Read the manifest of a version and check it against its digest; the other files are not opened.
 
     Raises:
-        MissingFileError, CorruptFileError, NewerFormatError, InvalidManifestError: the message names the file.
+        MissingFileError, UnreadableFileError, CorruptFileError, NewerFormatError, InvalidManifestError: the message
+            names the file.
     """
     path = directory / MANIFEST_FILE
-    data = _read(path)
-    if _read(directory / DIGEST_FILE) != _digest_line(_digest(data)):
+    data = read_stored(path, MOST_MANIFEST_BYTES)
+    if read_stored(directory / DIGEST_FILE, _MOST_DIGEST_BYTES) != _digest_line(_digest(data)):
         raise CorruptFileError(path, f"does not match {DIGEST_FILE}: one of the two was changed or truncated")
     return parse_manifest(data, path)
 
@@ -87,8 +93,8 @@ def read_checkpoint(directory: Path) -> StoredAdapter:
     """Read a version and check that every file is as published.
 
     Raises:
-        MissingFileError, UnknownFileError, CorruptFileError, NewerFormatError, InvalidManifestError: the message names
-            the file.
+        MissingFileError, UnknownFileError, UnreadableFileError, CorruptFileError, NewerFormatError,
+            InvalidManifestError: the message names the file.
     """
     manifest = read_manifest(directory)
     _check_listing(directory, manifest)
@@ -118,7 +124,10 @@ def _check_attachment(file: str) -> None:
 
 def _check_listing(directory: Path, manifest: Manifest) -> None:
     expected = {*manifest.files, MANIFEST_FILE, DIGEST_FILE}
-    present = {path.name for path in directory.iterdir()}
+    try:
+        present = {path.name for path in directory.iterdir()}
+    except OSError as error:
+        raise UnreadableFileError(directory, error) from error
     for file in sorted(expected - present):
         raise MissingFileError(directory / file, "is missing, but the manifest lists it")
     for file in sorted(present - expected):
@@ -130,15 +139,22 @@ def _write(directory: Path, file: str, data: bytes) -> str:
     return _digest(data)
 
 
-def _read(path: Path) -> bytes:
+def read_stored(path: Path, limit: int | None = None) -> bytes:
+    """Read a file of the store.
+
+    Raises:
+        MissingFileError, UnreadableFileError: the message names the file.
+    """
     try:
-        return path.read_bytes()
+        return read_regular(path, limit)
     except FileNotFoundError as error:
         raise MissingFileError(path, "is missing") from error
+    except OSError as error:
+        raise UnreadableFileError(path, error) from error
 
 
 def _read_verified(path: Path, digest: str) -> bytes:
-    data = _read(path)
+    data = read_stored(path)
     found = _digest(data)
     if found != digest:
         raise CorruptFileError(path, f"was changed or truncated: its SHA-256 is {found}, the manifest says {digest}")

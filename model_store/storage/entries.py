@@ -20,9 +20,9 @@ class RegistryEntry:
 
 @dataclass(frozen=True, slots=True)
 class DamagedEntry:
-    """One stored version whose record cannot be read, and why."""
+    """One stored version whose record cannot be read, and why; `version` is None if a whole name cannot be read."""
 
     name: str
-    version: int
+    version: int | None
     aliases: tuple[str, ...]
     error: FileError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.regular_files import reason_of
 
 
 class StoreError(UserError):
@@ -43,8 +44,16 @@ class UnknownFileError(FileError):
     """A file that the manifest does not list."""
 
 
+class UnreadableFileError(FileError):
+    """A file or directory that cannot be read, or is too large; `reason` does not contain the path."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        self.reason = reason_of(error)
+        super().__init__(path, f"cannot be read: {self.reason}")
+
+
 class CorruptFileError(FileError):
-    """A file whose content is not what was published: changed, truncated or unreadable."""
+    """A file whose content is not what was published: changed or truncated."""
 
 
 class InvalidManifestError(FileError):

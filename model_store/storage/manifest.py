@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +17,7 @@ from uq4ct.model_store.frozen import Frozen, NonNegative, Share, complaints
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.scoring.config import ScoringConfig
 from uq4ct.model_store.storage.errors import InvalidManifestError, NewerFormatError
+from uq4ct.model_store.strict_json import JsonError, parse_json
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
@@ -144,14 +143,6 @@ class Provenance(Frozen):
     splits: Splits
     data_digest: str = Field(min_length=1)
 
-    @field_validator("recipe")
-    @classmethod
-    def _check_recipe(cls, recipe: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        for path, value in _leaves("recipe", recipe):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{path} is {value}, which JSON cannot represent")
-        return recipe
-
 
 class _Description(Frozen):
     """Abstract: the fields that a training run provides, shared by the draft and the stored record."""
@@ -233,8 +224,8 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
         InvalidManifestError: the content is not JSON, or a field is missing, unknown or out of range.
     """
     try:
-        record = json.loads(data)
-    except ValueError as error:
+        record = parse_json(data)
+    except JsonError as error:
         raise InvalidManifestError(path, f"is not JSON: {error}") from error
     found = record.get("format_version") if isinstance(record, dict) else None
     if type(found) is not int or found < 1:
@@ -242,12 +233,12 @@ def parse_manifest(data: bytes, path: Path) -> Manifest:
     if found > FORMAT_VERSION:
         raise NewerFormatError(path, found, FORMAT_VERSION)
     try:
-        manifest = Manifest.model_validate_json(data)
+        manifest = Manifest.model_validate_json(data, strict=True)
     except ValidationError as error:
         raise InvalidManifestError(path, f"is not a valid manifest: {'; '.join(complaints(error))}") from error
     # If a manifest could omit a field, changing the code's default would change what old adapters do.
     stated = dict(_leaves("manifest", record))
-    unstated = [field for field, _ in _leaves("manifest", json.loads(manifest.to_json())) if field not in stated]
+    unstated = [field for field, _ in _leaves("manifest", parse_json(manifest.to_json())) if field not in stated]
     if unstated:
         raise InvalidManifestError(path, f"is not a valid manifest: {unstated[0]} is missing")
     return manifest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import re
 import secrets
 import shutil
@@ -16,7 +17,14 @@ from torch import Tensor
 
 from uq4ct.model_store.environment import read_variable
 from uq4ct.model_store.frozen import complaints
-from uq4ct.model_store.storage.checkpoint import StoredAdapter, read_checkpoint, read_manifest, write_checkpoint
+from uq4ct.model_store.regular_files import MEBIBYTE
+from uq4ct.model_store.storage.checkpoint import (
+    StoredAdapter,
+    read_checkpoint,
+    read_manifest,
+    read_stored,
+    write_checkpoint,
+)
 from uq4ct.model_store.storage.durable_files import replace_file, sync_directory
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
 from uq4ct.model_store.storage.errors import (
@@ -25,13 +33,18 @@ from uq4ct.model_store.storage.errors import (
     FileError,
     InvalidReferenceError,
     MisplacedAdapterError,
+    MissingFileError,
     UnknownAdapterError,
+    UnreadableFileError,
 )
 from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
+from uq4ct.model_store.strict_json import JsonError, parse_json
 
 PRODUCTION = "production"
 ALIASES_FILE = "aliases.json"
 COUNTER_FILE = "last_version"
+_MOST_ALIAS_BYTES = MEBIBYTE
+_MOST_COUNTER_BYTES = 1024
 
 _NAME = re.compile(NAME_PATTERN)
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -122,11 +135,11 @@ class Registry:
         self.load(reference)
 
     def references(self) -> Sequence[tuple[str, int]]:
-        """Return the name and version of everything stored, in order; opens no manifest."""
-        if not self.root.is_dir():
-            return []
-        names = sorted(path.name for path in self.root.iterdir() if path.is_dir() and _NAME.fullmatch(path.name))
-        return [(name, version) for name in names for version in self._versions(name)]
+        """Return the name and version of everything stored, in order; opens no manifest.
+
+        A name whose directory cannot be read has no versions here; `survey` shows it.
+        """
+        return [(name, version) for name in self._names() for version in self._readable_versions(name)]
 
     def entry(self, reference: str) -> RegistryEntry:
         """Return one stored version without its weights; raises as `load`."""
@@ -136,14 +149,13 @@ class Registry:
     def survey(self) -> Sequence[RegistryEntry | DamagedEntry]:
         """Return everything stored, including damaged versions, by name and version."""
         entries: list[RegistryEntry | DamagedEntry] = []
-        for name, version in self.references():
-            aliases: tuple[str, ...] = ()
+        for name in self._names():
             try:
-                aliases = self._aliases_of(name, version)
-                entries.append(RegistryEntry(name, version, aliases, self._manifest(name, version)))
-            except FileError as error:
-                if self._directory(name, version).exists():  # else deleted since the directory was read
-                    entries.append(DamagedEntry(name, version, aliases, error))
+                versions = self._versions(name)
+            except UnreadableFileError as error:
+                entries.append(DamagedEntry(name, None, (), error))
+                continue
+            entries += [entry for version in versions if (entry := self._survey_version(name, version)) is not None]
         return entries
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
@@ -179,6 +191,16 @@ class Registry:
             self._directory(name, version).rename(doomed)
         shutil.rmtree(doomed)
 
+    def _survey_version(self, name: str, version: int) -> RegistryEntry | DamagedEntry | None:
+        """Return one version, or None if it was deleted since the directory was read."""
+        aliases: tuple[str, ...] = ()
+        try:
+            aliases = self._aliases_of(name, version)
+            return RegistryEntry(name, version, aliases, self._manifest(name, version))
+        except FileError as error:
+            exists = os.path.lexists(self._directory(name, version))
+            return DamagedEntry(name, version, aliases, error) if exists else None
+
     def _folder(self, name: str) -> Path:
         if not _NAME.fullmatch(name):
             raise InvalidReferenceError(f"name {name!r} does not match {_NAME.pattern}")
@@ -187,11 +209,22 @@ class Registry:
     def _directory(self, name: str, version: int) -> Path:
         return self._folder(name) / str(version)
 
+    def _names(self) -> Sequence[str]:
+        return sorted(name for name in _directories(self.root) if _NAME.fullmatch(name))
+
     def _versions(self, name: str) -> Sequence[int]:
+        """Return the versions of a name, including those that cannot be read; raises UnreadableFileError."""
         folder = self._folder(name)
-        if not folder.is_dir():
+        try:
+            return sorted(int(version) for version in _directories(folder) if _VERSION.fullmatch(version))
+        except OSError as error:
+            raise UnreadableFileError(folder, error) from error
+
+    def _readable_versions(self, name: str) -> Sequence[int]:
+        try:
+            return self._versions(name)
+        except UnreadableFileError:
             return []
-        return sorted(int(path.name) for path in folder.iterdir() if _VERSION.fullmatch(path.name) and path.is_dir())
 
     def _manifest(self, name: str, version: int) -> Manifest:
         manifest = read_manifest(self._directory(name, version))
@@ -215,9 +248,10 @@ class Registry:
 
     def _last_version(self, name: str) -> int:
         path = self._folder(name) / COUNTER_FILE
-        if not path.exists():
+        try:
+            content = read_stored(path, _MOST_COUNTER_BYTES).decode("utf-8", errors="replace").strip()
+        except MissingFileError:
             return 0
-        content = path.read_text(encoding="utf-8", errors="replace").strip()
         if not _VERSION.fullmatch(content):
             raise CorruptFileError(path, f"must hold the last version given out, not {content[:80]!r}")
         return int(content)
@@ -225,11 +259,13 @@ class Registry:
     def _aliases(self, name: str) -> dict[str, int]:
         path = self._folder(name) / ALIASES_FILE
         try:
-            return _ALIASES.validate_json(path.read_bytes())
-        except FileNotFoundError:
+            return _ALIASES.validate_python(parse_json(read_stored(path, _MOST_ALIAS_BYTES)))
+        except MissingFileError:
             return {}
         except ValidationError as error:
             raise CorruptFileError(path, f"must map aliases to versions: {'; '.join(complaints(error))}") from error
+        except JsonError as error:
+            raise CorruptFileError(path, f"must map aliases to versions: {error}") from error
 
     def _aliases_of(self, name: str, version: int) -> tuple[str, ...]:
         return tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))
@@ -258,6 +294,20 @@ class Registry:
             or ["nothing"]
         )
         return UnknownAdapterError(f"no adapter {reference!r} is stored; the store has {', '.join(known)}")
+
+
+def _directories(folder: Path) -> Iterator[str]:
+    """Yield the names of the directories and links in a folder; none if there is no such folder.
+
+    Links are not followed: one that leads nowhere, or in a circle, must be shown as damaged.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_symlink() or entry.is_dir(follow_symlinks=False):
+                    yield entry.name
+    except (FileNotFoundError, NotADirectoryError):
+        return
 
 
 def default_store_dir() -> Path:

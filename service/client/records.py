@@ -127,10 +127,10 @@ class ModelCard(Record):
 
 
 class DamagedModel(Record):
-    """A registered adapter whose record cannot be read."""
+    """A registered adapter whose record cannot be read; `version` is None if no version of the name can be read."""
 
     name: str
-    version: int
+    version: int | None
     aliases: list[str]
     error: str
 

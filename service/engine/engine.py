@@ -24,6 +24,7 @@ from uq4ct.service.engine.worker import Worker
 from uq4ct.service.telemetry.metrics import Metrics
 
 _BETWEEN_PROBES = 5.0  # seconds, while forwards fail
+_PATIENCE = 60.0  # seconds that forwards may fail before the process ends to be restarted
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class State(enum.Enum):
 
     LOADING = "loading"
     READY = "ready"
-    FAILING = "failing"  # the last forwards all failed; questions are still tried, and one success makes it READY
+    FAILING = "failing"  # forwards fail; questions are still tried, and it is READY again as soon as they are answered
     DEAD = "dead"  # the worker has ended; questions are rejected
     UNLOADABLE = "unloadable"
     LEAVING = "leaving"  # still takes questions, but reports not ready to the load balancer
@@ -109,16 +110,20 @@ class Engine:
             raise NotReadyError(state.value)
         self._admission.check_room(questions)
 
-    def start(self, alias_poll_seconds: float = 0.0, probe_seconds: float = _BETWEEN_PROBES) -> None:
+    def start(
+        self, alias_poll_seconds: float = 0.0, probe_seconds: float = _BETWEEN_PROBES, patience: float = _PATIENCE
+    ) -> None:
         """Start the worker and load the model.
 
         Args:
             alias_poll_seconds: how often the store is checked for alias changes; 0 = never.
             probe_seconds: how often the model is probed while forwards fail.
+            patience: seconds of failures after which the worker ends, so that the process can be restarted.
         """
         self._worker.start()
         self._tasks.append(asyncio.create_task(self._open()))
-        self._tasks.append(asyncio.create_task(probe_while_failing(self._worker, self.loaded, probe_seconds)))
+        probing = probe_while_failing(self._worker, self.loaded, probe_seconds, patience)
+        self._tasks.append(asyncio.create_task(probing))
         if alias_poll_seconds:
             self._tasks.append(asyncio.create_task(self.swaps.follow_store(alias_poll_seconds)))
 

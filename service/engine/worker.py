@@ -6,10 +6,9 @@ import asyncio
 import logging
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
-
-import torch
 
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
@@ -17,7 +16,9 @@ from uq4ct.service.engine.admission import ServiceRate
 from uq4ct.service.engine.batching import TokenBudget
 from uq4ct.service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
 from uq4ct.service.engine.loaded import LoadedAdapter
+from uq4ct.service.engine.memory_errors import out_of_memory_reason
 from uq4ct.service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
+from uq4ct.service.engine.suspects import Suspect, Suspects
 from uq4ct.service.engine.waiting import Job, Ticket, WaitingWork
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -46,12 +47,14 @@ class Worker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._crashes = 0
         self._failures_in_a_row = 0
+        self.suspects = Suspects()
         self.died = asyncio.Event()
 
     @property
     def is_failing(self) -> bool:
-        """Whether the last forwards all failed while the worker still runs; one success resets it."""
-        return self._failures_in_a_row >= _FAILURES_UNTIL_FAILING and not self.died.is_set()
+        """Whether the worker runs, but its last forwards all failed or a question that should fit in memory did not."""
+        failing = self._failures_in_a_row >= _FAILURES_UNTIL_FAILING or len(self.suspects) > 0
+        return failing and not self.died.is_set()
 
     def start(self) -> None:
         """Start the thread; outcomes are delivered in the running event loop."""
@@ -95,8 +98,26 @@ class Worker:
         Raises:
             Exception: whatever the forward raised.
         """
-        (answer,) = predictor.answer([predictor.encode(WARM_UP)])
-        check_answer(answer, len(WARM_UP.options))
+        self._ask(predictor, predictor.encode(WARM_UP), len(WARM_UP.options))
+
+    def retry(self, suspect: Suspect) -> None:
+        """Answer a question again that ran out of memory; for `call`.
+
+        Raises:
+            Exception: whatever the forward raised.
+        """
+        self._ask(suspect.adapter.predictor, suspect.encoded, suspect.options)
+        self.suspects.clear(suspect.adapter, suspect.encoded.length)
+
+    def give_up(self) -> None:
+        """Fail what waits, take nothing more and set `died`, because only a new process can recover."""
+        self._waiting.abandon()
+        self._fail(*self._waiting.take_all())
+        self.died.set()
+
+    def _ask(self, predictor: Predictor[Any], encoded: Encoded, options: int) -> None:
+        (answer,) = predictor.answer([encoded])
+        check_answer(answer, options)
         self._failures_in_a_row = 0
 
     def _check_limits(self, predictor: Predictor[Any]) -> None:
@@ -120,6 +141,7 @@ class Worker:
         started = time.monotonic()
         (answer,) = predictor.answer([encoded])
         check_answer(answer, len(WARM_UP.options))
+        self.suspects.note_answered(encoded.length * predictor.passes)
         if not self._rate.known:
             self._rate.observe(1, encoded.length * predictor.passes, time.monotonic() - started)
             self._measure_batch(predictor, encoded)
@@ -132,11 +154,12 @@ class Worker:
         try:
             predictor.answer([encoded] * questions)
         except Exception as error:
-            if not is_out_of_memory(error):
+            if out_of_memory_reason(error) is None:
                 raise
             self._budget.lower(questions * tokens)
         else:
             self._rate.observe(questions, questions * tokens, time.monotonic() - started)
+            self.suspects.note_answered(questions * tokens)
 
     def _run(self) -> None:
         """Work until the queue is closed and empty; an unforeseen error fails the current work, not the thread."""
@@ -206,17 +229,25 @@ class Worker:
 
     def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
         """Return the outcomes of a batch; one that does not fit in memory is retried in halves."""
+        tokens = sum(ticket.tokens for ticket in batch)
         try:
             outcomes = _forward(batch)
         except Exception as error:
-            # The message of the error may quote the question, so only its type is logged.
-            logger.error("forward failed", extra={"error": type(error).__name__, "questions": len(batch)})
-            if len(batch) == 1 or not is_out_of_memory(error):
+            reason = out_of_memory_reason(error)
+            # The message of the error may quote the question, so only its recognised part is logged, and its place.
+            extra = {"error": type(error).__name__, "reason": reason, "place": _place_of(error)}
+            logger.error("forward failed", extra={**extra, "questions": len(batch), "tokens": tokens})
+            if len(batch) == 1 or reason is None:
+                if reason is not None:
+                    self.suspects.note_failed(_suspect(batch[0]), tokens)
                 return [ForwardFailedError(f"a batch of {len(batch)} questions failed")] * len(batch)
         else:
             self._budget.raise_again()
+            self.suspects.note_answered(tokens)
+            if len(batch) == 1:
+                self.suspects.clear(batch[0].adapter, batch[0].encoded.length)
             return outcomes
-        self._budget.lower(sum(ticket.tokens for ticket in batch))
+        self._budget.lower(tokens)
         # Retry outside of the handler, which keeps the error and the tensors in its frames alive.
         middle = len(batch) // 2
         return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
@@ -230,11 +261,14 @@ class Worker:
         self._loop.call_soon_threadsafe(call, *arguments)
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether a smaller batch may fit in memory; PyTorch has no error class for this on the CPU."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
+def _suspect(ticket: Ticket) -> Suspect:
+    return Suspect(ticket.adapter, ticket.encoded, ticket.options)
+
+
+def _place_of(error: BaseException) -> str | None:
+    """Return the function, file and line that raised an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else None
 
 
 def _forward(batch: list[Ticket]) -> list[Served | Exception]:

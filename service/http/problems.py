@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from uq4ct.model_store.published import WrongBaseError
 from uq4ct.model_store.questions import QuestionError
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
-from uq4ct.model_store.storage.errors import FileError, NewerFormatError
+from uq4ct.model_store.storage.errors import FileError, NewerFormatError, UnreadableFileError
 from uq4ct.service.access.rate_limit import RateLimitedError
 from uq4ct.service.engine.failures import (
     DeadlinePassedError,
@@ -157,6 +157,8 @@ def damage(error: FileError) -> str:
     """Explain what is wrong with a stored file, without showing its path or content."""
     if isinstance(error, NewerFormatError):
         return f"{error.path.name} has format {error.found} (supported: up to {error.supported})"
+    if isinstance(error, UnreadableFileError):
+        return f"{error.path.name} cannot be read: {error.reason}"
     return f"{error.path.name} cannot be used: {type(error).__name__}"
 
 

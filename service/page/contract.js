@@ -52,7 +52,7 @@
  * @property {Scores} scores
  */
 
-/** @typedef {{name: string, version: number, error: string}} DamagedModel */
+/** @typedef {{name: string, version: number | null, error: string}} DamagedModel */
 /** @typedef {{models: Model[], damaged: DamagedModel[]}} ModelList */
 
 /**

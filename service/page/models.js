@@ -52,7 +52,7 @@ function damagedCard(model) {
   return make(
     "article",
     { class: "card damaged" },
-    make("h3", {}, `${model.name}@${model.version}`),
+    make("h3", {}, model.version === null ? model.name : `${model.name}@${model.version}`),
     make("p", {}, make("strong", {}, "Damaged. "), model.error),
   );
 }

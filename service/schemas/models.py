@@ -121,7 +121,7 @@ class DamagedModel(Body):
     """A registered adapter whose record cannot be read."""
 
     name: str
-    version: int
+    version: int | None = Field(description="null if the whole directory of the name cannot be read")
     aliases: list[str]
     error: str = Field(description="the damaged file and what is wrong with it")
 

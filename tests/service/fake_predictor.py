@@ -59,6 +59,7 @@ class FakePredictor:
         self.on_its_base = True
         self.most_questions = 10**9  # of a forward; above it `no_memory` is raised
         self.no_memory: BaseException = MemoryError()
+        self.broken_tokens: set[int] = set()  # totals of a forward's tokens for which `no_memory` is raised
 
     def encode(self, question: Question) -> FakeEncoded:
         self.tokenizer_threads.add(threading.current_thread().name)
@@ -78,7 +79,7 @@ class FakePredictor:
         time.sleep(self.seconds)
         if not self.on_its_base:
             raise RuntimeError(f"{self.manifest.reference} was asked after it was removed")
-        if len(encoded) > self.most_questions:
+        if len(encoded) > self.most_questions or sum(item.length for item in encoded) in self.broken_tokens:
             raise self.no_memory
         if self.failures_to_come:
             self.failures_to_come -= 1

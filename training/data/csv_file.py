@@ -20,6 +20,7 @@ from uq4ct.training.data.source import SourceSplits
 
 _REQUIRED = ("question", "option_1", "option_2", "answer")
 _OPTIONAL = ("id", "context", "subject")
+_MOST_DIGITS = 9  # of an answer
 
 
 def load(config: CsvData) -> SourceSplits:
@@ -87,8 +88,8 @@ def _options(cells: Mapping[str, str], columns: list[str]) -> tuple[str, ...]:
 
 def _question(identifier: str, cells: Mapping[str, str], options: tuple[str, ...]) -> Question:
     answer = cells["answer"].strip()
-    if not (answer.isascii() and answer.isdecimal()) or int(answer) < 1:
-        raise QuestionError("answer", f"must be the number of an option, counted from 1, not {cells['answer']!r}")
+    if not (answer.isascii() and answer.isdecimal() and len(answer) <= _MOST_DIGITS) or int(answer) < 1:
+        raise QuestionError("answer", f"must be the number of an option, counted from 1, not {cells['answer'][:80]!r}")
     return Question(
         id=cells.get("id") or identifier,
         text=cells["question"],

@@ -10,7 +10,7 @@ from typing import Any
 from uq4ct.model_store.environment import PREFIX, read_variable, variable_name
 from uq4ct.training.data.source import DataError
 
-_FILE_SOURCES = {"csv", "jsonl"}
+_FILE_SOURCES = ("csv", "jsonl")
 _FILE_FIELDS = ("train", "calibration", "test")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -19,7 +19,7 @@ def expand_path(text: str) -> Path:
     """Return the path with every `${NAME}` or `${UQ4CT_NAME}` replaced by the environment variable UQ4CT_NAME.
 
     Raises:
-        DataError: a variable is unset or empty; the message names it.
+        DataError: a variable is unset or empty, or `~` has no home folder; the message names it.
     """
 
     def value_of(match: re.Match[str]) -> str:
@@ -29,7 +29,10 @@ def expand_path(text: str) -> Path:
             raise DataError(f"path {text!r}: the environment variable {variable_name(name)} is not set")
         return value
 
-    return Path(_VARIABLE.sub(value_of, text)).expanduser()
+    try:
+        return Path(_VARIABLE.sub(value_of, text)).expanduser()
+    except RuntimeError as error:
+        raise DataError(f"path {text!r}: {error}") from error
 
 
 def locate_files(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from uq4ct.training.formats.foreign import CONFIG_FILE, Checkpoint, ForeignAdapter, FormatError, read_checkpoint
+from uq4ct.training.formats.foreign import CONFIG_FILE, Checkpoint, ForeignAdapter, FormatError, read_checkpoint, shown
 from uq4ct.training.formats.mixlora import from_mixlora
 from uq4ct.training.formats.peft_lora import from_peft
 
@@ -20,8 +20,8 @@ def read_adapter(folder: Path) -> ForeignAdapter:
     """
     checkpoint = read_checkpoint(folder)
     kind = checkpoint.config.get("peft_type")
-    if kind not in FORMATS:
-        raise FormatError(f"{folder / CONFIG_FILE}: peft_type {kind!r} is not one of {', '.join(FORMATS)}")
+    if not isinstance(kind, str) or kind not in FORMATS:
+        raise FormatError(f"{folder / CONFIG_FILE}: peft_type {shown(kind)} is not one of {', '.join(FORMATS)}")
     try:
         return FORMATS[kind](checkpoint)
     except FormatError as error:

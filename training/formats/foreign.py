@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import pickle
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,27 +10,32 @@ from typing import Any, Literal
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
+from uq4ct.model_store.regular_files import MEBIBYTE, read_regular, reason_of
+from uq4ct.model_store.strict_json import JsonError, parse_json
+from uq4ct.training.formats.tensor_files import PICKLE_FILE, SAFETENSORS_FILE, FormatError, read_tensors
 
 CONFIG_FILE = "adapter_config.json"
-SAFETENSORS_FILE = "adapter_model.safetensors"
-PICKLE_FILE = "adapter_model.bin"
+DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+FIELDS = {  # of our configuration, as the checkpoint spells them
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "experts": "num_experts",
+    "rank": "r",
+    "targets": "target_modules",
+}
+LARGEST_NUMBER = 1e30
+MOST_CONFIG_BYTES = MEBIBYTE
+_SHOWN_CHARACTERS = 80
 OFF: tuple[object, ...] = (None, False, "none", [], {})
-
-
-class FormatError(UserError, ValueError):
-    """A foreign checkpoint that cannot be read, or that needs something that our adapters do not support."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A foreign checkpoint as stored: configuration, tensors in fp32, and the digest of the tensor file."""
+    """A foreign checkpoint as stored: configuration, tensors, and the digest of the tensor file."""
 
     config: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
@@ -61,33 +64,22 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         FormatError: a file is missing or cannot be read, or a `.bin` contains anything but tensors.
     """
+    path = folder / CONFIG_FILE
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FormatError(f"{folder / CONFIG_FILE} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise FormatError(f"{folder / CONFIG_FILE} is not a JSON object")
-    path = folder / SAFETENSORS_FILE
-    if not path.is_file():
-        path = folder / PICKLE_FILE
-    if not path.is_file():
-        raise FormatError(f"{folder} contains neither {SAFETENSORS_FILE} nor {PICKLE_FILE}")
-    return Checkpoint(config, _read_tensors(path), f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}")
-
-
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    try:
-        # weights_only: a pickle could run code; this loads only tensors.
-        tensors = (
-            load_file(path)
-            if path.name == SAFETENSORS_FILE
-            else torch.load(path, map_location="cpu", weights_only=True)
-        )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        config = parse_json(read_regular(path, MOST_CONFIG_BYTES))
+    except OSError as error:
+        raise FormatError(f"{path} cannot be read: {reason_of(error)}") from error
+    except JsonError as error:
         raise FormatError(f"{path} cannot be read: {error}") from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise FormatError(f"{path} contains something other than named tensors")
-    return {str(name): tensor.detach().float() for name, tensor in tensors.items()}
+    if not isinstance(config, dict):
+        raise FormatError(f"{path} is not a JSON object")
+    path = folder / SAFETENSORS_FILE
+    if not os.path.lexists(path):
+        path = folder / PICKLE_FILE
+    if not os.path.lexists(path):
+        raise FormatError(f"{folder} contains neither {SAFETENSORS_FILE} nor {PICKLE_FILE}")
+    tensors, digest = read_tensors(path)
+    return Checkpoint(config, tensors, digest)
 
 
 def refuse_others(config: Mapping[str, Any], known: Collection[str], prefix: str = "") -> None:
@@ -98,7 +90,7 @@ def refuse_others(config: Mapping[str, Any], known: Collection[str], prefix: str
     """
     for field, value in config.items():
         if field not in known and value not in OFF:
-            raise FormatError(f"{prefix}{field} is {value!r}, which our adapters do not support")
+            raise FormatError(f"{prefix}{field} is {shown(value)}, which our adapters do not support")
 
 
 def check_task(config: Mapping[str, Any], others: Collection[str] = ()) -> None:
@@ -109,7 +101,7 @@ def check_task(config: Mapping[str, Any], others: Collection[str] = ()) -> None:
     """
     if config.get("task_type") not in (None, "CAUSAL_LM", *others):
         raise FormatError(
-            f"task_type is {config['task_type']!r}: only adapters of causal language models are supported"
+            f"task_type is {shown(config['task_type'])}: only adapters of causal language models are supported"
         )
 
 
@@ -120,32 +112,69 @@ def required(config: Mapping[str, Any], field: str) -> Any:
     return config[field]
 
 
+def rank_of(config: Mapping[str, Any]) -> int:
+    """Return the rank, a whole number from 1."""
+    value = required(config, "r")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise FormatError(f"r must be a whole number from 1 (got {shown(value)})")
+    return value
+
+
 def number(config: Mapping[str, Any], field: str) -> float:
-    """Return the value of a required number."""
+    """Return the value of a required number, which must be finite."""
     value = required(config, field)
-    if not isinstance(value, int | float):
-        raise FormatError(f"{field} must be a number (got {value!r})")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= LARGEST_NUMBER:
+        raise FormatError(f"{field} must be a finite number (got {shown(value)})")
+    return float(value)
+
+
+def switch(config: Mapping[str, Any], field: str) -> bool:
+    """Return the value of a switch that is off if it is missing or null."""
+    value = config.get(field)
+    if not isinstance(value, bool | None):
+        raise FormatError(f"{field} must be true or false (got {shown(value)})")
+    return bool(value)
+
+
+def optional_text(config: Mapping[str, Any], field: str) -> str | None:
+    """Return the value of a text that may be missing or null."""
+    value = config.get(field)
+    if not isinstance(value, str | None):
+        raise FormatError(f"{field} must be text (got {shown(value)})")
     return value
 
 
 def effective_alpha(config: Mapping[str, Any]) -> float:
     """Return alpha for our scale of alpha / r; rank-stabilised LoRA scales by alpha / sqrt(r) (Kalajdzievski 2023)."""
-    alpha, rank = number(config, "lora_alpha"), number(config, "r")
-    return alpha * rank**0.5 if config.get("use_rslora") else alpha
+    alpha, rank = number(config, "lora_alpha"), rank_of(config)
+    return alpha * rank**0.5 if switch(config, "use_rslora") and rank <= LARGEST_NUMBER else alpha
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, on one line and cut."""
+    return repr(value)[:_SHOWN_CHARACTERS]
 
 
 def take(tensors: dict[str, Tensor], name: str, shape: tuple[int | None, int | None]) -> Tensor:
-    """Remove a tensor from `tensors` and return it; None in `shape` allows any size.
+    """Remove a tensor from `tensors` and return it in fp32; None in `shape` allows any size.
 
     Raises:
-        FormatError: it is missing or has another shape.
+        FormatError: it is missing, has another shape or a dtype that is no float of 16 bits or more, or a value is not
+            finite.
     """
     if name not in tensors:
         raise FormatError(f"the tensor {name} is missing")
     tensor = tensors.pop(name)
     if tensor.dim() != 2 or any(want not in (None, size) for want, size in zip(shape, tensor.shape, strict=True)):
         raise FormatError(f"the tensor {name} has shape {tuple(tensor.shape)}, but the configuration says {shape}")
-    return tensor
+    if tensor.dtype not in DTYPES:
+        allowed = ", ".join(map(str, DTYPES)).replace("torch.", "")
+        raise FormatError(f"the tensor {name} has dtype {str(tensor.dtype)[6:]}, which is not one of {allowed}")
+    converted = tensor.detach().to(torch.float32, memory_format=torch.contiguous_format)
+    if not converted.isfinite().all():
+        place = (~converted.isfinite()).nonzero()[0].tolist()
+        raise FormatError(f"the tensor {name} has the value {tensor[tuple(place)].item()} at {place}, not a finite one")
+    return converted
 
 
 def adapter_config(**fields: Any) -> AdapterConfig:
@@ -155,6 +184,7 @@ def adapter_config(**fields: Any) -> AdapterConfig:
         FormatError: a value is not supported.
     """
     try:
-        return AdapterConfig(**fields)
+        return AdapterConfig.model_validate(fields, strict=True)
     except ValidationError as error:
-        raise FormatError(f"unsupported adapter: {'; '.join(complaints(error))}") from error
+        spelled = complaints(error, spell=lambda field: FIELDS.get(field, field))
+        raise FormatError(f"{CONFIG_FILE}: {'; '.join(spelled)}") from error

@@ -24,8 +24,12 @@ from uq4ct.training.formats.foreign import (
     adapter_config,
     check_task,
     effective_alpha,
+    optional_text,
+    rank_of,
     refuse_others,
     required,
+    shown,
+    switch,
     take,
 )
 
@@ -57,7 +61,7 @@ WITHOUT_EFFECT = (
     "router_loss",
     "task_name",
 )
-_GATE = re.compile(r"mixlora\.layers\.(\d+)\.mlp\.moe_gate\.weight")
+_GATE = re.compile(r"mixlora\.layers\.(\d{1,9})\.mlp\.moe_gate\.weight")
 
 
 def from_mixlora(checkpoint: Checkpoint) -> ForeignAdapter:
@@ -71,7 +75,7 @@ def from_mixlora(checkpoint: Checkpoint) -> ForeignAdapter:
     adapter = adapter_config(
         experts=required(config, "num_experts"),
         top_k=config.get("top_k", 2),
-        rank=required(config, "r"),
+        rank=rank_of(config),
         alpha=effective_alpha(config),
         dropout=config.get("lora_dropout", 0.0),
         mixing="renormalised",
@@ -85,7 +89,7 @@ def from_mixlora(checkpoint: Checkpoint) -> ForeignAdapter:
         tensors |= _layer(foreign, layer, adapter)
     if foreign:
         raise FormatError(f"the tensor {min(foreign)} is not part of the format")
-    base, activation = config.get("base_model_name_or_path"), config.get("act_fn")
+    base, activation = optional_text(config, "base_model_name_or_path"), optional_text(config, "act_fn")
     return ForeignAdapter("mixlora", adapter, tensors, checkpoint.digest, base, activation)
 
 
@@ -93,9 +97,11 @@ def _check(config: Mapping[str, Any]) -> None:
     refuse_others(config, HONOURED + WITHOUT_EFFECT)
     strategy = required(config, "routing_strategy")
     if strategy != "mixlora":
-        raise FormatError(f"routing_strategy is {strategy!r}; only 'mixlora' (top-k routing) is supported")
+        raise FormatError(f"routing_strategy is {shown(strategy)}; only 'mixlora' (top-k routing) is supported")
     check_task(config, ("QUESTION_ANS",))
     experts = config.get("expert_lora") or {}
+    if not isinstance(experts, dict):
+        raise FormatError(f"expert_lora must be an object (got {shown(experts)})")
     refuse_others(experts, SHARED + WITHOUT_EFFECT + ("peft_type", "task_type"), "expert_lora.")
     for field in SHARED:
         if field in experts and experts[field] != config.get(field, False):
@@ -108,12 +114,12 @@ def _check(config: Mapping[str, Any]) -> None:
 def _targets(targets: object) -> tuple[str, ...]:
     """Return the adapted linears from a list of names, or from an object of names and switches."""
     if isinstance(targets, dict):
-        targets = [name for name, switched_on in targets.items() if switched_on]
+        targets = [name for name in targets if switch(targets, name)]
     if not isinstance(targets, list):
-        raise FormatError(f"target_modules must be a list or an object (got {targets!r})")
-    unknown = sorted(set(targets).difference(LINEAR_TARGETS))
+        raise FormatError(f"target_modules must be a list or an object (got {shown(targets)})")
+    unknown = [target for target in targets if target not in LINEAR_TARGETS]
     if unknown:
-        raise FormatError(f"target_modules contains {unknown}; allowed are {list(LINEAR_TARGETS)}")
+        raise FormatError(f"target_modules contains {shown(unknown)}; allowed are {list(LINEAR_TARGETS)}")
     return tuple(target for target in LINEAR_TARGETS if target in targets)
 
 

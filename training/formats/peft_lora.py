@@ -20,8 +20,10 @@ from uq4ct.training.formats.foreign import (
     adapter_config,
     check_task,
     effective_alpha,
-    number,
+    optional_text,
+    rank_of,
     refuse_others,
+    shown,
     take,
 )
 
@@ -62,8 +64,8 @@ def from_peft(checkpoint: Checkpoint) -> ForeignAdapter:
     refuse_others(config, HONOURED + WITHOUT_EFFECT)
     check_task(config)
     if config.get("init_lora_weights", True) not in INITIALISATIONS:
-        raise FormatError(f"init_lora_weights is {config['init_lora_weights']!r}, which changes the base model")
-    rank = int(number(config, "r"))
+        raise FormatError(f"init_lora_weights is {shown(config['init_lora_weights'])}, which changes the base model")
+    rank = rank_of(config)
     places = [name.removeprefix(PREFIX).removesuffix(_A) for name in checkpoint.tensors if name.endswith(_A)]
     adapter = adapter_config(
         experts=1,
@@ -74,7 +76,7 @@ def from_peft(checkpoint: Checkpoint) -> ForeignAdapter:
         targets=_targets(places),
     )
     tensors = _stored(dict(checkpoint.tensors), places, rank)
-    return ForeignAdapter("peft", adapter, tensors, checkpoint.digest, config.get("base_model_name_or_path"))
+    return ForeignAdapter("peft", adapter, tensors, checkpoint.digest, optional_text(config, "base_model_name_or_path"))
 
 
 def _stored(foreign: dict[str, Tensor], places: Sequence[str], rank: int) -> dict[str, Tensor]:

@@ -6,10 +6,10 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from uq4ct.training.run_config import RunConfig
+from uq4ct.training.strict_yaml import dump_yaml
 
 WIDTH = 100  # of a comment line
 INDENT = "  "
@@ -48,7 +48,7 @@ def _field(owner: type[BaseModel], name: str, value: Any, indent: str) -> Iterat
         return
     yield from _comment(_explain(owner, name), indent)
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else _value_in_json(owner, name, value)
-    yield f"{indent}{name}: {_as_yaml(plain)}"
+    yield f"{indent}{name}: {dump_yaml(plain)}"
 
 
 def _value_in_json(owner: type[BaseModel], name: str, value: Any) -> Any:
@@ -61,7 +61,7 @@ def _explain(owner: type[BaseModel], name: str) -> str:
     schema = owner.model_json_schema()["properties"][name]
     parts = [schema.get("description", ""), _allowed(schema)]
     if "default" in schema:
-        parts.append(f"default: {_as_yaml(schema['default'])}")
+        parts.append(f"default: {dump_yaml(schema['default'])}")
     return "; ".join(part for part in parts if part)
 
 
@@ -86,9 +86,3 @@ def _comment(text: str, indent: str) -> Iterator[str]:
     for paragraph in text.splitlines():
         for line in textwrap.wrap(paragraph, WIDTH - len(indent)) or [""]:
             yield f"{indent}# {line}".rstrip()
-
-
-def _as_yaml(value: Any) -> str:
-    """Return a value as one line of YAML."""
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, allow_unicode=True)
-    return text.removesuffix("\n").removesuffix("\n...")

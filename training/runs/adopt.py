@@ -79,7 +79,7 @@ def adopting_config(record: dict[str, Any], foreign: ForeignAdapter, origin: str
         "training": record.get("training", {}) | {"epochs": 0, "snapshots": 0},
         "adopted": {"format": foreign.format, "digest": foreign.digest, "base": foreign.base},
     }
-    if not isinstance(METHODS.get(record.get("method", "")), PostHocMethod):
+    if not isinstance(METHODS.get(str(record.get("method"))), PostHocMethod):
         changes |= {"method": METHOD_OF[foreign.format], "options": {}}
     config = parse_run_config(record | changes, origin)
     if len(config.needed_runs()) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from uq4ct.training.run_config import RunConfig
@@ -18,7 +19,7 @@ def claim_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
         RunError: the folder holds another run, or this run has begun and `resume` is not set.
     """
     path = folder / CONFIG_FILE
-    if path.is_file():
+    if os.path.lexists(path):
         if read_record(path, RunConfig) != config:
             raise RunError(f"{folder} holds a run with a different configuration: choose another folder")
         begun = (folder / name for name in (RESUME_FILE, RESULT_FILE, NEEDED_FOLDER))

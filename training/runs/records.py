@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,9 +10,11 @@ from pydantic import Field, ValidationError
 
 from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.frozen import Frozen, complaints, validate_strictly
 from uq4ct.model_store.posteriors import PosteriorConfig
+from uq4ct.model_store.regular_files import MEBIBYTE, read_regular, reason_of
 from uq4ct.model_store.storage.durable_files import replace_file
+from uq4ct.model_store.strict_json import JsonError, parse_json
 from uq4ct.training.run_config import RunConfig
 
 R = TypeVar("R", bound=Frozen)
@@ -19,6 +22,7 @@ R = TypeVar("R", bound=Frozen)
 CONFIG_FILE = "config.json"
 RESULT_FILE = "result.json"
 ADAPTER_FILE = "adapter.safetensors"
+MOST_RECORD_BYTES = 16 * MEBIBYTE
 
 
 class RunError(UserError, RuntimeError):
@@ -47,8 +51,8 @@ class RunResult(Frozen):
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a finished run."""
-    return (folder / RESULT_FILE).is_file()
+    """Whether the folder holds a finished run, readable or not."""
+    return os.path.lexists(folder / RESULT_FILE)
 
 
 def read_run(folder: Path) -> tuple[RunConfig, RunResult]:
@@ -69,9 +73,13 @@ def read_record(path: Path, kind: type[R]) -> R:
         RunError: the file is damaged, or is of another version of the code.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return validate_strictly(kind, parse_json(read_regular(path, MOST_RECORD_BYTES)))
     except ValidationError as error:
         raise RunError(f"{path} cannot be read: {'; '.join(complaints(error))}") from error
+    except JsonError as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason_of(error)}") from error
 
 
 def write_record(path: Path, record: Frozen) -> None:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from uq4ct.model_store.frozen import Frozen
+from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.regular_files import open_regular, reason_of
 from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.training.runs.records import RunError
 
@@ -47,7 +48,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read safetensors.
 
     Raises:
-        RunError: the file is damaged.
+        RunError: the file is missing or damaged.
     """
     with _reading(path):
         return load_file(path)
@@ -56,9 +57,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
     try:
-        yield
-    except (SafetensorError, ValidationError) as error:
-        raise RunError(f"{path} cannot be read: {error}") from error
+        with open_regular(path):  # safetensors would wait for a pipe
+            yield
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {reason_of(error)}") from error
+    except ValidationError as error:
+        raise RunError(f"{path} cannot be read: {'; '.join(complaints(error))}") from error
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:  # a tensor or the state is missing or unfit
+        raise RunError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def save_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW, state: LoopState) -> None:

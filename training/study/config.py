@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, ValidationError, model_validator
 
-from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.frozen import Frozen, complaints, validate_strictly
 from uq4ct.training.data.paths import locate_files
 from uq4ct.training.run_config import CalibrationName, ConfigError, RunConfig, parse_run_config, read_recipe
 
@@ -153,9 +153,9 @@ def _parse(path: Path) -> StudyConfig:
     record = read_recipe(path)
     _locate_data_files(record, path.parent)
     try:
-        return StudyConfig.model_validate(record)
+        return validate_strictly(StudyConfig, record)
     except ValidationError as error:
-        raise ConfigError("\n  ".join([f"{path}:", *complaints(error)])) from error
+        raise ConfigError(f"{path}: {'; '.join(complaints(error))}") from error
 
 
 def _locate_data_files(record: dict[str, Any], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 from uq4ct.model_store.base.identity import DtypeName
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.regular_files import read_regular, reason_of
 from uq4ct.model_store.storage.manifest import Scores
+from uq4ct.model_store.strict_json import JsonError, parse_json
 from uq4ct.training.run_config import CalibrationName
 from uq4ct.training.study.config import Cell, CellKey
 
@@ -79,11 +82,14 @@ class RowFile:
         """Return every complete line; an incomplete last line, cut off when the process died, is ignored.
 
         Raises:
-            RowsError: a complete line is not a row.
+            RowsError: the file cannot be read, or a complete line is not a row.
         """
-        if not self._path.is_file():
+        try:
+            *lines, _torn = read_regular(self._path).split(b"\n")
+        except FileNotFoundError:
             return []
-        *lines, _torn = self._path.read_bytes().split(b"\n")
+        except OSError as error:
+            raise RowsError(f"{self._path}: cannot be read: {reason_of(error)}") from error
         return [self._parse(number, line) for number, line in enumerate(lines, start=1)]
 
     def append(self, row: FinishedRow | FailedRow) -> None:
@@ -100,7 +106,9 @@ class RowFile:
 
     def _parse(self, number: int, line: bytes) -> FinishedRow | FailedRow:
         try:
-            return _ROW.validate_json(line)
+            return _ROW.validate_json(json.dumps(parse_json(line)), strict=True)
+        except JsonError as error:
+            raise RowsError(f"{self._path}, line {number}: {error}") from error
         except ValidationError as error:
             raise RowsError(f"{self._path}, line {number}: {'; '.join(complaints(error))}") from error
 

@@ -304,7 +304,10 @@ def test_a_curve_that_cannot_be_is_refused(changes: dict[str, tuple[float, ...]]
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_recipe_that_json_cannot_hold_is_refused(value: float) -> None:
-    with pytest.raises(ValidationError, match=rf"recipe\.optimizer\.betas\.1 is {value}"):
+    with pytest.raises(
+        ValidationError,
+        match=r"recipe\.optimizer\.\S*betas\S*\.1\S*\s+Input should be a finite number",
+    ):
         make_provenance(recipe={"optimizer": {"betas": [0.9, value]}})
 
 

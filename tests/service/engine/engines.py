@@ -33,11 +33,18 @@ def make_engine(load: Callable[[], Host], adapters: Registry, default: str = "to
 
 @asynccontextmanager
 async def running(
-    host: FakeHost, adapters: Registry, *, default: str = "toy", poll: float = 0.0, probe: float = 5.0, **limits: Any
+    host: FakeHost,
+    adapters: Registry,
+    *,
+    default: str = "toy",
+    poll: float = 0.0,
+    probe: float = 5.0,
+    patience: float = 60.0,
+    **limits: Any,
 ) -> AsyncIterator[Engine]:
     """Run a ready engine; at the end, forwards and loads are no longer blocked."""
     engine = make_engine(host.load, adapters, default, **limits)
-    engine.start(poll, probe)
+    engine.start(poll, probe, patience)
     try:
         await engine.wait_until_loaded()
         yield engine

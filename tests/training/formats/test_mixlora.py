@@ -81,7 +81,7 @@ def test_experts_with_the_settings_of_attention_are_read(tmp_path: Path, tiny_fo
         ({"target_modules": "all"}, r"target_modules must be .* \(got 'all'\)"),
         ({"target_modules": ["q_proj", "v_proj", "up_proj"]}, r"lack \['gate_proj', 'down_proj'\]"),
         ({"top_k": 5}, "top_k 5 is larger"),
-        ({"lora_alpha": "5"}, r"lora_alpha must be a number \(got '5'\)"),
+        ({"lora_alpha": "5"}, r"lora_alpha must be a finite number \(got '5'\)"),
     ],
     ids=str,
 )

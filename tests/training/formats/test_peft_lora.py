@@ -116,9 +116,9 @@ def test_what_peft_wrote_is_written_again_by_the_same_names(tmp_path: Path, tiny
         ({"task_type": "SEQ_CLS"}, "task_type is 'SEQ_CLS'"),
         ({"peft_type": "IA3"}, "peft_type 'IA3' is not one of LORA, MIXLORA"),
         ({"r": 4}, r"has shape \(3, 48\), but the configuration says \(4, None\)"),
-        ({"r": 4000}, r"rank: Input should be less .*\(got 4000\)"),
-        ({"lora_alpha": 0}, r"alpha: Input should be greater .*\(got 0(\.0)?\)"),
-        ({"lora_alpha": None}, r"lora_alpha must be a number \(got None\)"),
+        ({"r": 4000}, r"adapter_config\.json: r: Input should be less .*\(got 4000\)"),
+        ({"lora_alpha": 0}, r"lora_alpha: Input should be greater .*\(got 0(\.0)?\)"),
+        ({"lora_alpha": None}, r"lora_alpha must be a finite number \(got None\)"),
     ],
     ids=str,
 )
