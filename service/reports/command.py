@@ -77,7 +77,7 @@ def _read(
     database: Database, adapters: Registry, asked: Window, now_ms: int
 ) -> tuple[CalibrationReport, list[DayView]]:
     scored = scored_predictions(database, asked)
-    cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database))
+    cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database, asked.tenant))
     report = CalibrationReport.from_cohorts(asked.since_ms, now_ms, cohorts, read_manifests(adapters, cohorts))
     return report, score_days(scored)
 

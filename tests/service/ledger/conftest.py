@@ -19,6 +19,7 @@ from sqlalchemy import delete, func, select, text
 
 from tests.answers import make_answer
 from tests.ports import free_port
+from tests.service.access.key_holder import KeyHolder
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
@@ -166,6 +167,12 @@ def database(url: str) -> Iterator[Database]:
     database = Database(url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyHolder:
+    """An empty file of keys."""
+    return KeyHolder(tmp_path)
 
 
 @pytest.fixture(autouse=True)

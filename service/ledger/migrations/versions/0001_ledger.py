@@ -69,6 +69,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "sequential_tests",
+        sa.Column(
+            "tenant", sa.String(128), primary_key=True, comment="whose labels are counted; empty: of all tenants"
+        ),
         sa.Column("model", sa.String(64), primary_key=True),
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("test", sa.String(32), primary_key=True),
