@@ -48,6 +48,7 @@ INTERNAL = Kind("internal-error", 500, "Internal error")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
 NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
+STORE_UNAVAILABLE = Kind("store-unavailable", 503, "The model store does not answer")
 LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger is unavailable")
 DRAINING = Kind("draining", 503, "The service is shutting down")
 DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in time")
@@ -56,9 +57,17 @@ DEADLINE_PASSED = Kind("deadline-passed", 504, "The question was not answered in
 AUTHENTICATED = (UNAUTHORIZED, FORBIDDEN)
 JSON_BODY = (MALFORMED_JSON, TOO_LARGE, NOT_JSON, UNSUPPORTED_CODING, INVALID_FIELD)
 ASKING = (QUEUE_FULL, RATE_LIMITED, INTERNAL, NOT_READY, DRAINING)  # of a whole request
-ANSWERING = (UNKNOWN_MODEL, MODEL_UNLOADABLE, WRONG_BASE, QUESTION_TOO_LONG, FORWARD_FAILED, DEADLINE_PASSED)
+ANSWERING = (
+    UNKNOWN_MODEL,
+    MODEL_UNLOADABLE,
+    WRONG_BASE,
+    QUESTION_TOO_LONG,
+    FORWARD_FAILED,
+    STORE_UNAVAILABLE,
+    DEADLINE_PASSED,
+)
 FINDING_PREDICTION = (UNKNOWN_PREDICTION, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)
-FINDING_MODEL = (UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL)
+FINDING_MODEL = (UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, INTERNAL, STORE_UNAVAILABLE)
 CHANGING_MODEL = (*FINDING_MODEL, NOT_READY, DRAINING)
 
 

@@ -97,3 +97,10 @@ sequential_tests = Table(
     Column("deviations", Double, nullable=False, comment="fading sum"),
     Column("squares", Double, nullable=False, comment="fading sum"),
 )
+
+# At most one row.
+retention = Table(
+    "retention",
+    METADATA,
+    Column("started_ms", BigInteger, primary_key=True, autoincrement=False, comment="of the last round"),
+)

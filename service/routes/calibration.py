@@ -5,11 +5,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from starlette.concurrency import run_in_threadpool
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.kinds import AUTHENTICATED, INTERNAL, INVALID_FIELD, LEDGER_UNAVAILABLE, declare
+from uq4ct.service.http.kinds import (
+    AUTHENTICATED,
+    INTERNAL,
+    INVALID_FIELD,
+    LEDGER_UNAVAILABLE,
+    STORE_UNAVAILABLE,
+    declare,
+)
 from uq4ct.service.http.problems import explain
 from uq4ct.service.ledger.cohorts import read_manifests
 from uq4ct.service.ledger.retention import oldest_kept_ms
@@ -19,7 +25,7 @@ from uq4ct.service.schemas.calibration import CalibrationReport
 router = APIRouter(tags=["calibration"], responses=declare(*AUTHENTICATED))
 
 
-@router.get("/calibration", responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, INTERNAL))
+@router.get("/calibration", responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, STORE_UNAVAILABLE, INTERNAL))
 async def show_calibration(
     context: ContextOf,
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
@@ -35,10 +41,9 @@ async def show_calibration(
     """
     now_ms = context.ledger.now_ms()
     since_ms = max(now_ms - window_ms(window), oldest_kept_ms(now_ms, context.settings.retention_days))
-    tenant = None if Scope.ADMIN in caller.scopes else caller.tenant
     try:
-        cohorts = await context.ledger.cohorts(window_of(since_ms, tenant, model))
+        cohorts = await context.ledger.cohorts(window_of(since_ms, now_ms, caller.reach, model))
+        manifests = await context.engine.swaps.read(read_manifests, context.adapters, cohorts)
     except Exception as error:
         raise explain(error) from error
-    manifests = await run_in_threadpool(read_manifests, context.adapters, cohorts)
     return CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, manifests)

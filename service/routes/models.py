@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path
-from starlette.concurrency import run_in_threadpool
 
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
 from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
 from uq4ct.model_store.storage.manifest import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
+from uq4ct.service.engine.failures import StoreUnavailableError
 from uq4ct.service.http.guards import Scope, require
 from uq4ct.service.http.kinds import (
     AUTHENTICATED,
@@ -22,6 +23,7 @@ from uq4ct.service.http.kinds import (
     JSON_BODY,
     MODEL_UNLOADABLE,
     STORE_READ_ONLY,
+    STORE_UNAVAILABLE,
     UNKNOWN_MODEL,
     WRONG_BASE,
     declare,
@@ -36,6 +38,8 @@ Reference = Annotated[
 ]
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="a registered name")]
 
+T = TypeVar("T")
+
 _KEYED = declare(*AUTHENTICATED)
 _ADMIN = [Depends(require(Scope.ADMIN))]
 
@@ -45,10 +49,10 @@ changes = APIRouter(tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 
 
-@reads.get("/models", responses=declare(INTERNAL))
+@reads.get("/models", responses=declare(INTERNAL, STORE_UNAVAILABLE))
 async def list_models(context: ContextOf) -> ModelList:
     """List every registered version; versions with damaged records are listed separately."""
-    entries = await run_in_threadpool(context.adapters.survey)
+    entries = await _read(context, context.adapters.survey)
     return ModelList(
         models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
         damaged=[_damaged(entry) for entry in entries if isinstance(entry, DamagedEntry)],
@@ -59,7 +63,7 @@ async def list_models(context: ContextOf) -> ModelList:
 async def show_model(context: ContextOf, name: Reference) -> ModelCard:
     """Show one registered version."""
     try:
-        return _card(context, await run_in_threadpool(context.adapters.entry, name))
+        return _card(context, await _read(context, context.adapters.entry, name))
     except (InvalidReferenceError, UnknownAdapterError) as error:
         raise ProblemError(UNKNOWN_MODEL, f"no adapter {name} is registered") from error
     except FileError as error:
@@ -113,6 +117,13 @@ async def promote_model(context: ContextOf, name: Name, body: Promotion) -> Mode
 router.include_router(reads)
 router.include_router(changes)
 router.include_router(promotions)
+
+
+async def _read(context: Context, read: Callable[..., T], *arguments: object) -> T:
+    try:
+        return await context.engine.swaps.read(read, *arguments)
+    except StoreUnavailableError as error:
+        raise explain(error) from error
 
 
 def _card(context: Context, entry: RegistryEntry) -> ModelCard:

@@ -26,7 +26,7 @@ from uq4ct.service.app import create_app
 from uq4ct.service.ledger import migrations
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
+from uq4ct.service.ledger.tables import labels, predictions, retention, sequential_tests
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
@@ -106,7 +106,7 @@ class PostgresServer:
         """Empty the shared ledger and return its URL."""
         database = Database(self._ledger)
         with database.transaction() as connection:
-            for table in (predictions, sequential_tests):
+            for table in (predictions, sequential_tests, retention):
                 connection.execute(delete(table))
         database.close()
         return self._ledger

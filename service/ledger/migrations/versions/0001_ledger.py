@@ -1,4 +1,4 @@
-"""The initial schema: predictions as served, their labels, and the state of the sequential tests."""
+"""The initial schema: predictions as served, their labels, the state of the sequential tests and of retention."""
 
 from __future__ import annotations
 
@@ -83,10 +83,15 @@ def upgrade() -> None:
         sa.Column("deviations", sa.Double, nullable=False, comment="fading sum"),
         sa.Column("squares", sa.Double, nullable=False, comment="fading sum"),
     )
+    op.create_table(
+        "retention",
+        sa.Column("started_ms", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the last round"),
+    )
 
 
 def downgrade() -> None:
     """Drop the tables."""
+    op.drop_table("retention")
     op.drop_table("sequential_tests")
     op.drop_table("labels")
     op.drop_table("predictions")
