@@ -14,8 +14,8 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def ending_despite_hangs(seconds: float = SECONDS) -> Iterator[None]:
-    """End the process `seconds` after the block if it does not end by itself, with the same exit code.
+def ending_despite_hangs() -> Iterator[None]:
+    """End the process SECONDS after the block if it does not end by itself, with the same exit code.
 
     The interpreter waits for threads, and libraries have some. The block must leave nothing behind that is to be kept.
     """
@@ -24,7 +24,7 @@ def ending_despite_hangs(seconds: float = SECONDS) -> Iterator[None]:
         yield
         code = 0
     finally:
-        timer = threading.Timer(seconds, _end, [code])
+        timer = threading.Timer(SECONDS, _end, [code])
         timer.daemon = True
         timer.start()
 

@@ -27,8 +27,8 @@ from uq4ct.service.outside import NoAnswerError, OutsideCalls
 from uq4ct.service.telemetry.metrics import Metrics
 
 _READERS = 4  # a long read must not block another
-_LONGEST_READ = 10.0  # seconds, of records
-_LONGEST_WEIGHTS_READ = 600.0  # seconds, of a version with its weights
+LONGEST_READ = 10.0  # seconds, of records
+LONGEST_WEIGHTS_READ = 600.0  # seconds, of a version with its weights
 _LONGEST_CLOSE = 1.0  # seconds that reads may still take at the end
 _LONGEST_PAUSE = 600.0  # seconds between two attempts to load a version
 
@@ -65,7 +65,6 @@ class Swaps:
         *,
         memory_limit: int,
         patience: float,
-        longest_read: float = _LONGEST_READ,
     ) -> None:
         self._store = store
         self._loaded = loaded
@@ -75,7 +74,7 @@ class Swaps:
         self._patience = patience  # seconds to wait for room
         self._host: Host | None = None
         self._opened = False
-        self._reader = OutsideCalls(_READERS, "store-reader", longest_read)
+        self._reader = OutsideCalls(_READERS, "store-reader", LONGEST_READ)
         self._loads: dict[str, asyncio.Task[LoadedAdapter]] = {}
         self._changing = asyncio.Lock()  # protects which adapters are in memory
         self._switching = asyncio.Lock()  # protects what names point to; acquired before `_changing`
@@ -245,7 +244,7 @@ class Swaps:
             raise RuntimeError("no base model is loaded")
         try:
             async with self._changing:  # one at a time, so that no other load takes the memory counted here
-                stored = await self.read(self._store.load, exact, seconds=_LONGEST_WEIGHTS_READ)
+                stored = await self.read(self._store.load, exact, seconds=LONGEST_WEIGHTS_READ)
                 await self._make_room(exact, stored.memory_bytes)
                 adapter = LoadedAdapter(await self._put_on(self._host, stored))
                 self._loaded.put(adapter)

@@ -24,7 +24,7 @@ from uq4ct.service.telemetry.metrics import Metrics
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
 _QUESTIONS_TO_MEASURE = 16
 _FAILURES_UNTIL_FAILING = 3
-_LONGEST_END = 10.0  # seconds that the current forward or load may take at the end
+LONGEST_END = 10.0  # seconds that the current forward or load may take at the end
 _CRASHES_UNTIL_THE_END = 3  # in a row, without an answer in between
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Worker:
     async def join(self) -> None:
         """Return when the thread has ended, or hangs; it ends when the queue is closed and empty."""
         if self._loop is not None:
-            await asyncio.to_thread(self._thread.join, _LONGEST_END)
+            await asyncio.to_thread(self._thread.join, LONGEST_END)
             if self._thread.is_alive():
                 logger.error("the model's thread hangs and is left behind")
 

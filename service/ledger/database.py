@@ -21,8 +21,8 @@ from uq4ct.service.settings import parse_database_url
 PATIENCE = 2  # seconds that a statement waits for a lock
 _POOL = 8
 _STATEMENT_PATIENCES = 5  # statement timeout as a multiple of the lock timeout
-_LONGEST_CONNECT = 10  # seconds
-_SLACK = 3  # seconds that a server may need to report its own timeouts
+LONGEST_CONNECT = 10  # seconds
+ANSWER_SLACK = 3  # seconds that a server may need to report its own timeouts
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")  # FULL: a commit in WAL mode survives a power cut
 
 
@@ -59,7 +59,7 @@ class Database:
         else:
             from uq4ct.service.ledger.bounded_postgres import bound_waits  # noqa: PLC0415  needs the extra `postgres`
 
-            bound_waits(self.engine, patience * (_STATEMENT_PATIENCES + 1) + _SLACK)
+            bound_waits(self.engine, patience * (_STATEMENT_PATIENCES + 1) + ANSWER_SLACK)
 
     def create_file(self) -> None:
         """Create the file of an SQLite database if it is missing, unless the URL says not to."""
@@ -118,7 +118,7 @@ def _connect_arguments(url: URL, patience: int) -> dict[str, Any]:
     """Return the timeouts of a connection; those in the query of the URL take precedence."""
     milliseconds = patience * 1000
     defaults: dict[str, Any] = {
-        "connect_timeout": min(patience, _LONGEST_CONNECT),
+        "connect_timeout": min(patience, LONGEST_CONNECT),
         "options": f"-c lock_timeout={milliseconds} -c statement_timeout={milliseconds * _STATEMENT_PATIENCES}",
         # Detect a server that disappears without closing the connection.
         "keepalives_idle": 5,

@@ -45,7 +45,7 @@ T = TypeVar("T")
 _THREADS = 4  # for requests that wait for the database
 _LONGEST_ASK = 20.0  # seconds that a request waits for the database; longer than its own timeouts
 _LONGEST_REPORT = 60.0  # seconds
-_LONGEST_CLOSE = 10.0  # seconds to write the rest at the end, and to end the threads
+LONGEST_CLOSE = 10.0  # seconds to write the rest at the end, and to end the threads
 _MOST_REPORTS = 8  # running or queued; they run one after the other, and each may take seconds
 _VISIBLE_AFTER = 10.0  # seconds after the flush interval during which another replica may still write a prediction
 _BETWEEN_STEPS = 0.1  # seconds, to let other statements run
@@ -140,16 +140,16 @@ class Ledger:
             raise self._open_error
 
     async def close(self) -> None:
-        """Write the buffered predictions and end the threads; what hangs is given up after `_LONGEST_CLOSE` seconds."""
+        """Write the buffered predictions and end the threads; what hangs is given up after `LONGEST_CLOSE` seconds."""
         for task in self._background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._buffer.close()
-        until = time.monotonic() + _LONGEST_CLOSE
+        until = time.monotonic() + LONGEST_CLOSE
         hangs = False
         if self._writing is not None:
-            await asyncio.to_thread(self._writing.join, _LONGEST_CLOSE)
+            await asyncio.to_thread(self._writing.join, LONGEST_CLOSE)
             hangs = self._writing.is_alive()
         for calls in (self._calls, self._reports, self._watching):
             hangs |= not await calls.close(max(until - time.monotonic(), 0.0))
