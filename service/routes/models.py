@@ -52,7 +52,7 @@ promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencie
 @reads.get("/models", responses=declare(INTERNAL, STORE_UNAVAILABLE))
 async def list_models(context: ContextOf) -> ModelList:
     """List every registered version; versions with damaged records are listed separately."""
-    entries = await _read(context, context.adapters.survey)
+    entries = await read_store(context, context.adapters.survey)
     return ModelList(
         models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
         damaged=[_damaged(entry) for entry in entries if isinstance(entry, DamagedEntry)],
@@ -63,7 +63,7 @@ async def list_models(context: ContextOf) -> ModelList:
 async def show_model(context: ContextOf, name: Reference) -> ModelCard:
     """Show one registered version."""
     try:
-        return _card(context, await _read(context, context.adapters.entry, name))
+        return _card(context, await read_store(context, context.adapters.entry, name))
     except (InvalidReferenceError, UnknownAdapterError) as error:
         raise ProblemError(UNKNOWN_MODEL, f"no adapter {name} is registered") from error
     except FileError as error:
@@ -119,7 +119,8 @@ router.include_router(changes)
 router.include_router(promotions)
 
 
-async def _read(context: Context, read: Callable[..., T], *arguments: object) -> T:
+async def read_store(context: Context, read: Callable[..., T], *arguments: object) -> T:
+    """Return what a function reads from the model store; raises what it raises, or a ProblemError if it hangs."""
     try:
         return await context.engine.swaps.read(read, *arguments)
     except StoreUnavailableError as error:
