@@ -6,20 +6,26 @@ import logging
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.service.conftest import Replica, Start
 from tests.service.ledger.conftest import count_rows, insert, make_record
+from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines, write_lines
 from uq4ct.service.ledger.failures import LedgerFileError, LedgerUnavailableError
+from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.ledger.probing import probe_write
+from uq4ct.service.settings import Settings
+from uq4ct.service.telemetry.metrics import Metrics
 
 FAST: dict[str, Any] = {"ledger_flush_seconds": 0.05}
 
@@ -80,6 +86,21 @@ async def test_a_ledger_that_is_removed_or_replaced_is_not_used_silently(
     (said,) = {record.reason for record in caplog.records if record.getMessage() == "ledger not writable"}  # type: ignore[attr-defined]
     assert said == f"{file} was removed or replaced while it was open"
     assert file.exists() == (harm is replace_by_copy), "a new file was made without being allowed"
+
+
+@pytest.mark.anyio
+async def test_a_ledger_is_unwritable_as_soon_as_anyone_misses_its_file(adapters: Registry, file: Path) -> None:
+    """Not only when the writer checks next, which may be a minute later."""
+    settings, metrics = Settings(database_url=url_of(file)), Metrics(CollectorRegistry())
+    ledger = Ledger(settings, adapters, metrics, time.time, probe_seconds=60.0)
+    ledger.start()
+    await ledger.wait_until_opened()
+    assert ledger.writable
+    remove(file)
+    with pytest.raises(LedgerFileError):
+        count_rows(ledger.database)
+    assert not ledger.writable
+    await ledger.close()
 
 
 @pytest.mark.anyio
