@@ -133,6 +133,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await engine.close()
         await context.ledger.close()
+        if context.keys is not None:
+            await context.keys.close()
 
 
 def _limits(settings: Settings) -> Limits:

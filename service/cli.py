@@ -25,6 +25,7 @@ from uq4ct.model_store.storage.registry import PRODUCTION, Registry
 from uq4ct.service.access.commands import cli as key_commands
 from uq4ct.service.access.keys import read_keys
 from uq4ct.service.app import create_app
+from uq4ct.service.ending import ending_despite_hangs
 from uq4ct.service.engine.predictor import check_answer
 from uq4ct.service.engine.worker import WARM_UP
 from uq4ct.service.ledger.commands import ledger
@@ -51,7 +52,8 @@ def serve(settings: Settings) -> None:
     ProcessCollector(registry=metrics)
     with exported_traces(settings.otlp_endpoint) as provider:
         app = create_app(load, adapters, settings, metrics, ids, tracer_provider=provider)
-        asyncio.run(serve_app(app, settings))
+        with ending_despite_hangs():
+            asyncio.run(serve_app(app, settings))
 
 
 def check(settings: Settings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 
+LONGEST_LEAD_MS = 1000  # how far the time in an id may be ahead of the clock, so that ids rise when it steps back
 _LOW_BITS = 80  # below the milliseconds: version, counter, variant and random bits
 _LATEST = (1 << 48) - 1
 

@@ -163,6 +163,11 @@ class Settings(BaseModel):
         description="true: a replica that cannot write to the ledger does not start, or is not ready and answers 503; "
         "false: it answers anyway, counts unlogged answers, and /feedback returns 503",
     )
+    ledger_allow_new_file: bool = Field(
+        default=False,
+        description="SQLite: true: if the ledger's file is removed or replaced while the service runs, go on in the "
+        "file at its path, or a new one; false: the ledger is unavailable until the same file is back or a restart",
+    )
     ledger_flush_seconds: float = Field(
         default=1.0, gt=0, le=60, description="longest time until an answer is written to the ledger, in seconds"
     )

@@ -6,6 +6,7 @@ import enum
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from uq4ct.model_store.storage.durable_files import replace_file
 
 KEY_PREFIX = "uq4ct_"  # lets secret scanners and people recognize a key
 _OWNER_ONLY = 0o600
+_MOST_BYTES = 16_000_000  # some 80,000 keys
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 
@@ -64,11 +66,16 @@ def read_keys(path: Path) -> tuple[tuple[KeyRecord, ...], os.stat_result]:
         KeyFileError: the file cannot be read, is not a list of keys, or contains an id or a hash twice.
     """
     try:
-        with path.open("rb") as file:
+        # Opening a pipe would otherwise wait for its other end.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())  # before the content, so that a later change is always noticed
-            content = file.read()
+            if not stat.S_ISREG(status.st_mode):
+                raise KeyFileError(f"{path}: must be a regular file")
+            content = file.read(_MOST_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from error
+    if len(content) > _MOST_BYTES:
+        raise KeyFileError(f"{path}: must have at most {_MOST_BYTES} bytes")
     try:
         records = _RECORDS.validate_json(content)
     except ValidationError as error:

@@ -71,5 +71,9 @@ class DefaultModelError(ValueError):
     """The adapter that answers requests without a model cannot be unloaded."""
 
 
+class StoreUnavailableError(RuntimeError):
+    """The model store has not answered in time; its file system may hang."""
+
+
 class StoreReadOnlyError(RuntimeError):
     """The service cannot write to the model store."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
@@ -18,14 +17,22 @@ from uq4ct.service.engine.failures import (
     LoadFailedError,
     NoRoomError,
     StoreReadOnlyError,
+    StoreUnavailableError,
     UnknownModelError,
 )
 from uq4ct.service.engine.loaded import LoadedAdapter, LoadedAdapters
 from uq4ct.service.engine.predictor import Host, Predictor
 from uq4ct.service.engine.worker import Worker
+from uq4ct.service.outside import NoAnswerError, OutsideCalls
 from uq4ct.service.telemetry.metrics import Metrics
 
+_READERS = 4  # a long read must not block another
+LONGEST_READ = 10.0  # seconds, of records
+LONGEST_WEIGHTS_READ = 600.0  # seconds, of a version with its weights
+_LONGEST_CLOSE = 1.0  # seconds that reads may still take at the end
 _LONGEST_PAUSE = 600.0  # seconds between two attempts to load a version
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +74,7 @@ class Swaps:
         self._patience = patience  # seconds to wait for room
         self._host: Host | None = None
         self._opened = False
-        self._reader = ThreadPoolExecutor(2, thread_name_prefix="adapter-reader")  # a long read must not block another
+        self._reader = OutsideCalls(_READERS, "store-reader", LONGEST_READ)
         self._loads: dict[str, asyncio.Task[LoadedAdapter]] = {}
         self._changing = asyncio.Lock()  # protects which adapters are in memory
         self._switching = asyncio.Lock()  # protects what names point to; acquired before `_changing`
@@ -93,6 +100,7 @@ class Swaps:
         Raises:
             UnknownModelError: the reference is not registered.
             LoadFailedError: it is damaged, of a newer format, for another base model, or there is no room for it.
+            StoreUnavailableError: the store has not answered in time.
         """
         while (adapter := self._loaded.find(reference)) is None:
             exact = await self._resolve(reference)
@@ -133,7 +141,7 @@ class Swaps:
             adapter = await self.obtain(f"{name}@{version}")
             with self._loaded.holding([adapter]):
                 try:
-                    await self._read(self._store.promote, name, version, alias)
+                    await self.read(self._store.promote, name, version, alias)
                 except StoreError as error:
                     raise LoadFailedError(f"{name}@{alias}", error) from error
                 except OSError as error:
@@ -152,13 +160,25 @@ class Swaps:
             for alias in self._loaded.aliases():
                 await self._follow(alias, seconds)
 
+    async def read(self, read: Callable[..., T], *arguments: object, seconds: float | None = None) -> T:
+        """Return what a function reads from the store, in a thread; raises what it raises.
+
+        Raises:
+            StoreUnavailableError: it has no result in time; `seconds` replaces the usual bound.
+        """
+        try:
+            return await self._reader.ask(read, *arguments, seconds=seconds)
+        except NoAnswerError as error:
+            logger.error("model store does not answer", extra={"reason": str(error)})
+            raise StoreUnavailableError(f"the model store gave {error}") from error
+
     async def close(self) -> None:
-        """Cancel every load in progress."""
+        """Cancel every load in progress; give up reads that hang."""
         loads = list(self._loads.values())
         for load in loads:
             load.cancel()
         await asyncio.gather(*loads, return_exceptions=True)
-        self._reader.shutdown()
+        await self._reader.close(_LONGEST_CLOSE)
 
     async def _follow(self, alias: str, first_pause: float) -> None:
         """Point an alias to the same version as in the store; it is unchanged as long as that cannot be loaded."""
@@ -196,7 +216,7 @@ class Swaps:
     async def _resolve(self, reference: str) -> str:
         """Return the name@version that a reference points to in the store; raises like `obtain`."""
         try:
-            name, version = await self._read(self._store.resolve, reference)
+            name, version = await self.read(self._store.resolve, reference)
         except (InvalidReferenceError, UnknownAdapterError) as error:
             raise UnknownModelError(reference) from error
         except (StoreError, OSError) as error:
@@ -224,10 +244,12 @@ class Swaps:
             raise RuntimeError("no base model is loaded")
         try:
             async with self._changing:  # one at a time, so that no other load takes the memory counted here
-                stored = await self._read(self._store.load, exact)
+                stored = await self.read(self._store.load, exact, seconds=LONGEST_WEIGHTS_READ)
                 await self._make_room(exact, stored.memory_bytes)
                 adapter = LoadedAdapter(await self._put_on(self._host, stored))
                 self._loaded.put(adapter)
+        except StoreUnavailableError:
+            raise
         except Exception as error:
             raise LoadFailedError(exact, error) from error
         self._metrics.announce_model(adapter.manifest)
@@ -278,6 +300,3 @@ class Swaps:
         await self._worker.call(partial(self._host.remove, adapter.predictor))
         self._metrics.retire_model(adapter.manifest)
         logger.info("adapter unloaded", extra={"model": adapter.manifest.reference})
-
-    async def _read(self, read: Callable[..., Any], *arguments: object) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, read, *arguments)

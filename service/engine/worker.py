@@ -25,6 +25,7 @@ from uq4ct.service.telemetry.metrics import Metrics
 WARM_UP = Question("warm-up", "Which of these is a colour?", ("Green", "Seven"))
 _QUESTIONS_TO_MEASURE = 16
 _FAILURES_UNTIL_FAILING = 3
+LONGEST_END = 10.0  # seconds that the current forward or load may take at the end
 _CRASHES_UNTIL_THE_END = 3  # in a row, without an answer in between
 
 T = TypeVar("T")
@@ -43,7 +44,7 @@ class Worker:
         self._queue_tokens = queue_tokens
         self._rate = rate
         self._metrics = metrics
-        self._thread = threading.Thread(target=self._run, name="model-worker")
+        self._thread = threading.Thread(target=self._run, name="model-worker", daemon=True)  # `join` waits for it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._crashes = 0
         self._failures_in_a_row = 0
@@ -72,9 +73,11 @@ class Worker:
         return await result
 
     async def join(self) -> None:
-        """Return when the thread has ended; it ends when the queue is closed and empty."""
+        """Return when the thread has ended, or hangs; it ends when the queue is closed and empty."""
         if self._loop is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, LONGEST_END)
+            if self._thread.is_alive():
+                logger.error("the model's thread hangs and is left behind")
 
     def put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
         """Put an adapter on the base model and warm it up; for `call`.

@@ -37,6 +37,11 @@ class Caller:
     tenant: str
     scopes: frozenset[Scope]
 
+    @property
+    def reach(self) -> str | None:
+        """The tenant whose predictions the caller may read and label; None for an admin: those of every tenant."""
+        return None if Scope.ADMIN in self.scopes else self.tenant
+
 
 ANYBODY = Caller(None, "default", frozenset(Scope))
 

@@ -25,6 +25,7 @@ from uq4ct.service.engine.failures import (
     QueueFullError,
     RequestTooLargeError,
     StoreReadOnlyError,
+    StoreUnavailableError,
     UnknownModelError,
     WorkerDiedError,
 )
@@ -47,6 +48,7 @@ from uq4ct.service.http.kinds import (
     QUEUE_FULL,
     RATE_LIMITED,
     STORE_READ_ONLY,
+    STORE_UNAVAILABLE,
     TOO_LARGE,
     UNKNOWN_MODEL,
     UNKNOWN_PREDICTION,
@@ -210,6 +212,7 @@ _PROBLEMS: dict[type, Callable[[Any], ProblemError]] = {
     LoadFailedError: _load_problem,
     DefaultModelError: _tell(DEFAULT_MODEL),
     StoreReadOnlyError: _tell(STORE_READ_ONLY),
+    StoreUnavailableError: _tell(STORE_UNAVAILABLE, headers=_retry_soon),
     UnknownPredictionError: _tell(UNKNOWN_PREDICTION),
     PastRetentionError: _tell(PAST_RETENTION),
     NotVisibleYetError: _tell(NOT_VISIBLE_YET, headers=_retry_soon),

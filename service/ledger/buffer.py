@@ -53,6 +53,7 @@ class Buffer:
         self._settled = 0
         self._flushes: list[_Flush] = []
         self._closed = False
+        self._woken = False
 
     def put(self, record: PredictionRecord) -> None:
         """Add a record, or count it as unlogged if the buffer is full or closed; never waits."""
@@ -100,23 +101,30 @@ class Buffer:
         return flush.done
 
     def next_batch(self, size: int, patience: float) -> list[PredictionRecord] | None:
-        """Wait for the next batch; [] if nothing was due within `patience` seconds, None once closed and empty."""
+        """Wait for the next batch; [] after `patience` seconds or `wake` without one, None once closed and empty."""
         give_up = time.monotonic() + patience
         with self._changed:
             while not self._is_due(size):
                 if self._closed and not self._waiting:
                     return None
                 now = time.monotonic()
-                if now >= give_up:
+                if now >= give_up or self._woken:
+                    self._woken = False
                     return []
                 self._changed.wait(min(self._due(), give_up) - now)
             return [waiting.record for waiting in islice(self._waiting.values(), size)]
+
+    def wake(self) -> None:
+        """End the writer's wait for a batch, so that it checks the database now."""
+        with self._changed:
+            self._woken = True
+            self._changed.notify_all()
 
     def settle(self, batch: list[PredictionRecord], lost: int = 0) -> None:
         """Remove a batch that is written except for `lost` records, which are counted as unlogged."""
         with self._changed:
             for record in batch:
-                del self._waiting[record.prediction_id]
+                self._waiting.pop(record.prediction_id, None)  # dropped, if the write took too long at the end
             self._settled += len(batch)
             self._metrics.ledger_unlogged.inc(lost)
             self._metrics.ledger_buffer_depth.set(len(self._waiting))

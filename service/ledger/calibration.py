@@ -65,7 +65,7 @@ class LabelDelay:
 class Cohort:
     """One model version in a window of prediction time; `scores` and `delay` are None without labels.
 
-    `tests` cover the version's whole life.
+    `tests` cover the version's whole life, with the labels of the window's tenant.
     """
 
     count: CohortCount

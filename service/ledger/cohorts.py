@@ -18,7 +18,7 @@ Version = tuple[str, int]
 def read_cohorts(database: Database, window: Window) -> list[Cohort]:
     """Return a cohort per model version that answered in a window; raises LedgerUnavailableError."""
     counts, scored = count_cohorts(database, window), scored_predictions(database, window)
-    return score_cohorts(counts, scored, read_tests(database))
+    return score_cohorts(counts, scored, read_tests(database, window.tenant))
 
 
 def read_manifests(adapters: Registry, cohorts: Sequence[Cohort]) -> dict[Version, Manifest]:

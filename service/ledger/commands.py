@@ -14,7 +14,7 @@ import typer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines, write_lines
 from uq4ct.service.ledger.migrating import migrate as migrate_database
-from uq4ct.service.ledger.retention import delete_all, oldest_kept_ms
+from uq4ct.service.ledger.retention import LONGEST_PAUSE_DAYS, accept_clock, delete_all, oldest_kept_ms
 from uq4ct.service.settings import Settings, read_settings
 
 ledger = typer.Typer(name="ledger", help="Migrate, prune and export the ledger.", no_args_is_help=True)
@@ -27,11 +27,21 @@ def migrate() -> None:
 
 
 @ledger.command()
-def prune() -> None:
-    """Delete predictions older than UQ4CT_RETENTION_DAYS; a running server does this every hour."""
+def prune(
+    clock_is_right: Annotated[
+        bool,
+        typer.Option("--clock-is-right", help=f"delete although retention has not run for {LONGEST_PAUSE_DAYS} days"),
+    ] = False,
+) -> None:
+    """Delete predictions older than UQ4CT_RETENTION_DAYS; a running server does this every hour.
+
+    Nothing is deleted if the clock is far ahead of the last time, since a wrong clock would delete everything.
+    """
     settings = read_settings(os.environ, {})
-    before = oldest_kept_ms(int(time.time() * 1000), settings.retention_days)
+    now_ms = int(time.time() * 1000)
+    before = oldest_kept_ms(now_ms, settings.retention_days)
     with opened(settings) as database:
+        accept_clock(database, now_ms, insist=clock_is_right)
         typer.echo(f"{delete_all(database, before)} predictions deleted")
 
 

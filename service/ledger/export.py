@@ -37,11 +37,12 @@ def export_lines(database: Database) -> Iterator[str]:
 
 
 def write_lines(lines: Iterable[str], path: Path) -> int:
-    """Write the lines to a file, in full or not at all; return their number."""
+    """Write the lines to a file for its owner only, in full or not at all; return their number."""
     staged = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     count = 0
     try:
-        with staged.open("x", encoding="utf-8") as file:
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             for line in lines:
                 file.write(f"{line}\n")
                 count += 1

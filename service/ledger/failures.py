@@ -13,12 +13,20 @@ class LedgerUnavailableError(UserError, RuntimeError):
     """The database cannot be written or read now; retry later. The message is for logs, not for clients."""
 
 
+class LedgerFileError(LedgerUnavailableError):
+    """A file of an SQLite ledger was removed or replaced while it was open."""
+
+
+class ClockJumpedError(UserError, RuntimeError):
+    """The clock is so far ahead of the last round of retention that nothing is deleted."""
+
+
 class RefusedError(UserError, ValueError):
     """A request that the ledger rejects; the message may be shown to the client."""
 
 
 class UnknownPredictionError(RefusedError):
-    """There is no such prediction for this tenant."""
+    """There is no such prediction within the caller's reach."""
 
 
 class PastRetentionError(RefusedError):

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeVar
@@ -19,7 +19,9 @@ from uq4ct.service.ledger.calibration import Cohort
 from uq4ct.service.ledger.cohorts import read_cohorts
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import (
+    ClockJumpedError,
     IdempotencyConflictError,
+    LedgerFileError,
     LedgerUnavailableError,
     NotVisibleYetError,
     PastRetentionError,
@@ -30,15 +32,20 @@ from uq4ct.service.ledger.migrating import check_writable, migrate
 from uq4ct.service.ledger.monitor import Monitor
 from uq4ct.service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
 from uq4ct.service.ledger.reasons import log_fields
-from uq4ct.service.ledger.retention import STEP, delete_step, oldest_kept_ms
+from uq4ct.service.ledger.retention import STEP, accept_clock, delete_step, oldest_kept_ms
+from uq4ct.service.ledger.sqlite_files import path_of, warn_if_shared
 from uq4ct.service.ledger.writer import Writer
+from uq4ct.service.outside import NoAnswerError, OutsideCalls
 from uq4ct.service.records import PredictionRecord, StoredPrediction
-from uq4ct.service.settings import Settings
+from uq4ct.service.settings import Settings, parse_database_url
 from uq4ct.service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
 
 _THREADS = 4  # for requests that wait for the database
+_LONGEST_ASK = 20.0  # seconds that a request waits for the database; longer than its own timeouts
+_LONGEST_REPORT = 60.0  # seconds
+LONGEST_CLOSE = 10.0  # seconds to write the rest at the end, and to end the threads
 _MOST_REPORTS = 8  # running or queued; they run one after the other, and each may take seconds
 _VISIBLE_AFTER = 10.0  # seconds after the flush interval during which another replica may still write a prediction
 _BETWEEN_STEPS = 0.1  # seconds, to let other statements run
@@ -61,6 +68,7 @@ class Ledger:
         clock: Callable[[], float],
         probe_seconds: float = _BETWEEN_PROBES,
         longest_write: float = _LONGEST_WRITE,
+        longest_ask: float = _LONGEST_ASK,
     ) -> None:
         """Prepare the ledger without connecting.
 
@@ -69,6 +77,7 @@ class Ledger:
             clock: Unix seconds.
             probe_seconds: how often to check, without traffic, whether the database can be written.
             longest_write: seconds after which an unfinished write counts as failed.
+            longest_ask: seconds after which a request stops waiting for the database.
 
         Raises:
             LedgerError: the driver of UQ4CT_DATABASE_URL is not installed.
@@ -77,12 +86,20 @@ class Ledger:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
+        self._longest_ask = longest_ask
         self._buffer = Buffer(settings.ledger_buffer, settings.ledger_flush_seconds, metrics)
-        self._writer = Writer(self.database, self._buffer, metrics, probe_seconds, longest_write)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ledger")
-        self._reports = ThreadPoolExecutor(1, thread_name_prefix="ledger-report")  # long reports delay only each other
+        self._writer = Writer(
+            self.database,
+            self._buffer,
+            metrics,
+            probe_seconds=probe_seconds,
+            longest_write=longest_write,
+            allow_new_file=settings.ledger_allow_new_file,
+        )
+        self._calls = OutsideCalls(_THREADS, "ledger", longest_ask)
+        self._reports = OutsideCalls(1, "ledger-report", _LONGEST_REPORT)  # long reports delay only each other
         self._reporting = asyncio.Semaphore(_MOST_REPORTS)
-        self._watching = ThreadPoolExecutor(1, thread_name_prefix="ledger-monitor")  # not delayed by reports
+        self._watching = OutsideCalls(1, "ledger-monitor", _LONGEST_REPORT)  # not delayed by reports
         self._monitor = Monitor(self.database, adapters, settings, metrics)
         self._writing: threading.Thread | None = None
         self._background: list[asyncio.Task[None]] = []
@@ -91,7 +108,7 @@ class Ledger:
 
     @property
     def writable(self) -> bool:
-        """Whether the last write or probe succeeded."""
+        """Whether the last write or probe succeeded, and what it wrote is still there."""
         return self._writer.writable
 
     @property
@@ -108,7 +125,7 @@ class Ledger:
             lambda error: _call_if_open(loop, partial(self._end_try, error)),
             insist=not self.required,
         )
-        self._writing = threading.Thread(target=work, name="ledger-writer")
+        self._writing = threading.Thread(target=work, name="ledger-writer", daemon=True)  # `close` waits for it
         self._writing.start()
         self._background = [loop.create_task(self._prune()), loop.create_task(self._watch())]
 
@@ -123,17 +140,24 @@ class Ledger:
             raise self._open_error
 
     async def close(self) -> None:
-        """Write the buffered predictions and end the threads."""
+        """Write the buffered predictions and end the threads; what hangs is given up after `LONGEST_CLOSE` seconds."""
         for task in self._background:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._buffer.close()
+        until = time.monotonic() + LONGEST_CLOSE
+        hangs = False
         if self._writing is not None:
-            await asyncio.to_thread(self._writing.join)
-        for threads in (self._threads, self._reports, self._watching):
-            await asyncio.to_thread(threads.shutdown)
-        self.database.close()
+            await asyncio.to_thread(self._writing.join, LONGEST_CLOSE)
+            hangs = self._writing.is_alive()
+        if not hangs:
+            with contextlib.suppress(NoAnswerError):  # its threads hang
+                self._calls.submit(self.database.close)  # in a thread: SQLite may write much, to a disk that hangs
+        for calls in (self._reports, self._watching, self._calls):
+            hangs |= not await calls.close(max(until - time.monotonic(), 0.0))
+        if hangs:
+            logger.error("ledger hangs; its predictions may not be stored", extra={"unlogged": self._buffer.drop_all()})
 
     def places(self, predictions: int) -> AbstractContextManager[None]:
         """Reserve places for the answers to `predictions` questions if the ledger is required.
@@ -155,7 +179,10 @@ class Ledger:
         """Write the buffered predictions now; raises LedgerUnavailableError if that is not possible."""
         if not self._writer.writable:  # do not wait for the pauses between the writer's attempts
             raise LedgerUnavailableError("not writable")
-        await asyncio.wrap_future(self._buffer.flush())
+        flush = asyncio.wrap_future(self._buffer.flush())
+        if not (await asyncio.wait({flush}, timeout=self._longest_ask))[0]:
+            raise LedgerUnavailableError("not written in time")
+        flush.result()
 
     async def record_once(self, record: PredictionRecord) -> StoredPrediction:
         """Write a prediction with an idempotency key, or return the stored one with the same key and body.
@@ -176,6 +203,8 @@ class Ledger:
     async def find(self, prediction_id: str, tenant: str | None) -> StoredPrediction:
         """Return a prediction of this tenant (None: of any), even if it is not written yet.
 
+        A prediction of another tenant is the same as none, in what is raised and in what is asked of the database.
+
         Raises:
             UnknownPredictionError: there is no such prediction.
             PastRetentionError: it is older than the retention period.
@@ -183,19 +212,16 @@ class Ledger:
             LedgerUnavailableError: the database cannot be read now.
         """
         self._check_age(prediction_id)
-        waiting = self._buffer.find(prediction_id)
+        waiting = self._waiting(prediction_id, tenant)
         if waiting is not None:
-            stored: StoredPrediction | None = StoredPrediction(waiting, None)
-        else:
-            stored = await self._ask(find_prediction, self.database, prediction_id)
+            return StoredPrediction(waiting, None)
+        stored = await self._ask(find_prediction, self.database, prediction_id, tenant)
         if stored is None:
             raise self._absence(prediction_id)
-        if tenant is not None and stored.record.tenant != tenant:
-            raise _unknown(prediction_id)
         return stored
 
-    async def label(self, feedback: Feedback, tenant: str) -> Taken:
-        """Store the label of a prediction; it is committed when this returns.
+    async def label(self, feedback: Feedback, tenant: str | None) -> Taken:
+        """Store the label of a prediction of this tenant (None: of any); it is committed when this returns.
 
         Raises:
             AnswerOutsideError: the answer is not one of the prediction's options.
@@ -203,7 +229,7 @@ class Ledger:
             UnknownPredictionError, PastRetentionError, NotVisibleYetError, LedgerUnavailableError: as `find`.
         """
         try:
-            if self._buffer.find(feedback.prediction_id) is not None:
+            if self._waiting(feedback.prediction_id, tenant) is not None:
                 await self.flush()
             stored = await self.find(feedback.prediction_id, tenant)
             return await self._ask(store_label, self.database, self._metrics, stored.record, feedback, self.now_ms())
@@ -223,17 +249,27 @@ class Ledger:
         if self._reporting.locked():
             raise LedgerUnavailableError("too many reports")
         async with self._reporting:
-            return await self._ask(read_cohorts, self.database, window, threads=self._reports)
+            return await self._ask(read_cohorts, self.database, window, calls=self._reports)
 
     def now_ms(self) -> int:
         """Return the current time in Unix milliseconds."""
         return int(self._clock() * 1000)
 
-    async def _ask(self, work: Callable[..., T], *arguments: object, threads: ThreadPoolExecutor | None = None) -> T:
+    async def _ask(self, work: Callable[..., T], *arguments: object, calls: OutsideCalls | None = None) -> T:
         if not self._writer.opened:
             raise LedgerUnavailableError("not opened")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(threads or self._threads, partial(work, *arguments))
+        try:
+            return await (calls or self._calls).ask(work, *arguments)
+        except NoAnswerError as error:
+            raise LedgerUnavailableError(str(error)) from error
+        except LedgerFileError:
+            self._buffer.wake()  # the writer reopens the files, if it can
+            raise
+
+    def _waiting(self, prediction_id: str, tenant: str | None) -> PredictionRecord | None:
+        """Return a prediction of this tenant (None: of any) that is not written yet."""
+        record = self._buffer.find(prediction_id)
+        return record if record is not None and tenant in (None, record.tenant) else None
 
     def _check_age(self, prediction_id: str) -> None:
         made = milliseconds_of(prediction_id)
@@ -254,21 +290,25 @@ class Ledger:
 
     async def _prune(self) -> None:
         await self._open_tried.wait()
-        total = 0
         while True:
-            deleted = 0
             try:
-                before = oldest_kept_ms(self.now_ms(), self._settings.retention_days)
-                deleted = await self._ask(delete_step, self.database, before)
+                logger.info("retention", extra={"deleted": await self._prune_round()})
+            except ClockJumpedError as error:
+                logger.error("retention stopped", extra=log_fields(error))
             except Exception as error:  # whatever it is, the next round may succeed
                 logger.warning("retention failed", extra=log_fields(error))
-            total += deleted
-            if deleted == STEP:
-                await asyncio.sleep(_BETWEEN_STEPS)
-                continue
-            logger.info("retention", extra={"deleted": total})
-            total = 0
             await asyncio.sleep(_BETWEEN_ROUNDS)
+
+    async def _prune_round(self) -> int:
+        """Delete old predictions in steps; return their number."""
+        now_ms = self.now_ms()
+        await self._ask(accept_clock, self.database, now_ms)
+        before = oldest_kept_ms(now_ms, self._settings.retention_days)
+        total = 0
+        while (deleted := await self._ask(delete_step, self.database, before)) == STEP:
+            total += deleted
+            await asyncio.sleep(_BETWEEN_STEPS)
+        return total + deleted
 
     async def _watch(self) -> None:
         await self._open_tried.wait()
@@ -276,7 +316,7 @@ class Ledger:
         while True:
             more = False
             try:
-                more = await self._ask(self._monitor.run_round, threads=self._watching)
+                more = await self._ask(self._monitor.run_round, calls=self._watching)
                 failing = False
             except Exception as error:  # whatever it is, the next round may succeed
                 if not failing:
@@ -289,6 +329,9 @@ def _open(url: str, required: bool) -> None:
     migrate(url)
     if required:
         check_writable(url)
+    parsed = parse_database_url(url)
+    if parsed.drivername == "sqlite":
+        warn_if_shared(path_of(parsed))
 
 
 def _unknown(prediction_id: str) -> UnknownPredictionError:

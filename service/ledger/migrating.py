@@ -37,7 +37,7 @@ def migrate(url: str) -> str:
             does not support a write-ahead log.
     """
     with _database(url, "opened") as database:
-        database.make_folder()
+        database.create_file()
         scripts = ScriptDirectory(str(Path(__file__).parent / "migrations"))
         head = scripts.get_current_head()
         if head is None:

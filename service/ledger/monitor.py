@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, RowMapping, bindparam, delete, exists, insert, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    bindparam,
+    delete,
+    exists,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
 
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.sequential import TESTS, RunningTest, Wealth, allowed_error_rate
-from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
+from uq4ct.service.ledger.sequential import TESTS, CountedLabel, RunningTest, Wealth, allowed_error_rate
+from uq4ct.service.ledger.tables import OF_ALL_TENANTS, labels, predictions, sequential_tests
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -23,6 +35,7 @@ _POSTGRES_LOCK = 0x75713463740002  # id of the advisory lock that the counting r
 _WEALTH = ("labels", "log_stake", "deviations", "squares")
 
 ErrorBound = Callable[[str, int], float | None]
+_Family: TypeAlias = tuple[str | None, str, int]  # the tests of one tenant (None: over all) and one version
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +56,7 @@ class Monitor:
             LedgerUnavailableError: the database failed; no label is counted.
         """
         counted = count_labels(self._database, self._settings.sequential_alpha, self._error_bound)
-        for test in read_tests(self._database):
+        for test in read_tests(self._database, None):
             alarms = test.alarmed_ms is not None
             self._metrics.show_sequential(test.model, test.version, test.test, test.wealth.log_evidence, alarms)
         return counted == ROUND
@@ -60,12 +73,13 @@ class Monitor:
 
 
 def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limit: int = ROUND) -> int:
-    """Advance the tests of every version by the labels not counted yet, oldest first; return the number of labels.
+    """Advance the tests by the labels not counted yet, oldest first; return the number of labels.
+
+    A label advances two families of tests of its version: those of its tenant, and those over all tenants.
 
     Each label has its own mark, set in the transaction that counts it. A cursor over time or ids would skip a label
     that commits after a younger one, which is common with several replicas; with marks, such a label is counted late.
-    The tests are valid in any order that does not depend on future labels. Only one replica counts at a time. Labels of
-    all tenants count.
+    The tests are valid in any order that does not depend on future labels. Only one replica counts at a time.
 
     Raises:
         LedgerUnavailableError: the database failed; no label is counted.
@@ -73,7 +87,12 @@ def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limi
     not_counted = labels.c.counted.is_(False)
     oldest = (
         select(
-            predictions.c.model, predictions.c.version, predictions.c.confidence, labels.c.correct, labels.c.labelled_ms
+            predictions.c.tenant,
+            predictions.c.model,
+            predictions.c.version,
+            predictions.c.confidence,
+            labels.c.correct,
+            labels.c.labelled_ms,
         )
         .add_columns(labels.c.prediction_id)
         .select_from(labels.join(predictions))
@@ -85,18 +104,17 @@ def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limi
         if not connection.execute(select(exists().where(not_counted))).scalar() or not _take_turn(database, connection):
             return 0
         rows = connection.execute(oldest).mappings().all()
-        for (model, version), of_version in groupby(sorted(rows, key=_version_of), key=_version_of):
-            _advance(connection, model, version, list(of_version), alpha, error_bound)
         marks = update(labels).where(labels.c.prediction_id == bindparam("counted_id")).values(counted=True)
         if rows:
+            _advance(connection, rows, alpha, error_bound)
             connection.execute(marks, [{"counted_id": row["prediction_id"]} for row in rows])
     return len(rows)
 
 
-def read_tests(database: Database) -> list[RunningTest]:
-    """Return the current state of every test; raises LedgerUnavailableError."""
+def read_tests(database: Database, tenant: str | None) -> list[RunningTest]:
+    """Return the current tests of one tenant, or those over all tenants (None); raises LedgerUnavailableError."""
     with database.transaction() as connection:
-        return _read(connection.execute(select(sequential_tests)).mappings())
+        return _read(connection, sequential_tests.c.tenant == _column_of(tenant))
 
 
 def _take_turn(database: Database, connection: Connection) -> bool:
@@ -107,42 +125,63 @@ def _take_turn(database: Database, connection: Connection) -> bool:
     return bool(connection.scalar(text("SELECT pg_try_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK}))
 
 
-def _advance(
-    connection: Connection,
-    model: str,
-    version: int,
-    rows: list[RowMapping],
-    alpha: float,
-    error_bound: ErrorBound,
-) -> None:
-    """Advance the tests of one version by its labels, in their order."""
-    mine = (sequential_tests.c.model == model, sequential_tests.c.version == version)
-    running = {test.test: test for test in _read(connection.execute(select(sequential_tests).where(*mine)).mappings())}
+def _advance(connection: Connection, rows: Sequence[RowMapping], alpha: float, error_bound: ErrorBound) -> None:
+    """Advance the tests of every family by its labels, in their order."""
+    bound_of = cache(error_bound)  # the families of a version share it
+    counted = _by_family(rows)
+    keys = [(_column_of(tenant), model, version) for tenant, model, version in counted]
+    mine = tuple_(sequential_tests.c.tenant, sequential_tests.c.model, sequential_tests.c.version).in_(keys)
+    running: dict[_Family, list[RunningTest]] = {family: [] for family in counted}
+    for test in _read(connection, mine):
+        running[test.tenant, test.model, test.version].append(test)
+    advanced = [
+        test.after(of_family, alpha)
+        for family, of_family in counted.items()
+        for test in _started(running[family], family, of_family[0].labelled_ms, bound_of)
+    ]
+    connection.execute(delete(sequential_tests).where(mine))
+    connection.execute(insert(sequential_tests), [_to_row(test) for test in advanced])
+
+
+def _by_family(rows: Sequence[RowMapping]) -> dict[_Family, list[CountedLabel]]:
+    counted: dict[_Family, list[CountedLabel]] = {}
+    for row in rows:
+        label = CountedLabel(row["confidence"], row["correct"], row["labelled_ms"])
+        for tenant in (row["tenant"], None):
+            counted.setdefault((tenant, row["model"], row["version"]), []).append(label)
+    return counted
+
+
+def _started(
+    running: Sequence[RunningTest], family: _Family, now_ms: int, error_bound: ErrorBound
+) -> list[RunningTest]:
+    """Return the tests of a family, with those that can start now."""
+    tenant, model, version = family
+    tests = {test.test: test for test in running}
     for name in TESTS:
-        if name not in running:
+        if name not in tests:
             bound = error_bound(model, version) if name == "error_rate" else None
             if name != "error_rate" or bound is not None:
-                running[name] = RunningTest(model, version, name, bound, started_ms=rows[0]["labelled_ms"])
-    for row in rows:
-        for name, test in running.items():
-            running[name] = test.after(row["confidence"], row["correct"], row["labelled_ms"], alpha)
-    connection.execute(delete(sequential_tests).where(*mine))
-    connection.execute(insert(sequential_tests), [_to_row(test) for test in running.values()])
+                tests[name] = RunningTest(tenant, model, version, name, bound, started_ms=now_ms)
+    return list(tests.values())
 
 
-def _read(rows: Iterable[RowMapping]) -> list[RunningTest]:
+def _read(connection: Connection, condition: ColumnElement[bool]) -> list[RunningTest]:
+    rows = connection.execute(select(sequential_tests).where(condition)).mappings()
     return [_from_row(row) for row in rows]
 
 
 def _from_row(row: Mapping[Any, Any]) -> RunningTest:
     columns = ("model", "version", "test", "bound", "started_ms", "alarmed_ms")
-    return RunningTest(**{name: row[name] for name in columns}, wealth=Wealth(**{name: row[name] for name in _WEALTH}))
+    tenant = None if row["tenant"] == OF_ALL_TENANTS else row["tenant"]
+    wealth = Wealth(**{name: row[name] for name in _WEALTH})
+    return RunningTest(tenant, **{name: row[name] for name in columns}, wealth=wealth)
 
 
 def _to_row(test: RunningTest) -> dict[str, Any]:
     row = asdict(test)
-    return row | row.pop("wealth")
+    return row | row.pop("wealth") | {"tenant": _column_of(test.tenant)}
 
 
-def _version_of(row: RowMapping) -> tuple[str, int]:
-    return row["model"], row["version"]
+def _column_of(tenant: str | None) -> str:
+    return OF_ALL_TENANTS if tenant is None else tenant

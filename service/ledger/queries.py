@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Integer, RowMapping, Select, Subquery, and_, case, cast, func, select
 
 from uq4ct.model_store.uncertainty.calibration_error import BINS
-from uq4ct.service.ids import first_id
+from uq4ct.service.ids import LONGEST_LEAD_MS, first_id
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.tables import labels, predictions
 from uq4ct.service.records import Label, PredictionRecord, StoredPrediction
@@ -30,9 +30,13 @@ WITH_LABEL = select(predictions, *LABEL_COLUMNS).select_from(predictions.outerjo
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The predictions to read: since a time, of one tenant (None: of all), of one model (None: of all)."""
+    """The predictions to read: from a time to a later one, of one tenant (None: of all), of one model (None: of all).
+
+    The end leaves out predictions made while a clock ran ahead: their times would be within every window for long.
+    """
 
     since_ms: int
+    until_ms: int
     tenant: str | None
     model: str | None
     version: int | None
@@ -76,9 +80,13 @@ def stored_prediction(row: RowMapping) -> StoredPrediction:
     return StoredPrediction(PredictionRecord.from_row(row), label)
 
 
-def find_prediction(database: Database, prediction_id: str) -> StoredPrediction | None:
-    """Return the prediction with this id; raises LedgerUnavailableError."""
-    return _first(database, predictions.c.prediction_id == prediction_id)
+def find_prediction(database: Database, prediction_id: str, tenant: str | None) -> StoredPrediction | None:
+    """Return the prediction of a tenant (None: of any) with this id; raises LedgerUnavailableError.
+
+    For the database and its answer, a prediction of another tenant is the same as none.
+    """
+    condition = predictions.c.prediction_id == prediction_id
+    return _first(database, condition if tenant is None else and_(condition, predictions.c.tenant == tenant))
 
 
 def find_by_idempotency_key(database: Database, tenant: str, key: str) -> StoredPrediction | None:
@@ -136,7 +144,7 @@ def scored_predictions(database: Database, window: Window) -> list[Scored]:
             labels.c.correct,
         )
         .select_from(labels.join(predictions))
-        .where(labels.c.prediction_id >= first_id(window.since_ms), *_of(window))
+        .where(*_within(labels.c.prediction_id, window), *_of(window))
         .order_by(labels.c.prediction_id.desc())
         .limit(SCORED)
     )
@@ -155,7 +163,7 @@ def _newest_predictions(window: Window) -> Subquery:
     columns = ("prediction_id", "model", "version", "abstain", "confidence", "bin")
     return (
         select(*(predictions.c[name] for name in columns), _feu_bin(predictions.c.feu).label("feu_bin"))
-        .where(predictions.c.prediction_id >= first_id(window.since_ms), *_of(window))
+        .where(*_within(predictions.c.prediction_id, window), *_of(window))
         .order_by(predictions.c.prediction_id.desc())
         .limit(COUNTED)
         .subquery()
@@ -189,6 +197,11 @@ def _add_up(model: str, version: int, cells: Sequence[RowMapping]) -> CohortCoun
         by_confidence=by("bin"),
         by_feu=by_feu if any(by_feu) else None,
     )
+
+
+def _within(prediction_id: ColumnElement[str], window: Window) -> tuple[ColumnElement[bool], ...]:
+    after = first_id(window.until_ms + LONGEST_LEAD_MS + 1)
+    return prediction_id >= first_id(window.since_ms), prediction_id < after
 
 
 def _of(window: Window) -> list[ColumnElement[bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
+from uq4ct.service.ledger.failures import ClockJumpedError, LedgerError, LedgerUnavailableError
 
 _SECRET_ARGUMENTS = ("password", "sslpassword")
 
@@ -25,7 +25,8 @@ def reason_of(error: SQLAlchemyError, url: URL) -> str:
 
 def log_fields(error: Exception) -> dict[str, str]:
     """Return what a log says about an error: the type of its cause, and the reason where that quotes no row."""
-    reason = {"reason": str(error)} if isinstance(error, LedgerError | LedgerUnavailableError) else {}
+    tells = isinstance(error, LedgerError | LedgerUnavailableError | ClockJumpedError)
+    reason = {"reason": str(error)} if tells else {}
     return {"error": type(_origin(error)).__name__} | reason
 
 

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
+import datetime
+
+from sqlalchemy import delete, insert, select, update
 
 from uq4ct.service.ids import first_id
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.tables import predictions
+from uq4ct.service.ledger.failures import ClockJumpedError
+from uq4ct.service.ledger.tables import predictions, retention
 
 STEP = 500  # predictions of one transaction
 MILLISECONDS_A_DAY = 86_400_000
+LONGEST_PAUSE_DAYS = 7  # between two rounds, by the clock; more than that looks like a clock that is wrong
 
 
 def oldest_kept_ms(now_ms: int, retention_days: int) -> int:
     """Return the Unix milliseconds before which predictions are deleted."""
     return now_ms - retention_days * MILLISECONDS_A_DAY
+
+
+def accept_clock(database: Database, now_ms: int, *, insist: bool = False) -> None:
+    """Note in the ledger that a round of retention starts now; a round must not start without.
+
+    With a clock that is a year ahead, retention would delete everything. The ledger's own note tells such a clock also
+    after a restart, and however many predictions were stored by it since. It is never set back by a clock.
+
+    Args:
+        insist: a person has checked the clock.
+
+    Raises:
+        ClockJumpedError: the clock is more than LONGEST_PAUSE_DAYS ahead of the last note.
+        LedgerUnavailableError: the database failed.
+    """
+    with database.transaction() as connection:
+        if database.is_sqlite:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        last_ms = connection.scalar(select(retention.c.started_ms).with_for_update())
+        if last_ms is None:
+            connection.execute(insert(retention).values(started_ms=now_ms))
+        elif insist or 0 <= now_ms - last_ms <= LONGEST_PAUSE_DAYS * MILLISECONDS_A_DAY:
+            connection.execute(update(retention).values(started_ms=now_ms))
+        elif now_ms > last_ms:
+            raise ClockJumpedError(
+                f"nothing is deleted: the clock shows {_shown(now_ms)}, but retention last ran at {_shown(last_ms)}, "
+                f"more than {LONGEST_PAUSE_DAYS} days earlier; if the clock is right, run "
+                "`uq4ct ledger prune --clock-is-right`"
+            )
 
 
 def delete_step(database: Database, before_ms: int, step: int = STEP) -> int:
@@ -44,3 +77,7 @@ def delete_all(database: Database, before_ms: int) -> int:
     while deleted := delete_step(database, before_ms):
         total += deleted
     return total
+
+
+def _shown(milliseconds: int) -> str:
+    return f"{datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC):%Y-%m-%d %H:%M} UTC"

@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 
 METADATA = MetaData()
+OF_ALL_TENANTS = ""  # in sequential_tests.tenant; no tenant has an empty name
 
 # Retention deletes by primary key; calibration reads ranges of it, for a single tenant with `predictions_of_tenant`.
 predictions = Table(
@@ -80,10 +81,11 @@ Index(
     postgresql_where=labels.c.counted.is_(False),
 )
 
-# One row per test of a version; `uq4ct.service.ledger.sequential` defines the numbers.
+# One row per test of a version and a tenant; `uq4ct.service.ledger.sequential` defines the numbers.
 sequential_tests = Table(
     "sequential_tests",
     METADATA,
+    Column("tenant", String(128), primary_key=True, comment="whose labels are counted; empty: of all tenants"),
     Column("model", String(64), primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("test", String(32), primary_key=True),
@@ -94,4 +96,11 @@ sequential_tests = Table(
     Column("log_stake", Double, nullable=False),
     Column("deviations", Double, nullable=False, comment="fading sum"),
     Column("squares", Double, nullable=False, comment="fading sum"),
+)
+
+# At most one row.
+retention = Table(
+    "retention",
+    METADATA,
+    Column("started_ms", BigInteger, primary_key=True, autoincrement=False, comment="of the last round"),
 )

@@ -22,15 +22,15 @@ def window_ms(window: str) -> int:
     return int(window[:-1]) * _SECONDS[window[-1]] * 1000
 
 
-def window_of(since_ms: int, tenant: str | None, model: str | None) -> Window:
-    """Return the window of one tenant (None: of all) and of a name or name@version (None: of all).
+def window_of(since_ms: int, until_ms: int, tenant: str | None, model: str | None) -> Window:
+    """Return the window between two times of one tenant (None: of all) and of a name or name@version (None: of all).
 
     Raises:
         ValueError: the model does not have this form.
     """
     if model is None:
-        return Window(since_ms, tenant, None, None)
+        return Window(since_ms, until_ms, tenant, None, None)
     if re.fullmatch(MODEL_PATTERN, model) is None:
         raise ValueError(f"must be name or name@version (got {model!r})")
     name, _, version = model.partition("@")
-    return Window(since_ms, tenant, name, int(version) if version else None)
+    return Window(since_ms, until_ms, tenant, name, int(version) if version else None)

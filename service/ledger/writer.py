@@ -28,18 +28,28 @@ class Writer:
     """Opens the ledger, then moves records from the buffer into it; `run` is for one thread."""
 
     def __init__(
-        self, database: Database, buffer: Buffer, metrics: Metrics, probe_seconds: float, longest_write: float
+        self,
+        database: Database,
+        buffer: Buffer,
+        metrics: Metrics,
+        *,
+        probe_seconds: float,
+        longest_write: float,
+        allow_new_file: bool,
     ) -> None:
-        """`probe_seconds` is how often to check, without traffic, whether the database can be written.
+        """Prepare to write.
 
-        After `longest_write` seconds an unfinished write counts as failed: PostgreSQL's commit waits without a limit
-        for a synchronous standby that is down.
+        Args:
+            probe_seconds: how often to check, without traffic, whether the database can be written.
+            longest_write: seconds after which an unfinished write counts as failed.
+            allow_new_file: whether to go on in another SQLite file if the one in use was removed or replaced.
         """
         self._database = database
         self._buffer = buffer
         self._metrics = metrics
         self._probe_seconds = probe_seconds
         self._longest_write = longest_write
+        self._allow_new_file = allow_new_file
         self._writing_since: float | None = None  # monotonic seconds
         self._pause = _FIRST_PAUSE
         self._opened = threading.Event()
@@ -53,10 +63,10 @@ class Writer:
 
     @property
     def writable(self) -> bool:
-        """Whether the last write or probe succeeded, and the current one does not hang."""
+        """Whether the last write or probe succeeded, the current one does not hang, and the files are still there."""
         since = self._writing_since
         hangs = since is not None and time.monotonic() - since > self._longest_write
-        return self.opened and self._failure is None and not hangs
+        return self.opened and self._failure is None and not hangs and not self._database.lost
 
     def run(
         self, open_ledger: Callable[[], object], report: Callable[[Exception | None], None], *, insist: bool
@@ -72,10 +82,10 @@ class Writer:
             if not insist or not self._keep_trying():
                 self._give_up()
                 return
-        self._write([])  # an idle ledger would be probed much later
+        self._write([], open_ledger)  # an idle ledger would be probed much later
         report(None)
         while (batch := self._buffer.next_batch(_BATCH, self._probe_seconds)) is not None:
-            if not self._write(batch) and not self._keep_trying():
+            if not self._write(batch, open_ledger) and not self._keep_trying():
                 self._give_up()
                 return
 
@@ -89,10 +99,12 @@ class Writer:
         self._pause = _FIRST_PAUSE
         return None
 
-    def _write(self, batch: list[PredictionRecord]) -> bool:
+    def _write(self, batch: list[PredictionRecord], open_ledger: Callable[[], object]) -> bool:
         """Write a batch, or probe if it is empty; return false if it must be retried."""
         self._writing_since = started = time.monotonic()
         try:
+            if self._database.lost:
+                self._reopen(open_ledger)
             lost = self._insert(batch)
         except Exception as error:  # whatever it is, the thread must continue
             self._note_failure("ledger not writable", error, waiting=len(batch))
@@ -108,6 +120,11 @@ class Writer:
             self._metrics.ledger_seconds.observe(time.monotonic() - started)
             self._buffer.settle(batch, lost)
         return True
+
+    def _reopen(self, open_ledger: Callable[[], object]) -> None:
+        if self._database.reopen(allow_new=self._allow_new_file):
+            open_ledger()
+            logger.warning("ledger continued in a new file; labels of earlier answers are no longer accepted")
 
     def _insert(self, batch: list[PredictionRecord]) -> int:
         """Insert a batch; return how many of its rows can never be stored."""

@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -59,11 +60,11 @@ def calibration_report(
     settings = read_settings(os.environ, {})
     now_ms = int(time.time() * 1000)
     first_ms = max(_first_ms(window, since, now_ms), oldest_kept_ms(now_ms, settings.retention_days))
-    asked = _window(first_ms, model)
+    asked = _window(first_ms, now_ms, model)
     with opened(settings) as database:
-        report, days = _read(database, Registry(settings.model_store_dir), asked, now_ms)
+        report, days = _read(database, Registry(settings.model_store_dir), asked)
         if not report.models:
-            raise ReportError(_nothing(database, first_ms, model))
+            raise ReportError(_nothing(database, asked, model))
     if output is not None:
         from uq4ct.service.reports.page import write_page  # noqa: PLC0415  # imports matplotlib, which servers do not need
 
@@ -73,12 +74,10 @@ def calibration_report(
         _write(json_file, json.dumps(shown, indent=2) + "\n", report)
 
 
-def _read(
-    database: Database, adapters: Registry, asked: Window, now_ms: int
-) -> tuple[CalibrationReport, list[DayView]]:
+def _read(database: Database, adapters: Registry, asked: Window) -> tuple[CalibrationReport, list[DayView]]:
     scored = scored_predictions(database, asked)
-    cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database))
-    report = CalibrationReport.from_cohorts(asked.since_ms, now_ms, cohorts, read_manifests(adapters, cohorts))
+    cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database, asked.tenant))
+    report = CalibrationReport.from_cohorts(asked.since_ms, asked.until_ms, cohorts, read_manifests(adapters, cohorts))
     return report, score_days(scored)
 
 
@@ -106,17 +105,17 @@ def _first_ms(window: str | None, since: str | None, now_ms: int) -> int:
     return first_ms
 
 
-def _window(first_ms: int, model: str | None) -> Window:
+def _window(first_ms: int, now_ms: int, model: str | None) -> Window:
     try:
-        return window_of(first_ms, tenant=None, model=model)
+        return window_of(first_ms, now_ms, tenant=None, model=model)
     except ValueError as error:
         raise ReportError(f"--model {error}") from error
 
 
-def _nothing(database: Database, first_ms: int, model: str | None) -> str:
+def _nothing(database: Database, asked: Window, model: str | None) -> str:
     """Explain why there is nothing to report, and name the versions that have predictions."""
-    moment = f"{show_time(first_ms):%Y-%m-%d %H:%M} UTC"
-    others = count_cohorts(database, window_of(first_ms, tenant=None, model=None)) if model is not None else []
+    moment = f"{show_time(asked.since_ms):%Y-%m-%d %H:%M} UTC"
+    others = count_cohorts(database, replace(asked, model=None, version=None)) if model is not None else []
     if others:
         known = ", ".join(f"{one.model}@{one.version}" for one in others)
         return f"--model {model} has no predictions since {moment}; these versions have: {known}"

@@ -9,7 +9,14 @@ from starlette.responses import Response
 
 from uq4ct.service.context import ContextOf
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.kinds import AUTHENTICATED, FAILING, INVALID_FIELD, LEDGER_UNAVAILABLE, declare
+from uq4ct.service.http.kinds import (
+    AUTHENTICATED,
+    FAILING,
+    INVALID_FIELD,
+    LEDGER_UNAVAILABLE,
+    STORE_UNAVAILABLE,
+    declare,
+)
 from uq4ct.service.http.problems import explain
 from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.ledger.cohorts import read_manifests
@@ -22,7 +29,7 @@ router = APIRouter(tags=["calibration"], responses=declare(*AUTHENTICATED))
 
 @router.get(
     "/calibration",
-    responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, *FAILING),
+    responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, STORE_UNAVAILABLE, *FAILING),
     response_model=CalibrationReport,
 )
 async def show_calibration(
@@ -40,11 +47,9 @@ async def show_calibration(
     """
     now_ms = context.ledger.now_ms()
     since_ms = max(now_ms - window_ms(window), oldest_kept_ms(now_ms, context.settings.retention_days))
-    tenant = None if Scope.ADMIN in caller.scopes else caller.tenant
     try:
-        cohorts = await context.ledger.cohorts(window_of(since_ms, tenant, model))
+        cohorts = await context.ledger.cohorts(window_of(since_ms, now_ms, caller.reach, model))
+        manifests = await context.engine.swaps.read(read_manifests, context.adapters, cohorts)
     except Exception as error:
         raise explain(error) from error
-    return await write_in_thread(
-        lambda: CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, read_manifests(context.adapters, cohorts))
-    )
+    return await write_in_thread(lambda: CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, manifests))

@@ -36,7 +36,10 @@ router = APIRouter(route_class=StrictJsonRoute, tags=["feedback"], responses=dec
 
 @router.post("/feedback", responses=declare(*JSON_BODY, *FINDING_PREDICTION, LABEL_CONFLICT))
 async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Labeller) -> FeedbackResponse:
-    """Report the correct option. Status 200 confirms that it is stored; repeating the same label changes nothing."""
+    """Report the correct option of a prediction of the key's tenant or, with an admin key, of any tenant.
+
+    Status 200 confirms that it is stored; repeating the same label changes nothing.
+    """
     outcome = await _take(context, caller, body)
     if isinstance(outcome, ProblemError):
         raise outcome
@@ -66,7 +69,7 @@ async def _take(
     if isinstance(item, ProblemError):
         return item
     try:
-        taken = await context.ledger.label(Feedback(item.prediction_id, item.answer, item.source), caller.tenant)
+        taken = await context.ledger.label(Feedback(item.prediction_id, item.answer, item.source), caller.reach)
     except Exception as error:
         return explain(error)
     return FeedbackResponse(prediction_id=item.prediction_id, result=taken.value)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, Path
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
@@ -14,6 +13,7 @@ from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, U
 from uq4ct.model_store.storage.manifest import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
+from uq4ct.service.engine.failures import StoreUnavailableError
 from uq4ct.service.http.guards import Scope, require
 from uq4ct.service.http.kinds import (
     AUTHENTICATED,
@@ -24,6 +24,7 @@ from uq4ct.service.http.kinds import (
     JSON_BODY,
     MODEL_UNLOADABLE,
     STORE_READ_ONLY,
+    STORE_UNAVAILABLE,
     UNKNOWN_MODEL,
     WRONG_BASE,
     declare,
@@ -39,6 +40,8 @@ Reference = Annotated[
 ]
 Name = Annotated[str, Path(pattern=NAME_PATTERN, description="a registered name")]
 
+T = TypeVar("T")
+
 _KEYED = declare(*AUTHENTICATED)
 _ADMIN = [Depends(require(Scope.ADMIN))]
 
@@ -48,17 +51,18 @@ changes = APIRouter(tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 
 
-@reads.get("/models", responses=declare(*FAILING), response_model=ModelList)
+@reads.get("/models", responses=declare(STORE_UNAVAILABLE, *FAILING), response_model=ModelList)
 async def list_models(context: ContextOf) -> Response:
     """List every registered version; versions with damaged records are listed separately."""
-    return await write_in_thread(lambda: _list(context, context.adapters.survey()))
+    entries = await read_store(context, context.adapters.survey)
+    return await write_in_thread(lambda: _list(context, entries))
 
 
 @reads.get("/models/{name}", responses=declare(*FINDING_MODEL))
 async def show_model(context: ContextOf, name: Reference) -> ModelCard:
     """Show one registered version."""
     try:
-        return _card(context, await run_in_threadpool(context.adapters.entry, name))
+        return _card(context, await read_store(context, context.adapters.entry, name))
     except (InvalidReferenceError, UnknownAdapterError) as error:
         raise ProblemError(UNKNOWN_MODEL, f"no adapter {name} is registered") from error
     except FileError as error:
@@ -112,6 +116,14 @@ async def promote_model(context: ContextOf, name: Name, body: Promotion) -> Mode
 router.include_router(reads)
 router.include_router(changes)
 router.include_router(promotions)
+
+
+async def read_store(context: Context, read: Callable[..., T], *arguments: object) -> T:
+    """Return what a function reads from the model store; raises what it raises, or a ProblemError if it hangs."""
+    try:
+        return await context.engine.swaps.read(read, *arguments)
+    except StoreUnavailableError as error:
+        raise explain(error) from error
 
 
 def _list(context: Context, entries: Sequence[RegistryEntry | DamagedEntry]) -> ModelList:

@@ -22,8 +22,7 @@ async def show_prediction(
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
 ) -> PredictionView:
     """Show a prediction of the key's tenant or, with an admin key, of any tenant."""
-    tenant = None if Scope.ADMIN in caller.scopes else caller.tenant
     try:
-        return PredictionView.from_stored(await context.ledger.find(prediction_id, tenant))
+        return PredictionView.from_stored(await context.ledger.find(prediction_id, caller.reach))
     except Exception as error:
         raise explain(error) from error

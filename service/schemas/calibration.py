@@ -189,7 +189,10 @@ class ReferenceView(Body):
 
 
 class SequentialView(Body):
-    """One sequential test of a version over its whole life and all tenants, valid however often you look."""
+    """One sequential test of a version over its whole life, valid however often you look.
+
+    It counts the labels of the key's own tenant or, with an admin key, those of all tenants.
+    """
 
     test: SequentialTest = Field(
         description="overconfident and underconfident: whether the confidence is too high or too low; error_rate: "

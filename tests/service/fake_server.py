@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
+from uq4ct.service.ending import ending_despite_hangs
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.logs import log_to_stderr
@@ -32,7 +33,8 @@ def run(store: str, port: int, seconds: float, **changes: Any) -> None:
         CollectorRegistry(),
         TimeOrderedIds(time.time, secrets.randbits),
     )
-    asyncio.run(serve(app, settings))
+    with ending_despite_hangs():
+        asyncio.run(serve(app, settings))
 
 
 def run_logged(log: str, *arguments: Any, **changes: Any) -> None:

@@ -147,6 +147,7 @@ TEXTS = {  # for each setting two texts that are valid beside the defaults of th
     "shutdown_grace_seconds": ("0", "1"),
     "database_url": ("sqlite:///a", "sqlite:///b"),
     "ledger_required": ("true", "false"),
+    "ledger_allow_new_file": ("true", "false"),
     "ledger_flush_seconds": ("2", "3"),
     "ledger_buffer": ("100", "200"),
     "retention_days": ("1", "2"),

@@ -177,7 +177,7 @@ async def infer_version(
 
 async def _metadata(context: Context, name: str, reference: str) -> ModelMetadata:
     card = await models.show_model(context, reference)
-    versions, manifest = await run_in_threadpool(_stored, context, name, f"{card.name}@{card.version}")
+    versions, manifest = await models.read_store(context, _stored, context, name, f"{card.name}@{card.version}")
     return ModelMetadata(
         name=name,
         versions=versions,

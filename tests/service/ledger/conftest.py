@@ -19,13 +19,14 @@ from sqlalchemy import delete, func, select, text
 
 from tests.answers import make_answer
 from tests.ports import free_port
+from tests.service.access.key_holder import KeyHolder
 from tests.service.fake_predictor import FakeHost, FakePredictor
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
 from uq4ct.service.ledger import migrations
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.tables import labels, predictions, sequential_tests
+from uq4ct.service.ledger.tables import labels, predictions, retention, sequential_tests
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
@@ -105,7 +106,7 @@ class PostgresServer:
         """Empty the shared ledger and return its URL."""
         database = Database(self._ledger)
         with database.transaction() as connection:
-            for table in (predictions, sequential_tests):
+            for table in (predictions, sequential_tests, retention):
                 connection.execute(delete(table))
         database.close()
         return self._ledger
@@ -166,6 +167,12 @@ def database(url: str) -> Iterator[Database]:
     database = Database(url)
     yield database
     database.close()
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyHolder:
+    """An empty file of keys."""
+    return KeyHolder(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -158,9 +158,22 @@ async def test_a_tenant_sees_its_own(start: Start, url: str, database: Database)
             insert_label(database, record, 1)
     async with start(database_url=url) as replica:
         for tenant, number in (("a", 2), ("b", 3), (None, 5), ("c", 0)):
-            cohorts = await replica.context.ledger.cohorts(Window(0, tenant, None, None))
+            cohorts = await replica.context.ledger.cohorts(Window(0, 2**45, tenant, None, None))
             assert sum(cohort.count.predictions for cohort in cohorts) == number
             assert sum(cohort.scores.questions for cohort in cohorts if cohort.scores) == number
+
+
+async def test_a_window_leaves_out_what_a_clock_that_was_ahead_has_stored(
+    start: Start, url: str, database: Database
+) -> None:
+    """Otherwise such predictions would be the newest of every window until that time has come."""
+    ahead, now = make_record(prediction_id=id_of_age(-365)), make_record()
+    insert(database, ahead, now)
+    for record in (ahead, now):
+        insert_label(database, record, 1)
+    async with start(database_url=url) as replica:
+        (cohort,) = (await report(replica)).json()["models"]
+    assert (cohort["predictions"], cohort["labelled"]["questions"]) == (1, 1)
 
 
 async def test_only_so_many_reports_wait_for_each_other(
@@ -182,7 +195,7 @@ def test_feu_is_binned_as_everywhere(database: Database) -> None:
     edges = [step / 15 for step in range(16)]
     values = [*edges, *(math.nextafter(edge, 2) for edge in edges), *(math.nextafter(edge, 0) for edge in edges[1:])]
     insert(database, *(make_record(feu=value) for value in values), make_record(feu=None))
-    (cohort,) = count_cohorts(database, Window(0, None, None, None))
+    (cohort,) = count_cohorts(database, Window(0, 2**45, None, None, None))
     expected = [0] * 15
     for value in values:
         expected[bin_of(value)] += 1

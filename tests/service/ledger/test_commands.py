@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -13,6 +14,7 @@ from tests.command_line import uq4ct
 from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record, newest_revision
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines, write_lines
+from uq4ct.service.ledger.retention import accept_clock
 
 
 def run(url: str, *arguments: str) -> tuple[int, str, str]:
@@ -30,6 +32,23 @@ def test_prune(url: str, database: Database) -> None:
     insert(database, *(make_record(prediction_id=id_of_age(days)) for days in (31, 40, 29)))
     code, output, _ = run(url, "prune")
     assert (code, output) == (0, "2 predictions deleted\n")
+    assert count_rows(database) == (1, 0)
+
+
+def test_prune_with_a_clock_ahead_deletes_nothing_until_a_person_has_checked_it(url: str, database: Database) -> None:
+    insert(database, *(make_record(prediction_id=id_of_age(days)) for days in (31, 29)))
+    last = make_record().created_ms - 8 * 86_400_000
+    accept_clock(database, last)
+    code, output, said = run(url, "prune")
+    assert (code, output) == (1, "")
+    shown = f"{datetime.datetime.fromtimestamp(last / 1000, datetime.UTC):%Y-%m-%d %H:%M}"
+    assert f"retention last ran at {shown} UTC, more than 7 days earlier" in said
+    assert len(said.strip().splitlines()) == 1
+    assert count_rows(database) == (2, 0)
+    for _ in range(2):
+        code, output, _ = run(url, "prune", "--clock-is-right")
+        assert code == 0
+    assert run(url, "prune")[0] == 0
     assert count_rows(database) == (1, 0)
 
 

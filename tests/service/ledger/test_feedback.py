@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from tests.service.conftest import Replica, Start
 from tests.service.ledger.conftest import count_rows, id_of_age, insert, make_record
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.failures import PastRetentionError, UnknownPredictionError
+from uq4ct.service.ledger.failures import NotVisibleYetError, PastRetentionError
 from uq4ct.service.ledger.feedback import Feedback, store_label
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -111,9 +111,9 @@ async def test_another_tenants_prediction_is_unknown(start: Start, url: str) -> 
         ledger = replica.context.ledger
         identifier = (await replica.ask()).json()["prediction_id"]
         for _ in range(2):  # while it waits, and once it is written
-            with pytest.raises(UnknownPredictionError):
+            with pytest.raises(NotVisibleYetError):  # like any young id that is not in the ledger
                 await ledger.find(identifier, "another")
-            with pytest.raises(UnknownPredictionError):
+            with pytest.raises(NotVisibleYetError):
                 await ledger.label(Feedback(identifier, 0, None), "another")
         assert (await ledger.find(identifier, None)).label is None
         assert (await ledger.find(identifier, "default")).label is None

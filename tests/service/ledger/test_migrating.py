@@ -70,7 +70,7 @@ def test_migrations_and_code_create_the_same_columns_keys_and_indexes(new_url: C
     by_migration, by_code = new_url(), new_url()
     migrate(by_migration)
     with closing(Database(by_code)) as database:
-        database.make_folder()
+        database.create_file()
         METADATA.create_all(database.engine)
     assert _schema(by_migration) == _schema(by_code)
 

@@ -46,7 +46,7 @@ async def test_a_record_comes_back_as_it_was(database: Database) -> None:
     bare = make_record(feu=None)
     insert(database, full, bare)
     for record in (full, bare):
-        stored = find_prediction(database, record.prediction_id)
+        stored = find_prediction(database, record.prediction_id, None)
         assert stored is not None
         assert (stored.record, stored.label) == (record, None)
 

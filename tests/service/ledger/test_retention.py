@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -8,8 +9,16 @@ from sqlalchemy import make_url, select
 
 from tests.service.conftest import Start
 from tests.service.ledger.conftest import PostgresServer, count_rows, id_of_age, insert, insert_label, make_record
+from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.retention import delete_all, delete_step, oldest_kept_ms
+from uq4ct.service.ledger.failures import ClockJumpedError
+from uq4ct.service.ledger.retention import (
+    LONGEST_PAUSE_DAYS,
+    accept_clock,
+    delete_all,
+    delete_step,
+    oldest_kept_ms,
+)
 from uq4ct.service.ledger.tables import labels, predictions
 
 DAY = 86_400_000
@@ -77,3 +86,36 @@ async def test_a_server_deletes_in_the_background(start: Start, url: str, databa
     insert(database, *(make_record(prediction_id=id_of_age(31)) for _ in range(700)), make_record())
     async with start(database_url=url, retention_days=30) as replica:
         await replica.settle(lambda: count_rows(database) == (1, 0))
+
+
+def test_retention_stops_after_a_jump_of_the_clock(database: Database) -> None:
+    """However the clock got there, also after a restart, and until it is back or a person confirms it."""
+    now = make_record().created_ms
+    accept_clock(database, now)
+    accept_clock(database, now + LONGEST_PAUSE_DAYS * DAY)
+    now += LONGEST_PAUSE_DAYS * DAY
+    for ahead in (LONGEST_PAUSE_DAYS * DAY + 1, 365 * DAY):
+        with pytest.raises(ClockJumpedError, match="more than 7 days earlier; if the clock is right"):
+            accept_clock(database, now + ahead)
+    accept_clock(database, now - 365 * DAY)  # deletes less than usual, and does not count as the last time
+    accept_clock(database, now + DAY)
+    accept_clock(database, now + 365 * DAY, insist=True)
+    accept_clock(database, now + 366 * DAY)
+
+
+@pytest.mark.anyio
+async def test_a_start_with_a_clock_ahead_deletes_nothing_and_says_so(
+    url: str, database: Database, caplog: pytest.LogCaptureFixture, start: Start
+) -> None:
+    """Also after the wrong clock has stored predictions, which are then the newest of the ledger."""
+    ahead = Clocks(wall=lambda: time.time() + 365 * 86_400)
+    insert(database, *(make_record(prediction_id=id_of_age(days)) for days in (29, 1)))
+    caplog.set_level("INFO")
+    for clocks, age, stops in ((None, 0, 0), (ahead, -365, 1), (ahead, -365, 1)):
+        insert(database, make_record(prediction_id=id_of_age(age)))
+        before = count_rows(database)
+        async with start(database_url=url, retention_days=30, clocks=clocks) as replica:
+            await replica.settle(lambda: any(record.message.startswith("retention") for record in caplog.records))
+        assert count_rows(database) == before
+        assert sum(record.message == "retention stopped" for record in caplog.records) == stops
+        caplog.clear()

@@ -16,7 +16,7 @@ from mapie.exchangeability_testing import RiskMonitoring
 from scipy.stats import binomtest
 
 from tests.simulations.error_rate_alarm import SIZES, bound_now, share_of_alarms
-from uq4ct.service.ledger.sequential import RunningTest, Wealth, allowed_error_rate, log_bar
+from uq4ct.service.ledger.sequential import CountedLabel, RunningTest, Wealth, allowed_error_rate, log_bar
 from uq4ct.service.telemetry.metrics import SequentialTest
 
 ALPHA = 0.05
@@ -26,7 +26,12 @@ Label = tuple[float, bool]
 
 
 def started(test: SequentialTest, bound: float | None = None) -> RunningTest:
-    return RunningTest("toy", 1, test, bound, started_ms=0)
+    return RunningTest(None, "toy", 1, test, bound, started_ms=0)
+
+
+def after(test: RunningTest, confidence: float, correct: bool, moment: int) -> RunningTest:
+    """Return the test after one more label."""
+    return test.after([CountedLabel(confidence, correct, moment)], ALPHA)
 
 
 def draw_labels(seed: int, overconfidence: Callable[[int], float] = lambda _: 0.0) -> Iterator[Label]:
@@ -40,7 +45,7 @@ def draw_labels(seed: int, overconfidence: Callable[[int], float] = lambda _: 0.
 def first_alarm(test: RunningTest, labels: Iterator[Label], most: int) -> int | None:
     """Return the number of the label that raises the alarm; None if none of the first `most` does."""
     for number, (confidence, correct) in enumerate(itertools.islice(labels, most), 1):
-        test = test.after(confidence, correct, number, ALPHA)
+        test = after(test, confidence, correct, number)
         if test.alarmed_ms is not None:
             return number
     return None
@@ -59,11 +64,11 @@ def test_three_labels_by_hand() -> None:
     test = started("overconfident")
     assert test.wealth.log_evidence == 0.0
     for number, (confidence, correct) in enumerate([(0.5, False), (0.75, True), (0.5, False)]):
-        test = test.after(confidence, correct, number, ALPHA)
+        test = after(test, confidence, correct, number)
     assert test.wealth.labels == 3
     assert math.exp(test.wealth.log_evidence) == pytest.approx(stake + reserve[3], rel=1e-12)
-    mirrored = started("underconfident").after(0.5, True, 0, ALPHA).after(0.25, False, 1, ALPHA)
-    assert mirrored.after(0.5, True, 2, ALPHA).wealth == test.wealth
+    mirrored = after(after(started("underconfident"), 0.5, True, 0), 0.25, False, 1)
+    assert after(mirrored, 0.5, True, 2).wealth == test.wealth
 
 
 @given(deviations)
@@ -83,7 +88,7 @@ def test_the_mean_over_all_outcomes_of_calibrated_answers_is_exactly_1(test: Seq
     for outcome in itertools.product((False, True), repeat=len(confidences)):
         state, probability = started(test), 1.0
         for p, correct in zip(confidences, outcome, strict=True):
-            state = state.after(p, correct, 0, ALPHA)
+            state = after(state, p, correct, 0)
             probability *= p if correct else 1 - p
         mean += probability * math.exp(state.wealth.log_evidence)
     assert mean == pytest.approx(1.0, abs=1e-12)
@@ -124,22 +129,34 @@ def test_a_shift_after_a_long_calibrated_time_is_noticed_as_well() -> None:
 def test_an_alarm_stays_at_the_label_that_raised_it() -> None:
     test = started("overconfident")
     for moment in range(40):
-        test = test.after(0.9, False, moment, ALPHA)
+        test = after(test, 0.9, False, moment)
     first = test.alarmed_ms
     assert first is not None
     assert 0 < first < 20
     for moment in range(40, 400):
-        test = test.after(0.9, True, moment, ALPHA)
+        test = after(test, 0.9, True, moment)
     assert test.alarmed_ms == first
     assert test.wealth.labels == 400
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=60), st.integers(0, 60))
+def test_labels_counted_together_count_as_one_after_the_other(seen: list[Label], cut: int) -> None:
+    """Exactly: the ledger counts in rounds of any size, and the state must not depend on them."""
+    one_by_one = together = started("overconfident")
+    labels = [CountedLabel(p, correct, moment) for moment, (p, correct) in enumerate(seen)]
+    for label in labels:
+        one_by_one = one_by_one.after([label], ALPHA)
+    for part in (labels[:cut], labels[cut:]):
+        together = together.after(part, ALPHA)
+    assert together == one_by_one
 
 
 def test_the_bar_is_half_of_alpha() -> None:
     assert log_bar(0.05) == math.log(40)
     wealth = Wealth(log_stake=math.log(39.4), labels=0)  # and a reserve of 1/2
-    quiet = RunningTest("toy", 1, "underconfident", None, 0, wealth=wealth)
-    assert quiet.after(1.0, True, 5, ALPHA).alarmed_ms is None
-    assert quiet.after(0.6, True, 5, ALPHA).alarmed_ms == 5
+    quiet = RunningTest(None, "toy", 1, "underconfident", None, 0, wealth=wealth)
+    assert after(quiet, 1.0, True, 5).alarmed_ms is None
+    assert after(quiet, 0.6, True, 5).alarmed_ms == 5
 
 
 def test_evidence_that_no_float_holds_is_carried_as_its_logarithm() -> None:
@@ -181,7 +198,7 @@ def test_the_error_rate_alarms_where_the_oracle_does_and_no_later(seed: int) -> 
 
 def test_the_error_rate_needs_its_bound() -> None:
     with pytest.raises(ValueError, match="error_rate of toy@1 needs a bound"):
-        started("error_rate").after(0.5, True, 0, ALPHA)
+        after(started("error_rate"), 0.5, True, 0)
 
 
 @pytest.mark.parametrize(("errors", "questions"), [(0, 30), (3, 30), (10, 100), (40, 400)])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import uuid
 
 import pytest
@@ -7,16 +8,42 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.service.conftest import Start
+from uq4ct.service.ids import LONGEST_LEAD_MS, milliseconds_of
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
-@given(st.lists(st.floats(0, 2**38), min_size=2, max_size=50), st.integers(0, 2**62 - 1))
-def test_ids_rise_whatever_the_clock_does(times: list[float], noise: int) -> None:
+def make(times: list[float], draw: random.Random) -> list[str]:
+    """Return the ids of a clock that shows these times."""
     moments = iter(times)
-    ids = TimeOrderedIds(lambda: next(moments), lambda bits: noise % 2**bits)
-    made = [ids.new() for _ in times]
-    assert made == sorted(set(made))
+    ids = TimeOrderedIds(lambda: next(moments), draw.getrandbits)
+    return [ids.new() for _ in times]
+
+
+@given(st.lists(st.floats(0, 2**38), min_size=2, max_size=50), st.randoms(use_true_random=False))
+def test_ids_are_distinct_and_near_the_clock_whatever_it_does(times: list[float], draw: random.Random) -> None:
+    made = make(times, draw)
+    assert len(set(made)) == len(made)
     assert all(uuid.UUID(one).version == 7 and uuid.UUID(one).variant == uuid.RFC_4122 for one in made)
+    leads = [milliseconds_of(one) - int(moment * 1000) for one, moment in zip(made, times, strict=True)]  # type: ignore[operator]
+    assert all(0 <= lead <= LONGEST_LEAD_MS for lead in leads)
+
+
+@given(st.lists(st.floats(-0.4, 5.0), min_size=2, max_size=50), st.randoms(use_true_random=False))
+def test_ids_rise_while_the_clock_steps_back_by_less_than_a_second(steps: list[float], draw: random.Random) -> None:
+    """Each step starts at the latest time so far, so that none adds to another one."""
+    times, latest = [1e9], 1e9
+    for step in steps:
+        times.append(latest + step)
+        latest = max(latest, times[-1])
+    made = make(times, draw)
+    assert made == sorted(made)
+
+
+def test_ids_follow_a_clock_that_was_a_year_ahead() -> None:
+    now, year = 1_800_000_000.0, 365 * 86_400.0
+    before, ahead, after, later = make([now, now + year, now + 1, now + 2], random.Random(0))
+    assert before < after < later < ahead
+    assert [milliseconds_of(one) for one in (after, later)] == [1_800_000_001_000, 1_800_000_002_000]
 
 
 def test_an_id_holds_its_millisecond() -> None:

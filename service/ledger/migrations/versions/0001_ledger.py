@@ -1,4 +1,4 @@
-"""The initial schema: predictions as served, their labels, and the state of the sequential tests."""
+"""The initial schema: predictions as served, their labels, the state of the sequential tests and of retention."""
 
 from __future__ import annotations
 
@@ -69,6 +69,9 @@ def upgrade() -> None:
     )
     op.create_table(
         "sequential_tests",
+        sa.Column(
+            "tenant", sa.String(128), primary_key=True, comment="whose labels are counted; empty: of all tenants"
+        ),
         sa.Column("model", sa.String(64), primary_key=True),
         sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("test", sa.String(32), primary_key=True),
@@ -80,10 +83,15 @@ def upgrade() -> None:
         sa.Column("deviations", sa.Double, nullable=False, comment="fading sum"),
         sa.Column("squares", sa.Double, nullable=False, comment="fading sum"),
     )
+    op.create_table(
+        "retention",
+        sa.Column("started_ms", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the last round"),
+    )
 
 
 def downgrade() -> None:
     """Drop the tables."""
+    op.drop_table("retention")
     op.drop_table("sequential_tests")
     op.drop_table("labels")
     op.drop_table("predictions")
