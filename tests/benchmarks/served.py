@@ -39,7 +39,7 @@ class RunningService:
 
 
 @contextmanager
-def running_service(store: Path, descriptors: int | None = None, **settings: str) -> Iterator[RunningService]:
+def running_service(store: Path, descriptors: int | None = None, /, **settings: str) -> Iterator[RunningService]:
     """Run the service on a store until the block ends, on a free port unless PORT is set; waits until it is ready.
 
     `descriptors` is the limit on its open files, soft and hard; None = that of this process.

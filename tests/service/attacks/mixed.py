@@ -133,7 +133,7 @@ def main(minutes: float) -> None:
         publish_small(folder, folder / "store")
         ledger = {"DATABASE_URL": f"sqlite:///{folder}/ledger.sqlite3"}
         settings = {"API_KEYS_FILE": str(keys), "TASKS": ",".join(f"task{n}" for n in range(20)), **ledger}
-        with running_service(folder / "store", descriptors=DESCRIPTORS, **settings) as service:
+        with running_service(folder / "store", DESCRIPTORS, **settings) as service:
             honest = asyncio.run(_run(service, key, minutes))
         environment = {f"UQ4CT_{name}": value for name, value in ledger.items()}
         uq4ct(["ledger", "export", "--output", str(exported)], environment)

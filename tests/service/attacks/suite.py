@@ -45,7 +45,7 @@ def run_suite(store: Path, model: str, folder: Path, seconds: float = SECONDS) -
             names = [name for name in ATTACKS if (name not in WITHOUT_KEYS) == needs_key]
             settings = {"HTTP_PARSER": parser, "DTYPE": "float32", "TASKS": _TASKS}
             key = _make_key(folder, settings) if needs_key else None
-            with running_service(store, descriptors=DESCRIPTORS, **settings) as service:
+            with running_service(store, DESCRIPTORS, **settings) as service:
                 quiet = _watch_quiet(service, parser)
                 if needs_key:
                     yield quiet
