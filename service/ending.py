@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def ending_despite_hangs() -> Iterator[None]:
-    """End the process SECONDS after the block if it does not end by itself, with the same exit code.
+    """End the process SECONDS after its main thread if it does not end by itself, with the exit code of the block.
 
     The interpreter waits for threads, and libraries have some. The block must leave nothing behind that is to be kept.
     """
@@ -24,13 +25,12 @@ def ending_despite_hangs() -> Iterator[None]:
         yield
         code = 0
     finally:
-        timer = threading.Timer(SECONDS, _end, [code])
-        timer.daemon = True
-        timer.start()
+        threading.Thread(target=_end, args=[code], name="last-resort", daemon=True).start()
 
 
 def _end(code: int) -> None:
-    own = (threading.current_thread(), threading.main_thread())
-    hanging = sorted(thread.name for thread in threading.enumerate() if thread not in own)
+    threading.main_thread().join()  # the interpreter stops it, then waits for the others
+    time.sleep(SECONDS)
+    hanging = sorted(thread.name for thread in threading.enumerate() if not thread.daemon)
     logger.error("process ended although threads hang", extra={"threads": hanging})
     os._exit(code)
