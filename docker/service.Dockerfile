@@ -60,14 +60,13 @@ RUN touch README.md LICENSE \
     && rm -r /packages/bin/uq4ct /packages/lib/python3.*/site-packages/uq4ct* \
     && sh /remove_unused.sh /packages
 
-# The project without its training. Only the names of training's verbs are here, so that `uq4ct train` says what it needs.
+# The project, without its training.
 FROM torch AS project
 WORKDIR /usr/src/uq4ct
 COPY pyproject.toml README.md LICENSE ./
 COPY .src .src
 COPY model_store model_store
 COPY service service
-COPY training/__init__.py training/verbs.py training/
 RUN pip --python /opt/uq4ct/bin/python install --no-deps --prefix /project .
 
 # The list of what is installed, in CycloneDX's format.
