@@ -121,7 +121,7 @@ def test_what_the_build_reads_besides_packages_is_copied(path: str) -> None:
     [
         ".git/config",
         ".env",
-        "docker/.env",
+        "service/.env",
         ".venv/bin/python",
         "runs/quickstart/result.json",
         "tests/docker/dockerfile.py",
