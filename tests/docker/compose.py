@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 import yaml
 
-from tests.docker.dockerfile import ROOT, Dockerfile, read_dockerfile
+from tests.docker.dockerfile import ROOT, Dockerfile, Stage, read_dockerfile
 from tests.docker.interpolation import interpolate
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
-def image_of(name: str) -> Dockerfile:
+def dockerfile_of(name: str) -> Dockerfile:
     """The Dockerfile that a service is built from."""
     return read_dockerfile(SERVICES[name]["build"]["dockerfile"])
+
+
+def image_of(name: str) -> Stage:
+    """The stage that becomes the image of a service."""
+    target = SERVICES[name]["build"].get("target")
+    return dockerfile_of(name).stage(target) if target else dockerfile_of(name).last
 
 
 def volumes_of(name: str) -> dict[str, str]:
@@ -25,7 +33,19 @@ def volumes_of(name: str) -> dict[str, str]:
 
 def environment_of(name: str, **variables: str) -> dict[str, str]:
     """The environment of a container, given the variables of the shell that starts it."""
-    return {key: interpolate(value, variables) for key, value in SERVICES[name].get("environment", {}).items()}
+    one = SERVICES[name]
+    own = {key: interpolate(value, variables) for key, value in one.get("environment", {}).items()}
+    return (_read_variables(environment_file(name, **variables)) if "env_file" in one else {}) | own
+
+
+def environment_file(name: str, **variables: str) -> Path:
+    """The file of a service's `env_file`; like compose, without looking up the folders in its path."""
+    return ROOT / normpath(interpolate(SERVICES[name]["env_file"], variables))
+
+
+def _read_variables(file: Path) -> dict[str, str]:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 
 def script_of(name: str, part: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tests.command_line import check_command
 from tests.docker.compose import SERVICES, environment_of, image_of, script_of
 from uq4ct.service.access.keys import Scope
 from uq4ct.training.recipes.shipped import find_recipe
+from uq4ct.training.run_config import load_run_config
+from uq4ct.training.runs.resume_point import RESUME_FILE
 
 
 def test_the_keys_are_written_by_the_quickstart_and_read_by_the_service() -> None:
@@ -127,3 +131,30 @@ def test_the_quickstart_publishes_the_run_that_it_trained() -> None:
     assert publish[publish.index("publish") + 1] == f"runs/{name}"
     scopes = new[new.index("--scopes") + 1].split(",")
     assert {Scope(one) for one in scopes} == {Scope.PREDICT, Scope.FEEDBACK}
+
+
+def test_a_training_that_is_killed_at_half_has_something_to_resume() -> None:
+    config = load_run_config(find_recipe("quickstart"))
+    assert config.data.train_limit is not None
+    steps = config.data.train_limit // config.training.batch_questions * config.training.epochs
+    assert config.training.resume_point_steps <= steps // 5
+
+
+@pytest.mark.slow
+def test_a_killed_training_is_resumed(tmp_path: Path) -> None:
+    """With the script's own command, and fewer questions: killed after its first resume point, then run again."""
+    train = next(line for line in script_of("quickstart", "command").splitlines() if "uq4ct train" in line)
+    small = [f"data.train_limit={12 * 16}", "data.calibration_limit=60", "data.test_limit=60"]
+    options = [word for override in small for word in ("--set", override)]
+    command = [sys.executable, "-m", *shlex.split(train), *options]
+    run = tmp_path / "runs" / "quickstart"
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 300
+        while not (run / RESUME_FILE).exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "resumed at step 10 of 12" in done.stdout
+    assert len((run / "steps.jsonl").read_text().splitlines()) == 12

@@ -11,4 +11,4 @@ def recipe(terminal: Terminal, command: str, *, installed: bool = True) -> list[
     """The words of each command that `make ...` would run, with or without an installed environment."""
     there = " ".join(f"-o .venv/{name}" for name in ("installed", "installed-dev"))
     printed = terminal.run(f"{shlex.join(shlex.split(command, comments=True))} -n {there if installed else '-B'}")
-    return [shlex.split(line) for line in printed.splitlines()]
+    return [shlex.split(line) for line in printed.replace("\\\n", "").splitlines()]

@@ -19,8 +19,11 @@ from tests.readme.examples.contributing import (
     FIX,
     FORMAT,
     FREEZE,
+    MAKE_AUDIT,
     MAKE_BENCH,
     MAKE_GPU,
+    MAKE_LOCK,
+    MAKE_PIN_IMAGES,
     MAKE_TEST,
     MAKE_TEST_AGAIN,
     MAKE_TEST_ALL,
@@ -110,3 +113,14 @@ def test_freezing_names_everything_that_the_project_depends_on(checkout: Termina
     kinds = (project["dependencies"], *project["optional-dependencies"].values())
     needed = {canonicalize_name(Requirement(one).name) for kind in kinds for one in kind}
     assert needed - {"uq4ct"} <= frozen
+
+
+def test_make_has_what_keeps_the_images_up_to_date(checkout: Terminal) -> None:
+    locked = {file.name for file in (ROOT / "docker/lock").iterdir()}
+    written = [Path(words[-1]).name for words in recipe(checkout, MAKE_LOCK)]
+    assert (len(written), set(written)) == (len(locked), locked)
+    assert recipe(checkout, MAKE_PIN_IMAGES) == [["sh", "docker/pin_images.sh"]]
+    ((program, *words),) = recipe(checkout, MAKE_AUDIT)
+    assert Path(program).name == "pip-audit"
+    assert {"--strict", "--require-hashes"} <= set(words)
+    assert {Path(word).name for word in words if word.endswith(".txt")} == locked - {"sbom.txt"}

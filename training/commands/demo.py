@@ -87,10 +87,9 @@ def run_demo(config: RunConfig, folder: Path, store: Path, console: Console) -> 
     console.rule("3. serve and ask")
     with _service(store, publication.manifest.reference) as client:
         for title, question in QUESTIONS.items():
-            reply = client.post("/predict", json=question, timeout=60)
-            reply.raise_for_status()
+            answer = ask(client, question)
             say(console, f"{title}: {question['question']}")
-            console.print_json(json.dumps(reply.json()))
+            console.print_json(json.dumps(answer))
     console.rule("4. before and after")
     _show(publication, console)
 
@@ -125,6 +124,21 @@ def service_environment(environ: Mapping[str, str], store: Path, reference: str,
         variable_name("LOG_LEVEL"): "warning",
         variable_name("SHUTDOWN_GRACE_SECONDS"): "0",
     }
+
+
+def ask(client: httpx2.Client, question: Mapping[str, Any]) -> Any:
+    """Return the service's answer to a question.
+
+    Raises:
+        DemoError: the service refused the question or sent no answer.
+    """
+    try:
+        reply = client.post("/predict", json=question, timeout=60)
+    except httpx2.TransportError as error:
+        raise DemoError(f"the service did not answer /predict: {error}") from error
+    if reply.status_code != 200:
+        raise DemoError(f"the service answered /predict with {reply.status_code}: {reply.text}")
+    return reply.json()
 
 
 @contextmanager

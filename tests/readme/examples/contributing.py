@@ -10,8 +10,9 @@ PAGE = CONTRIBUTING_PAGE
 CLONE, MAKE_TEST, MAKE_TEST_ALL, MAKE_BENCH, MAKE_GPU = commands(_set_up)
 MAKE_TEST_AGAIN, MAKE_TEST_ALL_AGAIN, ENABLE_LINKS = PAGE.spans("Set-up")
 
-(_freeze,) = PAGE.code("Dependencies", "sh")
+_freeze, _images = PAGE.code("Dependencies", "sh", "sh")
 (FREEZE,) = commands(_freeze)
+MAKE_LOCK, MAKE_PIN_IMAGES, MAKE_AUDIT = commands(_images)
 
 _tests, _pictures = PAGE.code("Tests", "sh", "sh")
 TEST_FOLDER, TEST_SLOW, TEST_GPU = commands(_tests)
