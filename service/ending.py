@@ -31,6 +31,6 @@ def ending_despite_hangs() -> Iterator[None]:
 def _end(code: int) -> None:
     threading.main_thread().join()  # the interpreter stops it, then waits for the others
     time.sleep(SECONDS)
-    hanging = sorted(thread.name for thread in threading.enumerate() if not thread.daemon)
+    hanging = sorted(thread.name for thread in threading.enumerate() if not thread.daemon and thread.is_alive())
     logger.error("process ended although threads hang", extra={"threads": hanging})
     os._exit(code)
