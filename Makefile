@@ -44,9 +44,10 @@ test: export OMP_NUM_THREADS := 1
 test: lint
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-# The slow tests measure times, so they run one after the other, with every core.
+# Tests that measure times run one after the other, with every core.
 test-all: test
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "slow and not timed and not gpu" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m timed
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m tests.benchmarks

@@ -40,8 +40,10 @@ from tests.readme.pages import ROOT
 from tests.readme.terminal import Terminal
 
 PYTEST = [".venv/bin/python", "-m", "pytest"]
-QUICK = [*PYTEST, "--numprocesses", "2", "--dist", "loadfile"]
-SLOW = [*PYTEST, "-m", "slow and not gpu"]
+IN_TWO = ["--numprocesses", "2", "--dist", "loadfile"]
+QUICK = [*PYTEST, *IN_TWO]
+SLOW = ["OMP_NUM_THREADS=1", *PYTEST, "-m", "slow and not timed and not gpu", *IN_TWO]
+TIMED = [*PYTEST, "-m", "timed"]
 OPTIONS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
 
 
@@ -63,8 +65,8 @@ def test_a_clone_holds_the_package_behind_its_links(checkout: Terminal) -> None:
         (MAKE_TEST, []),
         (MAKE_TEST_AGAIN, []),
         (MAKE_TEST_OF_README, []),
-        (MAKE_TEST_ALL, [SLOW]),
-        (MAKE_TEST_ALL_AGAIN, [SLOW]),
+        (MAKE_TEST_ALL, [SLOW, TIMED]),
+        (MAKE_TEST_ALL_AGAIN, [SLOW, TIMED]),
     ],
 )
 def test_make_test_runs_the_checks_and_this_suite(checkout: Terminal, command: str, further: list[list[str]]) -> None:

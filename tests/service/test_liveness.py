@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks.served import running_service
 from tests.conftest import PublishedTiny
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 BODIES: dict[str, dict[str, Any]] = {
     "words": {"question": "word " * 379_000, "options": ["a", "b"]},
     "one word": {"question": "x" * 1_899_000, "options": ["a", "b"]},

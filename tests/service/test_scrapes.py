@@ -18,7 +18,7 @@ from tests.ports import free_port
 from tests.service.fake_server import run_logged
 from tests.service.problem_documents import QUESTION
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timed]
 ROOT = Path(__file__).parents[2]
 TASKS = tuple(f"task-{number}" for number in range(20))
 SCRAPERS = 12

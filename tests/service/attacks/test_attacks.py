@@ -12,6 +12,7 @@ from tests.service.attacks.suite import PARSERS, run_suite
 
 
 @pytest.mark.slow
+@pytest.mark.timed
 def test_the_service_stands_every_attack(published_tiny: PublishedTiny, tmp_path: Path) -> None:
     outcomes = list(run_suite(published_tiny.registry.root, published_tiny.manifest.name, tmp_path, seconds=3.0))
     attacks = [outcome for outcome in outcomes if outcome.attack != "quiet"]
