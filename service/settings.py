@@ -18,7 +18,12 @@ from uq4ct.model_store.environment import PREFIX, read_variable, split_paths, va
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
 
-OTHER_VARIABLES = ("DATA_DIR", "KEY", "POSTGRES_PASSWORD")  # of `train`, `replay` and docker-compose.yml
+OTHER_VARIABLES = (
+    "DATA_DIR",
+    "KEY",
+    "MEMORY_LIMIT",
+    "POSTGRES_PASSWORD",
+)  # of `train`, `replay` and docker-compose.yml
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*")

@@ -151,11 +151,12 @@ class Ledger:
         if self._writing is not None:
             await asyncio.to_thread(self._writing.join, LONGEST_CLOSE)
             hangs = self._writing.is_alive()
-        if not hangs:
-            with contextlib.suppress(NoAnswerError):  # its threads hang
-                self._calls.submit(self.database.close)  # in a thread: SQLite may write much, to a disk that hangs
         for calls in (self._reports, self._watching, self._calls):
             hangs |= not await calls.close(max(until - time.monotonic(), 0.0))
+        if not hangs:  # and no connection is in use
+            closing = OutsideCalls(1, "ledger-close", LONGEST_CLOSE)
+            closing.submit(self.database.close)  # in a thread: SQLite may write much, to a disk that hangs
+            hangs = not await closing.close(max(until - time.monotonic(), 0.0))
         if hangs:
             logger.error("ledger hangs; its predictions may not be stored", extra={"unlogged": self._buffer.drop_all()})
 

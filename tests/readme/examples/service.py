@@ -24,6 +24,7 @@ NEW_KEY, SERVE_WITH_KEYS, MODELS, LIST_KEYS, REVOKE_KEY = commands(_keys)
 _asked, _kept = PAGE.code("Ledger", "sh", "sh")
 FEEDBACK, CALIBRATION = commands(_asked)
 MIGRATE, PRUNE, EXPORT = commands(_kept)
+(PRUNE_ANYWAY,) = PAGE.spans("When the clock jumps")
 
 _report, _replay = PAGE.code("Live calibration", "sh", "sh")
 (REPORT,) = commands(_report)

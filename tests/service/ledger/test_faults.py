@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,10 +22,12 @@ from tests.service.ledger.conftest import PostgresServer, count_rows, make_recor
 from uq4ct.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.buffer import Buffer
+from uq4ct.service.ledger.calibration import Cohort
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 from uq4ct.service.ledger.ledger import Ledger
 from uq4ct.service.ledger.tables import predictions
+from uq4ct.service.ledger.windows import window_of
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -337,3 +340,30 @@ async def test_an_error_of_the_database_says_no_value(database: Database) -> Non
     with pytest.raises(IntegrityError) as caught, database.engine.begin() as connection:
         connection.execute(predictions.insert(), secret)
     assert "said-in-confidence" not in str(caught.value)
+
+
+async def test_the_database_is_closed_after_the_last_call(
+    start: Start, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that is in use while the pool is closed would stay open."""
+    in_use: list[int] = []
+    close = Database.close
+    begun = threading.Event()
+
+    def note_and_close(database: Database) -> None:
+        in_use.append(getattr(database.engine.pool, "checkedout")())  # noqa: B009  # not of every pool
+        close(database)
+
+    def read_slowly(database: Database, _window: object) -> list[Cohort]:
+        with database.transaction():
+            begun.set()
+            time.sleep(0.3)
+        return []
+
+    async with start(database_url=url) as replica:
+        monkeypatch.setattr(Database, "close", note_and_close)
+        monkeypatch.setattr("uq4ct.service.ledger.ledger.read_cohorts", read_slowly)
+        reading = asyncio.create_task(replica.context.ledger.cohorts(window_of(0, 10**13, None, None)))
+        await asyncio.to_thread(begun.wait, 5)
+    assert await reading == []
+    assert in_use == [0]
