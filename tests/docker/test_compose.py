@@ -159,7 +159,8 @@ def test_the_service_starts_with_these_variables() -> None:
     assert SERVICES["service"]["ports"] == [f"127.0.0.1:8000:{settings.port}"]
     grace = re.fullmatch(r"(\d+)s", SERVICES["service"]["stop_grace_period"])
     assert grace is not None
-    assert int(grace[1]) > settings.shutdown_grace_seconds
+    waits_for_what_hangs = 45
+    assert int(grace[1]) > settings.shutdown_grace_seconds + settings.request_timeout_seconds + waits_for_what_hangs
 
 
 def test_the_ledger_is_a_file_in_the_volume_until_postgres_has_a_password() -> None:
