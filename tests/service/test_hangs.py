@@ -44,6 +44,10 @@ class HangingStore(Registry):
         assert self.may_end.wait(60)
         return super().references()
 
+    def survey(self) -> Any:
+        assert self.may_end.wait(60)
+        return super().survey()
+
 
 @pytest.fixture
 def store(store_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HangingStore]:
