@@ -181,23 +181,34 @@ async def test_a_stranger_is_refused_before_the_body_is_read(start: Start, keys:
         assert read == 100
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_ODD_HEADERS = (b"Bearer", b"Bearer ", b"Basic x", b"Bearer \xff\x00", b"\xe9", b"Bearer " + b"k" * 10_000)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
-        st.binary(max_size=60)
-        | st.sampled_from([b"Bearer", b"Bearer ", b"Basic x", b"Bearer \xff\x00", b"\xe9", b"Bearer " + b"k" * 10_000]),
-        max_size=3,
+        st.lists(
+            st.binary(max_size=60)
+            | st.sampled_from(
+                [b"Bearer", b"Bearer ", b"Basic x", b"Bearer \xff\x00", b"\xe9", b"Bearer " + b"k" * 10_000]
+            ),
+            max_size=3,
+        ),
+        min_size=1,
+        max_size=20,
     )
 )
-@example([b"Bearer \xff\x00"])
-@example([b"Bearer"])
-def test_garbage_in_the_header_is_401(start: Start, keys: KeyHolder, values: list[bytes]) -> None:
-    async def get() -> httpx2.Response:
+@example([[b"Bearer \xff\x00"], [b"Bearer"]])
+def test_garbage_in_the_header_is_401(start: Start, keys: KeyHolder, requests: list[list[bytes]]) -> None:
+    async def statuses() -> set[int]:
         async with start(api_keys_file=keys.file) as replica:
-            headers = [(b"authorization", value) for value in values]
-            return await replica.client.send(replica.client.build_request("GET", "/models", headers=headers))
+            built = [
+                replica.client.build_request("GET", "/models", headers=[(b"authorization", value) for value in values])
+                for values in requests
+            ]
+            return {(await replica.client.send(request)).status_code for request in built}
 
-    assert asyncio.run(get()).status_code == 401
+    assert asyncio.run(statuses()) == {401}
 
 
 async def test_keys_come_and_go_while_it_runs(start: Start, keys: KeyHolder) -> None:
