@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from fastapi import Request
 from fastapi.routing import APIRoute
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -18,6 +19,7 @@ from uq4ct.service.http.guards import Guard, guards_of
 from uq4ct.service.http.kinds import CLIENT_GONE, INVALID_FIELD, MALFORMED_JSON, NOT_JSON, TOO_LARGE
 from uq4ct.service.http.problems import ProblemError, explain, shown
 
+_BYTES_IN_THE_LOOP = 50_000  # of a body; above it, parsing takes milliseconds and runs in a thread
 _MOST_FIELDS = 64  # per object: more than any valid body has, few enough that reporting each as invalid stays fast
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -61,7 +63,9 @@ class _StrictJsonRequest(Request):
         return self._read
 
     async def json(self) -> object:
-        return parse_json(self._read)
+        if len(self._read) <= _BYTES_IN_THE_LOOP:
+            return parse_json(self._read)
+        return await run_in_threadpool(parse_json, self._read)
 
 
 def check_content_type(given: str | None) -> None:

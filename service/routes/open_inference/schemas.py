@@ -154,7 +154,7 @@ class InferRequest(Body):
     outputs: list[RequestedOutput] | None = Field(
         default=None,
         fail_fast=True,
-        json_schema_extra={"maxItems": len(OUTPUTS)},
+        max_length=len(OUTPUTS),
         description="requested outputs, in this order, each once; null or an empty list = all",
     )
 

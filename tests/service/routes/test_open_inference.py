@@ -155,12 +155,21 @@ async def test_the_wanted_outputs_in_the_wanted_order(start: Start) -> None:
     assert refused(unknown, 422).startswith("outputs.0.name: ")
 
 
-async def test_a_repeated_output_is_refused_before_anything_is_asked(start: Start, predictor: FakePredictor) -> None:
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (2, "outputs.2.name: probabilities is given twice"),
+        (24_000, "outputs: List should have at most 11 items after validation, not 24001"),
+    ],
+)
+async def test_a_repeated_output_is_refused_before_anything_is_asked(
+    start: Start, predictor: FakePredictor, times: int, message: str
+) -> None:
     """The length of a response must not be a product of the questions and the outputs of a request."""
-    body = {"inputs": tensors(*QUESTIONS), "outputs": [{"name": "label"}] + [{"name": "probabilities"}] * 240}
+    body = {"inputs": tensors(*QUESTIONS), "outputs": [{"name": "label"}] + [{"name": "probabilities"}] * times}
     async with start() as replica:
         error = refused(await replica.client.post(INFER, json=body), 422)
-    assert error == "outputs.2.name: probabilities is given twice"
+    assert error == message
     assert predictor.served_texts() == []
 
 
