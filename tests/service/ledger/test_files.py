@@ -83,8 +83,9 @@ async def test_a_ledger_that_is_removed_or_replaced_is_not_used_silently(
             assert (refused.status_code, refused.json()["type"]) == (503, "urn:uq4ct:problem:ledger-unavailable")
             assert str(file) not in refused.text
         await replica.settle(lambda: any(r.getMessage() == "ledger not writable" for r in caplog.records))
-    (said,) = {record.reason for record in caplog.records if record.getMessage() == "ledger not writable"}  # type: ignore[attr-defined]
-    assert said == f"{file} was removed or replaced while it was open"
+    # A probe between the removals of two of its files may have another reason.
+    said = {record.reason for record in caplog.records if record.getMessage() == "ledger not writable"}  # type: ignore[attr-defined]
+    assert f"{file} was removed or replaced while it was open" in said
     assert file.exists() == (harm is replace_by_copy), "a new file was made without being allowed"
 
 
