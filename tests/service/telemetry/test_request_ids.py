@@ -19,7 +19,8 @@ def make(times: list[float], draw: random.Random) -> list[str]:
     return [ids.new() for _ in times]
 
 
-@given(st.lists(st.floats(0, 2**38), min_size=2, max_size=50), st.randoms(use_true_random=False))
+# A seed, not bits of hypothesis's choice: after a step back, only random bits keep ids apart.
+@given(st.lists(st.floats(0, 2**38), min_size=2, max_size=50), st.integers(0, 2**32).map(random.Random))
 def test_ids_are_distinct_and_near_the_clock_whatever_it_does(times: list[float], draw: random.Random) -> None:
     made = make(times, draw)
     assert len(set(made)) == len(made)
