@@ -63,9 +63,8 @@ class FileWatch:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._paths = (path, *(path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")))
-        self._opened: dict[
-            Path, Identity
-        ] = {}  # of the ledger since the first connection, of the others while any is open
+        # Of the ledger since the first connection, of the others while any is open.
+        self._opened: dict[Path, Identity] = {}
         self._connections = 0
         self._users = 0
         self._lost: str | None = None  # which file was removed or replaced
@@ -133,12 +132,12 @@ class FileWatch:
             LedgerUnavailableError: connections are still in use.
         """
         with self._lock:
-            if self._users:
-                raise LedgerUnavailableError(f"{self._lost}; {self._users} connections are still in use")
             is_new = _identity(self._path) != self._opened.get(self._path)
             if is_new and not allow_new:
                 self._lost = f"{self._path} was removed or replaced while it was open"
                 raise LedgerFileError(self._lost)
+            if self._users:
+                raise LedgerUnavailableError(f"{self._lost}; {self._users} connections are still in use")
         yield is_new
         with self._lock:
             self._lost = None

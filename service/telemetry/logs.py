@@ -112,8 +112,7 @@ class JsonHandler(logging.StreamHandler[TextIO]):
                 return
             del self._lines[key]
             if line.latest is not None:
-                setattr(line.latest, "repeated", line.repeated)  # noqa: B010  # a field of the line
-                super().emit(line.latest)
+                super().emit(logging.makeLogRecord(vars(line.latest) | {"repeated": line.repeated}))
                 self._lines[key] = _Line(self._clock())
 
 

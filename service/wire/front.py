@@ -27,6 +27,7 @@ def connection_factory(
     """Return what `uvicorn.Config(http=...)` takes, which is called like a class."""
     make = parser_class(parser)
     peers = Connections(most_connections)
+    chosen = limits or WireLimits()
 
     def connect(
         config: uvicorn.Config,
@@ -38,6 +39,6 @@ def connection_factory(
             state = {**app_state, ARRIVED: has_arrived}
             return make(config=config, server_state=server_state, app_state=state, _loop=_loop)
 
-        return Connection(make_parser, peers, limits or WireLimits(), metrics, new_id)
+        return Connection(make_parser, peers, chosen, metrics, new_id)
 
     return cast(type[asyncio.Protocol], connect)

@@ -50,11 +50,6 @@ class ParserTransport(asyncio.Transport):
             self._closing = True
             self._wire.finish()
 
-    def abort(self) -> None:
-        """Close at once."""
-        self._closing = True
-        self._socket.abort()
-
     def pause_reading(self) -> None:
         """Stop passing bytes to the parser."""
         self._wire.hold(True)

@@ -17,3 +17,13 @@ async def until_ready(client: httpx2.AsyncClient) -> None:
             pass
         await asyncio.sleep(0.05)
     raise TimeoutError("the server never became ready")
+
+
+def wait_until_ready(address: str) -> None:
+    """Return when the server at this address is ready."""
+
+    async def wait() -> None:
+        async with httpx2.AsyncClient(base_url=address, timeout=5) as client:
+            await until_ready(client)
+
+    asyncio.run(wait())

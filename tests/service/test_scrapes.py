@@ -17,6 +17,7 @@ import pytest
 from tests.ports import free_port
 from tests.service.fake_server import run_logged
 from tests.service.problem_documents import QUESTION
+from tests.service.readiness import wait_until_ready
 
 pytestmark = [pytest.mark.slow, pytest.mark.timed]
 ROOT = Path(__file__).parents[2]
@@ -44,7 +45,7 @@ def _serving(store_dir: Path, folder: Path) -> Iterator[str]:
     process.start()
     address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_ready(address)
+        wait_until_ready(address)
         for reference in ("toy@2", "other@1"):
             httpx2.post(f"{address}/models/{reference}/load", timeout=30).raise_for_status()
         assert httpx2.get(f"{address}/metrics", timeout=30).text.count("\n") > 10_000
@@ -52,17 +53,6 @@ def _serving(store_dir: Path, folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.join(30)
-
-
-def _wait_until_ready(address: str) -> None:
-    for _ in range(600):
-        try:
-            if httpx2.get(f"{address}/health/ready", timeout=5).status_code == 200:
-                return
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError("never became ready")
 
 
 def _median_seconds(address: str) -> float:

@@ -28,6 +28,7 @@ from tests.service.access.fake_clocks import FakeTime
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Replica, Start
 from tests.service.fake_predictor import FakeHost, FakePredictor
+from tests.service.http.every_request import every_request
 from tests.service.problem_documents import QUESTION, problem
 from tests.service.readiness import until_ready
 from uq4ct.model_store.storage.registry import Registry
@@ -59,16 +60,6 @@ def keys(tmp_path: Path) -> KeyHolder:
     return holder
 
 
-def every_request(app: FastAPI) -> list[tuple[str, str]]:
-    """Return method and path of a request to every route that is not public."""
-    return [
-        (method, (route.path or "").replace("{", "").replace("}", ""))
-        for route in iter_route_contexts(app.routes)
-        for method in sorted(route.methods or {"GET"})
-        if route.path not in PUBLIC_PATHS
-    ]
-
-
 async def ask(replica: Replica, **headers: str) -> httpx2.Response:
     return await replica.client.post("/predict", json=QUESTION, headers=headers)
 
@@ -83,7 +74,7 @@ def refused(response: httpx2.Response, status: int, slug: str) -> None:
 
 async def test_every_route_without_a_key_is_401(start: Start, keys: KeyHolder) -> None:
     async with start(api_keys_file=keys.file, docs_need_key=True) as replica:
-        requests = every_request(replica.app)
+        requests = every_request(replica.app, PUBLIC_PATHS)
         assert {("POST", "/predict"), ("POST", "/predict/batch"), ("GET", "/models"), ("GET", "/openapi.json")} < set(
             requests
         )

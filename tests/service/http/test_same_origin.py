@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Replica, Start
+from tests.service.http.every_request import every_request
 from tests.service.problem_documents import QUESTION, problem
 from uq4ct.service.http.redirects import RelativeRedirects
 from uq4ct.service.http.same_origin import SameOrigin
@@ -48,17 +47,8 @@ def keys(tmp_path: Path) -> KeyHolder:
     return holder
 
 
-def every_request(app: FastAPI) -> list[tuple[str, str]]:
-    """Return method and path of a request to every route."""
-    return [
-        (method, (route.path or "").replace("{", "").replace("}", ""))
-        for route in iter_route_contexts(app.routes)
-        for method in sorted(route.methods or {"GET"})
-    ]
-
-
 async def send(replica: Replica, method: str, path: str, **headers: str) -> Any:
-    """Send a request with these headers; underscores stand for hyphens."""
+    """Send a request with these headers; underscores in their names become hyphens."""
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
     return await replica.client.send(replica.client.build_request(method, path, content=b"{}", headers=pairs))
 

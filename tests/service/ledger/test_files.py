@@ -83,9 +83,8 @@ async def test_a_ledger_that_is_removed_or_replaced_is_not_used_silently(
             assert (refused.status_code, refused.json()["type"]) == (503, "urn:uq4ct:problem:ledger-unavailable")
             assert str(file) not in refused.text
         await replica.settle(lambda: any(r.getMessage() == "ledger not writable" for r in caplog.records))
-    # A probe between the removals of two of its files may have another reason.
-    said = {record.reason for record in caplog.records if record.getMessage() == "ledger not writable"}  # type: ignore[attr-defined]
-    assert f"{file} was removed or replaced while it was open" in said
+    (said,) = {record.reason for record in caplog.records if record.getMessage() == "ledger not writable"}  # type: ignore[attr-defined]
+    assert said == f"{file} was removed or replaced while it was open"
     assert file.exists() == (harm is replace_by_copy), "a new file was made without being allowed"
 
 
@@ -175,6 +174,21 @@ async def test_a_removed_log_is_noticed_and_loses_nothing(start: Start, file: Pa
             shutil.copy(log, companions(copy)[0])
         with closing(Database(url_of(copy))) as database:
             assert count_rows(database) == (2, 2)
+
+
+def test_a_ledger_that_is_removed_while_it_is_in_use_has_one_reason(file: Path) -> None:
+    """Another one in between would be logged as another failure."""
+    with closing(Database(url_of(file))) as database:
+        with pytest.raises(LedgerFileError, match=r"sqlite3 was removed or replaced"):
+            remove_while_in_use(database, file)
+        with pytest.raises(LedgerFileError, match=r"sqlite3 was removed or replaced"):
+            count_rows(database)
+
+
+def remove_while_in_use(database: Database, file: Path) -> None:
+    with database.transaction():
+        remove(file)
+        database.reopen(allow_new=False)
 
 
 def lose_the_log_while_it_is_in_use(database: Database, log: Path) -> None:
