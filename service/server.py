@@ -74,8 +74,8 @@ async def serve(app: FastAPI, settings: Settings) -> None:
         Exception: whatever loading the model or opening the ledger raised.
         WorkerDiedError: the model's thread has ended.
     """
-    sockets = _listen(settings.host, settings.port)
     server = Server(app, settings)
+    sockets = _listen(settings.host, settings.port)
     # The task first runs when `serve` first awaits, after uvicorn has set its own signal handlers.
     supervisor = asyncio.create_task(_supervise(server, app.state.context, settings.shutdown_grace_seconds))
     try:
