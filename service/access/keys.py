@@ -6,7 +6,6 @@ import enum
 import fcntl
 import hashlib
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import AwareDatetime, Field, TypeAdapter, ValidationError
 
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.regular_files import open_regular, reason_of
 from uq4ct.model_store.storage.durable_files import replace_file
 
 KEY_PREFIX = "uq4ct_"  # lets secret scanners and people recognize a key
@@ -66,14 +66,11 @@ def read_keys(path: Path) -> tuple[tuple[KeyRecord, ...], os.stat_result]:
         KeyFileError: the file cannot be read, is not a list of keys, or contains an id or a hash twice.
     """
     try:
-        # Opening a pipe would otherwise wait for its other end.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        with open_regular(path) as file:
             status = os.fstat(file.fileno())  # before the content, so that a later change is always noticed
-            if not stat.S_ISREG(status.st_mode):
-                raise KeyFileError(f"{path}: must be a regular file")
             content = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise KeyFileError(f"{path}: {error.strerror}") from error
+        raise KeyFileError(f"{path}: {reason_of(error)}") from error
     if len(content) > _MOST_BYTES:
         raise KeyFileError(f"{path}: must have at most {_MOST_BYTES} bytes")
     try:
