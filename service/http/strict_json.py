@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Coroutine, Sequence
 from email.message import Message
-from typing import Any, NoReturn
+from typing import Any
 
 from fastapi import Request
 from fastapi.routing import APIRoute
@@ -13,6 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from uq4ct.model_store import strict_json
+from uq4ct.model_store.strict_json import JsonError, TooManyFieldsError
 from uq4ct.service.context import context_of
 from uq4ct.service.http.content_coding import decoder_of
 from uq4ct.service.http.guards import Guard, guards_of
@@ -111,29 +112,10 @@ def parse_json(body: bytes) -> object:
             enough memory (FastAPI would turn a MemoryError into a 400).
     """
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)
-    except UnicodeDecodeError as error:
-        raise ProblemError(MALFORMED_JSON, f"byte {error.start} is not UTF-8") from error
-    except json.JSONDecodeError as error:
-        raise ProblemError(MALFORMED_JSON, f"{error.msg} at character {error.pos}") from error
-    except RecursionError as error:
-        raise ProblemError(MALFORMED_JSON, "arrays or objects are nested too deeply") from error
-    except ValueError as error:  # Python does not convert integers of more than 4300 digits
-        raise ProblemError(MALFORMED_JSON, "a number has too many digits") from error
+        return strict_json.parse_json(body, most_fields=_MOST_FIELDS)
+    except TooManyFieldsError as error:
+        raise ProblemError(INVALID_FIELD, str(error)) from error
+    except JsonError as error:
+        raise ProblemError(MALFORMED_JSON, str(error)) from error
     except MemoryError as error:
         raise explain(error) from error
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(pairs) > _MOST_FIELDS:
-        raise ProblemError(INVALID_FIELD, f"an object has {len(pairs)} fields (limit: {_MOST_FIELDS})")
-    record: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in record:
-            raise ProblemError(MALFORMED_JSON, f"duplicate key {shown(key)!a} in an object")
-        record[key] = value
-    return record
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ProblemError(MALFORMED_JSON, f"{constant} is not a JSON value")

@@ -238,12 +238,12 @@ QUESTION = '"id": "1", "question": "2 + 2?", "options": ["3", "4"]'
 LINES: dict[str, tuple[bytes, str]] = {
     "binary": (bytes(range(256)), "cannot be read"),
     "UTF-16": ("{}".encode("utf-16"), "cannot be read: 'utf-8' codec"),
-    "deep": (b"[" * 100_000, "line 1: invalid JSON: lists or objects are nested too deeply"),
+    "deep": (b"[" * 100_000, "line 1: invalid JSON: arrays or objects are nested too deeply"),
     "duplicate key": (
         f'{{{QUESTION}, "answer": 0, "answer": 1}}'.encode(),
         "line 1: invalid JSON: duplicate key 'answer'",
     ),
-    "NaN": (f'{{{QUESTION}, "answer": NaN}}'.encode(), "line 1: invalid JSON: NaN is not a number in JSON"),
+    "NaN": (f'{{{QUESTION}, "answer": NaN}}'.encode(), "line 1: invalid JSON: NaN is not a JSON value"),
     "digits": (f'{{{QUESTION}, "answer": {"9" * 5000}}}'.encode(), "invalid JSON: a number has too many digits"),
     "float": (f'{{{QUESTION}, "answer": 1.0}}'.encode(), "line 1: answer: must be the index of the right"),
     "bool": (f'{{{QUESTION}, "answer": true}}'.encode(), "line 1: answer: must be the index of the right"),
@@ -407,7 +407,7 @@ def test_a_field_of_another_type_is_one_line(
         (b"{" * 100_000, "cannot be read"),
         (b'{"a":' * 100_000, "nested too deeply"),
         (b'{"r": 2, "r": 4}', "duplicate key 'r'"),
-        (b'{"lora_alpha": Infinity}', "Infinity is not a number in JSON"),
+        (b'{"lora_alpha": Infinity}', "Infinity is not a JSON value"),
         (b'{"r": ' + b"9" * 5000 + b"}", "too many digits"),
         (b" " * (2**20 + 1), "Larger than 1048576 bytes"),
     ],
@@ -615,4 +615,4 @@ def test_no_field_of_a_checkpoint_is_a_traceback(field: str, foreign: Path) -> N
     assert len(complaints) > 5
     for complaint in complaints:
         assert "\n" not in complaint
-        assert field in complaint or "is not a number in JSON" in complaint
+        assert field in complaint or "is not a JSON value" in complaint
