@@ -41,6 +41,8 @@ def looks_of(text: str) -> str:
 
     Equal forms in NFKD are equal forms in NFKC. Superscripts and subscripts stay apart from the plain characters.
     """
+    if text.isascii() and text.isprintable():
+        return join_words(text)
     forms = _Forms()
     shown = "".join(text[start : start + _PIECE].translate(forms) for start in range(0, len(text), _PIECE))
     marks = "".join({char for form in forms.values() for char in form if unicodedata.combining(char)})
