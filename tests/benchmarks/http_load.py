@@ -84,8 +84,8 @@ class _Connection:
 
     async def post(self, body: bytes, start: float) -> Reply:
         """Send a question and read the whole reply; its latency counts from `start`."""
-        head = f"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
-        self._writer.write(f"{head}\r\n\r\n".encode() + body)
+        head = "POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+        self._writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
         lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines[1:] if line)
         await self._reader.readexactly(int(headers["content-length"]))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.readme.curl import count_labels, send
 from tests.readme.examples.root import PREDICT
 from tests.readme.examples.service import CALIBRATION, EXPORT, FEEDBACK, MIGRATE, PRUNE, PRUNE_ANYWAY
 from tests.readme.terminal import Terminal
 
 
+@pytest.mark.slow
 def test_a_label_is_counted_and_exported(open_service: tuple[Terminal, str]) -> None:
     terminal, address = open_service
     before = count_labels(send(terminal, CALIBRATION, address))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.readme.curl import count_labels, send
 from tests.readme.examples.root import PYTHON_CLIENT as SHORT_CLIENT
 from tests.readme.examples.service import CALIBRATION, PYTHON_CLIENT, PYTHON_PREDICTOR
 from tests.readme.terminal import Terminal
+
+pytestmark = pytest.mark.slow  # one more service
 
 OPTIONS = {"Madrid", "Paris", "Oslo", "Vienna"}
 

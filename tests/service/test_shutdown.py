@@ -219,6 +219,7 @@ async def test_the_server_ends_with_the_error_of_loading_and_logs_it_nowhere_els
     assert "no such weights" not in str([vars(record) for record in caplog.records])
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_line(store_dir: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

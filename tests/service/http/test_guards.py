@@ -34,7 +34,7 @@ from tests.service.readiness import until_ready
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.access.key_ring import KeyRing
 from uq4ct.service.access.keys import revoke_key
-from uq4ct.service.app import create_app
+from uq4ct.service.app import all_routes, create_app
 from uq4ct.service.http.guards import (
     PUBLIC_PATHS,
     Scope,
@@ -43,7 +43,6 @@ from uq4ct.service.http.guards import (
     refuse_unguarded_routes,
     require,
 )
-from uq4ct.service.routes import models
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.logs import JsonFormatter
@@ -404,7 +403,7 @@ def test_whatever_is_no_route_of_fastapi_is_refused_too() -> None:
 def test_the_app_itself_is_refused(
     adapters: Registry, predictor: FakePredictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "router", _bare("/forgotten"))
+    monkeypatch.setattr("uq4ct.service.app.all_routes", lambda _: (*all_routes(True), *_bare("/forgotten").routes))
     with pytest.raises(UnguardedRouteError, match="/forgotten"):
         _app(adapters, predictor)
 

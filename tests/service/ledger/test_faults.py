@@ -221,7 +221,7 @@ async def test_the_client_s_own_keys_do_not_cost_it_answers(
     settings: dict[str, Any] = {"ledger_required": False, "ledger_flush_seconds": 0.05}
     async with start(database_url=impatient_url, **settings) as replica:
         transport = httpx2.ASGITransport(replica.app)
-        async with AsyncClient("http://localhost", transport=transport) as client:
+        async with AsyncClient("http://localhost", transport=transport, sleep=lambda _: asyncio.sleep(0.01)) as client:
             with locked(database):
                 one = await client.predict("One?", ("a", "b"))
                 ask: Ask = {"question": "Two?", "options": ("a", "b")}

@@ -26,6 +26,7 @@ def moved(
     return root / "run", base.rename(root / "here")
 
 
+@pytest.mark.slow
 def test_every_command_finds_a_moved_base(moved: tuple[Path, Path], tmp_path: Path) -> None:
     """By the option and, for the service's command, by the setting."""
     run, base = moved
