@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -36,8 +37,11 @@ FolderOf = Callable[[str], Path]
 
 
 @pytest.fixture(scope="module")
-def folder_of(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig, quiet: Console) -> FolderOf:
-    """Return the folder of a finished run of a method; runs that several methods need are trained once."""
+def folder_of(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig) -> FolderOf:
+    """Return the folder of a finished run of a method; runs that several methods need are trained once.
+
+    What the run printed is beside it, in `METHOD.txt`.
+    """
     root = tmp_path_factory.mktemp("methods")
 
     @cache
@@ -45,7 +49,9 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConfig,
         settings = SETTINGS.get(method, {})
         sections = {"training": {"epochs": EPOCHS, **settings.get("training", {})}}
         config = make_config(method, **(settings | sections))
-        train_run(config, root / method, quiet, shared=root / "shared")
+        console = Console(record=True, width=200, file=io.StringIO())
+        train_run(config, root / method, console, shared=root / "shared")
+        (root / f"{method}.txt").write_text(console.export_text())
         return root / method
 
     return train
@@ -177,3 +183,8 @@ def test_the_loss_falls(method: str, folder_of: FolderOf) -> None:
     losses = losses_of(folder_of(method))
     assert len(losses) == EPOCHS * 8
     assert sum(losses[-4:]) < 0.8 * sum(losses[:4])
+
+
+def test_a_run_warns_of_an_error_score_that_is_fitted_on_few_questions(folder_of: FolderOf) -> None:
+    said = folder_of("adue").with_suffix(".txt").read_text()
+    assert said.count("warning: the probabilities of the error score are fitted on ") == 1
