@@ -20,6 +20,7 @@ from uq4ct.service.context import Context
 from uq4ct.service.engine.engine import Engine
 from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Host
+from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, Scope, refuse_unguarded_routes, require
 from uq4ct.service.http.handlers import install_handlers
 from uq4ct.service.http.head import HeadAsGet
@@ -50,13 +51,14 @@ from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 API_VERSION = "1"
 
 
-def create_app(
+def create_app(  # noqa: PLR0913  # all but the first five are keywords with defaults
     load: Callable[[], Host],
     adapters: Registry,
     settings: Settings,
     metrics_registry: CollectorRegistry,
     ids: TimeOrderedIds,
     *,
+    threads: ThreadChoice | None = None,
     clocks: Clocks | None = None,
     tracer_provider: TracerProvider | None = None,
 ) -> FastAPI:
@@ -67,6 +69,7 @@ def create_app(
         adapters: the model store from which adapters are loaded onto the base model.
         metrics_registry: the registry that `/metrics` exports.
         ids: generates prediction ids, and request ids for requests without one.
+        threads: asked before each forward; None = the number of threads stays as it is.
         clocks: used for keys, rate limits and the ages of predictions; None = the system's clocks.
         tracer_provider: receives one span per request; None = no traces.
 
@@ -77,7 +80,7 @@ def create_app(
     """
     clocks = clocks or Clocks()
     telemetry = Metrics(metrics_registry, settings.tasks)
-    engine = Engine(load, choose_reference(settings, adapters), adapters, _limits(settings), telemetry)
+    engine = Engine(load, choose_reference(settings, adapters), adapters, _limits(settings), telemetry, threads)
     keys = None if settings.api_keys_file is None else KeyRing(settings.api_keys_file, clocks)
     if keys is not None:
         telemetry.watch_keys_file(keys.is_readable)

@@ -29,7 +29,7 @@ from uq4ct.service.ending import ending_despite_hangs
 from uq4ct.service.engine.predictor import check_answer
 from uq4ct.service.engine.worker import WARM_UP
 from uq4ct.service.ledger.commands import ledger
-from uq4ct.service.loading import choose_reference, load_host, load_host_for_good
+from uq4ct.service.loading import choose_reference, choose_threads, load_host, load_host_for_good
 from uq4ct.service.replay.commands import replay
 from uq4ct.service.reports.command import calibration_report
 from uq4ct.service.server import serve as serve_app
@@ -51,7 +51,8 @@ def serve(settings: Settings) -> None:
     metrics = CollectorRegistry()
     ProcessCollector(registry=metrics)
     with exported_traces(settings.otlp_endpoint) as provider:
-        app = create_app(load, adapters, settings, metrics, ids, tracer_provider=provider)
+        threads = choose_threads(settings)
+        app = create_app(load, adapters, settings, metrics, ids, threads=threads, tracer_provider=provider)
         with ending_despite_hangs():
             asyncio.run(serve_app(app, settings))
 

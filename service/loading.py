@@ -7,8 +7,10 @@ import gc
 import torch
 from transformers.utils.logging import disable_progress_bar
 
+from uq4ct.model_store.cpus import OtherPrograms, usable_cpus
 from uq4ct.model_store.published import AdapterHost, load_base_of
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.settings import Settings, SettingsError
 
 
@@ -29,6 +31,13 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
     return names[0]
 
 
+def choose_threads(settings: Settings) -> ThreadChoice:
+    """Return UQ4CT_THREADS, or up to one thread per CPU, fewer while other programs use the CPUs."""
+    cpus = usable_cpus()
+    busy = OtherPrograms().busy_cpus if settings.threads is None else None
+    return ThreadChoice(settings.threads or cpus, cpus, busy, torch.set_num_threads)
+
+
 def load_host(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
     """Load the base model that a registered adapter names, with the device and number format of the settings.
 
@@ -36,8 +45,7 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         StoreError: the adapter is unknown, or its manifest is damaged or of a newer format.
         BaseModelError: the base model is not available.
     """
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
+    torch.set_num_threads(settings.threads or usable_cpus())
     disable_progress_bar()  # it would interrupt the JSON lines on stderr
     base = load_base_of(
         adapters.manifest(reference),

@@ -112,7 +112,10 @@ class Settings(BaseModel):
         description="number format of the base model; auto = bfloat16 if the device supports it, else float32",
     )
     threads: int | None = Field(
-        default=None, ge=1, le=1024, description="CPU threads of the model; unset = one per core"
+        default=None,
+        ge=1,
+        le=1024,
+        description="CPU threads of the model; unset = one per usable CPU, fewer while other programs use the CPUs",
     )
     max_concurrent_requests: int = Field(
         default=512, ge=1, le=100_000, description="admitted questions without an answer yet; above it: 429"

@@ -19,6 +19,7 @@ from uq4ct.service.engine.predictor import Ask, Host, Served
 from uq4ct.service.engine.probing import probe_while_failing
 from uq4ct.service.engine.requests import RequestRunner
 from uq4ct.service.engine.swaps import Swaps
+from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.engine.waiting import WaitingWork
 from uq4ct.service.engine.worker import Worker
 from uq4ct.service.telemetry.metrics import Metrics
@@ -45,7 +46,13 @@ class Engine:
     """One replica's model, from loading to draining. All methods are for the event loop's thread."""
 
     def __init__(
-        self, load: Callable[[], Host], default: str, store: Registry, limits: Limits, metrics: Metrics
+        self,
+        load: Callable[[], Host],
+        default: str,
+        store: Registry,
+        limits: Limits,
+        metrics: Metrics,
+        threads: ThreadChoice | None = None,
     ) -> None:
         rate = ServiceRate()
         metrics.show_bounds(limits.questions, limits.tokens)
@@ -54,7 +61,7 @@ class Engine:
         self._limits = limits
         self._admission = Admission(limits.questions, limits.tokens, rate)
         self._waiting = WaitingWork(metrics)
-        self._worker = Worker(self._waiting, limits.batch_tokens, limits.tokens, rate, metrics)
+        self._worker = Worker(self._waiting, limits.batch_tokens, limits.tokens, rate, metrics, threads)
         self.metrics = metrics
         self.changes = Changes()
         self.loaded = LoadedAdapters(default)

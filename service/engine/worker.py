@@ -19,6 +19,7 @@ from uq4ct.service.engine.loaded import LoadedAdapter
 from uq4ct.service.engine.memory_errors import out_of_memory_reason
 from uq4ct.service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
 from uq4ct.service.engine.suspects import Suspect, Suspects
+from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.engine.waiting import Job, Ticket, WaitingWork
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -37,13 +38,20 @@ class Worker:
     """One thread, the only one that touches the model. `start`, `call` and `join` are for the event loop's thread."""
 
     def __init__(
-        self, waiting: WaitingWork, budget: int, queue_tokens: int, rate: ServiceRate, metrics: Metrics
+        self,
+        waiting: WaitingWork,
+        budget: int,
+        queue_tokens: int,
+        rate: ServiceRate,
+        metrics: Metrics,
+        threads: ThreadChoice | None,
     ) -> None:
         self._waiting = waiting
         self._budget = TokenBudget(budget)
         self._queue_tokens = queue_tokens
         self._rate = rate
         self._metrics = metrics
+        self._threads = threads
         self._thread = threading.Thread(target=self._run, name="model-worker", daemon=True)  # `join` waits for it
         self._loop: asyncio.AbstractEventLoop | None = None
         self._crashes = 0
@@ -220,6 +228,9 @@ class Worker:
         for ticket in batch:
             self._metrics.queue_seconds.observe(started - ticket.since)
         self._metrics.observe_batch(len(batch), tokens)
+        if self._threads is not None:
+            self._threads.adapt()
+            self._metrics.model_threads.set(self._threads.threads)
         outcomes = self._outcomes(batch)
         seconds = time.monotonic() - started
         if any(isinstance(outcome, Served) for outcome in outcomes):

@@ -175,6 +175,7 @@ class Metrics:
         self.queue_seconds = stages.labels("queue")
         self.forward_seconds = stages.labels("forward")
         self.ledger_seconds = stages.labels("ledger")
+        self.model_threads = Gauge("uq4ct_model_threads", "CPU threads of the last forward", registry=self.registry)
         self.batch_size = Histogram("uq4ct_batch_size", "Questions in a batch", buckets=_COUNTS, registry=self.registry)
         self.batch_tokens = Histogram(
             "uq4ct_batch_tokens",

@@ -29,6 +29,7 @@ from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.app import create_app
 from uq4ct.service.context import Context
 from uq4ct.service.engine.predictor import Host
+from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
@@ -155,7 +156,7 @@ def empty_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path: Path, empty_ledger: Path) -> Start:
-    """Start a replica: start(load=..., wait=..., adapters=..., clocks=..., tracer_provider=..., **settings).
+    """Start a replica; the keywords of `run` that are no argument of `create_app` are settings.
 
     Its default model is toy.
     """
@@ -165,6 +166,7 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path
         load: Callable[[], Host] = host.load,
         wait: bool = True,
         adapters: Registry = adapters,
+        threads: ThreadChoice | None = None,
         clocks: Clocks | None = None,
         tracer_provider: TracerProvider | None = None,
         **settings: Any,
@@ -179,6 +181,7 @@ def start(adapters: Registry, predictor: FakePredictor, host: FakeHost, tmp_path
             Settings(**{"default_model": "toy", **settings}),
             registry,
             ids,
+            threads=threads,
             clocks=clocks,
             tracer_provider=tracer_provider,
         )
