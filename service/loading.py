@@ -33,9 +33,8 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
 
 def choose_threads(settings: Settings) -> ThreadChoice:
     """Return UQ4CT_THREADS, or up to one thread per CPU, fewer while other programs use the CPUs."""
-    cpus = usable_cpus()
     busy = OtherPrograms().busy_cpus if settings.threads is None else None
-    return ThreadChoice(settings.threads or cpus, cpus, busy, torch.set_num_threads)
+    return ThreadChoice(_most_threads(settings), usable_cpus(), busy, torch.set_num_threads)
 
 
 def load_host(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
@@ -45,7 +44,7 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         StoreError: the adapter is unknown, or its manifest is damaged or of a newer format.
         BaseModelError: the base model is not available.
     """
-    torch.set_num_threads(settings.threads or usable_cpus())
+    torch.set_num_threads(_most_threads(settings))
     disable_progress_bar()  # it would interrupt the JSON lines on stderr
     base = load_base_of(
         adapters.manifest(reference),
@@ -55,6 +54,10 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         base_folders=settings.base_folders,
     )
     return AdapterHost(base)
+
+
+def _most_threads(settings: Settings) -> int:
+    return settings.threads or min(torch.get_num_threads(), usable_cpus())  # OMP_NUM_THREADS holds, too
 
 
 def load_host_for_good(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
