@@ -58,7 +58,7 @@ class DecisionsCard(Body):
             card = SetsCard(
                 score=sets.score,
                 coverage=sets.coverage,
-                questions=len(sets.scores),
+                questions=sets.questions,
                 max_set_size=sets.max_set_size,
             )
         return cls(sets=card, abstention=decisions.abstention, tested=decisions.tested)
