@@ -13,9 +13,10 @@ from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
-from uq4ct.model_store.storage.entries import RegistryEntry
+from uq4ct.model_store.storage.entries import ListedVersion
 from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Interval, ReferenceCurve
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.storage.summaries import Summary
 
 FORMAT_1 = GOLDEN / "format_1"
 VERSION = FORMAT_1 / "store" / "tiny" / "1"
@@ -46,7 +47,7 @@ def test_the_files_are_those_that_were_written_once() -> None:
 def test_names_and_aliases_are_read(stored: StoredAdapter) -> None:
     registry = Registry(FORMAT_1 / "store")
     assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
-    assert registry.survey() == [RegistryEntry("tiny", 1, ("canary", "production"), stored.manifest)]
+    assert registry.survey() == [ListedVersion("tiny", 1, ("canary", "production"), Summary.of(stored.manifest))]
 
 
 def test_the_record_is_written_again_as_the_same_bytes(stored: StoredAdapter) -> None:
