@@ -73,10 +73,6 @@ class Summaries:
             self._keep(directory, stamp, summary)
         return summary
 
-    def __len__(self) -> int:
-        """Return the number of summaries in memory."""
-        return len(self._kept)
-
     def _keep(self, directory: Path, stamp: Stamp, summary: Summary) -> None:
         with self._lock:
             self._kept[directory] = stamp, summary
@@ -89,7 +85,7 @@ def _stamp_of(directory: Path) -> Stamp | None:
     """Return what changes with the content of the record's files; None if they cannot be found, which is an error."""
     try:
         return sum(map(_identity, (directory / MANIFEST_FILE, directory / DIGEST_FILE)), ())
-    except (OSError, ValueError):
+    except OSError:
         return None
 
 

@@ -1,4 +1,4 @@
-"""Split conformal prediction: sets of options that contain the right one with a chosen probability. Has no torch."""
+"""Split conformal prediction: sets of options that contain the right one with a chosen probability, without torch."""
 
 from __future__ import annotations
 
