@@ -12,7 +12,7 @@ from pathlib import Path
 from uq4ct.model_store.base.identity import BaseIdentity
 from uq4ct.model_store.storage.manifest import DIGEST_FILE, MANIFEST_FILE, Manifest, Scores
 
-MOST_SUMMARIES = 10_000  # 3 kB each
+MOST_SUMMARIES = 10_000  # of about 8 kB each
 
 Stamp = tuple[int, ...]
 
