@@ -6,28 +6,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field, FiniteFloat, field_validator
+from pydantic import Field, FiniteFloat, model_validator
 
 from uq4ct.model_store.frozen import Frozen, NonNegative, Share
-from uq4ct.model_store.uncertainty.conformal import ConformalScore, conformal_threshold, prediction_set
+from uq4ct.model_store.uncertainty.conformal import MOST_SCORES, ConformalScore, conformal_threshold, prediction_set
 
 AbstainReason = Literal["below_threshold", "set_too_large"]
 
 
 class ConformalSets(Frozen):
-    """Prediction sets by split conformal prediction; the stored scores allow any coverage."""
+    """Prediction sets by split conformal prediction; the stored scores allow any coverage.
+
+    Of many questions only a part of the scores is kept, so that a manifest stays small: see `sketch_scores`.
+    """
 
     score: ConformalScore = Field(description="lac: 1 - p of the option; aps: mass of the options at least as probable")
     coverage: Share = Field(description="of the sets, unless a request asks for another")
     max_set_size: int | None = Field(ge=1, description="abstain if the set is larger; None = no limit")
-    scores: tuple[FiniteFloat, ...] = Field(min_length=1, description="of the right options on the guarantee split")
+    questions: int = Field(ge=1, description="size of the guarantee split")
+    scores: tuple[FiniteFloat, ...] = Field(
+        min_length=1, max_length=MOST_SCORES, description="`sketch_scores` of the right options on the guarantee split"
+    )
 
-    @field_validator("scores")
-    @classmethod
-    def _check_scores(cls, scores: tuple[float, ...]) -> tuple[float, ...]:
-        if list(scores) != sorted(scores):
+    @model_validator(mode="after")
+    def _check(self) -> ConformalSets:
+        if list(self.scores) != sorted(self.scores):
             raise ValueError("scores are not in ascending order")
-        return scores
+        kept = min(self.questions, MOST_SCORES)
+        if len(self.scores) != kept:
+            raise ValueError(f"scores has {len(self.scores)} numbers for {self.questions} questions, must have {kept}")
+        return self
 
 
 class Abstention(Frozen):
@@ -94,7 +102,7 @@ def decide(
     sets = decisions.sets
     if sets is not None:
         coverage = sets.coverage if coverage is None else coverage
-        options = prediction_set(probabilities, sets.score, conformal_threshold(sets.scores, coverage))
+        options = prediction_set(probabilities, sets.score, conformal_threshold(sets.scores, sets.questions, coverage))
         too_large = sets.max_set_size is not None and len(options) > sets.max_set_size
     below = threshold is not None and max(probabilities) < threshold
     reason: AbstainReason | None = "below_threshold" if below else "set_too_large" if too_large else None

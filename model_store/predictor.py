@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.calibrations import Calibration, NoCalibration
 from uq4ct.model_store.posteriors import CandidateSamples, Posterior
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
 
 NO_CALIBRATION = NoCalibration()
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to one question.
-
-    `probabilities` are in the order of the options and add up to 1; `confidence` is the chosen option's probability;
-    `feu` is the routers' score of equation 9, high = confident, None without routers; `total`, `aleatoric` and
-    `epistemic` are entropies in nats, the last two None with a single sample, which cannot separate them; `error_score`
-    is the posterior's own, high = likely wrong, None if it has none.
-    """
-
-    option: int
-    confidence: float
-    probabilities: tuple[float, ...]
-    feu: float | None
-    total: float
-    aleatoric: float | None
-    epistemic: float | None
-    error_score: float | None = None
 
 
 def answers_from_samples(samples: CandidateSamples, options: Sequence[int], calibration: Calibration) -> list[Answer]:

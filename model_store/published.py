@@ -7,10 +7,11 @@ from pathlib import Path
 
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.tuner import MixtureTuner
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.base.models import BaseModel
 from uq4ct.model_store.base.recorded import default_base_folders, load_recorded_base
 from uq4ct.model_store.posteriors import adapter_tensors
-from uq4ct.model_store.predictor import Answer, Predictor, batches_by_length
+from uq4ct.model_store.predictor import Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import EncodedQuestion
 from uq4ct.model_store.storage.checkpoint import StoredAdapter

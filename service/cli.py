@@ -5,70 +5,37 @@ Settings are environment variables, or flags of `serve` and `check`.
 
 from __future__ import annotations
 
-import asyncio
-import dataclasses
 import inspect
-import json
 import os
-import secrets
-import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics
 
 from uq4ct.model_store.environment import variable_name
-from uq4ct.model_store.storage.registry import PRODUCTION, Registry
+from uq4ct.model_store.storage.references import PRODUCTION
 from uq4ct.service.access.commands import cli as key_commands
-from uq4ct.service.access.keys import read_keys
-from uq4ct.service.app import create_app
-from uq4ct.service.ending import ending_despite_hangs
-from uq4ct.service.engine.predictor import check_answer
-from uq4ct.service.engine.worker import WARM_UP
 from uq4ct.service.ledger.commands import ledger
-from uq4ct.service.loading import choose_reference, choose_threads, load_host, load_host_for_good
 from uq4ct.service.replay.commands import replay
-from uq4ct.service.reports.command import calibration_report
-from uq4ct.service.server import serve as serve_app
+from uq4ct.service.reports.commands import calibration_report
 from uq4ct.service.settings import Settings, read_settings
-from uq4ct.service.telemetry.logs import log_to_stderr
-from uq4ct.service.telemetry.request_ids import TimeOrderedIds
-from uq4ct.service.telemetry.tracing import exported_traces
 
 cli = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 def serve(settings: Settings) -> None:
     """Answer questions over HTTP until SIGTERM."""
-    log_to_stderr(settings.log_level)
-    disable_created_metrics()  # they add one series per counter that nothing reads
-    adapters = Registry(settings.model_store_dir)
-    load = partial(load_host_for_good, settings, adapters, choose_reference(settings, adapters))
-    ids = TimeOrderedIds(time.time, secrets.randbits)
-    metrics = CollectorRegistry()
-    ProcessCollector(registry=metrics)
-    with exported_traces(settings.otlp_endpoint) as provider:
-        threads = choose_threads(settings)
-        app = create_app(load, adapters, settings, metrics, ids, threads=threads, tracer_provider=provider)
-        with ending_despite_hangs():
-            asyncio.run(serve_app(app, settings))
+    from uq4ct.service.starting import serve as start
+
+    start(settings)
 
 
 def check(settings: Settings) -> None:
     """Read the keys, load the model, answer one question, print the answer and exit."""
-    log_to_stderr(settings.log_level)
-    if settings.api_keys_file is not None:
-        read_keys(settings.api_keys_file)
-    adapters = Registry(settings.model_store_dir)
-    reference = choose_reference(settings, adapters)
-    predictor = load_host(settings, adapters, reference).add(adapters.load(reference))
-    (answer,) = predictor.answer([predictor.encode(WARM_UP)])
-    check_answer(answer, len(WARM_UP.options))
-    shown = {"model": predictor.manifest.reference, "question": WARM_UP.text, "options": WARM_UP.options}
-    typer.echo(json.dumps(shown | dataclasses.asdict(answer)))
+    from uq4ct.service.starting import check as answer_once
+
+    typer.echo(answer_once(settings))
 
 
 def _command(run: Callable[[Settings], None]) -> Callable[..., None]:
@@ -112,6 +79,8 @@ def promote(
 
     Running replicas notice the change within UQ4CT_ALIAS_POLL_SECONDS and switch once the version is loaded and warm.
     """
+    from uq4ct.model_store.storage.registry import Registry
+
     adapters = Registry(model_store_dir)
     adapters.verify(f"{name}@{version}")
     adapters.promote(name, version, alias)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from uq4ct.model_store.decisions import AbstainReason, Decision
-from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.questions import LABELS
-from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.uncertainty.calibration_error import bin_of
+from uq4ct.model_store.uncertainty.bins import bin_of
 from uq4ct.service.ids import milliseconds_of
+
+if TYPE_CHECKING:  # the ledger's commands need no manifest
+    from uq4ct.model_store.decisions import AbstainReason, Decision
+    from uq4ct.model_store.storage.manifest import Manifest
 
 _LISTS = ("probabilities", "prediction_set", "tags")
 

@@ -7,16 +7,17 @@ import ipaddress
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from uq4ct.model_store.environment import PREFIX, read_variable, split_paths, variable_name
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import complaints
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 OTHER_VARIABLES = (
     "DATA_DIR",
@@ -40,6 +41,9 @@ def parse_database_url(text: str) -> URL:
     Raises:
         ValueError: it is not such a URL; the message leaves out what may be a password.
     """
+    from sqlalchemy import make_url  # noqa: PLC0415  # for a value, not for the names and defaults that help shows
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         url = make_url(text)
     except ArgumentError:

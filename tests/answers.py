@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.questions import LABELS
 
 # The Open Inference Protocol's outputs of every model with routers and prediction sets, in order.

@@ -45,7 +45,7 @@ QUESTIONS = (
     Question("q1", "12 + 22?", ("34", "12", "567", "1", "none of these"), context="Sums of small numbers."),
 )
 DECISIONS = Decisions(
-    sets=ConformalSets(score="aps", coverage=0.8, max_set_size=3, scores=(0.125, 0.5, 0.5, 0.8125, 1.0)),
+    sets=ConformalSets(score="aps", coverage=0.8, max_set_size=3, questions=5, scores=(0.125, 0.5, 0.5, 0.8125, 1.0)),
     abstention=Abstention(
         target="coverage",
         value=0.7,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import resource
@@ -17,18 +16,6 @@ import pytest
 ROOT = Path(__file__).parents[1]
 _SECONDS = 0.5
 _BACKENDS = ["module://matplotlib_inline.backend_inline", "no-such-backend"]
-
-_HELP_OF_ALL = """
-import contextlib, io, json, sys
-from uq4ct.command import main
-from uq4ct.service.verbs import VERBS as service
-from uq4ct.training.verbs import VERBS as training
-codes = {}
-for verb in [*training, *service]:
-    with contextlib.redirect_stdout(io.StringIO()):
-        codes[verb] = main([verb, "--help"])
-print(json.dumps({"codes": codes, "loaded": sorted(set(sys.modules) & {"matplotlib", "matplotlib_inline"})}))
-"""
 
 _DRAW = """
 from uq4ct.service.reports.figures import draw_days
@@ -88,15 +75,6 @@ def test_help_is_fast_and_loads_no_library() -> None:
     code = "import sys; from uq4ct.command import main; main(['--help']); print(*sys.modules)"
     loaded = set(_run(["-c", code]).splitlines()[-1].split())
     assert loaded & {"matplotlib", "numpy", "pydantic", "rich", "torch", "transformers", "typer"} == set()
-
-
-@pytest.mark.slow
-def test_help_of_no_verb_loads_matplotlib() -> None:
-    """All verbs in one process with a backend that is not installed, since each part takes seconds to import."""
-    result = json.loads(_run(["-c", _HELP_OF_ALL], backend=_BACKENDS[1]).splitlines()[-1])
-    assert set(result["codes"].values()) == {0}
-    assert len(result["codes"]) > 15
-    assert result["loaded"] == []
 
 
 @pytest.mark.parametrize("backend", _BACKENDS)

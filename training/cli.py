@@ -1,9 +1,11 @@
-"""The Typer application of training's verbs; each is a function in `commands/`."""
+"""The Typer application of training's verbs; each is a function in `commands/`.
+
+A command imports what it runs when it runs, so that help does not wait for torch.
+"""
 
 from __future__ import annotations
 
 import typer
-from transformers.utils import logging as transformers_logging
 
 from uq4ct.training.commands.adopt import adopt, export
 from uq4ct.training.commands.demo import demo
@@ -36,9 +38,3 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)  # the verb is the function's name with hyphens
-
-
-@app.callback()
-def _quiet() -> None:
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()

@@ -11,18 +11,17 @@ from typing import Any, Literal
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.base.models import EMBEDDED
+from uq4ct.model_store.base.identity import EMBEDDED
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints, validate_strictly
 from uq4ct.model_store.scoring.config import ClozeConfig, ScoringConfig
+from uq4ct.training.calibration_name import CalibrationName
 from uq4ct.training.data.config import DataConfig
 from uq4ct.training.data.paths import locate_files
 from uq4ct.training.losses import LossConfig
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import Need, TrainedMethod
 from uq4ct.training.strict_yaml import YamlError, parse_yaml, read_yaml
-
-CalibrationName = Literal["none", "temperature", "platt", "isotonic", "feu_temperature"]
 
 
 class ConfigError(UserError, ValueError):

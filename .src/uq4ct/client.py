@@ -16,7 +16,15 @@ from uq4ct.service.client.errors import (
     UnreadableResponseError,
     UnusableProxyError,
 )
-from uq4ct.service.client.records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
+from uq4ct.service.client.records import (
+    Calibration,
+    FeedbackReceipt,
+    ModelCard,
+    ModelList,
+    Prediction,
+    Problem,
+    StoredPrediction,
+)
 from uq4ct.service.client.retries import Retries
 
 __all__ = [
@@ -34,6 +42,7 @@ __all__ = [
     "InvalidArgumentError",
     "InvalidRequestError",
     "Label",
+    "ModelCard",
     "ModelList",
     "NotAllowedError",
     "NotFoundError",

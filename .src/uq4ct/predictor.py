@@ -4,8 +4,8 @@
 `QuestionError` and `QuestionTooLongError` (the question), `StoreError` (the adapter) and `BaseModelError`.
 """
 
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.base.errors import BaseModelError
-from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.published import PublishedPredictor, load_predictor
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from uq4ct.model_store.frozen import Frozen
 
+EMBEDDED = "smollm2-135m"  # the base model that is installed as a Python package
+
 DtypeName = Literal["float32", "bfloat16", "float16"]  # of a base model as it computes
 
 

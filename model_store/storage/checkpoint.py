@@ -32,7 +32,7 @@ from uq4ct.model_store.storage.manifest import (
     parse_manifest,
 )
 
-MOST_MANIFEST_BYTES = 64 * MEBIBYTE  # a manifest has about 100 bytes per calibration question
+MOST_MANIFEST_BYTES = 64 * MEBIBYTE  # a manifest has about 60 kB, and the recipe of its run
 _MOST_DIGEST_BYTES = 1024
 
 

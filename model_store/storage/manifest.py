@@ -17,13 +17,13 @@ from uq4ct.model_store.frozen import Frozen, NonNegative, Share, complaints
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.scoring.config import ScoringConfig
 from uq4ct.model_store.storage.errors import InvalidManifestError, NewerFormatError
+from uq4ct.model_store.storage.references import NAME_PATTERN
 from uq4ct.model_store.strict_json import JsonError, parse_json
 
 FORMAT_VERSION = 1
 MANIFEST_FILE = "manifest.json"
 DIGEST_FILE = "manifest.sha256"
 ADAPTER_FILE = "adapter.safetensors"
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 FILE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Count = Annotated[int, Field(ge=0)]

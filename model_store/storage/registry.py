@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from uq4ct.model_store.environment import read_variable
-from uq4ct.model_store.frozen import complaints
-from uq4ct.model_store.regular_files import MEBIBYTE
+from uq4ct.model_store.storage.aliases import read_aliases, write_aliases
 from uq4ct.model_store.storage.checkpoint import (
     StoredAdapter,
     read_checkpoint,
@@ -26,7 +24,7 @@ from uq4ct.model_store.storage.checkpoint import (
     write_checkpoint,
 )
 from uq4ct.model_store.storage.durable_files import replace_file, sync_directory
-from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.entries import START, WHOLE_NAME, DamagedEntry, ListedVersion, Place, RegistryEntry
 from uq4ct.model_store.storage.errors import (
     AliasedVersionError,
     CorruptFileError,
@@ -37,21 +35,12 @@ from uq4ct.model_store.storage.errors import (
     UnknownAdapterError,
     UnreadableFileError,
 )
-from uq4ct.model_store.storage.manifest import MANIFEST_FILE, NAME_PATTERN, Manifest, ManifestDraft
-from uq4ct.model_store.strict_json import JsonError, parse_json
+from uq4ct.model_store.storage.manifest import MANIFEST_FILE, Manifest, ManifestDraft
+from uq4ct.model_store.storage.references import ALIAS, NAME, PRODUCTION, VERSION
+from uq4ct.model_store.storage.summaries import Summaries
 
-PRODUCTION = "production"
-ALIASES_FILE = "aliases.json"
 COUNTER_FILE = "last_version"
-_MOST_ALIAS_BYTES = MEBIBYTE
 _MOST_COUNTER_BYTES = 1024
-
-_NAME = re.compile(NAME_PATTERN)
-_VERSION = re.compile(r"[1-9][0-9]{0,8}")
-_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,63}")  # starts with a letter, so no alias reads as a version
-_ALIASES = TypeAdapter(
-    dict[Annotated[str, Field(pattern=f"^{_ALIAS.pattern}$")], Annotated[int, Field(ge=1, strict=True)]]
-)
 
 
 class Registry:
@@ -62,6 +51,7 @@ class Registry:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._summaries = Summaries()
 
     def publish(
         self,
@@ -90,7 +80,7 @@ class Registry:
         with self._locked(draft.name):
             aliases = self._aliases(draft.name)
             if promote or PRODUCTION not in aliases:
-                self._write_aliases(draft.name, {**aliases, PRODUCTION: version})
+                write_aliases(self._folder(draft.name), {**aliases, PRODUCTION: version})
         return manifest
 
     def resolve(self, reference: str) -> tuple[str, int]:
@@ -104,9 +94,9 @@ class Registry:
         self._folder(name)
         if "@" not in reference:
             selector = PRODUCTION
-        if _VERSION.fullmatch(selector):
+        if VERSION.fullmatch(selector):
             version = int(selector)
-        elif _ALIAS.fullmatch(selector):
+        elif ALIAS.fullmatch(selector):
             version = self._aliases(name).get(selector)
         else:
             raise InvalidReferenceError(f"{reference!r}: a version or an alias must follow the @, not {selector!r}")
@@ -146,17 +136,12 @@ class Registry:
         name, version = self.resolve(reference)
         return RegistryEntry(name, version, self._aliases_of(name, version), self._manifest(name, version))
 
-    def survey(self) -> Sequence[RegistryEntry | DamagedEntry]:
-        """Return everything stored, including damaged versions, by name and version."""
-        entries: list[RegistryEntry | DamagedEntry] = []
-        for name in self._names():
-            try:
-                versions = self._versions(name)
-            except UnreadableFileError as error:
-                entries.append(DamagedEntry(name, None, (), error))
-                continue
-            entries += [entry for version in versions if (entry := self._survey_version(name, version)) is not None]
-        return entries
+    def survey(self, after: Place = START, limit: int | None = None) -> Sequence[ListedVersion | DamagedEntry]:
+        """Return what is stored after a place, at most `limit` entries, including damaged versions.
+
+        The order is by name and version. A version that was listed before is read again only if its files changed.
+        """
+        return list(islice(self._entries(after), limit))
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
         """Point an alias at a stored version; readers see the old target or the new, never none.
@@ -165,12 +150,12 @@ class Registry:
             InvalidReferenceError: the name or the alias is malformed.
             UnknownAdapterError: the version is not stored.
         """
-        if not _ALIAS.fullmatch(alias):
-            raise InvalidReferenceError(f"alias {alias!r} does not match {_ALIAS.pattern}")
+        if not ALIAS.fullmatch(alias):
+            raise InvalidReferenceError(f"alias {alias!r} does not match {ALIAS.pattern}")
         with self._locked(name):
             if version not in self._versions(name):
                 raise self._unknown(name, f"{name}@{version}")
-            self._write_aliases(name, {**self._aliases(name), alias: version})
+            write_aliases(self._folder(name), {**self._aliases(name), alias: version})
 
     def delete(self, reference: str) -> None:
         """Remove a version; its number is never used again.
@@ -191,32 +176,53 @@ class Registry:
             self._directory(name, version).rename(doomed)
         shutil.rmtree(doomed)
 
-    def _survey_version(self, name: str, version: int) -> RegistryEntry | DamagedEntry | None:
-        """Return one version, or None if it was deleted since the directory was read."""
-        aliases: tuple[str, ...] = ()
+    def _entries(self, after: Place) -> Iterator[ListedVersion | DamagedEntry]:
+        for name in self._names():
+            if name < after[0]:
+                continue
+            try:
+                versions = self._versions(name)
+            except UnreadableFileError as error:
+                if (name, WHOLE_NAME) > after:
+                    yield DamagedEntry(name, None, (), error)
+                continue
+            yield from self._entries_of(name, [version for version in versions if (name, version) > after])
+
+    def _entries_of(self, name: str, versions: Sequence[int]) -> Iterator[ListedVersion | DamagedEntry]:
+        """Yield versions of one name, except those deleted since the directory was read."""
+        damage, aliases = None, dict[int, list[str]]()
         try:
-            aliases = self._aliases_of(name, version)
-            return RegistryEntry(name, version, aliases, self._manifest(name, version))
+            for alias, version in sorted(self._aliases(name).items() if versions else ()):
+                aliases.setdefault(version, []).append(alias)
         except FileError as error:
-            exists = os.path.lexists(self._directory(name, version))
-            return DamagedEntry(name, version, aliases, error) if exists else None
+            damage = error
+        for version in versions:
+            known, directory = tuple(aliases.get(version, ())), self._directory(name, version)
+            try:
+                if damage is not None:
+                    raise damage
+                summary = self._summaries.get(directory, partial(self._manifest, name, version))
+                yield ListedVersion(name, version, known, summary)
+            except FileError as error:
+                if os.path.lexists(directory):
+                    yield DamagedEntry(name, version, known, error)
 
     def _folder(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise InvalidReferenceError(f"name {name!r} does not match {_NAME.pattern}")
+        if not NAME.fullmatch(name):
+            raise InvalidReferenceError(f"name {name!r} does not match {NAME.pattern}")
         return self.root / name
 
     def _directory(self, name: str, version: int) -> Path:
         return self._folder(name) / str(version)
 
     def _names(self) -> Sequence[str]:
-        return sorted(name for name in _directories(self.root) if _NAME.fullmatch(name))
+        return sorted(name for name in _directories(self.root) if NAME.fullmatch(name))
 
     def _versions(self, name: str) -> Sequence[int]:
         """Return the versions of a name, including those that cannot be read; raises UnreadableFileError."""
         folder = self._folder(name)
         try:
-            return sorted(int(version) for version in _directories(folder) if _VERSION.fullmatch(version))
+            return sorted(int(version) for version in _directories(folder) if VERSION.fullmatch(version))
         except OSError as error:
             raise UnreadableFileError(folder, error) from error
 
@@ -252,27 +258,15 @@ class Registry:
             content = read_stored(path, _MOST_COUNTER_BYTES).decode("utf-8", errors="replace").strip()
         except MissingFileError:
             return 0
-        if not _VERSION.fullmatch(content):
+        if not VERSION.fullmatch(content):
             raise CorruptFileError(path, f"must hold the last version given out, not {content[:80]!r}")
         return int(content)
 
     def _aliases(self, name: str) -> dict[str, int]:
-        path = self._folder(name) / ALIASES_FILE
-        try:
-            return _ALIASES.validate_python(parse_json(read_stored(path, _MOST_ALIAS_BYTES)))
-        except MissingFileError:
-            return {}
-        except ValidationError as error:
-            raise CorruptFileError(path, f"must map aliases to versions: {'; '.join(complaints(error))}") from error
-        except JsonError as error:
-            raise CorruptFileError(path, f"must map aliases to versions: {error}") from error
+        return read_aliases(self._folder(name))
 
     def _aliases_of(self, name: str, version: int) -> tuple[str, ...]:
         return tuple(sorted(alias for alias, target in self._aliases(name).items() if target == version))
-
-    def _write_aliases(self, name: str, aliases: dict[str, int]) -> None:
-        content = _ALIASES.dump_json(dict(sorted(aliases.items())), indent=2) + b"\n"
-        replace_file(self._folder(name) / ALIASES_FILE, content)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:

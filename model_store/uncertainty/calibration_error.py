@@ -11,10 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-BINS = 15
-
-# A float32 sum of softmax values may exceed 1 by rounding; anything further outside is the caller's error.
-_ROUNDING = 1e-6
+from uq4ct.model_store.uncertainty.bins import BINS, ROUNDING
 
 # Bernoulli labels drawn at once by `noise_floor`: 32 MiB of float64.
 _LABELS_AT_ONCE = 2**22
@@ -54,17 +51,6 @@ def confidence_bin(confidence: Tensor, bins: int = BINS) -> Tensor:
     if bins < 1:
         raise ValueError(f"bins must be at least 1, not {bins}")
     return (_checked(confidence) * bins).long().clamp(max=bins - 1)
-
-
-def bin_of(confidence: float, bins: int = BINS) -> int:
-    """Return the bin of one confidence, as `confidence_bin` does, without creating tensors.
-
-    Raises:
-        ValueError: the confidence is outside [0, 1] by more than rounding, or NaN.
-    """
-    if not -_ROUNDING <= confidence <= 1 + _ROUNDING:
-        raise ValueError(f"confidence must lie in [0, 1], not {confidence}")
-    return min(int(min(max(confidence, 0.0), 1.0) * bins), bins - 1)
 
 
 def reliability_bins(confidence: Tensor, correct: Tensor, bins: int = BINS) -> ReliabilityBins:
@@ -123,6 +109,6 @@ def _checked(confidence: Tensor) -> Tensor:
     values = confidence.detach().to("cpu", torch.float64)
     if values.numel():
         low, high = (bound.item() for bound in values.aminmax())
-        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-            raise ValueError(f"confidence must lie in [0, 1], not {high if low >= -_ROUNDING else low}")
+        if not (low >= -ROUNDING and high <= 1 + ROUNDING):
+            raise ValueError(f"confidence must lie in [0, 1], not {high if low >= -ROUNDING else low}")
     return values.clamp(0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Split conformal prediction: sets of options that contain the right one with a chosen probability."""
+"""Split conformal prediction: sets of options that contain the right one with a chosen probability, without torch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal
 
-from torch import Tensor
-
-from uq4ct.model_store.uncertainty.proper_scores import check_answers
-
 ConformalScore = Literal["lac", "aps"]
+MOST_SCORES = 2000  # kept of a calibration; a rank that is looked up is late by less than 1 / 2000 of the questions
 
 
 def nonconformity(probabilities: Sequence[float], kind: ConformalScore) -> list[float]:
@@ -26,25 +23,23 @@ def nonconformity(probabilities: Sequence[float], kind: ConformalScore) -> list[
     return [math.fsum(other for other in probabilities if other >= p) for p in probabilities]
 
 
-def calibration_scores(probabilities: Tensor, answers: Tensor, kind: ConformalScore) -> tuple[float, ...]:
-    """Return the nonconformity of each right option, sorted; `probabilities` [B, C], `answers` long [B].
+def sketch_scores(scores: Sequence[float]) -> tuple[float, ...]:
+    """Return the order statistics to store of n sorted scores: all of them, or MOST_SCORES at equal steps of rank.
 
-    Raises:
-        ValueError: an answer is out of range, or there are no questions.
+    The i-th of m kept scores is the ceil(i n / m)-th smallest, so the largest is always kept.
     """
-    if len(answers) == 0:
-        raise ValueError("conformal sets need at least 1 calibration question, not 0")
-    check_answers(answers, questions=probabilities.shape[0], candidates=probabilities.shape[1])
-    rows = zip(probabilities.tolist(), answers.tolist(), strict=True)
-    return tuple(sorted(nonconformity(row, kind)[answer] for row, answer in rows))
+    questions, kept = len(scores), min(len(scores), MOST_SCORES)
+    return tuple(scores[-(-index * questions // kept) - 1] for index in range(1, kept + 1))
 
 
-def conformal_threshold(scores: Sequence[float], coverage: float) -> float:
-    """Return the largest nonconformity that a set of this coverage admits.
+def conformal_threshold(sketch: Sequence[float], questions: int, coverage: float) -> float:
+    """Return the largest nonconformity that a set of this coverage admits, from the `sketch_scores` of n `questions`.
 
-    It is the ceil((n + 1) * coverage)-th smallest of the n sorted `scores`; if that rank is above n, it is infinity and
-    every option is admitted. The set of a new question then contains its right option with probability at least
-    `coverage`, over the draw of both calibration and question (Vovk, Gammerman, Shafer 2005; Lei et al. 2018).
+    It is the smallest kept score whose rank is at least ceil((n + 1) * coverage): that order statistic itself if all
+    are kept, else a later one by fewer than n / m ranks. If the rank is above n, it is infinity and every option is
+    admitted. The set of a new question then contains its right option with probability at least `coverage`, over the
+    draw of both calibration and question (Vovk, Gammerman, Shafer 2005; Lei et al. 2018): a larger threshold admits
+    no fewer options.
 
     Raises:
         ValueError: `coverage` is not between 0 and 1.
@@ -52,10 +47,10 @@ def conformal_threshold(scores: Sequence[float], coverage: float) -> float:
     if not 0 <= coverage <= 1:
         raise ValueError(f"coverage must be between 0 and 1, not {coverage}")
     # Computed from the decimal: in binary 0.07 * 100 is above 7, and the rank would be one too high.
-    rank = math.ceil((len(scores) + 1) * Fraction(repr(coverage)))
-    if rank > len(scores):
+    rank = math.ceil((questions + 1) * Fraction(repr(coverage)))
+    if rank > questions:
         return math.inf
-    return scores[rank - 1] if rank > 0 else -math.inf
+    return sketch[(rank - 1) * len(sketch) // questions] if rank > 0 else -math.inf
 
 
 def largest_coverage(questions: int) -> float:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from uq4ct.model_store.uncertainty.calibration_error import BINS, confidence_bin, reliability_bins
+from uq4ct.model_store.uncertainty.bins import BINS
+from uq4ct.model_store.uncertainty.calibration_error import confidence_bin, reliability_bins
 from uq4ct.model_store.uncertainty.intervals import NORMAL_97_5, Interval, wilson_interval
 
 

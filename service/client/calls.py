@@ -22,8 +22,11 @@ from uq4ct.service.client.errors import (
 from uq4ct.service.client.proxies import EnvironmentProxy
 from uq4ct.service.client.records import (
     Calibration,
+    DamagedModel,
     FeedbackReceipt,
+    ModelCard,
     ModelList,
+    ModelSummary,
     Prediction,
     Problem,
     StoredPrediction,
@@ -121,6 +124,7 @@ Steps = Generator[Send | Wait | CallFallback, Any, T]
 _BATCH = TypeAdapter(dict[Literal["results"], list[Prediction | Problem]])
 _RECEIPTS = TypeAdapter(dict[Literal["results"], list[FeedbackReceipt | Problem]])
 _MODELS = TypeAdapter(ModelList)
+_MODEL = TypeAdapter(ModelCard)
 _PREDICTION = TypeAdapter(Prediction)
 _RECEIPT = TypeAdapter(FeedbackReceipt)
 _RECORD = TypeAdapter(StoredPrediction)
@@ -192,8 +196,24 @@ class Calls:
         return self._call(Send("GET", f"/predictions/{quote(prediction_id, safe='')}"), _RECORD)
 
     def models(self) -> Steps[ModelList]:
-        """GET /models."""
-        return (yield from self._call(Send("GET", "/models"), _MODELS))
+        """GET /models, page by page."""
+        models: list[ModelSummary] = []
+        damaged: list[DamagedModel] = []
+        cursor: str | None = None
+        while True:
+            params = None if cursor is None else {"cursor": cursor}
+            page = yield from self._call(Send("GET", "/models", params=params), _MODELS)
+            models += page.models
+            damaged += page.damaged
+            if page.next is None:
+                return ModelList(models=models, damaged=damaged, next=None)
+            if page.next == cursor:
+                raise UnreadableResponseError(f"/models: the page after {cursor} names itself as the next one")
+            cursor = page.next
+
+    def model(self, name: str) -> Steps[ModelCard]:
+        """GET /models/{name}."""
+        return self._call(Send("GET", f"/models/{quote(name, safe='@')}"), _MODEL)
 
     def calibration(self, window: str | None, model: str | None) -> Steps[Calibration]:
         """GET /calibration."""

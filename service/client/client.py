@@ -29,7 +29,15 @@ from uq4ct.service.client.calls import (
 )
 from uq4ct.service.client.errors import InvalidArgumentError
 from uq4ct.service.client.proxies import find_proxy, open_transport
-from uq4ct.service.client.records import Calibration, FeedbackReceipt, ModelList, Prediction, Problem, StoredPrediction
+from uq4ct.service.client.records import (
+    Calibration,
+    FeedbackReceipt,
+    ModelCard,
+    ModelList,
+    Prediction,
+    Problem,
+    StoredPrediction,
+)
 from uq4ct.service.client.retries import Retries
 
 T = TypeVar("T")
@@ -112,6 +120,10 @@ class Client:
     def models(self) -> ModelList:
         """List every registered adapter version."""
         return self._run(self._calls.models())
+
+    def model(self, name: str) -> ModelCard:
+        """Return one registered version, given as name (its production version), name@version or name@alias."""
+        return self._run(self._calls.model(name))
 
     def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
         """Return the live calibration of a window such as 24h, for all models or one."""
@@ -206,6 +218,10 @@ class AsyncClient:
     async def models(self) -> ModelList:
         """See `Client.models`."""
         return await self._run(self._calls.models())
+
+    async def model(self, name: str) -> ModelCard:
+        """See `Client.model`."""
+        return await self._run(self._calls.model(name))
 
     async def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
         """See `Client.calibration`."""

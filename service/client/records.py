@@ -99,8 +99,8 @@ class Base(Record):
     digest: str
 
 
-class ModelCard(Record):
-    """A registered adapter; posterior, scores, calibration and decisions have the fields of its manifest.
+class ModelSummary(Record):
+    """A registered adapter in a list; `scores` has the fields of its manifest.
 
     An answer averages `samples` sets of logits and costs as much as `passes` rows of a forward pass.
     """
@@ -114,10 +114,15 @@ class ModelCard(Record):
     method: str
     digest: str
     base: Base
-    posterior: dict[str, Any]
     samples: int
     passes: int
     scores: dict[str, Any]
+
+
+class ModelCard(ModelSummary):
+    """A registered adapter; posterior, scores, calibration and decisions have the fields of its manifest."""
+
+    posterior: dict[str, Any]
     scores_before: dict[str, Any] | None
     scores_untrained: dict[str, Any] | None
     calibration: dict[str, Any]
@@ -136,10 +141,11 @@ class DamagedModel(Record):
 
 
 class ModelList(Record):
-    """Everything in the model store."""
+    """The model store, or a page of it if `next` is not None."""
 
-    models: list[ModelCard]
+    models: list[ModelSummary]
     damaged: list[DamagedModel]
+    next: str | None
 
 
 class FeedbackReceipt(Record):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.storage.registry import PRODUCTION
+from uq4ct.model_store.storage.references import PRODUCTION
 from uq4ct.service.engine.predictor import Predictor
 
 

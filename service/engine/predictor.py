@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol, TypeVar
 
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.manifest import Manifest

@@ -8,6 +8,8 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
+from uq4ct.service.http.entity_tags import entity_tag, is_known
+
 
 async def write_in_thread(build: Callable[[], BaseModel]) -> Response:
     """Return the body that `build` returns, as JSON; both happen in a thread.
@@ -15,6 +17,19 @@ async def write_in_thread(build: Callable[[], BaseModel]) -> Response:
     One call that wrote everything would hold the interpreter lock, and thereby the event loop, until its end.
     """
     return Response(await run_in_threadpool(lambda: write_in_pieces(build())), media_type="application/json")
+
+
+async def write_tagged_in_thread(build: Callable[[], BaseModel], if_none_match: str | None) -> Response:
+    """Return the body as `write_in_thread` does, with its entity tag; 304 if the client names that tag."""
+
+    def write() -> tuple[bytes, str]:
+        content = write_in_pieces(build())
+        return content, entity_tag(content)
+
+    content, tag = await run_in_threadpool(write)
+    if is_known(if_none_match, tag):
+        return Response(status_code=304, headers={"ETag": tag})
+    return Response(content, headers={"ETag": tag}, media_type="application/json")
 
 
 def write_in_pieces(body: BaseModel) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uq4ct.model_store.errors import UserError
 
+LONGEST_PAUSE_DAYS = 7  # between two rounds of retention; more than that looks like a clock that is wrong
+
 
 class LedgerError(UserError, RuntimeError):
     """The ledger cannot be opened as configured; the message says what an operator can fix."""

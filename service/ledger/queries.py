@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, RowMapping, Select, Subquery, and_, case, cast, func, select
 
-from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.model_store.uncertainty.bins import BINS
 from uq4ct.service.ids import LONGEST_LEAD_MS, first_id
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.tables import labels, predictions

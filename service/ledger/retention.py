@@ -8,12 +8,11 @@ from sqlalchemy import delete, insert, select, update
 
 from uq4ct.service.ids import first_id
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.failures import ClockJumpedError
+from uq4ct.service.ledger.failures import LONGEST_PAUSE_DAYS, ClockJumpedError
 from uq4ct.service.ledger.tables import predictions, retention
 
 STEP = 500  # predictions of one transaction
 MILLISECONDS_A_DAY = 86_400_000
-LONGEST_PAUSE_DAYS = 7  # between two rounds, by the clock; more than that looks like a clock that is wrong
 
 
 def oldest_kept_ms(now_ms: int, retention_days: int) -> int:

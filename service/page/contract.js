@@ -54,6 +54,7 @@
 
 /** @typedef {{name: string, version: number | null, error: string}} DamagedModel */
 /** @typedef {{models: Model[], damaged: DamagedModel[]}} ModelList */
+/** @typedef {ModelList & {next: string|null}} ModelPage */
 
 /**
  * @typedef {object} Bin

@@ -2,11 +2,10 @@
 // Puts the parts of the page together.
 
 import { showAnswer } from "./answer.js";
-import { get } from "./api.js";
 import { offerVersions, refreshCalibration, setUpCalibration, showNoVersions } from "./calibration.js";
 import { byId } from "./dom.js";
 import { setUpKey } from "./key.js";
-import { showModels } from "./models.js";
+import { listModels, showModels } from "./models.js";
 import { orShowProblem } from "./problem.js";
 import { offerModels, setUpQuestion } from "./question.js";
 import { showThreshold } from "./threshold.js";
@@ -25,7 +24,7 @@ await load();
 
 async function load() {
   /** @type {ModelList|null} */
-  const list = await orShowProblem(byId("models-body"), () => get("models"));
+  const list = await orShowProblem(byId("models-body"), listModels);
   isListed = list !== null;
   if (list === null) {
     showNoVersions();

@@ -1,12 +1,30 @@
 // @ts-check
 // The registered models: their state on this replica and their scores on the test split.
 
+import { get } from "./api.js";
 import { byId, facts, make } from "./dom.js";
 import { between, counted, decimal, percent, whole } from "./numbers.js";
 
 /** @typedef {import("./contract.js").DamagedModel} DamagedModel */
 /** @typedef {import("./contract.js").Model} Model */
 /** @typedef {import("./contract.js").ModelList} ModelList */
+/** @typedef {import("./contract.js").ModelPage} ModelPage */
+
+/** Request every registered model, page by page. @returns {Promise<ModelList>} */
+export async function listModels() {
+  /** @type {ModelList} */
+  const list = { models: [], damaged: [] };
+  /** @type {string|null} */
+  let cursor = null;
+  do {
+    /** @type {ModelPage} */
+    const page = await get("models", cursor === null ? {} : { cursor });
+    list.models.push(...page.models);
+    list.damaged.push(...page.damaged);
+    cursor = page.next;
+  } while (cursor !== null);
+  return list;
+}
 
 /** @param {ModelList} list */
 export function showModels({ models, damaged }) {

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from uq4ct.model_store.environment import hidden_variable
-from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.model_store.uncertainty.bins import BINS
 from uq4ct.service.reports.days import DayView
 from uq4ct.service.schemas.calibration import CalibrationBin, CurvePoint, LabelledView
 

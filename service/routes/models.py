@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Header, Path, Query
 from starlette.responses import Response
 
-from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.entries import START, DamagedEntry, ListedVersion, Place, RegistryEntry
 from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
-from uq4ct.model_store.storage.manifest import NAME_PATTERN
+from uq4ct.model_store.storage.references import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
 from uq4ct.service.engine.failures import StoreUnavailableError
@@ -21,6 +21,7 @@ from uq4ct.service.http.kinds import (
     DEFAULT_MODEL,
     FAILING,
     FINDING_MODEL,
+    INVALID_FIELD,
     JSON_BODY,
     MODEL_UNLOADABLE,
     STORE_READ_ONLY,
@@ -30,10 +31,20 @@ from uq4ct.service.http.kinds import (
     declare,
 )
 from uq4ct.service.http.problems import ProblemError, damage, explain
-from uq4ct.service.http.responses import write_in_thread
+from uq4ct.service.http.responses import write_tagged_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
 from uq4ct.service.schemas.common import REFERENCE_PATTERN
-from uq4ct.service.schemas.models import DamagedModel, ModelCard, ModelList, Promotion
+from uq4ct.service.schemas.models import (
+    CURSOR_PATTERN,
+    DamagedModel,
+    ModelCard,
+    ModelList,
+    ModelSummary,
+    Promotion,
+)
+
+USUALLY_LISTED = 100
+MOST_LISTED = 500
 
 Reference = Annotated[
     str, Path(pattern=REFERENCE_PATTERN, description="name (its production version), name@version or name@alias")
@@ -51,11 +62,20 @@ changes = APIRouter(tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencies=_ADMIN, responses=_KEYED)
 
 
-@reads.get("/models", responses=declare(STORE_UNAVAILABLE, *FAILING), response_model=ModelList)
-async def list_models(context: ContextOf) -> Response:
-    """List every registered version; versions with damaged records are listed separately."""
-    entries = await read_store(context, context.adapters.survey)
-    return await write_in_thread(lambda: _list(context, entries))
+@reads.get(
+    "/models",
+    responses=declare(INVALID_FIELD, STORE_UNAVAILABLE, *FAILING) | {304: {"description": "The list has not changed"}},
+    response_model=ModelList,
+)
+async def list_models(
+    context: ContextOf,
+    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="most versions of the page")] = USUALLY_LISTED,
+    cursor: Annotated[str | None, Query(pattern=CURSOR_PATTERN, description="`next` of the page before")] = None,
+    if_none_match: Annotated[str | None, Header(description="`ETag` of an earlier response")] = None,
+) -> Response:
+    """List the registered versions page by page; versions with damaged records are listed separately."""
+    entries = await read_store(context, context.adapters.survey, _place_of(cursor), limit + 1)
+    return await write_tagged_in_thread(lambda: _list(context, entries, limit), if_none_match)
 
 
 @reads.get("/models/{name}", responses=declare(*FINDING_MODEL))
@@ -126,23 +146,40 @@ async def read_store(context: Context, read: Callable[..., T], *arguments: objec
         raise explain(error) from error
 
 
-def _list(context: Context, entries: Sequence[RegistryEntry | DamagedEntry]) -> ModelList:
+def _place_of(cursor: str | None) -> Place:
+    if cursor is None:
+        return START
+    name, _, version = cursor.partition("@")
+    return name, int(version)
+
+
+def _list(context: Context, entries: Sequence[ListedVersion | DamagedEntry], limit: int) -> ModelList:
+    """Return a page of at most `limit` entries; any further one shows that there is a next page."""
+    page = entries[:limit]
     return ModelList(
-        models=[_card(context, entry) for entry in entries if isinstance(entry, RegistryEntry)],
-        damaged=[_damaged(entry) for entry in entries if isinstance(entry, DamagedEntry)],
+        models=[_summary(context, entry) for entry in page if isinstance(entry, ListedVersion)],
+        damaged=[_damaged(entry) for entry in page if isinstance(entry, DamagedEntry)],
+        next="{}@{}".format(*page[-1].place) if len(entries) > limit else None,
     )
+
+
+def _summary(context: Context, entry: ListedVersion) -> ModelSummary:
+    state = _state(context, f"{entry.name}@{entry.version}")
+    return ModelSummary.from_summary(entry.summary, list(entry.aliases), **state)
 
 
 def _card(context: Context, entry: RegistryEntry) -> ModelCard:
-    engine, reference = context.engine, entry.manifest.reference
-    loaded = engine.is_loaded(reference)
-    return ModelCard.from_manifest(
-        entry.manifest,
-        list(entry.aliases),
-        loaded=loaded,
-        ready=loaded and engine.state is State.READY,
-        default=engine.is_default(reference),
-    )
+    return ModelCard.from_manifest(entry.manifest, list(entry.aliases), **_state(context, entry.manifest.reference))
+
+
+def _state(context: Context, reference: str) -> dict[str, bool]:
+    """Return the state of a version on this replica."""
+    engine, loaded = context.engine, context.engine.is_loaded(reference)
+    return {
+        "loaded": loaded,
+        "ready": loaded and engine.state is State.READY,
+        "default": engine.is_default(reference),
+    }
 
 
 def _damaged(entry: DamagedEntry) -> DamagedModel:

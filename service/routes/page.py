@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -11,6 +10,8 @@ from pathlib import PurePath
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+
+from uq4ct.service.http.entity_tags import entity_tag, is_known
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -44,12 +45,12 @@ class PageFile:
     def read(cls, file: Traversable, media_type: str) -> PageFile:
         """Read a file of the package."""
         content = file.read_bytes()
-        return cls(content, media_type, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+        return cls(content, media_type, entity_tag(content))
 
     def respond(self, if_none_match: str | None) -> Response:
         """Return the file, or 304 if the browser already has it."""
         headers = {**_HEADERS, "ETag": self.etag}
-        if if_none_match is not None and _names(if_none_match, self.etag):
+        if is_known(if_none_match, self.etag):
             return Response(status_code=304, headers=headers)
         return Response(self.content, headers=headers, media_type=self.media_type)
 
@@ -85,9 +86,3 @@ async def show_page_file(request: Request, name: str) -> Response:
     if name not in PAGE:
         raise HTTPException(404)
     return PAGE[name].respond(request.headers.get("if-none-match"))
-
-
-def _names(if_none_match: str, etag: str) -> bool:
-    """Whether the header contains the tag; weak and strong tags compare equal (RFC 9110, section 13.1.2)."""
-    tags = {tag.strip().removeprefix("W/") for tag in if_none_match.split(",")}
-    return bool(tags & {etag, "*"})

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import Field
 
 from uq4ct.model_store.storage.manifest import Manifest, ReferenceCurve
-from uq4ct.model_store.uncertainty.calibration_error import BINS, NoiseFloor
+from uq4ct.model_store.uncertainty.bins import BINS
+from uq4ct.model_store.uncertainty.calibration_error import NoiseFloor
 from uq4ct.model_store.uncertainty.intervals import Interval, wilson_interval
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
 from uq4ct.service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores

@@ -12,10 +12,12 @@ from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.decisions import Abstention, Decisions, TestedDecisions
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.storage.manifest import BatchCompany, Manifest, ReferenceHistograms, Scores
+from uq4ct.model_store.storage.summaries import Summary
 from uq4ct.model_store.uncertainty.conformal import ConformalScore
 from uq4ct.service.schemas.common import AS_WHOLE, Body, Probability
 
 ALIAS_PATTERN = r"^[a-z][a-z0-9_-]{0,63}$"
+CURSOR_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}@[0-9]{1,9}$"
 
 
 class Base(Body):
@@ -58,14 +60,14 @@ class DecisionsCard(Body):
             card = SetsCard(
                 score=sets.score,
                 coverage=sets.coverage,
-                questions=len(sets.scores),
+                questions=sets.questions,
                 max_set_size=sets.max_set_size,
             )
         return cls(sets=card, abstention=decisions.abstention, tested=decisions.tested)
 
 
-class ModelCard(Body):
-    """A registered adapter: description, scores and state on this replica."""
+class ModelSummary(Body):
+    """A registered adapter in a list: its state on this replica and its scores."""
 
     name: str
     version: int
@@ -76,12 +78,37 @@ class ModelCard(Body):
     method: str
     digest: str = Field(description="of the adapter's weights")
     base: Base
-    posterior: PosteriorConfig = Field(description="distribution that an answer is averaged over")
     samples: int = Field(ge=1, description="sets of logits per answer")
     passes: int = Field(
         ge=1, description="cost of a question: rows of a forward pass, with backward passes counted alike"
     )
     scores: Scores = Field(description="on the test split, as served")
+
+    @classmethod
+    def from_summary(
+        cls, summary: Summary, aliases: list[str], *, loaded: bool, ready: bool, default: bool
+    ) -> ModelSummary:
+        """Convert the summary of a stored version, leaving out the path in it."""
+        return cls(
+            name=summary.name,
+            version=summary.version,
+            aliases=aliases,
+            loaded=loaded,
+            ready=ready,
+            default=default,
+            method=summary.method,
+            digest=summary.adapter_digest,
+            base=Base.from_identity(summary.base),
+            samples=summary.samples,
+            passes=summary.passes,
+            scores=summary.scores,
+        )
+
+
+class ModelCard(ModelSummary):
+    """A registered adapter: description, scores and state on this replica."""
+
+    posterior: PosteriorConfig = Field(description="distribution that an answer is averaged over")
     scores_before: Scores | None = Field(description="on the test split, before calibration")
     scores_untrained: Scores | None = Field(description="on the test split, by the base model without the adapter")
     calibration: Calibration
@@ -127,10 +154,11 @@ class DamagedModel(Body):
 
 
 class ModelList(Body):
-    """Everything in the model store."""
+    """A page of the model store, in the order of names and versions."""
 
-    models: list[ModelCard]
+    models: list[ModelSummary]
     damaged: list[DamagedModel] = Field(description="registered versions with damaged files; they cannot be loaded")
+    next: str | None = Field(description="`cursor` of the next page; null on the last one")
 
 
 class Promotion(Body):

@@ -7,7 +7,7 @@ from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, Summary
 
-from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of
+from uq4ct.model_store.uncertainty.bins import BINS, bin_of
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.series import BIN, BIN_LABELS, DECISION, DECISIONS, TASK
 

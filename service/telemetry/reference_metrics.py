@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from prometheus_client import CollectorRegistry, Gauge
 
 from uq4ct.model_store.storage.manifest import Manifest
-from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.model_store.uncertainty.bins import BINS
 from uq4ct.service.telemetry.series import BIN_LABELS, MODEL
 
 logger = logging.getLogger(__name__)

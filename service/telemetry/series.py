@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uq4ct.model_store.uncertainty.calibration_error import BINS
+from uq4ct.model_store.uncertainty.bins import BINS
 
 MODEL = ("model", "version")
 TASK = (*MODEL, "task")

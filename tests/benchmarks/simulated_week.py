@@ -25,8 +25,8 @@ from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
 from uq4ct.service.engine.predictor import Host
 from uq4ct.service.loading import choose_reference, load_host
-from uq4ct.service.replay.commands import read_answered, summary
 from uq4ct.service.replay.replaying import Replay
+from uq4ct.service.replay.running import read_answered, summary
 from uq4ct.service.replay.week import DAY, Week, plan_week
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds

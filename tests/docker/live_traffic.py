@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from uq4ct.client import Ask, Client, Label
-from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of, expected_calibration_error
+from uq4ct.model_store.uncertainty.bins import BINS, bin_of
+from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error
 from uq4ct.service.client.records import FeedbackReceipt, Prediction
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines

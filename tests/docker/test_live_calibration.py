@@ -46,7 +46,9 @@ REFERENCE = ReferenceHistograms(
     ece=0.05,
 )
 DECISIONS = Decisions(
-    sets=ConformalSets(score="lac", coverage=0.8, max_set_size=None, scores=tuple(n / 20 for n in range(1, 20))),
+    sets=ConformalSets(
+        score="lac", coverage=0.8, max_set_size=None, questions=19, scores=tuple(n / 20 for n in range(1, 20))
+    ),
     abstention=Abstention(
         target="coverage",
         value=0.5,

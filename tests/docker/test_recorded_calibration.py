@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 from tests.docker.prometheus_rules import RULE_FILES
 from tests.docker.promtool import promtool
 from tests.service.served import CONFIDENCE, FEU, answer, manifest_of
-from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of, expected_calibration_error, noise_floor
+from uq4ct.model_store.uncertainty.bins import BINS, bin_of
+from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 

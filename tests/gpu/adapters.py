@@ -14,11 +14,12 @@ from tests.gpu.parts import Setting
 from tests.gpu.shapes import placed_base, quiz
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.posteriors import PosteriorConfig, adapter_tensors
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
 from uq4ct.model_store.posteriors.ensemble import EnsembleConfig, stack_members
 from uq4ct.model_store.posteriors.point import PointConfig
-from uq4ct.model_store.predictor import Answer, Predictor, batches_by_length
+from uq4ct.model_store.predictor import Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.training.data.batches import TrainingQuestion

@@ -14,7 +14,7 @@ from tests.gpu.flops import Weights, Work
 from tests.gpu.shapes import SHAPES, quiz, random_base
 from tests.gpu.throughput import seconds_per_call, take_tokens, weights_of, work_of
 from uq4ct.model_store.adapted_model import add_adapter
-from uq4ct.model_store.base.models import EMBEDDED
+from uq4ct.model_store.base.identity import EMBEDDED
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.scoring.config import ClozeConfig

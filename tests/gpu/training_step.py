@@ -16,7 +16,7 @@ from tests.gpu.parts import Case, Setting
 from tests.gpu.report import Figure
 from tests.gpu.shapes import quiz
 from uq4ct.model_store.adapted_model import AdaptedModel
-from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data.batches import TrainingQuestion, forwards
 from uq4ct.training.losses import LossConfig

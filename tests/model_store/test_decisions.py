@@ -5,7 +5,7 @@ import pytest
 from uq4ct.model_store.decisions import Abstention, ConformalSets, Decision, Decisions, decide
 
 NOTHING = Decisions(sets=None, abstention=None, tested=None)
-SETS = ConformalSets(score="lac", coverage=0.5, max_set_size=2, scores=(0.125, 0.25, 0.5, 0.75, 0.875))
+SETS = ConformalSets(score="lac", coverage=0.5, max_set_size=2, questions=5, scores=(0.125, 0.25, 0.5, 0.75, 0.875))
 ABSTENTION = Abstention(
     target="risk",
     value=0.1,
@@ -49,4 +49,13 @@ def test_too_little_confidence_is_named_before_too_large_a_set() -> None:
 
 def test_scores_out_of_order_are_no_conformal_scores() -> None:
     with pytest.raises(ValueError, match="ascending"):
-        ConformalSets(score="lac", coverage=0.5, max_set_size=None, scores=(0.5, 0.25))
+        ConformalSets(score="lac", coverage=0.5, max_set_size=None, questions=2, scores=(0.5, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("questions", "kept", "needed"), [(3, 2, 3), (2, 3, 2), (5000, 1999, 2000), (5000, 5000, 2000)]
+)
+def test_the_number_of_scores_is_that_of_the_questions_up_to_a_limit(questions: int, kept: int, needed: int) -> None:
+    scores = tuple(index / kept for index in range(kept))
+    with pytest.raises(ValueError, match=f"{needed}"):
+        ConformalSets(score="lac", coverage=0.5, max_set_size=None, questions=questions, scores=scores)

@@ -37,7 +37,7 @@ from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 SCORES = make_scores(auroc_feu=None, auroc_error_score=None, ece_feu=None, mean_feu=None)
 
 DECISIONS = Decisions(
-    sets=ConformalSets(score="lac", coverage=0.5, max_set_size=None, scores=(0.25, 0.5, 0.75)),
+    sets=ConformalSets(score="lac", coverage=0.5, max_set_size=None, questions=3, scores=(0.25, 0.5, 0.75)),
     abstention=Abstention(
         target="risk",
         value=0.25,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from tests.answers import make_answer
-from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.checkpoint import StoredAdapter

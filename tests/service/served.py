@@ -7,7 +7,7 @@ from typing import Any
 from tests.service.conftest import draft
 from tests.service.ledger.conftest import make_record
 from uq4ct.model_store.storage.manifest import Manifest, ReferenceHistograms
-from uq4ct.model_store.uncertainty.calibration_error import bin_of
+from uq4ct.model_store.uncertainty.bins import bin_of
 from uq4ct.service.records import PredictionRecord
 
 CONFIDENCE = (0, 0, 0, 0, 0, 1, 2, 2, 3, 2, 2, 2, 2, 2, 2)

@@ -44,9 +44,9 @@ class HangingStore(Registry):
         assert self.may_end.wait(60)
         return super().references()
 
-    def survey(self) -> Any:
+    def survey(self, *arguments: Any, **named: Any) -> Any:
         assert self.may_end.wait(60)
-        return super().survey()
+        return super().survey(*arguments, **named)
 
 
 @pytest.fixture

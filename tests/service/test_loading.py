@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-import uq4ct.service.cli
 import uq4ct.service.loading
+import uq4ct.service.starting
 from uq4ct.model_store.storage.errors import UnknownAdapterError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.loading import choose_reference
@@ -47,12 +47,12 @@ def test_what_a_service_loads_is_left_out_of_garbage_collections(
     asked: list[Any] = []
     monkeypatch.setattr(uq4ct.service.loading, "load_host", lambda *arguments: asked.append(arguments) or _Host())
     handed: list[Any] = []
-    monkeypatch.setattr(uq4ct.service.cli, "create_app", lambda load, *_, **__: handed.append(load))
-    monkeypatch.setattr(uq4ct.service.cli, "serve_app", lambda *_: _nothing())
-    monkeypatch.setattr(uq4ct.service.cli, "log_to_stderr", lambda level: None)
-    monkeypatch.setattr(uq4ct.service.cli, "disable_created_metrics", lambda: None)
+    monkeypatch.setattr(uq4ct.service.starting, "create_app", lambda load, *_, **__: handed.append(load))
+    monkeypatch.setattr(uq4ct.service.starting, "serve_app", lambda *_: _nothing())
+    monkeypatch.setattr(uq4ct.service.starting, "log_to_stderr", lambda level: None)
+    monkeypatch.setattr(uq4ct.service.starting, "disable_created_metrics", lambda: None)
     settings = Settings(model_store_dir=store_dir, default_model="toy@1")
-    uq4ct.service.cli.serve(settings)
+    uq4ct.service.starting.serve(settings)
     assert not asked  # nothing is loaded before the app starts
     before = gc.get_freeze_count()
     try:

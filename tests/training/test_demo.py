@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from uq4ct.service.settings import Settings, read_settings
-from uq4ct.training.commands.demo import DemoError, ask, service_environment
+from uq4ct.training.demonstration import DemoError, ask, service_environment
 
 
 def test_the_service_of_the_demo_has_its_own_settings_whatever_is_set_outside() -> None:

@@ -7,17 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uq4ct.model_store.storage.registry import Registry, default_store_dir
 from uq4ct.training.commands.options import BaseFoldersOption, SetOption, StoreOption, base_folders_of, console
 from uq4ct.training.console import say
-from uq4ct.training.evaluation.evaluate import evaluate as evaluate_model
-from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
-from uq4ct.training.evaluation.predictions import read_pair
-from uq4ct.training.evaluation.scores import compute_scores, paired_differences
-from uq4ct.training.evaluation.tables import difference_table, score_table
-from uq4ct.training.recipes.shipped import find_recipe
-from uq4ct.training.run_config import load_run_config
-from uq4ct.training.runs.records import RESULT_FILE, RunError, is_finished
 
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, auto; default: the recipe's")]
 DtypeOption = Annotated[
@@ -39,6 +30,16 @@ def evaluate(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     base_folders: BaseFoldersOption = None,
 ) -> None:
     """Score a run, a stored adapter or an untrained base model on a split."""
+    from uq4ct.model_store.storage.registry import Registry, default_store_dir
+    from uq4ct.training.evaluation.evaluate import evaluate as evaluate_model
+    from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
+    from uq4ct.training.evaluation.tables import score_table
+    from uq4ct.training.recipes.shipped import find_recipe
+    from uq4ct.training.run_config import load_run_config
+    from uq4ct.training.runs.records import RESULT_FILE, RunError, is_finished
+    from uq4ct.training.transformers_output import quiet_transformers
+
+    quiet_transformers()
     folder, folders = Path(target), base_folders_of(base_folders)
     if untrained:
         config = load_run_config(find_recipe(target), tuple(overrides))
@@ -66,6 +67,10 @@ def compare(
 
     Prints the scores of both, and paired differences, first minus second.
     """
+    from uq4ct.training.evaluation.predictions import read_pair
+    from uq4ct.training.evaluation.scores import compute_scores, paired_differences
+    from uq4ct.training.evaluation.tables import difference_table, score_table
+
     pair = read_pair(ours, theirs)
     columns = {str(path): compute_scores(scored) for path, scored in zip((ours, theirs), pair, strict=True)}
     console.print(score_table(columns, "scores"))

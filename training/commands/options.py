@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from uq4ct.model_store.base.recorded import default_base_folders
 from uq4ct.model_store.environment import split_paths
 
 console = Console(width=None if sys.stdout.isatty() else 120)  # tables in a log need room
@@ -31,4 +30,6 @@ BaseFoldersOption = Annotated[
 
 def base_folders_of(option: str | None) -> tuple[Path, ...]:
     """Return the folders that the option names, by default those of the environment variable."""
+    from uq4ct.model_store.base.recorded import default_base_folders
+
     return default_base_folders() if option is None else split_paths(option)

@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
-from uq4ct.model_store.storage.registry import Registry, default_store_dir
 from uq4ct.model_store.uncertainty.conformal import ConformalScore
+from uq4ct.training.calibration_name import CalibrationName
 from uq4ct.training.commands.options import BaseFoldersOption, StoreOption, base_folders_of, console
 from uq4ct.training.console import say
-from uq4ct.training.evaluation.decision_fitting import decision_targets
-from uq4ct.training.evaluation.publication import publish_run
-from uq4ct.training.evaluation.tables import decision_table, score_table
-from uq4ct.training.run_config import CalibrationName
 
 
 def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
@@ -43,6 +39,13 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     base_folders: BaseFoldersOption = None,
 ) -> None:
     """Score a finished run and store it as the next version of its name."""
+    from uq4ct.model_store.storage.registry import Registry, default_store_dir
+    from uq4ct.training.evaluation.decision_fitting import decision_targets
+    from uq4ct.training.evaluation.publication import publish_run
+    from uq4ct.training.evaluation.tables import decision_table, score_table
+    from uq4ct.training.transformers_output import quiet_transformers
+
+    quiet_transformers()
     targets = decision_targets(
         target_risk,
         target_coverage,

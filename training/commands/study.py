@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from uq4ct.training.commands.options import console
 from uq4ct.training.console import say
-from uq4ct.training.recipes.shipped import find_recipe
-from uq4ct.training.study.config import Study, load_study
-from uq4ct.training.study.report import HTML_FILE, write_report
-from uq4ct.training.study.results import read_results
-from uq4ct.training.study.running import StudyError, run_study
+
+if TYPE_CHECKING:
+    from uq4ct.training.study.config import Study
 
 RecipeOption = Annotated[str, typer.Option("--recipe", help="a YAML file, or the name of a shipped study_ recipe")]
 OutputOption = Annotated[Path | None, typer.Option(help="folder of the study; default: runs/<its name>")]
@@ -28,6 +26,12 @@ def study(
 
     Continues an interrupted study: finished rows are kept, failed rows are retried. Exit code 1 if a row failed.
     """
+    from uq4ct.training.recipes.shipped import find_recipe
+    from uq4ct.training.study.config import load_study
+    from uq4ct.training.study.running import StudyError, run_study
+    from uq4ct.training.transformers_output import quiet_transformers
+
+    quiet_transformers()
     plan = load_study(find_recipe(recipe))
     folder = output or Path("runs") / plan.config.name
     failed = run_study(plan, folder, console, tuple(only))
@@ -38,10 +42,16 @@ def study(
 
 def study_report(recipe: RecipeOption, output: OutputOption = None) -> None:
     """Write the report of what a study has finished so far."""
+    from uq4ct.training.recipes.shipped import find_recipe
+    from uq4ct.training.study.config import load_study
+
     plan = load_study(find_recipe(recipe))
     _write_report(plan, output or Path("runs") / plan.config.name)
 
 
 def _write_report(plan: Study, folder: Path) -> None:
+    from uq4ct.training.study.report import HTML_FILE, write_report
+    from uq4ct.training.study.results import read_results
+
     write_report(read_results(plan, folder))
     say(console, f"report: {folder / HTML_FILE}")

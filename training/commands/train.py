@@ -7,12 +7,8 @@ from typing import Annotated
 
 import typer
 
-from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.commands.options import OutputOption, RecipeArgument, SetOption, console
 from uq4ct.training.console import say
-from uq4ct.training.recipes.shipped import find_recipe
-from uq4ct.training.run_config import load_run_config
-from uq4ct.training.runs.train import train_run
 
 
 def train(
@@ -26,6 +22,13 @@ def train(
     ] = [],  # noqa: B006
 ) -> None:
     """Train a recipe."""
+    from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
+    from uq4ct.training.recipes.shipped import find_recipe
+    from uq4ct.training.run_config import load_run_config
+    from uq4ct.training.runs.train import train_run
+    from uq4ct.training.transformers_output import quiet_transformers
+
+    quiet_transformers()
     config = load_run_config(find_recipe(recipe), tuple(overrides))
     folder = output or Path("runs") / config.name
     result = train_run(config, folder, console, resume=resume, on=on)

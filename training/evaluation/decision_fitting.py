@@ -9,7 +9,8 @@ from pydantic import Field, ValidationError
 from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions, TestedDecisions, decide
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints
-from uq4ct.model_store.uncertainty.conformal import ConformalScore, calibration_scores, largest_coverage
+from uq4ct.model_store.uncertainty.conformal import ConformalScore, largest_coverage, sketch_scores
+from uq4ct.model_store.uncertainty.conformal_fitting import calibration_scores
 from uq4ct.model_store.uncertainty.selective import TargetNotMetError, threshold_for_coverage, threshold_for_risk
 from uq4ct.training.evaluation.scores import ScoredAnswers
 from uq4ct.training.run_config import ConfigError
@@ -85,7 +86,8 @@ def _fit_sets(targets: DecisionTargets, guarantee: ScoredAnswers) -> ConformalSe
         score=targets.set_score,
         coverage=targets.set_coverage,
         max_set_size=targets.max_set_size,
-        scores=calibration_scores(guarantee.probabilities, guarantee.answers, targets.set_score),
+        questions=len(guarantee.answers),
+        scores=sketch_scores(calibration_scores(guarantee.probabilities, guarantee.answers, targets.set_score)),
     )
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.predictor import Answer
 from uq4ct.model_store.question_files import QuestionFileError, read_records
 from uq4ct.model_store.questions import Question
 from uq4ct.training.evaluation.scores import ScoredAnswers, score_answers

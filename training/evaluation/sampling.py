@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.base.identity import DtypeName
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.posteriors import CandidateSamples
-from uq4ct.model_store.predictor import Answer, Predictor, score_in_batches
+from uq4ct.model_store.predictor import Predictor, score_in_batches
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
 from uq4ct.model_store.storage.manifest import BatchCompany

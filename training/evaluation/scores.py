@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.posteriors import CandidateSamples
-from uq4ct.model_store.predictor import Answer, answers_from_samples
+from uq4ct.model_store.predictor import answers_from_samples
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.manifest import Interval as StoredInterval
 from uq4ct.model_store.storage.manifest import ReferenceCurve, ReferenceHistograms, Scores

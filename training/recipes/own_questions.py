@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from uq4ct.model_store.base.models import EMBEDDED
+from uq4ct.model_store.base.identity import EMBEDDED
 from uq4ct.model_store.question_files import FileQuestions, read_questions
 from uq4ct.training.data.csv_file import read_csv
 from uq4ct.training.data.source import DataError

@@ -11,7 +11,8 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from uq4ct.model_store.storage.manifest import NAME_PATTERN, Manifest
+from uq4ct.model_store.storage.manifest import Manifest
+from uq4ct.model_store.storage.references import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.http.guards import Scope, guards_of, require
 from uq4ct.service.http.handlers import problem_response

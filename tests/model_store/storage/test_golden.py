@@ -13,16 +13,17 @@ from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
-from uq4ct.model_store.storage.entries import RegistryEntry
+from uq4ct.model_store.storage.entries import ListedVersion
 from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Interval, ReferenceCurve
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.storage.summaries import Summary
 
 FORMAT_1 = GOLDEN / "format_1"
 VERSION = FORMAT_1 / "store" / "tiny" / "1"
 WRITTEN = {
     "adapter.safetensors": "560409586528dbc5e425ba38a7fcc80f9d802603c0ec3e4dd10bc957a9fbb86c",
-    "manifest.json": "03a6467c9c10370b5efc8cc0b9e8550c65b532bdf00b450f3adec26e8128d1e6",
-    "manifest.sha256": "381b7b7307753bf553a46ebc2a3501a9ba84a01c429d1fcb1f41666c1b1c3b39",
+    "manifest.json": "63c94ac85704cb65fd7b92326b8cd9820553ba741e01fda9912ed1599c4eeaa9",
+    "manifest.sha256": "a0afb4f1582e42f507969147bd0a8d235a308c332dace160b4c1f262dcca76c3",
     "report.md": "54a1c2bca83cb516d8e6d5de3b66059cb28b04115cd83a304fffcd48e0595199",
 }
 
@@ -46,7 +47,7 @@ def test_the_files_are_those_that_were_written_once() -> None:
 def test_names_and_aliases_are_read(stored: StoredAdapter) -> None:
     registry = Registry(FORMAT_1 / "store")
     assert registry.resolve("tiny") == registry.resolve("tiny@canary") == ("tiny", 1)
-    assert registry.survey() == [RegistryEntry("tiny", 1, ("canary", "production"), stored.manifest)]
+    assert registry.survey() == [ListedVersion("tiny", 1, ("canary", "production"), Summary.of(stored.manifest))]
 
 
 def test_the_record_is_written_again_as_the_same_bytes(stored: StoredAdapter) -> None:

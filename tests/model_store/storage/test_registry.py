@@ -17,7 +17,7 @@ import torch
 
 from tests.manifests import make_draft
 from uq4ct.model_store.storage.checkpoint import write_checkpoint
-from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.entries import DamagedEntry, ListedVersion, RegistryEntry
 from uq4ct.model_store.storage.errors import (
     AliasedVersionError,
     CorruptFileError,
@@ -30,6 +30,7 @@ from uq4ct.model_store.storage.errors import (
 )
 from uq4ct.model_store.storage.manifest import FORMAT_VERSION, Manifest
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
+from uq4ct.model_store.storage.summaries import Summary
 
 Publish = Callable[..., Manifest]
 
@@ -107,9 +108,9 @@ def test_a_survey_is_by_name_and_version_with_aliases(registry: Registry, publis
     registry.promote("facts", 2, alias="canary")
     registry.promote("facts", 2, alias="beta")
     assert registry.survey() == [
-        RegistryEntry("arts", 1, ("production",), manifests[2]),
-        RegistryEntry("facts", 1, ("production",), manifests[0]),
-        RegistryEntry("facts", 2, ("beta", "canary"), manifests[1]),
+        ListedVersion("arts", 1, ("production",), Summary.of(manifests[2])),
+        ListedVersion("facts", 1, ("production",), Summary.of(manifests[0])),
+        ListedVersion("facts", 2, ("beta", "canary"), Summary.of(manifests[1])),
     ]
     assert registry.references() == [("arts", 1), ("facts", 1), ("facts", 2)]
 
@@ -401,8 +402,9 @@ def test_a_survey_shows_what_is_damaged_among_the_good(registry: Registry, publi
     survey = registry.survey()
     assert [(entry.name, entry.version) for entry in survey] == [("facts", 1), ("facts", 2), ("facts", 3), ("quiz", 1)]
     good, changed, missing, unnamed = survey
-    assert isinstance(good, RegistryEntry)
-    assert good == registry.entry("facts")
+    entry = registry.entry("facts")
+    assert isinstance(entry, RegistryEntry)
+    assert good == ListedVersion(entry.name, entry.version, entry.aliases, Summary.of(entry.manifest))
     for entry, error in ((changed, CorruptFileError), (missing, MissingFileError), (unnamed, CorruptFileError)):
         assert isinstance(entry, DamagedEntry)
         assert isinstance(entry.error, error)

@@ -15,7 +15,7 @@ import torch
 from tests.manifests import make_draft
 from uq4ct.model_store.regular_files import read_regular
 from uq4ct.model_store.storage.checkpoint import MOST_MANIFEST_BYTES
-from uq4ct.model_store.storage.entries import DamagedEntry, RegistryEntry
+from uq4ct.model_store.storage.entries import DamagedEntry, ListedVersion
 from uq4ct.model_store.storage.errors import (
     FileError,
     InvalidManifestError,
@@ -107,7 +107,7 @@ def check_only_the_second_is_damaged(registry: Registry, kind: type[FileError], 
     entries = registry.survey()
     assert [(entry.name, entry.version) for entry in entries] == [("facts", 1), ("facts", 2), ("facts", 3), ("quiz", 1)]
     first, second, third, other = entries
-    assert all(isinstance(entry, RegistryEntry) for entry in (first, third, other))
+    assert all(isinstance(entry, ListedVersion) for entry in (first, third, other))
     assert isinstance(second, DamagedEntry)
     assert type(second.error) is kind
     assert reason in str(second.error)
@@ -136,7 +136,7 @@ def test_unreadable_aliases_concern_their_name_alone(registry: Registry, make: S
     damaged = [entry for entry in survey if isinstance(entry, DamagedEntry)]
     assert [(entry.name, entry.version) for entry in damaged] == [("facts", 1), ("facts", 2), ("facts", 3)]
     assert all(f"aliases.json: cannot be read: {reason}" in str(entry.error) for entry in damaged)
-    assert isinstance(survey[-1], RegistryEntry)
+    assert isinstance(survey[-1], ListedVersion)
     with pytest.raises(UnreadableFileError, match=reason):
         registry.resolve("facts")
     assert registry.resolve("facts@2") == ("facts", 2)
@@ -169,7 +169,7 @@ def test_a_name_of_another_user_is_damaged_as_a_whole(registry: Registry, monkey
     assert isinstance(damaged, DamagedEntry)
     assert (damaged.name, damaged.version, damaged.aliases) == ("facts", None, ())
     assert "facts: cannot be read: Permission denied" in str(damaged.error)
-    assert isinstance(other, RegistryEntry)
+    assert isinstance(other, ListedVersion)
     assert registry.references() == [("quiz", 1)]
     with pytest.raises(UnreadableFileError, match="Permission denied"):
         registry.resolve("facts@1")

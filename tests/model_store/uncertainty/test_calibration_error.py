@@ -11,10 +11,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
+from uq4ct.model_store.uncertainty.bins import bin_of
 from uq4ct.model_store.uncertainty.calibration_error import (
     NoiseFloor,
     ReliabilityBins,
-    bin_of,
     confidence_bin,
     expected_calibration_error,
     noise_floor,

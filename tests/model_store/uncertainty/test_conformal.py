@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import bisect
 import math
+import random
+from collections.abc import Sequence
+from fractions import Fraction
 
 import pytest
 import torch
@@ -9,16 +13,23 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from uq4ct.model_store.uncertainty.conformal import (
+    MOST_SCORES,
     ConformalScore,
-    calibration_scores,
     conformal_threshold,
     largest_coverage,
     nonconformity,
     prediction_set,
+    sketch_scores,
 )
+from uq4ct.model_store.uncertainty.conformal_fitting import calibration_scores
 
 KINDS: tuple[ConformalScore, ...] = ("lac", "aps")
 probability_rows = st.lists(st.floats(0.01, 1), min_size=2, max_size=26).map(lambda row: [x / sum(row) for x in row])
+
+
+def threshold_of(scores: Sequence[float], coverage: float) -> float:
+    """Return the threshold that a stored calibration with these scores gives."""
+    return conformal_threshold(sketch_scores(scores), len(scores), coverage)
 
 
 def test_nonconformity_by_hand() -> None:
@@ -38,17 +49,17 @@ def test_padding_changes_no_score(kind: ConformalScore) -> None:
 def test_the_threshold_is_an_order_statistic(coverage: float, rank: int | None) -> None:
     scores = [index / 16 for index in range(1, 10)]  # n = 9: the rank is ceil(10 * coverage)
     expected = math.inf if rank is None else scores[rank - 1]
-    assert conformal_threshold(scores, coverage) == expected
+    assert threshold_of(scores, coverage) == expected
 
 
 def test_a_decimal_coverage_is_not_rounded_up_by_its_binary_form() -> None:
     scores = [float(index) for index in range(1, 100)]  # (99 + 1) * 0.07 is 7.000000000000001 in floating point
-    assert conformal_threshold(scores, 0.07) == 7.0
-    assert conformal_threshold(scores, largest_coverage(99)) == 99.0
+    assert threshold_of(scores, 0.07) == 7.0
+    assert threshold_of(scores, largest_coverage(99)) == 99.0
 
 
 def test_no_coverage_admits_the_best_option_alone() -> None:
-    assert conformal_threshold([0.2, 0.3], 0.0) == -math.inf
+    assert threshold_of([0.2, 0.3], 0.0) == -math.inf
     assert prediction_set([0.2, 0.7, 0.1], "lac", -math.inf) == (1,)
 
 
@@ -68,7 +79,7 @@ def test_sets_grow_with_the_threshold_and_hold_the_best(
 @pytest.mark.parametrize("coverage", [-0.1, 1.1, math.nan])
 def test_an_impossible_coverage_is_refused(coverage: float) -> None:
     with pytest.raises(ValueError, match=f"coverage must be between 0 and 1, not {coverage}"):
-        conformal_threshold([0.5], coverage)
+        conformal_threshold([0.5], 1, coverage)
 
 
 def test_scores_need_answers() -> None:
@@ -76,6 +87,65 @@ def test_scores_need_answers() -> None:
         calibration_scores(torch.zeros(0, 3), torch.zeros(0, dtype=torch.long), "lac")
     with pytest.raises(ValueError, match="answers must lie in"):
         calibration_scores(torch.full((1, 3), 1 / 3), torch.tensor([3]), "lac")
+
+
+def rank_of(questions: int, coverage: float) -> int:
+    """Return the rank of the score that all scores of a calibration would give; above `questions`: every option."""
+    return math.ceil((questions + 1) * Fraction(repr(coverage)))
+
+
+@pytest.mark.parametrize("questions", [1, 2, 3, 7, 100])
+def test_of_few_questions_every_score_is_kept(questions: int) -> None:
+    scores = tuple(index / questions for index in range(1, questions + 1))
+    assert sketch_scores(scores) == scores
+    for step in range(questions + 2):
+        coverage = step / (questions + 1)
+        expected = (-math.inf, *scores, math.inf)[rank_of(questions, coverage)]
+        assert conformal_threshold(scores, questions, coverage) == expected
+
+
+def test_at_the_limit_every_score_is_kept_and_above_it_no_more() -> None:
+    assert sketch_scores([float(rank) for rank in range(MOST_SCORES)]) == tuple(map(float, range(MOST_SCORES)))
+    assert len(sketch_scores([0.5] * 10 * MOST_SCORES)) == MOST_SCORES
+
+
+@pytest.mark.parametrize("questions", [MOST_SCORES + 1, 4000, 4001])
+def test_of_many_questions_the_next_later_score_is_used_at_every_rank(questions: int) -> None:
+    """The scores are the ranks themselves, so that a threshold shows which one was used."""
+    ranks = [float(rank) for rank in range(1, questions + 1)]
+    sketch = sketch_scores(ranks)
+    assert len(sketch) == MOST_SCORES
+    assert sketch[-1] == questions
+    for step in range(questions + 2):
+        coverage = step / (questions + 1)
+        exact, found = rank_of(questions, coverage), conformal_threshold(sketch, questions, coverage)
+        if 0 < exact <= questions:
+            assert exact <= found < exact + questions / MOST_SCORES
+            assert found == sketch[bisect.bisect_left(sketch, exact)]
+        else:
+            assert found == (math.inf if exact else -math.inf)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    questions=st.integers(MOST_SCORES + 1, 50_000),
+    coverage=st.floats(0, 1),
+    kind=st.sampled_from(KINDS),
+    row=probability_rows,
+    seed=st.integers(0, 2**32),
+    ties=st.sampled_from([5, 1000, 10**9]),
+)
+def test_a_set_of_many_questions_contains_the_set_of_all_scores(
+    questions: int, coverage: float, kind: ConformalScore, row: list[float], seed: int, ties: int
+) -> None:
+    scores = sorted(random.Random(seed).choices([index / ties for index in range(min(ties, 2000))], k=questions))
+    exact = conformal_threshold(scores, questions, coverage)  # with every score kept
+    found = threshold_of(scores, coverage)
+    assert found >= exact
+    assert set(prediction_set(row, kind, found)) >= set(prediction_set(row, kind, exact))
+    rank = rank_of(questions, coverage)
+    if 0 < rank <= questions:
+        assert found <= scores[min(questions, rank + questions // MOST_SCORES) - 1]
 
 
 def _draw(questions: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -94,7 +164,7 @@ def test_coverage_over_fresh_draws_is_the_beta_binomial(kind: ConformalScore, co
     rank = math.ceil((n + 1) * coverage)
     found = []
     for _ in range(draws):
-        threshold = conformal_threshold(calibration_scores(*_draw(n, generator), kind), coverage)
+        threshold = threshold_of(calibration_scores(*_draw(n, generator), kind), coverage)
         probabilities, answers = _draw(m, generator)
         rows = list(zip(probabilities.tolist(), answers.tolist(), strict=True))
         covered = [nonconformity(row, kind)[right] <= threshold for row, right in rows]

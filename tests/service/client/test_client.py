@@ -19,6 +19,7 @@ from uq4ct.client import (
     Client,
     Declined,
     InvalidRequestError,
+    ModelCard,
     NotFoundError,
     Prediction,
     Problem,
@@ -28,6 +29,12 @@ from uq4ct.client import (
 )
 
 pytestmark = pytest.mark.anyio
+
+MODEL: dict[str, Any] = {
+    "name": "toy", "version": 1, "aliases": [], "loaded": True, "ready": True, "default": True, "method": "uq4ct",
+    "digest": "sha256:0", "base": {"name": "tiny", "revision": None, "digest": "sha256:1"}, "samples": 1, "passes": 1,
+    "scores": {},
+}  # fmt: skip
 
 
 async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start) -> None:
@@ -51,6 +58,47 @@ async def test_sync_over_a_socket_and_async_on_the_app_say_the_same(start: Start
     assert isinstance(second, Problem)
     assert second.errors[0].field == "question"
     assert {(card.name, card.version) for card in models.models} == {("toy", 1), ("toy", 2), ("other", 1)}
+
+
+@both_forms
+def test_every_page_of_the_models_is_read(form: str) -> None:
+    damaged = [{"name": "torn", "version": None, "aliases": [], "error": "unreadable"}]
+    pages = [
+        {"models": [MODEL], "damaged": [], "next": "toy@1"},
+        {"models": [], "damaged": damaged, "next": "torn@0"},
+        {"models": [MODEL | {"version": 2}], "damaged": [], "next": None},
+    ]
+    script = Script(*(httpx2.Response(200, json=page) for page in pages))
+    models = script.run(form, lambda client: client.models())
+    assert [request.url.query for request in script.requests] == [b"", b"cursor=toy%401", b"cursor=torn%400"]
+    assert [model.version for model in models.models] == [1, 2]
+    assert [entry.name for entry in models.damaged] == ["torn"]
+    assert models.next is None
+
+
+@both_forms
+def test_pages_that_lead_nowhere_are_an_error(form: str) -> None:
+    page = {"models": [MODEL], "damaged": [], "next": "toy@1"}
+    script = Script(*(httpx2.Response(200, json=page) for _ in range(3)))
+    with pytest.raises(UnreadableResponseError, match="/models: the page after toy@1 names itself"):
+        script.run(form, lambda client: client.models(), retries=ONCE)
+    assert len(script.requests) == 2
+
+
+async def test_a_model_is_shown_by_any_reference(start: Start) -> None:
+    async with start() as replica, on_a_socket(replica) as address:
+        transport = httpx2.ASGITransport(replica.app)
+        async with AsyncClient("http://localhost", transport=transport, retries=ONCE) as client:
+            card = await client.model("toy@staging")
+            with pytest.raises(NotFoundError):
+                await client.model("nobody")
+
+        def show() -> ModelCard:
+            with Client(address, retries=ONCE) as client:
+                return client.model("toy@2")
+
+        assert await asyncio.to_thread(show) == card
+    assert (card.version, card.calibration["value"], card.posterior) == (2, 1.3, {"kind": "point"})
 
 
 async def test_the_service_s_problems_are_typed(start: Start, predictor: FakePredictor) -> None:

@@ -39,6 +39,7 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (client_records.Problem, common_schemas.Problem),
     (client_records.FieldError, common_schemas.FieldError),
     (client_records.Base, model_schemas.Base),
+    (client_records.ModelSummary, model_schemas.ModelSummary),
     (client_records.ModelCard, model_schemas.ModelCard),
     (client_records.DamagedModel, model_schemas.DamagedModel),
     (client_records.ModelList, model_schemas.ModelList),

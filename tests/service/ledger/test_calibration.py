@@ -18,7 +18,8 @@ from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_
 from uq4ct.model_store.decisions import Decisions
 from uq4ct.model_store.storage.manifest import ReferenceHistograms
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error, noise_floor
+from uq4ct.model_store.uncertainty.bins import bin_of
+from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor
 from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
 from uq4ct.service.ledger import ledger
 from uq4ct.service.ledger.database import Database

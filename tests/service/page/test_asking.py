@@ -82,7 +82,9 @@ def test_an_error_score_is_explained_where_there_is_one(serve: Serve, page: Page
 
 
 def test_a_set_that_is_too_large_is_a_reason_of_its_own(serve: Serve, page: Page, own_adapters: Registry) -> None:
-    sets = ConformalSets(score="lac", coverage=0.9, max_set_size=1, scores=tuple(0.9 + i / 1000 for i in range(30)))
+    sets = ConformalSets(
+        score="lac", coverage=0.9, max_set_size=1, questions=30, scores=tuple(0.9 + i / 1000 for i in range(30))
+    )
     decisions = DECISIONS.model_copy(update={"sets": sets})
     own_adapters.publish(
         draft("strict").model_copy(update={"decisions": decisions}), {"w": torch.ones(2)}, {}, promote=True

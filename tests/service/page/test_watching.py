@@ -10,10 +10,13 @@ import httpx2
 import pytest
 from selenium.webdriver.common.keys import Keys
 
+from tests.many_versions import copy_versions
 from tests.service.ledger.conftest import id_of_age, insert, make_record
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
+from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
+from uq4ct.service.routes.models import USUALLY_LISTED
 
 pytestmark = pytest.mark.slow
 ROWS = """
@@ -220,6 +223,20 @@ def test_refresh_asks_again(serve: Serve, page: Page, labelled_ledger: Database)
         page.one("#calibration-refresh").click()
         page.until_text("#calibration-body", "401 predictions")
         assert page.run("return document.querySelector('#announcer').textContent") == "Calibration is up to date"
+
+
+def test_more_models_than_a_page_of_the_list_are_all_shown(serve: Serve, page: Page, own_adapters: Registry) -> None:
+    copy_versions(own_adapters, "other", USUALLY_LISTED + 20)
+    (own_adapters.root / "toy" / "2" / "manifest.json").write_text("{}")
+    expected = [f"other@{version}" for version in range(1, USUALLY_LISTED + 21)] + ["toy@1"]
+    with serve(adapters=own_adapters) as address:
+        page.open_loaded(address)
+        shown = page.run("return [...document.querySelectorAll('#models-body h3')].map(title => title.textContent)")
+        offered = page.run("return [...document.querySelectorAll('#calibration-model option')].map(one => one.value)")
+        chosen = page.run("return document.querySelector('#calibration-model').value")
+    assert shown == [*expected, "toy@2"]
+    assert offered == expected
+    assert chosen == "toy@1"  # the default model, although it is on the second page of the list
 
 
 def test_every_registered_model_is_shown_with_its_scores(serve: Serve, page: Page) -> None:

@@ -18,8 +18,8 @@ from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines
-from uq4ct.service.replay.commands import read_answered, summary
 from uq4ct.service.replay.replaying import STEP, Replay
+from uq4ct.service.replay.running import read_answered, summary
 from uq4ct.service.replay.week import DAY, Week, plan_week
 from uq4ct.service.settings import Settings
 

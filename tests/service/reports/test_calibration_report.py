@@ -20,7 +20,8 @@ from tests.service.conftest import draft
 from tests.service.ledger.conftest import id_of_age, insert, make_record
 from uq4ct.model_store.storage.manifest import ReferenceCurve, ReferenceHistograms
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.model_store.uncertainty.calibration_error import bin_of, expected_calibration_error
+from uq4ct.model_store.uncertainty.bins import bin_of
+from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
 from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
 from uq4ct.service.client.records import Calibration

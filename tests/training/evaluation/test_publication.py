@@ -113,7 +113,7 @@ def test_the_decisions_come_from_the_guarantee_split(
     right = [answer.probabilities[q.answer or 0] for answer, q in zip(answers, splits.guarantee, strict=True)]
     assert sets.scores == pytest.approx(sorted(1 - p for p in right), abs=1e-5)
     scored = publication[0].served
-    threshold = sets.scores[math.ceil((len(sets.scores) + 1) * 0.9) - 1]
+    threshold = sets.scores[math.ceil((sets.questions + 1) * 0.9) - 1]
     rows = zip(scored.probabilities.tolist(), scored.answers.tolist(), scored.confidence.tolist(), strict=True)
     held = [1 - row[answer] <= threshold or row[answer] == best for row, answer, best in rows]
     assert manifest.decisions.tested is not None

@@ -14,7 +14,7 @@ import yaml
 
 from tests.answers import make_answer
 from tests.training.study.simulated import OPTIONS, simulate_answers
-from uq4ct.model_store.predictor import Answer
+from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.manifest import Scores
 from uq4ct.training.evaluation.predictions import write_predictions

@@ -1,14 +1,12 @@
-"""uq4ct calibration-report: write the results of GET /calibration to a file, with plots."""
+"""What `uq4ct calibration-report` does: read the ledger and write the report."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -23,41 +21,34 @@ from uq4ct.service.ledger.monitor import read_tests
 from uq4ct.service.ledger.queries import Window, count_cohorts, scored_predictions
 from uq4ct.service.ledger.retention import oldest_kept_ms
 from uq4ct.service.ledger.windows import window_ms, window_of
+from uq4ct.service.reports.commands import DEFAULT_WINDOW
 from uq4ct.service.reports.days import DayView, score_days
 from uq4ct.service.schemas.calibration import CalibrationReport
 from uq4ct.service.schemas.common import show_time
-from uq4ct.service.settings import read_settings
-
-DEFAULT_WINDOW = "7d"
+from uq4ct.service.settings import Settings
 
 
 class ReportError(UserError):
     """A report cannot be written as requested; the message says what would work."""
 
 
-def calibration_report(
-    output: Annotated[Path | None, typer.Option(help="self-contained HTML file to write, with plots")] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="JSON file to write: the fields of GET /calibration, and `days`")
-    ] = None,
-    window: Annotated[
-        str | None, typer.Option(help=f"how far back to look, such as 90m, 24h or 30d (default: {DEFAULT_WINDOW})")
-    ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="start time in UTC instead of a window, such as 2026-01-31 or 2026-01-31T08:00")
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="only this name or name@version; default: all")] = None,
+def write_reports(
+    settings: Settings,
+    output: Path | None,
+    json_file: Path | None,
+    *,
+    window: str | None,
+    since: str | None,
+    model: str | None,
 ) -> None:
-    """Write a report of the calibration in the ledger.
+    """Write a report of the ledger as HTML, as JSON or both; the arguments are those of `calibration_report`.
 
-    It compares confidence with accuracy, by model version and day of the prediction.
-
-    It reads the ledger at UQ4CT_DATABASE_URL, for all tenants, and the manifests of the versions in
-    UQ4CT_MODEL_STORE_DIR; a server may run at the same time. It warns if there are few labels.
+    Raises:
+        ReportError: there is nothing to write or to report, or the window or the model is invalid.
+        LedgerError, LedgerUnavailableError: the ledger cannot be read.
     """
     if output is None and json_file is None:
         raise ReportError("nothing to write: set --output FILE.html, --json FILE or both")
-    settings = read_settings(os.environ, {})
     now_ms = int(time.time() * 1000)
     first_ms = max(_first_ms(window, since, now_ms), oldest_kept_ms(now_ms, settings.retention_days))
     asked = _window(first_ms, now_ms, model)
