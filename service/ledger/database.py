@@ -104,6 +104,14 @@ class Database:
         except (DBAPIError, PoolTimeoutError) as error:
             raise LedgerUnavailableError(reason_of(error, self.engine.url)) from error
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection that only reads, and sees the ledger of one moment; raises like `transaction`."""
+        begin = "BEGIN" if self.is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        with self.transaction() as connection:
+            connection.exec_driver_sql(begin)
+            yield connection
+
     def insert_new(self, table: Table) -> Insert:
         """Return an insert that skips rows whose key already exists."""
         insert = sqlite.insert if self.is_sqlite else postgresql.insert

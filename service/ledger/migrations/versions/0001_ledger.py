@@ -44,7 +44,7 @@ def upgrade() -> None:
         sa.Column("body_hash", sa.String(64), comment="SHA-256 of the request, where it has an idempotency key"),
         sa.Column("question", sa.JSON, comment="text, options and context, where they are stored at all"),
     )
-    op.create_index("predictions_of_tenant", "predictions", ["tenant", "prediction_id"])
+    _create_indexes("predictions")
     op.create_index("predictions_by_idempotency_key", "predictions", ["tenant", "idempotency_key"], unique=True)
     op.create_table(
         "labels",
@@ -59,7 +59,14 @@ def upgrade() -> None:
         sa.Column("source", sa.String(64)),
         sa.Column("labelled_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds"),
         sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false(), comment="by the sequential tests"),
+        sa.Column("tenant", sa.String(128), nullable=False),
+        sa.Column("model", sa.String(64), nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("created_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds, of the prediction"),
+        sa.Column("confidence", sa.Double, nullable=False),
+        sa.Column("abstain", sa.Boolean, nullable=False),
     )
+    _create_indexes("labels")
     op.create_index(
         "labels_not_counted",
         "labels",
@@ -87,6 +94,18 @@ def upgrade() -> None:
         "retention",
         sa.Column("started_ms", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the last round"),
     )
+
+
+def _create_indexes(table: str) -> None:
+    """Create an index for the newest rows of each restriction: of a tenant, a model, a version, or two of them."""
+    for columns in (
+        ["tenant"],
+        ["model"],
+        ["model", "version"],
+        ["tenant", "model"],
+        ["tenant", "model", "version"],
+    ):
+        op.create_index(f"{table}_by_{'_'.join(columns)}", table, [*columns, "prediction_id"])
 
 
 def downgrade() -> None:
