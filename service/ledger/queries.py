@@ -112,8 +112,9 @@ def insert_once(database: Database, record: PredictionRecord) -> StoredPredictio
 def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
     """Count the predictions and labels of each model version in a window; raises LedgerUnavailableError."""
     with database.snapshot() as connection:
-        oldest = connection.scalar(_newest(select(predictions.c.prediction_id), window).offset(COUNTED - 1).limit(1))
         cells = connection.execute(_count_cells(window)).mappings().all()
+        limited = sum(row["predictions"] for row in cells) == COUNTED
+        oldest = connection.scalar(_oldest_counted(window)) if limited else None
         labelled = connection.execute(_count_labels(window, oldest)).mappings().all()
     labelled_of = {(row["model"], row["version"]): row["labelled"] for row in labelled}
     cohorts = groupby(cells, key=lambda row: (row["model"], row["version"]))
@@ -151,6 +152,10 @@ def _count_cells(window: Window) -> Select[Any]:
         .group_by(*cell)
         .order_by(newest.c.model, newest.c.version)
     )
+
+
+def _oldest_counted(window: Window) -> Select[Any]:
+    return _newest(select(predictions.c.prediction_id), window).offset(COUNTED - 1).limit(1)
 
 
 def _count_labels(window: Window, oldest: str | None) -> Select[Any]:

@@ -15,9 +15,11 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
-    Uuid,
     false,
+    text,
 )
+
+from uq4ct.service.ledger.column_types import PredictionId
 
 METADATA = MetaData()
 OF_ALL_TENANTS = ""  # in sequential_tests.tenant; no tenant has an empty name
@@ -39,7 +41,7 @@ def _indexes(table: str) -> list[Index]:
 predictions = Table(
     "predictions",
     METADATA,
-    Column("prediction_id", Uuid(as_uuid=False), primary_key=True),
+    Column("prediction_id", PredictionId, primary_key=True),
     Column("created_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
     Column("tenant", String(128), nullable=False),
     Column("key_hash", String(64), comment="SHA-256 of the id of the key"),
@@ -68,7 +70,14 @@ predictions = Table(
     Column("body_hash", String(64), comment="SHA-256 of the request, where it has an idempotency key"),
     Column("question", JSON(none_as_null=True), comment="text, options and context, where they are stored at all"),
     *_indexes("predictions"),
-    Index("predictions_by_idempotency_key", "tenant", "idempotency_key", unique=True),
+    Index(
+        "predictions_by_idempotency_key",
+        "tenant",
+        "idempotency_key",
+        unique=True,
+        sqlite_where=text("idempotency_key IS NOT NULL"),
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
 )
 
 labels = Table(
@@ -76,7 +85,7 @@ labels = Table(
     METADATA,
     Column(
         "prediction_id",
-        Uuid(as_uuid=False),
+        PredictionId,
         ForeignKey("predictions.prediction_id", ondelete="CASCADE"),
         primary_key=True,
     ),
@@ -92,6 +101,7 @@ labels = Table(
     Column("confidence", Double, nullable=False),
     Column("abstain", Boolean, nullable=False),
     *_indexes("labels"),
+    sqlite_with_rowid=False,  # its rows are small, so they fit into the index of the primary key
 )
 # A label repeats what calibration needs of its prediction, which never changes. So the labelled predictions of a
 # version are found without those that have no label, and no statement about labels joins the two tables.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import text
 
 from uq4ct.service.ledger.database import Database
@@ -35,7 +37,7 @@ _VALUES = {
 }
 _MADE = _VALUES["created_ms"]
 _SQLITE = {
-    "prediction_id": f"printf('%012x', {_MADE}) || '70008000' || printf('%012x', i)",
+    "prediction_id": f"bytes_of(printf('%012x', {_MADE}) || '70008000' || printf('%012x', i))",
     "numbers": "WITH RECURSIVE numbers(i) AS (SELECT :first UNION ALL SELECT i + 1 FROM numbers WHERE i < :last)",
 }
 _POSTGRES = {
@@ -59,7 +61,10 @@ def fill(database: Database, first: int, last: int, rows: int) -> None:
     numbers = values.pop("numbers")
     insert = f"INSERT INTO predictions ({', '.join(values)}) {numbers} SELECT {', '.join(values.values())} FROM numbers"
     with database.transaction() as connection:
-        if not database.is_sqlite:
+        if database.is_sqlite:
+            driver: Any = connection.connection.driver_connection
+            driver.create_function("bytes_of", 1, bytes.fromhex, deterministic=True)
+        else:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text(insert), {"first": first, "last": last, "rows": rows})
         span = {"from_ms": FIRST_MS + first * STEP_MS, "to_ms": FIRST_MS + last * STEP_MS}

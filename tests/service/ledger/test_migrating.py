@@ -57,12 +57,14 @@ def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> N
     database = Database(url)
     with database.transaction() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-        indexes = {index["name"] for index in inspect(connection).get_indexes("predictions")}
+        indexes = {index["name"] for name in METADATA.tables for index in inspect(connection).get_indexes(name)}
         if database.is_sqlite:
             modes = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
             assert modes == ["wal", 2]  # 2 = FULL
     database.close()
-    assert indexes == {"predictions_of_tenant", "predictions_by_idempotency_key"}
+    restrictions = ("tenant", "model", "model_version", "tenant_model", "tenant_model_version")
+    newest = {f"{table}_by_{columns}" for table in ("predictions", "labels") for columns in restrictions}
+    assert indexes == newest | {"predictions_by_idempotency_key", "labels_not_counted"}
 
 
 def test_migrations_and_code_create_the_same_columns_keys_and_indexes(new_url: Callable[[], str]) -> None:

@@ -10,12 +10,14 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_PREDICTION_ID = sa.Uuid(as_uuid=False).with_variant(sa.LargeBinary(16), "sqlite")
+
 
 def upgrade() -> None:
     """Create the tables and their indexes."""
     op.create_table(
         "predictions",
-        sa.Column("prediction_id", sa.Uuid(as_uuid=False), primary_key=True),
+        sa.Column("prediction_id", _PREDICTION_ID, primary_key=True),
         sa.Column("created_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds"),
         sa.Column("tenant", sa.String(128), nullable=False),
         sa.Column("key_hash", sa.String(64), comment="SHA-256 of the id of the key"),
@@ -45,12 +47,19 @@ def upgrade() -> None:
         sa.Column("question", sa.JSON, comment="text, options and context, where they are stored at all"),
     )
     _create_indexes("predictions")
-    op.create_index("predictions_by_idempotency_key", "predictions", ["tenant", "idempotency_key"], unique=True)
+    op.create_index(
+        "predictions_by_idempotency_key",
+        "predictions",
+        ["tenant", "idempotency_key"],
+        unique=True,
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    )
     op.create_table(
         "labels",
         sa.Column(
             "prediction_id",
-            sa.Uuid(as_uuid=False),
+            _PREDICTION_ID,
             sa.ForeignKey("predictions.prediction_id", ondelete="CASCADE"),
             primary_key=True,
         ),
@@ -65,6 +74,7 @@ def upgrade() -> None:
         sa.Column("created_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds, of the prediction"),
         sa.Column("confidence", sa.Double, nullable=False),
         sa.Column("abstain", sa.Boolean, nullable=False),
+        sqlite_with_rowid=False,
     )
     _create_indexes("labels")
     op.create_index(
