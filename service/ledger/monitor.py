@@ -93,6 +93,7 @@ def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limi
         .limit(limit)
     )
     with database.transaction() as connection:
+        database.use_indexes(connection)
         if connection.execute(oldest.limit(1)).first() is None or not _take_turn(database, connection):
             return 0
         rows = connection.execute(oldest).mappings().all()

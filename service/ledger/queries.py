@@ -25,7 +25,7 @@ LABEL_COLUMNS = (
     labels.c.source.label("label_source"),
     labels.c.labelled_ms.label("label_labelled_ms"),
 )
-WITH_LABEL = select(predictions, *LABEL_COLUMNS).select_from(predictions.outerjoin(labels))
+_WITH_LABEL = select(predictions, *LABEL_COLUMNS).select_from(predictions.outerjoin(labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Scored:
 
 
 def stored_prediction(row: RowMapping) -> StoredPrediction:
-    """Return the prediction and the label of a row of `WITH_LABEL`."""
+    """Return the prediction and the label of a row with `LABEL_COLUMNS`."""
     label = None
     if row["label_answer"] is not None:
         label = Label(row["label_answer"], row["label_correct"], row["label_source"], row["label_labelled_ms"])
@@ -130,7 +130,7 @@ def scored_predictions(database: Database, window: Window) -> list[Scored]:
 
 
 def _first(database: Database, condition: ColumnElement[bool]) -> StoredPrediction | None:
-    query: Select[Any] = WITH_LABEL.where(condition)
+    query: Select[Any] = _WITH_LABEL.where(condition)
     with database.transaction() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else stored_prediction(row)

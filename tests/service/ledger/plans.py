@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from psycopg import sql
 from sqlalchemy import event
 
 from uq4ct.service.ledger.database import Database
 
 _READS = re.compile(r"\s*(SELECT|UPDATE|DELETE|WITH)\b")
-_SETTINGS = re.compile(r"SELECT (set_config|pg_)")
 # What retention and the sequential tests have not counted yet is the whole of this index.
 _SCAN = re.compile(r"SCAN (predictions|labels|sequential_tests)\b(?! USING (COVERING )?INDEX labels_not_counted)")
 _READ = re.compile(r"(SEARCH|SCAN) (predictions|labels|sequential_tests)\b")
+_PARAMETER = re.compile(r"%\((\w+)\)s")
 _OPERATIONS = 20  # of SQLite's virtual machine between two calls of a progress handler
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sent:
-    """Statements with their parameters, without those that only insert."""
+    """A statement, and the settings that its transaction made before."""
 
-    statements: list[tuple[str, Any]] = field(default_factory=list)
+    statement: str
+    parameters: Any
+    settings: tuple[str, ...]
 
 
 @contextmanager
-def sent(database: Database) -> Iterator[Sent]:
-    """Collect what the block sends to the database."""
-    found = Sent()
+def sent(database: Database) -> Iterator[list[Sent]]:
+    """Collect what the block sends to the database, without statements that only insert."""
+    found: list[Sent] = []
+    settings: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
-        if _READS.match(statement) and not _SETTINGS.match(statement):
-            found.statements.append((statement, parameters[0] if many else parameters))
+        if statement.startswith("SET "):
+            settings.append(statement)
+        elif _READS.match(statement) and not statement.startswith("SELECT pg_"):
+            found.append(Sent(statement, parameters[0] if many else parameters, tuple(settings)))
+
+    def begin(_connection: Any) -> None:
+        settings.clear()
 
     event.listen(database.engine, "before_cursor_execute", note)
+    event.listen(database.engine, "begin", begin)
     try:
         yield found
     finally:
         event.remove(database.engine, "before_cursor_execute", note)
+        event.remove(database.engine, "begin", begin)
 
 
-def sqlite_faults(database: Database, statement: str, parameters: Any) -> list[str]:
+def sqlite_faults(database: Database, sent: Sent) -> list[str]:
     """Return the steps of SQLite's plan that read a whole table, or sort what they read of one."""
     with database.transaction() as connection:
-        steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
+        steps = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sent.statement}", sent.parameters).all()
     siblings: dict[int, list[str]] = {}
     for _, parent, _, step in steps:
         siblings.setdefault(parent, []).append(step)
@@ -60,7 +71,7 @@ def sqlite_faults(database: Database, statement: str, parameters: Any) -> list[s
     ]
 
 
-def sqlite_operations(database: Database, statement: str, parameters: Any) -> int:
+def sqlite_operations(database: Database, sent: Sent) -> int:
     """Run a statement, undo it, and return how many operations SQLite's virtual machine needed."""
     calls = 0
 
@@ -73,7 +84,7 @@ def sqlite_operations(database: Database, statement: str, parameters: Any) -> in
         driver: Any = connection.connection.driver_connection
         driver.set_progress_handler(count, _OPERATIONS)
         try:
-            result = connection.exec_driver_sql(statement, parameters)
+            result = connection.exec_driver_sql(sent.statement, sent.parameters)
             if result.returns_rows:
                 result.all()
         finally:
@@ -82,19 +93,31 @@ def sqlite_operations(database: Database, statement: str, parameters: Any) -> in
     return calls * _OPERATIONS
 
 
-def postgres_rows(database: Database, statement: str, parameters: Any) -> tuple[int, str]:
-    """Run a statement in PostgreSQL, undo it, and return how many rows its plan read, and the plan."""
+def postgres_rows(database: Database, sent: Sent, *, generic: bool) -> tuple[int, str]:
+    """Run a statement in PostgreSQL, undo it, and return how many rows its plan read, and the plan.
+
+    A `generic` plan is made without the values: a connection may use one once it has sent a statement a few times.
+    """
+    names: list[str] = []
+
+    def number(match: re.Match[str]) -> str:
+        if match[1] not in names:
+            names.append(match[1])
+        return f"${names.index(match[1]) + 1}"
+
+    prepare = f"PREPARE probe AS {_PARAMETER.sub(number, sent.statement)}"
+    values = ", ".join(sql.Literal(sent.parameters[name]).as_string() for name in names)
+    mode = "force_generic_plan" if generic else "force_custom_plan"
     with database.engine.connect() as connection:
-        for setting in PLANNER:
+        for setting in (*sent.settings, f"SET LOCAL plan_cache_mode = {mode}"):
             connection.exec_driver_sql(setting)
-        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
-        (result,) = connection.exec_driver_sql(explain, parameters).one()
+        connection.exec_driver_sql(prepare)
+        execute = f"EXECUTE probe ({values})" if names else "EXECUTE probe"
+        (result,) = connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {execute}").one()
+        connection.exec_driver_sql("DEALLOCATE probe")
         connection.rollback()
     plan = result[0]["Plan"]
     return sum(_rows_read(node) for node in _nodes(plan)), "\n".join(_shown(plan))
-
-
-PLANNER: Sequence[str] = ()
 
 
 def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice, product
-from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,7 +11,7 @@ from sqlalchemy import text
 
 from tests.service.ledger.conftest import PostgresServer, make_record
 from tests.service.ledger.filled import FIRST_MS, STEP_MS, fill
-from tests.service.ledger.plans import postgres_rows, sent, sqlite_faults, sqlite_operations
+from tests.service.ledger.plans import Sent, postgres_rows, sent, sqlite_faults, sqlite_operations
 from uq4ct.service.ledger import queries
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines
@@ -67,15 +65,14 @@ def use(database: Database, rows: int) -> None:
     probe_write(database)
 
 
-def statements(database: Database, rows: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, Any]]:
-    """Fill a ledger, yield the statements of every use of it, and check that there are all kinds."""
+def statements(database: Database, rows: int, monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
+    """Return what every use of a ledger sends."""
     monkeypatch.setattr(queries, "COUNTED", COUNTED)
     monkeypatch.setattr(queries, "SCORED", SCORED)
     with sent(database) as found:
         use(database, rows)
-    kinds = {statement for statement, _ in found.statements}
-    assert len(kinds) > 20
-    yield from found.statements
+    assert len({one.statement for one in found}) > 20
+    return found
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -87,9 +84,9 @@ def test_sqlite_searches_an_index_for_every_statement(
     if analyzed:
         analyze(database)
     faults = {
-        statement: found
-        for statement, parameters in statements(database, 2000, monkeypatch)
-        if (found := sqlite_faults(database, statement, parameters))
+        one.statement: found
+        for one in statements(database, 2000, monkeypatch)
+        if (found := sqlite_faults(database, one))
     }
     assert faults == {}
 
@@ -102,9 +99,9 @@ def test_sqlite_reads_no_more_of_many_rows(
 ) -> None:
     fill_and_analyze(database, statistics)
     costly = {
-        (statement, str(parameters)): operations
-        for statement, parameters in statements(database, ROWS, monkeypatch)
-        if (operations := sqlite_operations(database, statement, parameters)) > MOST_OPERATIONS
+        (one.statement, str(one.parameters)): operations
+        for one in statements(database, ROWS, monkeypatch)
+        if (operations := sqlite_operations(database, one)) > MOST_OPERATIONS
     }
     assert costly == {}
 
@@ -122,9 +119,10 @@ def test_postgres_reads_no_more_of_many_rows(
                 connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = false)"))
         fill_and_analyze(database, statistics)
         costly = {
-            (statement, str(parameters)): plan
-            for statement, parameters in statements(database, ROWS, monkeypatch)
-            for rows, plan in [postgres_rows(database, statement, parameters)]
+            (one.statement, str(one.parameters), generic): plan
+            for one in statements(database, ROWS, monkeypatch)
+            for generic in (False, True)
+            for rows, plan in [postgres_rows(database, one, generic=generic)]
             if rows > MOST_ROWS
         }
     assert costly == {}
