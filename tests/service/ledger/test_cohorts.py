@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import random
+import time
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 
 import pytest
+from sqlalchemy import event
 
-from tests.service.ledger.conftest import insert, label_row, make_record
+from tests.service.ledger.conftest import insert, insert_label, label_row, make_record
 from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of
 from uq4ct.service.ids import LONGEST_LEAD_MS
 from uq4ct.service.ledger import queries
+from uq4ct.service.ledger.calibration import score_cohorts
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.queries import CohortCount, Scored, Window, count_cohorts, scored_predictions
+from uq4ct.service.ledger.sequential import TESTS, RunningTest
 from uq4ct.service.ledger.tables import labels
 from uq4ct.service.records import PredictionRecord
 
@@ -136,3 +141,48 @@ def test_every_window_counts_and_scores_what_python_does(
             assert one.confidence_sum == pytest.approx(other.confidence_sum, rel=1e-12)
             assert one == replace(other, confidence_sum=one.confidence_sum)
         assert scored_predictions(database, window) == score(expected, labelled)[:scored]
+
+
+def test_predictions_and_labels_are_counted_at_one_moment(database: Database, url: str) -> None:
+    """Otherwise a prediction stored and labelled meanwhile has a label that is counted, and is not counted itself."""
+    insert(database, make_record())
+
+    late = make_record()
+
+    def meanwhile(*arguments: object) -> None:
+        if "FROM predictions" in str(arguments[2]):
+            with closing(Database(url)) as other:
+                insert(other, late)  # a second time, nothing is stored
+                insert_label(other, late, 1)
+
+    event.listen(database.engine, "after_cursor_execute", meanwhile)
+    window = Window(0, 2**45, None, None, None)
+    (before,) = count_cohorts(database, window)
+    (after,) = count_cohorts(database, window)
+    assert (before.predictions, before.labelled) == (1, 0)
+    assert (after.predictions, after.labelled) == (2, 1)
+
+
+def test_cohorts_find_their_tests_among_many() -> None:
+    """Eight times the versions take about eight times as long; comparing each with each takes 64 times."""
+
+    def seconds(versions: int) -> float:
+        counts = [CohortCount("toy", version, 1, 1, 0, 0.5, (0,) * BINS, None) for version in range(versions)]
+        tests = [RunningTest(None, "toy", version, name, None, 0) for version in range(versions) for name in TESTS]
+        cohorts = score_cohorts(counts, [], tests)
+        assert [[test.version for test in cohort.tests] for cohort in cohorts] == [
+            [version] * len(TESTS) for version in range(versions)
+        ]
+        return shortest(lambda: score_cohorts(counts, [], tests))
+
+    assert seconds(4000) < 25 * seconds(500)
+
+
+def shortest(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of the fastest of three runs."""
+    times = []
+    for _ in range(3):
+        begin = time.process_time()
+        work()
+        times.append(time.process_time() - begin)
+    return min(times)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,13 +14,13 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
-from tests.service.ledger.conftest import PostgresServer, newest_revision
+from tests.service.ledger.conftest import PostgresServer, insert, make_record, newest_revision
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError
 from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.tables import METADATA
+from uq4ct.service.ledger.tables import METADATA, predictions
 
 ROOT = Path(__file__).parents[3]
 REPLICAS = 3
@@ -95,6 +97,16 @@ def _schema(url: str) -> dict[str, list[str]]:
 def _shown(index: Any) -> str:
     options = {name: str(option) for name, option in index.get("dialect_options", {}).items()}
     return f"{index['name']} {index['column_names']} {index['unique']} {options}"
+
+
+def test_sqlite_stores_an_id_in_16_bytes(empty_ledger: Path, tmp_path: Path) -> None:
+    record = make_record()
+    with closing(Database(f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}")) as database:
+        insert(database, record)
+        with database.transaction() as connection:
+            stored = connection.exec_driver_sql("SELECT prediction_id FROM predictions").scalar_one()
+            assert stored == uuid.UUID(record.prediction_id).bytes
+            assert connection.scalar(select(predictions.c.prediction_id)) == record.prediction_id
 
 
 def test_a_newer_schema_is_refused(new_url: Callable[[], str]) -> None:
