@@ -17,9 +17,10 @@ class PredictionId(TypeDecorator[str]):
     impl = Uuid(as_uuid=False)
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[object]:
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         """Return the type in the database."""
-        return dialect.type_descriptor(LargeBinary(16) if dialect.name == "sqlite" else Uuid(as_uuid=False))
+        kind: TypeEngine[Any] = LargeBinary(16) if dialect.name == "sqlite" else Uuid(as_uuid=False)
+        return dialect.type_descriptor(kind)
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> object:
         """Return what is sent to the database; raises ValueError for text that is not hexadecimal."""

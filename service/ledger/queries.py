@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, RowMapping, Select, and_, case, cast, func, select, tuple_
+from sqlalchemy import ColumnElement, Executable, Integer, RowMapping, Select, and_, case, cast, func, select, tuple_
 
 from uq4ct.model_store.uncertainty.calibration_error import BINS
 from uq4ct.service.ids import LONGEST_LEAD_MS, first_id, last_id
@@ -136,32 +136,29 @@ def _first(database: Database, condition: ColumnElement[bool]) -> StoredPredicti
     return None if row is None else stored_prediction(row)
 
 
-def _count_cells(window: Window) -> Select[Any]:
+def _count_cells(window: Window) -> Executable:
     """Count the newest predictions of a window by model version, bin of the confidence and bin of FEU."""
-    columns = ("model", "version", "abstain", "confidence", "bin")
-    scores = select(*(predictions.c[name] for name in columns), _feu_bin(predictions.c.feu).label("feu_bin"))
+    names = ("model", "version", "abstain", "confidence", "bin")
+    scores = select(*(predictions.c[name] for name in names), _feu_bin(predictions.c.feu).label("feu_bin"))
     newest = _newest(scores, window).limit(COUNTED).subquery()
-    cell = (newest.c.model, newest.c.version, newest.c.bin, newest.c.feu_bin)
-    return (
-        select(
-            *cell,
-            func.count().label("predictions"),
-            func.count().filter(newest.c.abstain.is_(False)).label("answered"),
-            func.sum(newest.c.confidence).label("confidence_sum"),
-        )
-        .group_by(*cell)
-        .order_by(newest.c.model, newest.c.version)
+    cell = [newest.c[name] for name in ("model", "version", "bin", "feu_bin")]
+    counts = (
+        func.count().label("predictions"),
+        func.count().filter(newest.c.abstain.is_(False)).label("answered"),
+        func.sum(newest.c.confidence).label("confidence_sum"),
     )
+    return select(*cell, *counts).group_by(*cell).order_by(newest.c.model, newest.c.version)
 
 
 def _oldest_counted(window: Window) -> Select[Any]:
     return _newest(select(predictions.c.prediction_id), window).offset(COUNTED - 1).limit(1)
 
 
-def _count_labels(window: Window, oldest: str | None) -> Select[Any]:
+def _count_labels(window: Window, oldest: str | None) -> Executable:
     """Count the labels of each model version in a window, without predictions older than `oldest`."""
-    newest = _newest(select(labels.c.model, labels.c.version), window, oldest).limit(COUNTED).subquery()
-    version = (newest.c.model, newest.c.version)
+    names = ("model", "version")
+    newest = _newest(select(*(labels.c[name] for name in names)), window, oldest).limit(COUNTED).subquery()
+    version = [newest.c[name] for name in names]
     return select(*version, func.count().label("labelled")).group_by(*version)
 
 
