@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby
 from typing import Any
 
@@ -123,10 +123,9 @@ def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
 
 def scored_predictions(database: Database, window: Window) -> list[Scored]:
     """Return the newest labelled predictions of a window, newest first; raises LedgerUnavailableError."""
-    columns = ("model", "version", "created_ms", "labelled_ms", "confidence", "abstain", "correct")
-    newest = _newest(select(*(labels.c[name] for name in columns)), window).limit(SCORED)
+    newest = _newest(select(*(labels.c[field.name] for field in fields(Scored))), window).limit(SCORED)
     with database.snapshot() as connection:
-        return [Scored(**row) for row in connection.execute(newest).mappings()]
+        return [Scored(*row) for row in connection.execute(newest)]  # by name, it takes four times as long
 
 
 def _first(database: Database, condition: ColumnElement[bool]) -> StoredPrediction | None:
