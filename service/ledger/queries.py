@@ -125,7 +125,7 @@ def scored_predictions(database: Database, window: Window) -> list[Scored]:
     """Return the newest labelled predictions of a window, newest first; raises LedgerUnavailableError."""
     newest = _newest(select(*(labels.c[field.name] for field in fields(Scored))), window).limit(SCORED)
     with database.snapshot() as connection:
-        return [Scored(*row) for row in connection.execute(newest)]  # by name, it takes four times as long
+        return [Scored(*row) for row in connection.execute(newest)]  # by name, it takes twice as long
 
 
 def _first(database: Database, condition: ColumnElement[bool]) -> StoredPrediction | None:
