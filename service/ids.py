@@ -21,3 +21,8 @@ def milliseconds_of(prediction_id: str) -> int | None:
 def first_id(milliseconds: int) -> str:
     """Return the smallest id of that Unix millisecond: earlier ids are smaller, later ones are not."""
     return str(uuid.UUID(int=min(max(milliseconds, 0), _LATEST) << _LOW_BITS))
+
+
+def last_id(milliseconds: int) -> str:
+    """Return the largest id of that Unix millisecond: later ids are larger, earlier ones are not."""
+    return str(uuid.UUID(int=(min(max(milliseconds, 0), _LATEST) + 1 << _LOW_BITS) - 1))

@@ -81,13 +81,13 @@ def score_cohorts(
     rows_of: dict[tuple[str, int], list[Scored]] = {}
     for row in scored:
         rows_of.setdefault((row.model, row.version), []).append(row)
+    tests_of: dict[tuple[str, int], list[RunningTest]] = {}
+    for test in tests:
+        tests_of.setdefault((test.model, test.version), []).append(test)
+    versions = [(count.model, count.version) for count in counts]
     return [
-        _cohort(
-            count,
-            rows_of.get((count.model, count.version), []),
-            tuple(test for test in tests if (test.model, test.version) == (count.model, count.version)),
-        )
-        for count in counts
+        _cohort(count, rows_of.get(version, []), tuple(tests_of.get(version, ())))
+        for count, version in zip(counts, versions, strict=True)
     ]
 
 

@@ -24,6 +24,11 @@ _STATEMENT_PATIENCES = 5  # statement timeout as a multiple of the lock timeout
 LONGEST_CONNECT = 10  # seconds
 ANSWER_SLACK = 3  # seconds that a server may need to report its own timeouts
 _PRAGMAS = ("synchronous=FULL", "foreign_keys=ON")  # FULL: a commit in WAL mode survives a power cut
+# Without statistics, or with old ones, the planner may expect a few rows where there are millions, and would then read
+# them all and sort them.
+_INDEXES_ONLY = "; ".join(
+    f"SET LOCAL enable_{plan} = off" for plan in ("seqscan", "bitmapscan", "sort", "incremental_sort")
+)
 
 
 class Database:
@@ -103,6 +108,20 @@ class Database:
             raise
         except (DBAPIError, PoolTimeoutError) as error:
             raise LedgerUnavailableError(reason_of(error, self.engine.url)) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Yield a connection that only reads, and sees the ledger of one moment; raises like `transaction`."""
+        begin = "BEGIN" if self.is_sqlite else "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+        with self.transaction() as connection:
+            connection.exec_driver_sql(begin)
+            self.use_indexes(connection)
+            yield connection
+
+    def use_indexes(self, connection: Connection) -> None:
+        """Make PostgreSQL read the index that has the wanted order until the transaction ends; SQLite always does."""
+        if not self.is_sqlite:
+            connection.exec_driver_sql(_INDEXES_ONLY)
 
     def insert_new(self, table: Table) -> Insert:
         """Return an insert that skips rows whose key already exists."""

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select
+from sqlalchemy import Select, and_, select
 
 from uq4ct.model_store.storage.durable_files import sync_directory
 from uq4ct.service.ids import first_id
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.queries import WITH_LABEL, stored_prediction
-from uq4ct.service.ledger.tables import predictions
+from uq4ct.service.ledger.queries import LABEL_COLUMNS, stored_prediction
+from uq4ct.service.ledger.tables import labels, predictions
 from uq4ct.service.records import StoredPrediction
 
 _PAGE = 1000
@@ -57,10 +57,16 @@ def write_lines(lines: Iterable[str], path: Path) -> int:
 
 
 def _read_page(database: Database, after: str) -> list[StoredPrediction]:
+    # Where only predictions have to be younger, PostgreSQL may read all older labels again for every page.
+    own = and_(labels.c.prediction_id == predictions.c.prediction_id, labels.c.prediction_id > after)
     page: Select[Any] = (
-        WITH_LABEL.where(predictions.c.prediction_id > after).order_by(predictions.c.prediction_id).limit(_PAGE)
+        select(predictions, *LABEL_COLUMNS)
+        .select_from(predictions.outerjoin(labels, own))
+        .where(predictions.c.prediction_id > after)
+        .order_by(predictions.c.prediction_id)
+        .limit(_PAGE)
     )
-    with database.transaction() as connection:
+    with database.snapshot() as connection:
         return [stored_prediction(row) for row in connection.execute(page).mappings()]
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from uq4ct.model_store.questions import LABELS
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import AnswerOutsideError, LabelConflictError, PastRetentionError
-from uq4ct.service.ledger.tables import labels
+from uq4ct.service.ledger.tables import REPEATED, labels
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -59,7 +59,7 @@ def store_label(
     """
     answer = option_index(feedback.answer, record.options)
     correct = answer == record.option
-    row = {
+    row = {name: getattr(record, name) for name in REPEATED} | {
         "prediction_id": record.prediction_id,
         "answer": answer,
         "correct": correct,

@@ -12,13 +12,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    and_,
     bindparam,
     delete,
-    exists,
     insert,
     select,
     text,
-    tuple_,
     update,
 )
 
@@ -26,12 +25,14 @@ from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.sequential import TESTS, CountedLabel, RunningTest, Wealth, allowed_error_rate
-from uq4ct.service.ledger.tables import OF_ALL_TENANTS, labels, predictions, sequential_tests
+from uq4ct.service.ledger.tables import OF_ALL_TENANTS, labels, sequential_tests
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
 
 ROUND = 1000  # labels of one transaction
 _POSTGRES_LOCK = 0x75713463740002  # id of the advisory lock that the counting replica holds
+_COUNTED_COLUMNS = ("prediction_id", "tenant", "model", "version", "confidence", "correct", "labelled_ms")
+_FAMILY = (sequential_tests.c.tenant, sequential_tests.c.model, sequential_tests.c.version)
 _WEALTH = ("labels", "log_stake", "deviations", "squares")
 
 ErrorBound = Callable[[str, int], float | None]
@@ -86,22 +87,14 @@ def count_labels(database: Database, alpha: float, error_bound: ErrorBound, limi
     """
     not_counted = labels.c.counted.is_(False)
     oldest = (
-        select(
-            predictions.c.tenant,
-            predictions.c.model,
-            predictions.c.version,
-            predictions.c.confidence,
-            labels.c.correct,
-            labels.c.labelled_ms,
-        )
-        .add_columns(labels.c.prediction_id)
-        .select_from(labels.join(predictions))
+        select(*(labels.c[name] for name in _COUNTED_COLUMNS))
         .where(not_counted)
         .order_by(labels.c.labelled_ms, labels.c.prediction_id)
         .limit(limit)
     )
     with database.transaction() as connection:
-        if not connection.execute(select(exists().where(not_counted))).scalar() or not _take_turn(database, connection):
+        database.use_indexes(connection)
+        if connection.execute(oldest.limit(1)).first() is None or not _take_turn(database, connection):
             return 0
         rows = connection.execute(oldest).mappings().all()
         marks = update(labels).where(labels.c.prediction_id == bindparam("counted_id")).values(counted=True)
@@ -128,18 +121,13 @@ def _take_turn(database: Database, connection: Connection) -> bool:
 def _advance(connection: Connection, rows: Sequence[RowMapping], alpha: float, error_bound: ErrorBound) -> None:
     """Advance the tests of every family by its labels, in their order."""
     bound_of = cache(error_bound)  # the families of a version share it
-    counted = _by_family(rows)
-    keys = [(_column_of(tenant), model, version) for tenant, model, version in counted]
-    mine = tuple_(sequential_tests.c.tenant, sequential_tests.c.model, sequential_tests.c.version).in_(keys)
-    running: dict[_Family, list[RunningTest]] = {family: [] for family in counted}
-    for test in _read(connection, mine):
-        running[test.tenant, test.model, test.version].append(test)
-    advanced = [
-        test.after(of_family, alpha)
-        for family, of_family in counted.items()
-        for test in _started(running[family], family, of_family[0].labelled_ms, bound_of)
-    ]
-    connection.execute(delete(sequential_tests).where(mine))
+    advanced: list[RunningTest] = []
+    for family, of_family in _by_family(rows).items():
+        # One by one: for a list of families, SQLite would read the whole table.
+        mine = and_(*(column == value for column, value in zip(_FAMILY, _key(family), strict=True)))
+        tests = _started(_read(connection, mine), family, of_family[0].labelled_ms, bound_of)
+        advanced += [test.after(of_family, alpha) for test in tests]
+        connection.execute(delete(sequential_tests).where(mine))
     connection.execute(insert(sequential_tests), [_to_row(test) for test in advanced])
 
 
@@ -181,6 +169,11 @@ def _from_row(row: Mapping[Any, Any]) -> RunningTest:
 def _to_row(test: RunningTest) -> dict[str, Any]:
     row = asdict(test)
     return row | row.pop("wealth") | {"tenant": _column_of(test.tenant)}
+
+
+def _key(family: _Family) -> tuple[str, str, int]:
+    tenant, model, version = family
+    return _column_of(tenant), model, version
 
 
 def _column_of(tenant: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import delete, insert
 
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.tables import labels, predictions
+from uq4ct.service.ledger.tables import REPEATED, labels, predictions
 
 _PREDICTION: dict[str, Any] = {
     "created_ms": 0,
@@ -28,7 +28,11 @@ _PREDICTION: dict[str, Any] = {
     "abstain": False,
     "tags": [],
 }
-_LABEL: dict[str, Any] = {"answer": 0, "correct": False, "labelled_ms": 0}
+_LABEL: dict[str, Any] = {name: _PREDICTION[name] for name in REPEATED} | {
+    "answer": 0,
+    "correct": False,
+    "labelled_ms": 0,
+}
 
 
 def probe_write(database: Database) -> None:

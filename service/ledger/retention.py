@@ -65,6 +65,7 @@ def delete_step(database: Database, before_ms: int, step: int = STEP) -> int:
     with database.transaction() as connection:
         if database.is_sqlite:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # waits for the other writers
+        database.use_indexes(connection)
         # As a subquery of the DELETE, PostgreSQL might run it per row, and lock and delete other rows each time.
         ids = connection.scalars(oldest).all()
         return connection.execute(delete(predictions).where(predictions.c.prediction_id.in_(ids))).rowcount

@@ -15,18 +15,33 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
-    Uuid,
     false,
+    text,
 )
+
+from uq4ct.service.ledger.column_types import PredictionId
 
 METADATA = MetaData()
 OF_ALL_TENANTS = ""  # in sequential_tests.tenant; no tenant has an empty name
+# What the rows of a window may be restricted to. Each has an index in which its rows are ordered by time, so that the
+# newest are read without any other row, however rare they are; without a restriction, the primary key does this.
+RESTRICTIONS = (
+    ("tenant",),
+    ("model",),
+    ("model", "version"),
+    ("tenant", "model"),
+    ("tenant", "model", "version"),
+)
 
-# Retention deletes by primary key; calibration reads ranges of it, for a single tenant with `predictions_of_tenant`.
+
+def _indexes(table: str) -> list[Index]:
+    return [Index(f"{table}_by_{'_'.join(columns)}", *columns, "prediction_id") for columns in RESTRICTIONS]
+
+
 predictions = Table(
     "predictions",
     METADATA,
-    Column("prediction_id", Uuid(as_uuid=False), primary_key=True),
+    Column("prediction_id", PredictionId, primary_key=True),
     Column("created_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
     Column("tenant", String(128), nullable=False),
     Column("key_hash", String(64), comment="SHA-256 of the id of the key"),
@@ -54,8 +69,15 @@ predictions = Table(
     Column("idempotency_key", String(128)),
     Column("body_hash", String(64), comment="SHA-256 of the request, where it has an idempotency key"),
     Column("question", JSON(none_as_null=True), comment="text, options and context, where they are stored at all"),
-    Index("predictions_of_tenant", "tenant", "prediction_id"),
-    Index("predictions_by_idempotency_key", "tenant", "idempotency_key", unique=True),
+    *_indexes("predictions"),
+    Index(
+        "predictions_by_idempotency_key",
+        "tenant",
+        "idempotency_key",
+        unique=True,
+        sqlite_where=text("idempotency_key IS NOT NULL"),
+        postgresql_where=text("idempotency_key IS NOT NULL"),
+    ),
 )
 
 labels = Table(
@@ -63,7 +85,7 @@ labels = Table(
     METADATA,
     Column(
         "prediction_id",
-        Uuid(as_uuid=False),
+        PredictionId,
         ForeignKey("predictions.prediction_id", ondelete="CASCADE"),
         primary_key=True,
     ),
@@ -72,7 +94,18 @@ labels = Table(
     Column("source", String(64)),
     Column("labelled_ms", BigInteger, nullable=False, comment="Unix milliseconds"),
     Column("counted", Boolean, nullable=False, server_default=false(), comment="by the sequential tests"),
+    Column("tenant", String(128), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_ms", BigInteger, nullable=False, comment="Unix milliseconds, of the prediction"),
+    Column("confidence", Double, nullable=False),
+    Column("abstain", Boolean, nullable=False),
+    *_indexes("labels"),
+    sqlite_with_rowid=False,  # its rows are small, so they fit into the index of the primary key
 )
+# A label repeats what calibration needs of its prediction, which never changes. So the labelled predictions of a
+# version are found without those that have no label, and no statement about labels joins the two tables.
+REPEATED = ("tenant", "model", "version", "created_ms", "confidence", "abstain")
 Index(
     "labels_not_counted",
     labels.c.labelled_ms,

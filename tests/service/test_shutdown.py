@@ -140,7 +140,7 @@ async def test_a_closed_terminal_ends_the_server_as_sigterm_does_and_other_signa
             process.send_signal(signal.SIGHUP)
             assert await asyncio.to_thread(process.wait, 10) == 0
     with contextlib.closing(sqlite3.connect(f"{log}.sqlite3")) as ledger:
-        assert [uuid.UUID(stored) for (stored,) in ledger.execute("SELECT prediction_id FROM predictions")] == [
+        assert [uuid.UUID(bytes=stored) for (stored,) in ledger.execute("SELECT prediction_id FROM predictions")] == [
             uuid.UUID(last["prediction_id"])
         ]
 

@@ -26,7 +26,7 @@ from uq4ct.service.app import create_app
 from uq4ct.service.ledger import migrations
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.tables import labels, predictions, retention, sequential_tests
+from uq4ct.service.ledger.tables import REPEATED, labels, predictions, retention, sequential_tests
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
@@ -194,14 +194,18 @@ def insert(database: Database, *records: PredictionRecord) -> None:
         connection.execute(database.insert_new(predictions), [record.to_row() for record in records])
 
 
-def insert_label(database: Database, record: PredictionRecord, answer: int, delay_ms: int = 0) -> None:
-    """Insert the label of a prediction into the ledger."""
-    row = {
+def label_row(record: PredictionRecord, answer: int, labelled_ms: int) -> dict[str, Any]:
+    """Return the row of a prediction's label."""
+    return {name: getattr(record, name) for name in REPEATED} | {
         "prediction_id": record.prediction_id,
         "answer": answer,
         "correct": answer == record.option,
         "source": None,
-        "labelled_ms": record.created_ms + delay_ms,
+        "labelled_ms": labelled_ms,
     }
+
+
+def insert_label(database: Database, record: PredictionRecord, answer: int, delay_ms: int = 0) -> None:
+    """Insert the label of a prediction into the ledger."""
     with database.transaction() as connection:
-        connection.execute(database.insert_new(labels), row)
+        connection.execute(database.insert_new(labels), label_row(record, answer, record.created_ms + delay_ms))

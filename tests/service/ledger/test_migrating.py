@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,13 +14,13 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import inspect, select, text
 
-from tests.service.ledger.conftest import PostgresServer, newest_revision
+from tests.service.ledger.conftest import PostgresServer, insert, make_record, newest_revision
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError
 from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.tables import METADATA
+from uq4ct.service.ledger.tables import METADATA, predictions
 
 ROOT = Path(__file__).parents[3]
 REPLICAS = 3
@@ -57,12 +59,14 @@ def test_migrations_make_the_tables_of_the_code(new_url: Callable[[], str]) -> N
     database = Database(url)
     with database.transaction() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-        indexes = {index["name"] for index in inspect(connection).get_indexes("predictions")}
+        indexes = {index["name"] for name in METADATA.tables for index in inspect(connection).get_indexes(name)}
         if database.is_sqlite:
             modes = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
             assert modes == ["wal", 2]  # 2 = FULL
     database.close()
-    assert indexes == {"predictions_of_tenant", "predictions_by_idempotency_key"}
+    restrictions = ("tenant", "model", "model_version", "tenant_model", "tenant_model_version")
+    newest = {f"{table}_by_{columns}" for table in ("predictions", "labels") for columns in restrictions}
+    assert indexes == newest | {"predictions_by_idempotency_key", "labels_not_counted"}
 
 
 def test_migrations_and_code_create_the_same_columns_keys_and_indexes(new_url: Callable[[], str]) -> None:
@@ -93,6 +97,16 @@ def _schema(url: str) -> dict[str, list[str]]:
 def _shown(index: Any) -> str:
     options = {name: str(option) for name, option in index.get("dialect_options", {}).items()}
     return f"{index['name']} {index['column_names']} {index['unique']} {options}"
+
+
+def test_sqlite_stores_an_id_in_16_bytes(empty_ledger: Path, tmp_path: Path) -> None:
+    record = make_record()
+    with closing(Database(f"sqlite:///{shutil.copy(empty_ledger, tmp_path)}")) as database:
+        insert(database, record)
+        with database.transaction() as connection:
+            stored = connection.exec_driver_sql("SELECT prediction_id FROM predictions").scalar_one()
+            assert stored == uuid.UUID(record.prediction_id).bytes
+            assert connection.scalar(select(predictions.c.prediction_id)) == record.prediction_id
 
 
 def test_a_newer_schema_is_refused(new_url: Callable[[], str]) -> None:

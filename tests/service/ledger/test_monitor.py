@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Start
-from tests.service.ledger.conftest import PostgresServer, insert, insert_label, make_record
+from tests.service.ledger.conftest import PostgresServer, insert, insert_label, label_row, make_record
 from uq4ct.model_store.uncertainty.selective import binomial_upper_bound
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import count_labels, read_tests
@@ -37,16 +37,7 @@ def put_labels(
     records = [make_record(confidence=draw.uniform(0.5, 1.0), **changes) for _ in range(number)]
     insert(database, *records)
     labelled = [(record, draw.random() < accuracy, draw.randrange(number // 2)) for record in records]
-    rows = [
-        {
-            "prediction_id": r.prediction_id,
-            "answer": int(right),
-            "correct": right,
-            "source": None,
-            "labelled_ms": moment,
-        }
-        for r, right, moment in labelled
-    ]
+    rows = [label_row(record, int(right), moment) for record, right, moment in labelled]
     with database.transaction() as connection:
         connection.execute(database.insert_new(labels), rows)
     return sorted(labelled, key=lambda label: (label[2], label[0].prediction_id))
@@ -138,9 +129,8 @@ def test_a_label_not_yet_committed_is_not_passed_over(postgres: PostgresServer) 
     database = Database(postgres.empty_ledger())
     first, late = make_record(), make_record()
     insert(database, first, late)
-    row = {"prediction_id": late.prediction_id, "answer": 1, "correct": True, "source": None, "labelled_ms": 1}
     with database.engine.begin() as other:
-        other.execute(database.insert_new(labels), row)
+        other.execute(database.insert_new(labels), label_row(late, late.option, 1))
         insert_label(database, first, 1)
         assert count_all(database) == 1
     assert count_all(database) == 1

@@ -10,12 +10,14 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+_PREDICTION_ID = sa.Uuid(as_uuid=False).with_variant(sa.LargeBinary(16), "sqlite")
+
 
 def upgrade() -> None:
     """Create the tables and their indexes."""
     op.create_table(
         "predictions",
-        sa.Column("prediction_id", sa.Uuid(as_uuid=False), primary_key=True),
+        sa.Column("prediction_id", _PREDICTION_ID, primary_key=True),
         sa.Column("created_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds"),
         sa.Column("tenant", sa.String(128), nullable=False),
         sa.Column("key_hash", sa.String(64), comment="SHA-256 of the id of the key"),
@@ -44,13 +46,20 @@ def upgrade() -> None:
         sa.Column("body_hash", sa.String(64), comment="SHA-256 of the request, where it has an idempotency key"),
         sa.Column("question", sa.JSON, comment="text, options and context, where they are stored at all"),
     )
-    op.create_index("predictions_of_tenant", "predictions", ["tenant", "prediction_id"])
-    op.create_index("predictions_by_idempotency_key", "predictions", ["tenant", "idempotency_key"], unique=True)
+    _create_indexes("predictions")
+    op.create_index(
+        "predictions_by_idempotency_key",
+        "predictions",
+        ["tenant", "idempotency_key"],
+        unique=True,
+        sqlite_where=sa.text("idempotency_key IS NOT NULL"),
+        postgresql_where=sa.text("idempotency_key IS NOT NULL"),
+    )
     op.create_table(
         "labels",
         sa.Column(
             "prediction_id",
-            sa.Uuid(as_uuid=False),
+            _PREDICTION_ID,
             sa.ForeignKey("predictions.prediction_id", ondelete="CASCADE"),
             primary_key=True,
         ),
@@ -59,7 +68,15 @@ def upgrade() -> None:
         sa.Column("source", sa.String(64)),
         sa.Column("labelled_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds"),
         sa.Column("counted", sa.Boolean, nullable=False, server_default=sa.false(), comment="by the sequential tests"),
+        sa.Column("tenant", sa.String(128), nullable=False),
+        sa.Column("model", sa.String(64), nullable=False),
+        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("created_ms", sa.BigInteger, nullable=False, comment="Unix milliseconds, of the prediction"),
+        sa.Column("confidence", sa.Double, nullable=False),
+        sa.Column("abstain", sa.Boolean, nullable=False),
+        sqlite_with_rowid=False,
     )
+    _create_indexes("labels")
     op.create_index(
         "labels_not_counted",
         "labels",
@@ -87,6 +104,18 @@ def upgrade() -> None:
         "retention",
         sa.Column("started_ms", sa.BigInteger, primary_key=True, autoincrement=False, comment="of the last round"),
     )
+
+
+def _create_indexes(table: str) -> None:
+    """Create an index for the newest rows of each restriction: of a tenant, a model, a version, or two of them."""
+    for columns in (
+        ["tenant"],
+        ["model"],
+        ["model", "version"],
+        ["tenant", "model"],
+        ["tenant", "model", "version"],
+    ):
+        op.create_index(f"{table}_by_{'_'.join(columns)}", table, [*columns, "prediction_id"])
 
 
 def downgrade() -> None:
