@@ -14,5 +14,6 @@ def plain_bootstrap(statistic: Callable[[Tensor], float], n: int, draws: int = 1
     """Return the 95 % interval of a statistic, which gets the indices of n rows drawn with replacement."""
     generator = torch.Generator().manual_seed(seed)
     values = [statistic(torch.randint(n, (n,), generator=generator)) for _ in range(draws)]
-    low, high = torch.tensor(values, dtype=torch.float64).quantile(torch.tensor([0.025, 0.975]).double()).tolist()
+    tails = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = torch.tensor(values, dtype=torch.float64).quantile(tails).tolist()
     return Interval(low, high)

@@ -137,7 +137,8 @@ def _covariance(one: _Parts, other: _Parts, bins: int) -> NDArray[np.float64]:
 
 def _parts(run: Confidences, bins: int) -> _Parts:
     table = reliability_bins(run.confidence, run.correct, bins)
-    count, confidence_sum, correct_sum = (column.numpy() for column in (table.count, table.confidence_sum, table.correct_sum))
+    sums = (table.count, table.confidence_sum, table.correct_sum)
+    count, confidence_sum, correct_sum = (column.numpy() for column in sums)
     questions = len(run.confidence)
     usable = count > 1
     divisor = np.where(usable, count, 2.0)  # 2 keeps the unusable bins finite

@@ -20,7 +20,7 @@ class DaysView(Body):
 
     first_day: datetime.date
     last_day: datetime.date = Field(
-        description=f"later than first_day where days are pooled, because one alone has fewer than {LEAST_LABELS} labels"
+        description=f"later than first_day where days are pooled, since one has fewer than {LEAST_LABELS} labels"
     )
     model: str = Field(description="name@version")
     questions: Count
