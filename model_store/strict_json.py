@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NoReturn
 
 _SHOWN_CHARACTERS = 80
@@ -24,10 +24,11 @@ def parse_json(data: str | bytes, *, most_fields: int | None = None) -> Any:
         TooManyFieldsError: an object has more than `most_fields` fields.
         JsonError: the text is not JSON, an object has a key twice, or a number is not finite or has too many digits.
     """
-    hook = partial(_without_duplicates, most_fields=most_fields)
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        return json.loads(text, object_pairs_hook=hook, parse_constant=_reject_constant)
+        if text.startswith("\ufeff"):
+            raise JsonError("starts with a byte order mark (BOM)")
+        return _decoder(most_fields).decode(text)
     except JsonError:
         raise
     except UnicodeDecodeError as error:
@@ -40,14 +41,20 @@ def parse_json(data: str | bytes, *, most_fields: int | None = None) -> Any:
         raise JsonError("a number has too many digits") from error
 
 
+@lru_cache(maxsize=8)
+def _decoder(most_fields: int | None) -> json.JSONDecoder:
+    hook = partial(_without_duplicates, most_fields=most_fields)
+    return json.JSONDecoder(object_pairs_hook=hook, parse_constant=_reject_constant)
+
+
 def _without_duplicates(pairs: list[tuple[str, Any]], most_fields: int | None) -> dict[str, Any]:
     if most_fields is not None and len(pairs) > most_fields:
         raise TooManyFieldsError(f"an object has {len(pairs)} fields (limit: {most_fields})")
-    record: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in record:
-            raise JsonError(f"duplicate key {key[:_SHOWN_CHARACTERS]!a} in an object")
-        record[key] = value
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        seen: set[str] = set()
+        key = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise JsonError(f"duplicate key {key[:_SHOWN_CHARACTERS]!a} in an object")
     return record
 
 

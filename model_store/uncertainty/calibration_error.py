@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from uq4ct.model_store.uncertainty.bins import BINS, ROUNDING
-
-# Bernoulli labels drawn at once by `noise_floor`: 32 MiB of float64.
-_LABELS_AT_ONCE = 2**22
+from uq4ct.model_store.uncertainty.poisson_binomial import success_distributions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,10 +78,11 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, bins: int = 
 
 
 def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: int = 0) -> NoiseFloor:
-    """Simulate the ECE that a perfectly calibrated model with these confidences shows.
+    """Return the ECE that a perfectly calibrated model with these confidences [B] shows.
 
-    Each of `draws` label sets is Bernoulli(`confidence`) [B]. Raises ValueError on no questions, on confidences
-    outside [0, 1] and on fewer than 1 draw.
+    Its labels are Bernoulli(`confidence`), so the number of right answers in a bin has a known distribution. The mean
+    is computed from these distributions, and the percentile from `draws` draws of the numbers. Raises ValueError on
+    no questions, on confidences outside [0, 1] and on fewer than 1 draw.
     """
     if confidence.ndim != 1 or len(confidence) == 0:
         raise ValueError(f"confidence must be [B] with B >= 1, not {list(confidence.shape)}")
@@ -91,17 +90,19 @@ def noise_floor(confidence: Tensor, bins: int = BINS, draws: int = 1000, seed: i
         raise ValueError(f"draws must be at least 1, not {draws}")
     values = _checked(confidence)
     index = confidence_bin(values, bins)
-    membership = one_hot(index, bins).double()
     # Summed as in `reliability_bins`: where all labels agree, rounding must not put the error above its floor.
-    promised = torch.bincount(index, weights=values, minlength=bins)
-    generator = torch.Generator().manual_seed(seed)
-    errors = []
-    for chunk in torch.arange(draws).split(max(1, _LABELS_AT_ONCE // len(values))):
-        uniform = torch.rand(len(chunk), len(values), generator=generator, dtype=torch.float64)
-        right = (uniform < values).double() @ membership
-        errors.append((right - promised).abs().sum(dim=-1) / len(values))
-    simulated = torch.cat(errors)
-    return NoiseFloor(mean=simulated.mean().item(), p95=simulated.quantile(0.95).item())
+    promised = torch.bincount(index, weights=values, minlength=bins).numpy()
+    uniform = torch.rand(bins, draws, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).numpy()
+    distributions = success_distributions(values.numpy(), index.numpy(), bins)
+    mean, gaps = 0.0, []
+    for probability, expected, quantile in zip(distributions, promised, uniform, strict=True):
+        gap = np.abs(np.arange(len(probability)) - expected)
+        below = probability.cumsum()
+        mean += float((probability * gap).sum() / below[-1])
+        right = below.searchsorted(quantile * below[-1], side="right")
+        gaps.append(gap[right.clip(max=len(gap) - 1)])
+    errors = torch.from_numpy(np.stack(gaps, axis=-1)).sum(dim=-1) / len(values)
+    return NoiseFloor(mean=mean / len(values), p95=errors.quantile(0.95).item())
 
 
 def _checked(confidence: Tensor) -> Tensor:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uq4ct.model_store.uncertainty.ranking import check_pairs
@@ -27,7 +29,12 @@ def selective_curve(confidence: Tensor, correct: Tensor) -> SelectiveCurve:
     and on NaN. Source: El-Yaniv and Wiener 2010 (the risk-coverage trade-off).
     """
     check_pairs(confidence, correct, ("confidence", "correct"))
-    thresholds = torch.tensor(THRESHOLDS, dtype=torch.float64)
-    answered = confidence.detach().to("cpu", torch.float64)[:, None] >= thresholds  # [B, 101]
-    wrong = answered & ~correct.cpu()[:, None]
-    return SelectiveCurve(tuple(answered.sum(dim=0).tolist()), tuple(wrong.sum(dim=0).tolist()))
+    values = confidence.detach().to("cpu", torch.float64).numpy()
+    reached = np.searchsorted(THRESHOLDS, values, side="right")
+    return SelectiveCurve(_reaching_each(reached), _reaching_each(reached[~correct.cpu().numpy()]))
+
+
+def _reaching_each(reached: NDArray[np.int64]) -> tuple[int, ...]:
+    """Count the questions that reach each threshold; `reached` is the number of thresholds that each reaches."""
+    exactly = np.bincount(reached, minlength=len(THRESHOLDS) + 1)
+    return tuple(exactly[::-1].cumsum()[-2::-1].tolist())

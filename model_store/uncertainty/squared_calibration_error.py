@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from uq4ct.model_store.uncertainty.bins import BINS
 from uq4ct.model_store.uncertainty.calibration_error import confidence_bin, reliability_bins
@@ -89,14 +89,17 @@ def squared_calibration_error_difference(
 
 
 class _Parts(NamedTuple):
-    """One run: the estimate, the gap of each bin times the root of its share [bins] and the noise of the questions in
-    it, float64 [B, bins], the noise of bins whose questions show none [bins], and each question's squared gap [B]."""
+    """One run, float64: the estimate, the gap of each bin times the root of its share [bins], the bin of each question
+    and its deviation from the gap of that bin [B], the factor from a deviation to noise and the noise of bins whose
+    questions show none [bins], and each question's squared gap [B]."""
 
     value: float
-    gaps: Tensor
-    noise: Tensor
-    further_noise: Tensor
-    squared: Tensor
+    gaps: NDArray[np.float64]
+    index: NDArray[np.int64]
+    deviations: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    further_noise: NDArray[np.float64]
+    squared: NDArray[np.float64]
 
 
 def _root(squared: float) -> float:
@@ -113,39 +116,49 @@ def _estimate(weighted: Sequence[tuple[float, Confidences]], bins: int) -> Squar
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"a calibration error needs runs on the same questions, at least 1, not {sorted(lengths)}")
     parts = [_parts(run, bins) for _, run in weighted]
-    weights = torch.tensor([weight for weight, _ in weighted], dtype=torch.float64)
-    noise = torch.cat([part.noise for part in parts], dim=1)
-    covariance = noise.T @ noise + torch.cat([part.further_noise for part in parts]).diag()
-    weighted_gaps = torch.cat([weight * part.gaps for weight, part in zip(weights, parts, strict=True)])
-    each = weights.repeat_interleave(bins)
-    linear = 4 * weighted_gaps @ covariance @ weighted_gaps
-    quadratic = 2 * (each[:, None] * each * covariance.square()).sum()
-    squared = torch.stack([weight * part.squared for weight, part in zip(weights, parts, strict=True)]).sum(dim=0)
-    shares = (squared - squared.mean()).square().sum() / len(squared) ** 2
+    weights = np.array([weight for weight, _ in weighted])
+    covariance = np.block([[_covariance(part, other, bins) for other in parts] for part in parts])
+    covariance += np.diag(np.concatenate([part.further_noise for part in parts]))
+    each = weights.repeat(bins)
+    weighted_gaps = each * np.concatenate([part.gaps for part in parts])
+    linear = 4 * np.einsum("a,ab,b->", weighted_gaps, covariance, weighted_gaps)
+    quadratic = 2 * np.einsum("a,b,ab->", each, each, covariance**2)
+    squared = sum(weight * part.squared for weight, part in zip(weights, parts, strict=True))
+    shares = np.square(squared - np.mean(squared)).sum() / np.size(squared) ** 2
     value = sum(weight * part.value for weight, part in zip(weights.tolist(), parts, strict=True))
-    return SquaredError(value, (linear + quadratic + shares).clamp(min=0).sqrt().item())
+    return SquaredError(value, math.sqrt(max(float(linear + quadratic + shares), 0.0)))
+
+
+def _covariance(one: _Parts, other: _Parts, bins: int) -> NDArray[np.float64]:
+    """Return the covariance of the noise of one run's bins with that of another run's [bins, bins]."""
+    cell = one.index * bins + other.index
+    products = np.bincount(cell, weights=one.deviations * other.deviations, minlength=bins**2)
+    return products.reshape(bins, bins) * one.scale[:, None] * other.scale
 
 
 def _parts(run: Confidences, bins: int) -> _Parts:
     table = reliability_bins(run.confidence, run.correct, bins)
+    sums = (table.count, table.confidence_sum, table.correct_sum)
+    count, confidence_sum, correct_sum = (column.numpy() for column in sums)
     questions = len(run.confidence)
-    usable = table.count > 1
-    count = torch.where(usable, table.count, 2.0)  # 2 keeps the unusable bins finite
-    gap = torch.where(usable, (table.correct_sum - table.confidence_sum) / count, 0.0)
-    index = confidence_bin(run.confidence, bins)
-    deviations = run.correct.cpu().double() - run.confidence.cpu().double() - gap[index]
-    inside = one_hot(index, bins) * usable * deviations[:, None]
-    variance = inside.square().sum(dim=0) / (count - 1)
-    rates = zip(table.correct_sum.tolist(), table.count.tolist(), strict=True)
-    least = torch.tensor([_rate_variance(successes, trials) for successes, trials in rates], dtype=torch.float64)
+    usable = count > 1
+    divisor = np.where(usable, count, 2.0)  # 2 keeps the unusable bins finite
+    gap = np.where(usable, (correct_sum - confidence_sum) / divisor, 0.0)
+    index = confidence_bin(run.confidence, bins).numpy()
+    deviations = (run.correct.double() - run.confidence.double()).cpu().numpy() - gap[index]
+    deviations *= usable[index]
+    variance = np.bincount(index, weights=deviations**2, minlength=bins) / (divisor - 1)
+    least = np.array([_rate_variance(*rate) for rate in zip(correct_sum.tolist(), count.tolist(), strict=True)])
     varied = variance > 0
-    larger = torch.where(varied, (least / torch.where(varied, variance, 1.0)).clamp(min=1), 1.0)
+    larger = np.where(varied, np.maximum(least / np.where(varied, variance, 1.0), 1.0), 1.0)
     return _Parts(
-        value=((table.count * gap.square()).sum() - variance.sum()).item() / questions,
-        gaps=(table.count / questions).sqrt() * gap,
-        noise=inside * (larger / ((count - 1) * questions)).sqrt(),
-        further_noise=torch.where(varied, 0.0, least) / questions,
-        squared=gap[index].square(),
+        value=float((count * gap**2).sum() - variance.sum()) / questions,
+        gaps=np.sqrt(count / questions) * gap,
+        index=index,
+        deviations=deviations,
+        scale=np.sqrt(larger / ((divisor - 1) * questions)),
+        further_noise=np.where(varied, 0.0, least) / questions,
+        squared=gap[index] ** 2,
     )
 
 

@@ -95,7 +95,7 @@ def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
     """Compute the scores of labelled predictions; raises ValueError if there are none."""
     confidence = torch.tensor([row.confidence for row in rows], dtype=torch.float64)
     correct = torch.tensor([row.correct for row in rows])
-    answered = torch.tensor([not row.abstain for row in rows])
+    right_answered = [row.correct for row in rows if not row.abstain]
     table = reliability_bins(confidence, correct)
     squared = squared_calibration_error([Confidences(confidence, correct)])
     bins = zip(table.count.tolist(), table.confidence_sum.tolist(), table.correct_sum.tolist(), strict=True)
@@ -108,7 +108,7 @@ def score_labelled(rows: Sequence[Scored]) -> LabelledScores:
         ece_noise_floor=noise_floor(confidence),
         rms_calibration_error=squared.root,
         rms_calibration_error_interval=squared.root_interval,
-        selective_risk=1 - correct[answered].double().mean().item() if answered.any() else None,
+        selective_risk=1 - sum(right_answered) / len(right_answered) if right_answered else None,
         curve=selective_curve(confidence, correct),
         top_label_brier=(confidence - correct.double()).square().mean().item(),
         spiegelhalter_z=_spiegelhalter_z(confidence, correct.double()),

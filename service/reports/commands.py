@@ -28,7 +28,7 @@ def calibration_report(
 ) -> None:
     """Write a report of the calibration in the ledger.
 
-    It compares confidence with accuracy, by model version and day of the prediction.
+    It compares confidence with accuracy, by model version and day of the prediction. Days with few labels are pooled.
 
     It reads the ledger at UQ4CT_DATABASE_URL, for all tenants, and the manifests of the versions in
     UQ4CT_MODEL_STORE_DIR; a server may run at the same time. It warns if there are few labels.

@@ -1,9 +1,9 @@
-"""Calibration by day of the prediction, to show drift."""
+"""Calibration by day of the prediction, to show drift; days with few labels are pooled."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
@@ -12,11 +12,16 @@ from uq4ct.service.ledger.queries import Scored
 from uq4ct.service.schemas.calibration import Count, Floor, Range
 from uq4ct.service.schemas.common import Body, Probability, show_time
 
+LEAST_LABELS = 50  # the standard error of an accuracy is then at most 0.07
 
-class DayView(Body):
-    """The labelled predictions of one model version on one UTC day."""
 
-    day: datetime.date
+class DaysView(Body):
+    """The labelled predictions of one model version on one or more UTC days."""
+
+    first_day: datetime.date
+    last_day: datetime.date = Field(
+        description=f"later than first_day where days are pooled, since one has fewer than {LEAST_LABELS} labels"
+    )
     model: str = Field(description="name@version")
     questions: Count
     accuracy: Probability
@@ -28,20 +33,42 @@ class DayView(Body):
     rms_calibration_error_interval: Range = Field(description="95 % interval")
 
 
-def score_days(scored: Sequence[Scored]) -> list[DayView]:
-    """Score each day with labels per model version, ordered by version and day."""
-    rows_of: dict[tuple[str, int, datetime.date], list[Scored]] = {}
+def score_days(scored: Sequence[Scored]) -> list[DaysView]:
+    """Score each model version by day, ordered by version and day.
+
+    Days are pooled in order until they have `LEAST_LABELS` labels; what is left at the end joins the last of them.
+    """
+    by_version: dict[tuple[str, int], dict[datetime.date, list[Scored]]] = {}
     for row in scored:
-        rows_of.setdefault((row.model, row.version, show_time(row.created_ms).date()), []).append(row)
+        by_day = by_version.setdefault((row.model, row.version), {})
+        by_day.setdefault(show_time(row.created_ms).date(), []).append(row)
     return [
-        _score_day(f"{model}@{version}", day, rows_of[model, version, day]) for model, version, day in sorted(rows_of)
+        _score(f"{model}@{version}", days, [row for day in days for row in by_day[day]])
+        for (model, version), by_day in sorted(by_version.items())
+        for days in _pool(by_day)
     ]
 
 
-def _score_day(model: str, day: datetime.date, rows: Sequence[Scored]) -> DayView:
+def _pool(by_day: Mapping[datetime.date, Sequence[Scored]]) -> list[list[datetime.date]]:
+    pools: list[list[datetime.date]] = [[]]
+    labels = 0  # in the last pool
+    for day in sorted(by_day):
+        if labels >= LEAST_LABELS:
+            pools.append([])
+            labels = 0
+        pools[-1].append(day)
+        labels += len(by_day[day])
+    if labels < LEAST_LABELS and len(pools) > 1:
+        rest = pools.pop()
+        pools[-1] += rest
+    return pools
+
+
+def _score(model: str, days: Sequence[datetime.date], rows: Sequence[Scored]) -> DaysView:
     scores = score_labelled(rows)
-    return DayView(
-        day=day,
+    return DaysView(
+        first_day=days[0],
+        last_day=days[-1],
         model=model,
         questions=scores.questions,
         accuracy=scores.accuracy,

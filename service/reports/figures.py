@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from uq4ct.model_store.environment import hidden_variable
 from uq4ct.model_store.uncertainty.bins import BINS
-from uq4ct.service.reports.days import DayView
+from uq4ct.service.reports.days import DaysView
 from uq4ct.service.schemas.calibration import CalibrationBin, CurvePoint, LabelledView
 
 with hidden_variable("MPLBACKEND"):  # it may name a backend that is not installed; plots need none
@@ -19,6 +19,7 @@ with hidden_variable("MPLBACKEND"):  # it may name a backend that is not install
     from matplotlib.ticker import MaxNLocator
 
 LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
+_WIDTH = 4.6  # of a column, in inches
 _EDGES = tuple(index / BINS for index in range(BINS + 1))
 # A decorator, since axes take their style when they are created.
 _styled = mpl.rc_context(
@@ -107,7 +108,7 @@ def draw_label_share(bins: Sequence[CalibrationBin]) -> str:
 
 
 @_styled
-def draw_days(days: Sequence[DayView]) -> str:
+def draw_days(days: Sequence[DaysView]) -> str:
     """Draw accuracy, mean confidence, and calibration error with its interval, by day of the prediction."""
     figure = _new_figure(4.6)
     means, error = figure.subplots(2, 1, sharex=True)
@@ -125,14 +126,19 @@ def draw_days(days: Sequence[DayView]) -> str:
     error.set_ylim(bottom=0)
     _legend(error)
     shown = range(0, len(days), max(1, len(days) // 6))
-    error.set_xticks(list(shown), [f"{days[index].day:%d %b}" for index in shown])
+    error.set_xticks(list(shown), [f"{days[index].first_day:%d %b}" for index in shown])
     error.set_xlim(-0.5, len(days) - 0.5)
     return _to_svg(figure, "Calibration by day of the prediction")
 
 
 def _new_figure(height: float) -> Figure:
-    """Create a figure as wide as a column; `height` is in inches."""
-    return Figure(figsize=(4.6, height), layout="constrained")
+    """Create a figure as wide as a column; `height` is in inches.
+
+    Its margins are fixed: matplotlib's layout engines draw everything twice.
+    """
+    figure = Figure(figsize=(_WIDTH, height))
+    figure.subplots_adjust(0.6 / _WIDTH, 0.45 / height, 1 - 0.1 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
+    return figure
 
 
 def _legend(axes: Axes) -> None:

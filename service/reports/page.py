@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Sequence
 from html import escape
 
-from uq4ct.service.reports.days import DayView
+from uq4ct.service.reports.days import LEAST_LABELS, DaysView
 from uq4ct.service.reports.figures import draw_days, draw_label_share, draw_reliability, draw_selective, draw_shares
 from uq4ct.service.schemas.calibration import CalibrationReport, CohortView, LabelledView, Range
 
@@ -29,7 +29,7 @@ figcaption { font-size: .875rem; color: #414b58; max-width: 30rem; }
 """
 
 
-def write_page(report: CalibrationReport, days: Sequence[DayView]) -> str:
+def write_page(report: CalibrationReport, days: Sequence[DaysView]) -> str:
     """Return the whole page; `days` contains the days of all versions in the report."""
     cohorts = [_cohort(cohort, [day for day in days if day.model == cohort.model]) for cohort in report.models]
     title = "Calibration report"
@@ -61,7 +61,7 @@ def _overview(cohorts: Sequence[CohortView]) -> str:
     return _table("Versions that answered", heads, rows)
 
 
-def _cohort(cohort: CohortView, days: Sequence[DayView]) -> str:
+def _cohort(cohort: CohortView, days: Sequence[DaysView]) -> str:
     labelled = cohort.labelled
     parts = [f"<h2>{escape(cohort.model)}</h2>"]
     if labelled is None and cohort.label_share > 0:
@@ -150,7 +150,7 @@ def _tests(cohort: CohortView) -> str:
     return _table("Sequential tests over the life of the version, valid however often you look", heads, rows)
 
 
-def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
+def _plots(cohort: CohortView, days: Sequence[DaysView]) -> list[str]:
     """Return the plots that have data, calibration first."""
     plots = [] if cohort.labelled is None else [_reliability(cohort.labelled)]
     plots += _abstention(cohort)
@@ -158,8 +158,7 @@ def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
         plots.append(
             _figure(
                 draw_days(days),
-                "By day of the prediction (UTC): a gap between the lines is miscalibration; an error below the grey "
-                "mark is within noise.",
+                f"By day of the prediction (UTC){_pooled(days)}: a gap between the lines is miscalibration.",
             )
         )
     plots += _traffic(cohort)
@@ -172,6 +171,15 @@ def _plots(cohort: CohortView, days: Sequence[DayView]) -> list[str]:
             )
         )
     return plots
+
+
+def _pooled(days: Sequence[DaysView]) -> str:
+    """Say that days are pooled, if some are."""
+    if all(one.first_day == one.last_day for one in days):
+        return ""
+    return (
+        f"; days are pooled until there are at least {LEAST_LABELS} labels, and each point is at the first of its days"
+    )
 
 
 def _reliability(labelled: LabelledView) -> str:

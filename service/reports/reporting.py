@@ -22,7 +22,7 @@ from uq4ct.service.ledger.queries import Window, count_cohorts, scored_predictio
 from uq4ct.service.ledger.retention import oldest_kept_ms
 from uq4ct.service.ledger.windows import window_ms, window_of
 from uq4ct.service.reports.commands import DEFAULT_WINDOW
-from uq4ct.service.reports.days import DayView, score_days
+from uq4ct.service.reports.days import DaysView, score_days
 from uq4ct.service.schemas.calibration import CalibrationReport
 from uq4ct.service.schemas.common import show_time
 from uq4ct.service.settings import Settings
@@ -65,7 +65,7 @@ def write_reports(
         _write(json_file, json.dumps(shown, indent=2) + "\n", report)
 
 
-def _read(database: Database, adapters: Registry, asked: Window) -> tuple[CalibrationReport, list[DayView]]:
+def _read(database: Database, adapters: Registry, asked: Window) -> tuple[CalibrationReport, list[DaysView]]:
     scored = scored_predictions(database, asked)
     cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database, asked.tenant))
     report = CalibrationReport.from_cohorts(asked.since_ms, asked.until_ms, cohorts, read_manifests(adapters, cohorts))

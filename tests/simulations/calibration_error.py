@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from tests.plain_bootstrap import plain_bootstrap
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, reliability_bins
 from uq4ct.model_store.uncertainty.intervals import Interval
-from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
 from uq4ct.model_store.uncertainty.squared_calibration_error import (
     Confidences,
     squared_calibration_error,
@@ -119,8 +119,8 @@ def coverage_of_plug_in(draw: Draw, questions: int, draws: int, seed: int = 0) -
     return _coverage(
         draw,
         true_errors(draw, lambda run: expected_calibration_error(*run)),
-        lambda run: bootstrap_interval(lambda rows: _ece(run, rows), questions, draws=200),
-        lambda ours, theirs: bootstrap_interval(lambda rows: _ece(ours, rows) - _ece(theirs, rows), questions, 200),
+        lambda run: plain_bootstrap(lambda rows: _ece(run, rows), questions, draws=200),
+        lambda ours, theirs: plain_bootstrap(lambda rows: _ece(ours, rows) - _ece(theirs, rows), questions, 200),
         (questions, draws, seed),
     )
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,7 +25,7 @@ from uq4ct.model_store.uncertainty.calibration_error import (
 from uq4ct.model_store.uncertainty.intervals import Interval, paired_share_interval, wilson_interval
 from uq4ct.model_store.uncertainty.proper_scores import brier_score, negative_log_likelihood
 from uq4ct.model_store.uncertainty.ranking import area_under_risk_coverage, auroc
-from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
+from uq4ct.model_store.uncertainty.resampling import bootstrap_mean
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS, selective_curve
 from uq4ct.model_store.uncertainty.squared_calibration_error import (
     Confidences,
@@ -55,26 +57,53 @@ class ScoredAnswers:
         return Confidences(self.confidence, self.correct)
 
 
+class AnswerColumns:
+    """Collects answers one by one as numbers, which take a tenth of the memory of the objects."""
+
+    def __init__(self) -> None:
+        self._probabilities = array("d")
+        self._options = array("q")
+        self._chosen = array("q")
+        self._right = array("q")
+        self._confidence = array("d")
+        self._optional = {name: array("d") for name in ("feu", "epistemic", "error_score")}
+
+    def add(self, answer: Answer, right: int) -> None:
+        """Add an answer to a question with this right option."""
+        self._probabilities.extend(answer.probabilities)
+        self._options.append(len(answer.probabilities))
+        self._chosen.append(answer.option)
+        self._right.append(right)
+        self._confidence.append(answer.confidence)
+        for name, column in self._optional.items():
+            value = getattr(answer, name)
+            if value is not None:
+                column.append(value)
+
+    def score(self) -> ScoredAnswers:
+        """Compare the answers with the right options; there must be at least one."""
+        options, right = np.array(self._options), torch.tensor(self._right)
+        probabilities = np.zeros((len(options), options.max()))
+        probabilities[np.arange(options.max()) < options[:, None]] = self._probabilities
+        return ScoredAnswers(
+            probabilities=torch.from_numpy(probabilities),
+            options=torch.from_numpy(options),
+            answers=right,
+            confidence=torch.tensor(self._confidence, dtype=torch.float64),
+            correct=torch.tensor(self._chosen) == right,
+            **{
+                name: torch.tensor(column, dtype=torch.float64) if column else None
+                for name, column in self._optional.items()
+            },
+        )
+
+
 def score_answers(answers: Sequence[Answer], questions: Sequence[Question]) -> ScoredAnswers:
     """Compare answers with the right options."""
-    width = max(len(answer.probabilities) for answer in answers)
-    rows = [[*answer.probabilities, *[0.0] * (width - len(answer.probabilities))] for answer in answers]
-    right = right_options(questions)
-    return ScoredAnswers(
-        probabilities=torch.tensor(rows, dtype=torch.float64),
-        options=torch.tensor([len(answer.probabilities) for answer in answers]),
-        answers=right,
-        confidence=torch.tensor([answer.confidence for answer in answers], dtype=torch.float64),
-        correct=torch.tensor([answer.option for answer in answers]) == right,
-        feu=_column([answer.feu for answer in answers]),
-        epistemic=_column([answer.epistemic for answer in answers]),
-        error_score=_column([answer.error_score for answer in answers]),
-    )
-
-
-def _column(values: Sequence[float | None]) -> Tensor | None:
-    present = [value for value in values if value is not None]
-    return torch.tensor(present, dtype=torch.float64) if present else None
+    columns = AnswerColumns()
+    for answer, right in zip(answers, right_options(questions).tolist(), strict=True):
+        columns.add(answer, right)
+    return columns.score()
 
 
 def answers_of(samples: CandidateSamples, questions: Sequence[Question], calibration: Calibration) -> list[Answer]:
@@ -99,9 +128,9 @@ def compute_scores(scored: ScoredAnswers) -> Scores:
         rms_calibration_error=squared.root,
         rms_calibration_error_interval=_stored(squared.root_interval),
         nll=nll.mean().item(),
-        nll_interval=_stored(_bootstrap(nll)),
+        nll_interval=_stored(bootstrap_mean(nll)),
         brier=brier.mean().item(),
-        brier_interval=_stored(_bootstrap(brier)),
+        brier_interval=_stored(bootstrap_mean(brier)),
         auroc_confidence=auroc(confidence, correct),
         auroc_feu=None if feu is None else auroc(feu, correct),
         ece_feu=None if feu is None else expected_calibration_error(feu, correct, BINS),
@@ -151,19 +180,14 @@ def paired_differences(ours: ScoredAnswers, theirs: ScoredAnswers) -> dict[str, 
     return {
         "accuracy": (hits.mean().item(), paired_share_interval(hits)),
         "squared calibration error": (squared.value, squared.interval),
-        "nll": (nll.mean().item(), _bootstrap(nll)),
-        "brier": (brier.mean().item(), _bootstrap(brier)),
+        "nll": (nll.mean().item(), bootstrap_mean(nll)),
+        "brier": (brier.mean().item(), bootstrap_mean(brier)),
     }
 
 
 def mean_nll(scored: ScoredAnswers) -> float:
     """Return the mean negative log likelihood, in nats per question."""
     return VALUES["nll"](scored).mean().item()
-
-
-def _bootstrap(values: Tensor) -> Interval:
-    """Return the interval of the mean of `values` [B]."""
-    return bootstrap_interval(lambda rows: values[rows].mean().item(), len(values))
 
 
 def _stored(interval: Interval) -> StoredInterval:

@@ -6,15 +6,18 @@ as in the tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from uq4ct.model_store.uncertainty.intervals import Interval, paired_share_interval, wilson_interval
+from uq4ct.model_store.uncertainty.resampling import bootstrap_mean, percentile_interval, resamplings, weighted_sums
 from uq4ct.model_store.uncertainty.squared_calibration_error import (
     squared_calibration_error,
     squared_calibration_error_difference,
@@ -23,10 +26,10 @@ from uq4ct.training.evaluation.scores import BINS, VALUES, ScoredAnswers
 
 MetricName = Literal["accuracy", "calibration", "nll", "brier"]
 METRICS: tuple[MetricName, ...] = ("accuracy", "calibration", "nll", "brier")
-BOOTSTRAP_DRAWS = 1000
 SWAP_DRAWS = 10_000  # the smallest p is 1 / 10,001: enough to stay below 0.05 after a correction for 100 comparisons
 LEVEL = 0.95
-_CELLS_AT_ONCE = 2**22  # of weights [draws, questions] turned into float64: 32 MiB
+_SWAPS_AT_ONCE = 2**27  # 128 MiB
+_CELLS_AT_ONCE = 2**20  # of weights [draws, questions] that are sorted: 8 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ def spread_over_seeds(runs: Sequence[ScoredAnswers], metric: MetricName) -> Spre
     `calibration` is the root mean squared calibration error; over seeds, the squares are averaged.
     """
     mean, interval = _measure(runs, metric)
-    each = [mean] if len(runs) == 1 else [_measure([run], metric)[0] for run in runs]
+    each = [mean] if len(runs) == 1 else [_value([run], metric) for run in runs]
     return Spread(mean, mean_and_deviation(each)[1], interval)
 
 
@@ -80,11 +83,8 @@ def paired_difference(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnsw
         found = squared_calibration_error_difference(mine, other, BINS)
         return Difference(found.value, found.interval, found.p)
     values = _values(ours, metric) - _values(theirs, metric)
-    interval = paired_share_interval(values) if metric == "accuracy" else _bootstrap(values)
-    total = values.sum()
-    swapped = total - 2 * _sums(_swaps(len(values)), values)
-    beyond = int((swapped.abs() >= total.abs() - 1e-12).sum())  # a swap that changes nothing counts
-    return Difference(values.mean().item(), interval, (1 + beyond) / (1 + len(swapped)))
+    interval = paired_share_interval(values) if metric == "accuracy" else bootstrap_mean(values)
+    return Difference(values.mean().item(), interval, _swap_p(values.numpy()))
 
 
 def auroc_gain(runs: Sequence[ScoredAnswers], scores: Sequence[Tensor]) -> tuple[float, Interval] | None:
@@ -95,17 +95,17 @@ def auroc_gain(runs: Sequence[ScoredAnswers], scores: Sequence[Tensor]) -> tuple
     if any(run.correct.all() or not run.correct.any() for run in runs):
         return None
 
-    def gains(weights: Tensor) -> Tensor:
+    def gains(weights: NDArray[np.integer]) -> NDArray[np.float64]:
         each = [
             _aurocs(score, run.correct, weights) - _aurocs(run.confidence, run.correct, weights)
             for run, score in zip(runs, scores, strict=True)
         ]
-        return torch.stack(each).mean(dim=0)
+        return np.mean(each, axis=0)
 
     questions = len(runs[0].correct)
-    drawn = gains(_resamplings(questions))
-    found = gains(torch.ones(1, questions))
-    return found.item(), _percentiles(drawn[~drawn.isnan()])
+    drawn = np.concatenate([gains(counts) for counts in resamplings(questions)])
+    (found,) = gains(np.ones((1, questions), np.int16)).tolist()
+    return found, percentile_interval(drawn[~np.isnan(drawn)])
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -128,7 +128,12 @@ def _measure(runs: Sequence[ScoredAnswers], metric: MetricName) -> tuple[float, 
         return found.root, found.root_interval
     values = _values(runs, metric)
     share = metric == "accuracy"
-    return values.mean().item(), wilson_interval(values.sum().item(), len(values)) if share else _bootstrap(values)
+    return values.mean().item(), wilson_interval(values.sum().item(), len(values)) if share else bootstrap_mean(values)
+
+
+def _value(runs: Sequence[ScoredAnswers], metric: MetricName) -> float:
+    """Return the mean over runs, without its interval, which takes most of the time."""
+    return _measure(runs, metric)[0] if metric == "calibration" else _values(runs, metric).mean().item()
 
 
 def _values(runs: Sequence[ScoredAnswers], metric: MetricName) -> Tensor:
@@ -136,45 +141,57 @@ def _values(runs: Sequence[ScoredAnswers], metric: MetricName) -> Tensor:
     return torch.stack([VALUES[metric](run) for run in runs]).mean(dim=0)
 
 
-def _bootstrap(values: Tensor) -> Interval:
-    """Return the percentile bootstrap interval of the mean of `values` [Q]."""
-    return _percentiles(_sums(_resamplings(len(values)), values) / len(values))
+def _swap_p(values: NDArray[np.float64]) -> float:
+    """Return the two-sided p of the sum of `values` [Q] if each had either sign with equal probability."""
+    total = values.sum()
+    beyond = 0
+    for swapped in _swaps(len(values)):
+        sums = total - 2 * weighted_sums(swapped, values)
+        beyond += int((np.abs(sums) >= abs(total) - 1e-12).sum())  # a swap that changes nothing counts
+    return (1 + beyond) / (1 + SWAP_DRAWS)
 
 
-def _aurocs(score: Tensor, positive: Tensor, weights: Tensor) -> Tensor:
+def _swaps(questions: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield which questions are swapped, 0 or 1 with equal probability [draws, Q], in pieces of at most 128 MiB."""
+    if questions * SWAP_DRAWS <= _SWAPS_AT_ONCE:
+        yield _kept_swaps(questions)
+    else:
+        yield from _draw_swaps(questions)
+
+
+@lru_cache(maxsize=1)
+def _kept_swaps(questions: int) -> NDArray[np.uint8]:
+    (swaps,) = _draw_swaps(questions)
+    return swaps
+
+
+def _draw_swaps(questions: int) -> Iterator[NDArray[np.uint8]]:
+    generator = torch.Generator().manual_seed(0)
+    at_once = max(1, _SWAPS_AT_ONCE // questions)
+    for start in range(0, SWAP_DRAWS, at_once):
+        shape = (min(at_once, SWAP_DRAWS - start), questions)
+        yield torch.randint(2, shape, generator=generator, dtype=torch.uint8).numpy()
+
+
+def _aurocs(score: Tensor, positive: Tensor, weights: NDArray[np.integer]) -> NDArray[np.float64]:
     """Return the AUROC [draws] with questions repeated by their weights [draws, Q]; NaN where a class is absent."""
-    high, low = score[positive][:, None], score[~positive]
-    above = (high > low).double() + (high == low) / 2
-    positives, negatives = weights[:, positive].double(), weights[:, ~positive].double()
-    pairs = positives.sum(dim=1) * negatives.sum(dim=1)
-    return ((positives @ above) * negatives).sum(dim=1) / pairs
+    order = score.argsort()
+    ordered, positives = score[order].numpy(), positive[order].numpy()
+    first = np.flatnonzero(np.append(True, ordered[1:] > ordered[:-1]))  # of the questions with the same score
+    pieces = np.array_split(weights, max(1, weights.size // _CELLS_AT_ONCE))
+    return np.concatenate([_aurocs_of_sorted(piece[:, order.numpy()], positives, first) for piece in pieces])
 
 
-def _sums(weights: Tensor, values: Tensor) -> Tensor:
-    """Return the sums [draws] of values [Q] with questions repeated by their weights [draws, Q]."""
-    chunks = weights.split(max(1, _CELLS_AT_ONCE // weights.shape[1]))
-    return torch.cat([chunk.double() @ values for chunk in chunks])
-
-
-@lru_cache(maxsize=1)
-def _resamplings(questions: int) -> Tensor:
-    """Return how often each question is drawn, int16 [draws, Q]: the same draws as in `bootstrap_interval`."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randint(questions, (questions,), generator=generator) for _ in range(BOOTSTRAP_DRAWS)]
-    return torch.stack([torch.bincount(rows, minlength=questions).to(torch.int16) for rows in drawn])
-
-
-@lru_cache(maxsize=1)
-def _swaps(questions: int) -> Tensor:
-    """Return which questions are swapped, 0 or 1 with equal probability, uint8 [draws, Q]."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(2, (SWAP_DRAWS, questions), generator=generator, dtype=torch.uint8)
-
-
-def _percentiles(draws: Tensor) -> Interval:
-    tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
-    low, high = draws.quantile(tails).tolist()
-    return Interval(low, high)
+def _aurocs_of_sorted(
+    weights: NDArray[np.integer], positive: NDArray[np.bool_], first: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the AUROC [draws] of questions by rising score; `first` are those with a new score."""
+    positives = np.add.reduceat(weights * positive, first, axis=1, dtype=np.int64)
+    negatives = np.add.reduceat(weights, first, axis=1, dtype=np.int64) - positives
+    below = negatives.cumsum(axis=1) - negatives
+    won = (positives * (2 * below + negatives)).sum(axis=1) / 2
+    with np.errstate(invalid="ignore"):
+        return won / (positives.sum(axis=1) * negatives.sum(axis=1))
 
 
 def _check_pairs(ours: Sequence[ScoredAnswers], theirs: Sequence[ScoredAnswers]) -> None:

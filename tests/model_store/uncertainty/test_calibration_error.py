@@ -11,6 +11,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
+from tests.one_thread import seconds_of_others
 from uq4ct.model_store.uncertainty.bins import bin_of
 from uq4ct.model_store.uncertainty.calibration_error import (
     NoiseFloor,
@@ -20,7 +21,6 @@ from uq4ct.model_store.uncertainty.calibration_error import (
     noise_floor,
     reliability_bins,
 )
-from uq4ct.model_store.uncertainty.resampling import bootstrap_interval
 
 
 def bools(*values: int) -> torch.Tensor:
@@ -174,10 +174,37 @@ def test_errors_name_what_is_wrong() -> None:
         noise_floor(half[:0])
 
 
-def test_a_bootstrap_of_ece_is_quick() -> None:
-    generator = torch.Generator().manual_seed(7)
-    confidence = torch.rand(2400, generator=generator)
-    correct = torch.rand(2400, generator=generator) < confidence
-    start = time.process_time()
-    bootstrap_interval(lambda index: expected_calibration_error(confidence[index], correct[index]), n=2400)
-    assert time.process_time() - start < 2
+def simulated_errors(confidence: torch.Tensor, draws: int) -> torch.Tensor:
+    """The ECE of label sets drawn from the confidences, question by question."""
+    generator = torch.Generator().manual_seed(4)
+    errors = [
+        expected_calibration_error(confidence, torch.rand(len(confidence), generator=generator) < confidence)
+        for _ in range(draws)
+    ]
+    return torch.tensor(errors, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("questions", [1, 3, 40, 1500])
+def test_the_noise_floor_is_that_of_labels_drawn_one_by_one(questions: int) -> None:
+    """Mean within 4 standard errors; the percentile between those that 1,000 and 2,000 draws have as a rule."""
+    confidence = torch.rand(questions, generator=torch.Generator().manual_seed(questions), dtype=torch.float64).sqrt()
+    errors = simulated_errors(confidence, 2000)
+    floor = noise_floor(confidence)
+    assert floor.mean == pytest.approx(errors.mean().item(), abs=4 * errors.std().item() / 2000**0.5 + 1e-12)
+    low, high = errors.quantile(torch.tensor([0.92, 0.975], dtype=torch.float64)).tolist()
+    assert low - 1e-12 <= floor.p95 <= high + 1e-12
+
+
+def test_the_noise_floor_takes_one_thread_and_little_time() -> None:
+    """Drawing a label for each question takes 20 times as long."""
+    confidence = torch.rand(20_000, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    start = time.thread_time()
+    assert seconds_of_others(lambda: noise_floor(confidence)) < 0.03
+    assert time.thread_time() - start < 0.1
+
+
+def test_the_noise_floor_of_one_bin_takes_as_little() -> None:
+    confidence = 0.94 + 0.05 * torch.rand(20_000, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    start = time.thread_time()
+    noise_floor(confidence)
+    assert time.thread_time() - start < 0.1

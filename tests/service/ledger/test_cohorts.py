@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.service.ledger.conftest import insert, insert_label, label_row, make_record
-from uq4ct.model_store.uncertainty.calibration_error import BINS, bin_of
+from uq4ct.model_store.uncertainty.bins import BINS, bin_of
 from uq4ct.service.ids import LONGEST_LEAD_MS
 from uq4ct.service.ledger import queries
 from uq4ct.service.ledger.calibration import score_cohorts

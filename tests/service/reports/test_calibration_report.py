@@ -8,6 +8,7 @@ import json
 import random
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +29,9 @@ from uq4ct.service.client.records import Calibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.feedback import Feedback, store_label
 from uq4ct.service.ledger.monitor import count_labels
+from uq4ct.service.ledger.queries import Scored
 from uq4ct.service.records import PredictionRecord
+from uq4ct.service.reports.days import score_days
 from uq4ct.service.telemetry.metrics import Metrics
 
 
@@ -162,7 +165,7 @@ def test_days_are_those_of_the_prediction(ledger: Database, store: Path, tmp_pat
     ask_and_label(ledger, 300, days=3, version=3)
     assert write(tmp_path, "--json", str(tmp_path / "r.json")).exit_code == 0
     days = json.loads((tmp_path / "r.json").read_text())["days"]
-    assert [day["day"] for day in days] == sorted({day["day"] for day in days})
+    assert [day["first_day"] for day in days] == sorted({day["first_day"] for day in days})
     assert len(days) in (3, 4)
     with ledger.engine.connect() as connection:
         rows = connection.exec_driver_sql(
@@ -170,7 +173,7 @@ def test_days_are_those_of_the_prediction(ledger: Database, store: Path, tmp_pat
         ).all()
     assert sum(day["questions"] for day in days) == len(rows)
     for day in days:
-        mine = [(confidence, bool(correct)) for date, confidence, correct in rows if date == day["day"]]
+        mine = [(p, bool(correct)) for date, p, correct in rows if day["first_day"] <= date <= day["last_day"]]
         confidence = torch.tensor([p for p, _ in mine], dtype=torch.float64)
         correct = torch.tensor([right for _, right in mine])
         assert (day["model"], day["questions"]) == ("toy@3", len(mine))
@@ -179,6 +182,50 @@ def test_days_are_those_of_the_prediction(ledger: Database, store: Path, tmp_pat
         squared = squared_calibration_error([Confidences(confidence, correct)])
         assert day["rms_calibration_error"] == pytest.approx(squared.root)
         assert day["rms_calibration_error_interval"]["high"] == pytest.approx(squared.root_interval.high)
+
+
+def label_days(version: int, labels_of_days: list[int]) -> list[Scored]:
+    """Return labelled predictions, made at noon from 1 January 2026 on, as many as each day has."""
+    noon = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+    days = [noon + datetime.timedelta(days=day) for day, labels in enumerate(labels_of_days) for _ in range(labels)]
+    moments = [int(day.timestamp() * 1000) for day in days]
+    return [Scored("toy", version, moment, moment, 0.75, False, index % 4 > 0) for index, moment in enumerate(moments)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "pools"),
+    [
+        ([60, 50, 70], [(1, 1, 60), (2, 2, 50), (3, 3, 70)]),
+        ([20, 20, 20, 60], [(1, 3, 60), (4, 4, 60)]),
+        ([60, 0, 0, 10, 45, 60], [(1, 1, 60), (4, 5, 55), (6, 6, 60)]),  # days without labels belong to no pool
+        ([60, 60, 20, 29], [(1, 1, 60), (2, 4, 109)]),  # what is left at the end joins the last pool
+        ([5, 4], [(1, 2, 9)]),  # all that there is
+    ],
+)
+def test_days_with_few_labels_are_pooled(labels: list[int], pools: list[tuple[int, int, int]]) -> None:
+    days = score_days(label_days(1, labels)[::-1])
+    assert [(day.first_day.day, day.last_day.day, day.questions) for day in days] == pools
+
+
+def test_each_version_has_its_own_days() -> None:
+    days = score_days([*label_days(2, [49, 49]), *label_days(10, [50, 50])])
+    assert [(day.model, day.questions) for day in days] == [("toy@2", 98), ("toy@10", 50), ("toy@10", 50)]
+
+
+def test_a_year_of_sparse_labels_takes_a_second() -> None:
+    """Twelve versions, each with 4 labels on every day: by day, 4,380 scores; pooled, 336."""
+    scored = [row for version in range(1, 13) for row in label_days(version, [4] * 365)]
+    start = time.thread_time()
+    days = score_days(scored)
+    assert len(days) == 12 * 28
+    assert time.thread_time() - start < 3
+
+
+def test_the_page_says_that_days_are_pooled(ledger: Database, store: Path, tmp_path: Path) -> None:
+    ask_and_label(ledger, 80, days=4, version=3)
+    assert write(tmp_path, "--output", str(tmp_path / "r.html")).exit_code == 0
+    text = "".join(Page((tmp_path / "r.html").read_text()).words)
+    assert "days are pooled until there are at least 50 labels" in text
 
 
 def test_a_report_of_one_version_without_labels(ledger: Database, store: Path, tmp_path: Path) -> None:

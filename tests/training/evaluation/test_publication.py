@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -272,6 +273,50 @@ def test_predictions_of_other_questions_are_not_compared(
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(QuestionFileError, match=r"empty\.jsonl: contains no predictions"):
         read_pair(tmp_path / "empty.jsonl", tmp_path / "empty.jsonl")
+
+
+def test_a_pair_is_read_side_by_side(tmp_path: Path) -> None:
+    """Options of different numbers, optional scores, and records that differ only in how they are written."""
+    questions = [Question("1", "a", ("x", "y"), answer=1), Question("2", "b", ("x", "y", "z"), answer=0)]
+    ours = [make_answer((0.25, 0.75), feu=0.5), make_answer((0.5, 0.25, 0.25), feu=0.25)]
+    theirs = [make_answer((0.75, 0.25)), make_answer((0.25, 0.25, 0.5))]
+    write_predictions(tmp_path / "a.jsonl", questions, ours)
+    write_predictions(tmp_path / "b.jsonl", questions, theirs)
+    lines = (tmp_path / "b.jsonl").read_text().replace('"context": null, ', "")
+    (tmp_path / "b.jsonl").write_text("\n" + lines)
+    mine, other = read_pair(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    assert mine.probabilities.tolist() == [[0.25, 0.75, 0.0], [0.5, 0.25, 0.25]]
+    assert (mine.options.tolist(), mine.answers.tolist(), mine.correct.tolist()) == ([2, 3], [1, 0], [True, True])
+    assert (other.confidence.tolist(), other.correct.tolist()) == ([0.75, 0.5], [False, False])
+    assert mine.feu is not None
+    assert mine.feu.tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:1], "not about the same questions in the same order"),
+        (lambda lines: lines[::-1], "not about the same questions in the same order"),
+        (lambda lines: [lines[0], lines[1].replace('"answer": 0,', '"answer": 1,')], "not about the same questions"),
+        (lambda lines: [lines[0], lines[1].replace('"confidence": 0.5', '"confidence": "high"')], "line 2: is not a"),
+        (lambda lines: [lines[0], "{}"], r"b\.jsonl, line 2: is not a prediction: KeyError"),
+        (lambda lines: [], r"b\.jsonl: contains no predictions"),
+    ],
+)
+def test_files_that_are_no_pair(tmp_path: Path, change: Callable[[list[str]], list[str]], message: str) -> None:
+    questions = [Question("1", "a", ("x", "y"), answer=1), Question("2", "b", ("x", "y", "z"), answer=0)]
+    answers = [make_answer((0.25, 0.75)), make_answer((0.5, 0.25, 0.25))]
+    write_predictions(tmp_path / "a.jsonl", questions, answers)
+    lines = change((tmp_path / "a.jsonl").read_text().splitlines())
+    (tmp_path / "b.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    with pytest.raises((PredictionsError, QuestionFileError), match=message):
+        read_pair(tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+
+
+def test_a_pair_needs_answers(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "a.jsonl", [Question("7", "a", ("x", "y"))], [make_answer((0.25, 0.75))])
+    with pytest.raises(QuestionFileError, match=r"a\.jsonl, line 1: question '7' has no answer"):
+        read_pair(tmp_path / "a.jsonl", tmp_path / "a.jsonl")
 
 
 def test_predictions_that_an_editor_saved_are_read(tmp_path: Path) -> None:

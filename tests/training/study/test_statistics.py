@@ -9,10 +9,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.one_thread import seconds_of_others
 from tests.training.study.simulated import simulate_answers
 from uq4ct.model_store.uncertainty.intervals import Interval
 from uq4ct.model_store.uncertainty.ranking import auroc
 from uq4ct.training.evaluation.scores import compute_scores, paired_differences
+from uq4ct.training.study import statistics
 from uq4ct.training.study.statistics import (
     METRICS,
     MetricName,
@@ -74,6 +76,23 @@ def test_a_gain_in_auroc_is_that_of_resampled_rows() -> None:
     assert value == pytest.approx(gain(torch.arange(12)))
     kept = drawn[~drawn.isnan()]
     assert (interval.low, interval.high) == pytest.approx((kept.quantile(0.025).item(), kept.quantile(0.975).item()))
+
+
+def test_many_questions_are_compared_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of the random numbers give what all at once give."""
+    ours, theirs = simulate_answers(50, seed=1, sharpness=2.0), simulate_answers(50, seed=2)
+    scores = [ours.probabilities[:, 0]]
+    whole = paired_difference([ours], [theirs], "nll"), auroc_gain([ours], scores)
+    monkeypatch.setattr(statistics, "_SWAPS_AT_ONCE", 777 * 50)
+    monkeypatch.setattr(statistics, "_CELLS_AT_ONCE", 130 * 50)
+    assert (paired_difference([ours], [theirs], "nll"), auroc_gain([ours], scores)) == whole
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_comparisons_take_one_thread(metric: MetricName) -> None:
+    ours, theirs = simulate_answers(2000, seed=1, sharpness=2.0), simulate_answers(2000, seed=2)
+    paired_difference([ours], [theirs], metric)  # which draws the random numbers
+    assert seconds_of_others(lambda: paired_difference([ours], [theirs], metric)) < 0.05
 
 
 def test_confidence_gains_nothing_over_itself_and_without_an_error_there_is_no_gain() -> None:
