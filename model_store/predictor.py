@@ -81,6 +81,7 @@ class Predictor:
 
     def __init__(self, model: AdaptedModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
         model.freeze()
+        posterior.place(model.device, model.dtype)
         self._model = model
         self._posterior = posterior
         self._calibration = calibration

@@ -33,6 +33,9 @@ class PointPosterior:
     def __init__(self, through: BankCall | None = None) -> None:
         self._through = through
 
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """See `Posterior`; there are no tensors."""
+
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Return the logits of the one set of weights as one sample."""

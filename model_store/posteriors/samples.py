@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
@@ -65,6 +66,10 @@ class Posterior(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Memory beside the adapter's own tensors, in bytes."""
+        ...
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the tensors to a base model's device and, where they replace its weights, to its dtype."""
         ...
 
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:

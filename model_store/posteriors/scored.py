@@ -43,9 +43,13 @@ class ScoredPosterior:
         """Memory of the score's tensors, in bytes."""
         return sum(buffer.nbytes for buffer in self._score.buffers())
 
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:  # noqa: ARG002
+        """Move the score's tensors to a device."""
+        self._score.to(device)
+
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
-        """Score a batch as one sample; the first forward moves the score's tensors to the model's device for good."""
+        """Score a batch as one sample."""
         output, features = model.forward_with_features(batch)
-        score = self._score.to(output.logits.device)
-        return CandidateSamples(output.logits.unsqueeze(0), output.feu, score(output.logits, features, batch.options))
+        error_score = self._score(output.logits, features, batch.options)
+        return CandidateSamples(output.logits.unsqueeze(0), output.feu, error_score)

@@ -19,10 +19,12 @@ class LoadedAdapter:
 
     predictor: Predictor[Any]
     manifest: Manifest = field(init=False)
+    memory_bytes: int = field(init=False)
     holders: int = 0  # requests and changes that use it
 
     def __post_init__(self) -> None:
         self.manifest = self.predictor.manifest
+        self.memory_bytes = self.predictor.memory_bytes  # read once: it is a sum over hundreds of weights
 
 
 class LoadedAdapters:
@@ -46,7 +48,7 @@ class LoadedAdapters:
     @property
     def memory_bytes(self) -> int:
         """Memory of all adapters, in bytes."""
-        return sum(adapter.predictor.memory_bytes for adapter in self._adapters)
+        return sum(adapter.memory_bytes for adapter in self._adapters)
 
     def find(self, reference: str | None) -> LoadedAdapter | None:
         """Return the adapter that a reference points to (None: the default), or None if it is not in memory."""

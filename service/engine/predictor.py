@@ -44,10 +44,22 @@ class Predictor(Protocol[E]):
     def answer(self, encoded: Sequence[E]) -> Sequence[Answer]: ...
 
 
-class Host(Protocol):
-    """A base model in memory; adapters are added and removed in the thread that runs them."""
+class Prepared(Protocol):
+    """An adapter in memory that is not on its base model yet."""
 
-    def add(self, stored: StoredAdapter) -> Predictor[Any]: ...
+    @property
+    def memory_bytes(self) -> int: ...
+
+
+class Host(Protocol):
+    """A base model in memory.
+
+    `prepare` does most of the work of a load, in any thread; adapters are attached and removed in the thread that runs
+    them, between two forwards.
+    """
+
+    def prepare(self, stored: StoredAdapter) -> Any: ...
+    def attach(self, prepared: Any) -> Predictor[Any]: ...
     def remove(self, predictor: Any) -> None: ...
 
 

@@ -49,8 +49,8 @@ class _PutOff:
 class Swaps:
     """Loads, unloads and promotes adapters.
 
-    A version is read and checked in a reader thread, put on the base model in the worker's thread, and only then
-    found by questions; a failure on the way leaves everything as it was.
+    A version is read, checked and prepared in a reader thread, put on the base model in the worker's thread, and only
+    then found by questions; a failure on the way leaves everything as it was.
 
     A replaced version stays in memory as long as there is room: rolling back is then immediate, and clients that name
     it exactly are still answered. Above `memory_limit` the least recently used adapters are evicted.
@@ -253,17 +253,18 @@ class Swaps:
         except Exception as error:
             raise LoadFailedError(exact, error) from error
         self._metrics.announce_model(adapter.manifest)
-        logger.info("adapter loaded", extra={"model": exact, "bytes": adapter.predictor.memory_bytes})
+        logger.info("adapter loaded", extra={"model": exact, "bytes": adapter.memory_bytes})
         return adapter
 
     async def _put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
-        """Put an adapter on the base model; weights drawn from its posterior may need more memory than stored ones."""
-        predictor = await self._worker.call(partial(self._worker.put_on, host, stored))
-        try:
-            await self._make_room(stored.manifest.reference, predictor.memory_bytes)
-        except NoRoomError:
-            await self._worker.call(partial(host.remove, predictor))
-            raise
+        """Put an adapter on the base model and warm it up, in steps between which the worker answers questions.
+
+        Weights drawn from its posterior may need more memory than stored ones.
+        """
+        prepared = await self.read(host.prepare, stored, seconds=LONGEST_WEIGHTS_READ)
+        await self._make_room(stored.manifest.reference, prepared.memory_bytes)
+        predictor = await self._worker.call(partial(self._worker.put_on, host, prepared))
+        await self._worker.call(partial(self._worker.warm_up, host, predictor))
         return predictor
 
     async def _make_room(self, exact: str, needed: int) -> None:
@@ -273,7 +274,7 @@ class Swaps:
             NoRoomError: it does not fit beside the default adapter, or beside adapters that stay in use for too long.
         """
         default = self._loaded.default
-        fixed = 0 if default is None else default.predictor.memory_bytes
+        fixed = 0 if default is None else default.memory_bytes
         if fixed + needed > self._memory_limit:
             raise NoRoomError(
                 f"{exact} needs {needed} bytes beside {fixed} of the default model (limit: {self._memory_limit})"

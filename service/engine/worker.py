@@ -7,11 +7,11 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.service.engine.admission import ServiceRate
 from uq4ct.service.engine.batching import TokenBudget
 from uq4ct.service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
@@ -79,21 +79,31 @@ class Worker:
             if self._thread.is_alive():
                 logger.error("the model's thread hangs and is left behind")
 
-    def put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
-        """Put an adapter on the base model and warm it up; for `call`.
+    def put_on(self, host: Host, prepared: Any) -> Predictor[Any]:
+        """Put a prepared adapter on the base model; for `call`.
 
         Raises:
             BudgetTooSmallError: the adapter allows questions that could never be admitted.
-            Exception: whatever the host or the warm-up raised; the adapter is removed from the base model.
+            Exception: whatever the host raised; the adapter is not on the base model.
         """
-        predictor = host.add(stored)
-        try:
+        predictor = host.attach(prepared)
+        with _removing_on_error(host, predictor):
             self._check_limits(predictor)
-            self._warm_up(predictor)
-        except Exception:
-            host.remove(predictor)
-            raise
         return predictor
+
+    def warm_up(self, host: Host, predictor: Predictor[Any]) -> None:
+        """Answer a question with a new adapter, which triggers lazy set-up, and check the answer; for `call`.
+
+        Raises:
+            Exception: whatever the forward raised; the adapter is removed from the base model.
+        """
+        with _removing_on_error(host, predictor):
+            encoded = predictor.encode(WARM_UP)
+            (answer,) = predictor.answer([encoded])
+            check_answer(answer, len(WARM_UP.options))
+            self.suspects.note_answered(encoded.length * predictor.passes)
+            if not self._rate.known:  # at the start, when no question waits
+                self._measure(predictor, encoded)
 
     def probe(self, predictor: Predictor[Any]) -> None:
         """Check whether an adapter answers when no questions arrive that would show it; for `call`.
@@ -137,21 +147,12 @@ class Worker:
                 f"{tokens} tokens in each of {passes} passes (got {self._queue_tokens})"
             )
 
-    def _warm_up(self, predictor: Predictor[Any]) -> None:
-        """Run two forwards: the first triggers lazy set-up; the second measures the cost if it is not known yet."""
-        encoded = predictor.encode(WARM_UP)
-        predictor.answer([encoded])
-        started = time.monotonic()
-        (answer,) = predictor.answer([encoded])
-        check_answer(answer, len(WARM_UP.options))
-        self.suspects.note_answered(encoded.length * predictor.passes)
-        if not self._rate.known:
-            self._rate.observe(1, encoded.length * predictor.passes, time.monotonic() - started)
-            self._measure_batch(predictor, encoded)
-
-    def _measure_batch(self, predictor: Predictor[Any], encoded: Encoded) -> None:
-        """Measure a forward of several questions; running out of memory is not a failure."""
+    def _measure(self, predictor: Predictor[Any], encoded: Encoded) -> None:
+        """Measure a forward of one question and one of several; running out of memory is not a failure."""
         tokens = encoded.length * predictor.passes
+        started = time.monotonic()
+        predictor.answer([encoded])
+        self._rate.observe(1, tokens, time.monotonic() - started)
         questions = max(1, min(_QUESTIONS_TO_MEASURE, self._budget.configured // tokens))
         started = time.monotonic()
         try:
@@ -262,6 +263,15 @@ class Worker:
         if self._loop is None:
             raise RuntimeError("the worker was not started")
         self._loop.call_soon_threadsafe(call, *arguments)
+
+
+@contextmanager
+def _removing_on_error(host: Host, predictor: Predictor[Any]) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        host.remove(predictor)
+        raise
 
 
 def _suspect(ticket: Ticket) -> Suspect:

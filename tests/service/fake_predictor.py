@@ -95,6 +95,7 @@ class FakeHost:
     """Implements `service.engine.predictor.Host`: each version uses one of the given predictors, or a new one.
 
     `adding_may_end` blocks every load while it is cleared; `refused` maps a version to the error of adding it.
+    `threads` are those that changed the base model, `preparing_threads` those that prepared adapters for it.
     """
 
     def __init__(self, *predictors: FakePredictor) -> None:
@@ -106,14 +107,19 @@ class FakeHost:
         self.adding_may_end = threading.Event()
         self.adding_may_end.set()
         self.threads: set[str] = set()
+        self.preparing_threads: set[str] = set()
 
     def load(self) -> FakeHost:
         """Return the base model without adapters."""
         self.present.clear()
         return self
 
-    def add(self, stored: StoredAdapter) -> FakePredictor:
-        reference = stored.manifest.reference
+    def prepare(self, stored: StoredAdapter) -> FakePredictor:
+        self.preparing_threads.add(threading.current_thread().name)
+        return self.given.get(stored.manifest.reference) or FakePredictor(stored.manifest)
+
+    def attach(self, prepared: FakePredictor) -> FakePredictor:
+        reference = prepared.manifest.reference
         self.threads.add(threading.current_thread().name)
         self.added.append(reference)
         if not self.adding_may_end.wait(20):
@@ -122,9 +128,9 @@ class FakeHost:
             raise self.refused[reference]
         if reference in self.present:
             raise ValueError(f"{reference} was already added")
-        self.present[reference] = self.given.get(reference) or FakePredictor(stored.manifest)
-        self.present[reference].on_its_base = True
-        return self.present[reference]
+        self.present[reference] = prepared
+        prepared.on_its_base = True
+        return prepared
 
     def remove(self, predictor: FakePredictor) -> None:
         predictor.on_its_base = False
