@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.context import BankCall, TokenwiseCall, adapter_forward
 from uq4ct.model_store.adapters.router import Routing
+from uq4ct.model_store.adapters.segments import Segments
 from uq4ct.model_store.adapters.stored_weights import check_fit, fill_frozen
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.attention import GROUPED_ATTENTION, AttentionGroups
@@ -90,44 +91,49 @@ class AdaptedModel(nn.Module):
 
     def forward(self, batch: TokenBatch, through: BankCall | None = None) -> CandidateOutput:
         """Score the candidates of a batch on this model's device; `through` replaces the calls of the expert banks."""
-        return self._score(batch, *self._decode(batch, through))
+        hidden, routing = self.decode(batch, through)
+        return self.output(batch, self._logits(batch, hidden), routing)
 
     def forward_with_features(self, batch: TokenBatch) -> tuple[CandidateOutput, Tensor]:
         """Run the forward and also return the features of each candidate, [B, C, d] in fp32."""
-        hidden, routing = self._decode(batch, None)
-        return self._score(batch, hidden, routing), self.scorer.features(hidden, batch)
+        hidden, routing = self.decode(batch)
+        output = self.output(batch, self._logits(batch, hidden), routing)
+        return output, self.scorer.features(hidden, batch)
 
-    def _decode(self, batch: TokenBatch, through: BankCall | None) -> tuple[Tensor, tuple[Routing, ...]]:
-        """Return the final hidden states [B, T, d] and each layer's routing of the real tokens, [N, ...]."""
+    def decode(
+        self, batch: TokenBatch, through: BankCall | None = None, segments: Segments | None = None
+    ) -> tuple[Tensor, tuple[Routing, ...]]:
+        """Return the final hidden states [B, T, d] and each layer's routing of the real tokens, [N, ...].
+
+        Args:
+            segments: the adapters of the batch's N real tokens, if they are several.
+        """
         if through is None or isinstance(through, TokenwiseCall):
             packed = pack(batch, 1 if through is None else through.parts)
-            hidden, routing = self._run(through, packed.tokens, packed.positions, packed.mask, packed.attention)
-            return packed.unpack(hidden), tuple(layer.of_tokens((0, packed.kept)) for layer in routing)
-        hidden, routing = self._run(through, batch.tokens, batch.positions, batch.attention_mask())
-        return hidden, tuple(layer.of_tokens(batch.real) for layer in routing)
-
-    def _run(
-        self,
-        through: BankCall | None,
-        tokens: Tensor,
-        positions: Tensor,
-        mask: Tensor,
-        groups: AttentionGroups | None = None,
-    ) -> tuple[Tensor, list[Routing]]:
+            with adapter_forward(self.adapter, through, segments) as context:
+                hidden = self._run(packed.tokens, packed.positions, packed.mask, packed.attention)
+            return packed.unpack(hidden), tuple(layer.of_tokens((0, packed.kept)) for layer in context.layers())
         with adapter_forward(self.adapter, through) as context:
-            output = self.tuner.model.get_decoder()(
-                input_ids=tokens, position_ids=positions, attention_mask=mask, groups=groups, use_cache=False
-            )
-        return output.last_hidden_state, [context.routing[layer] for layer in sorted(context.routing)]
+            hidden = self._run(batch.tokens, batch.positions, batch.attention_mask())
+        return hidden, tuple(layer.of_tokens(batch.real) for layer in context.layers())
 
-    def _score(self, batch: TokenBatch, hidden: Tensor, routing: tuple[Routing, ...]) -> CandidateOutput:
-        logits = self.scorer(hidden, batch, self.tuner.model.get_output_embeddings())
+    def output(self, batch: TokenBatch, logits: Tensor, routing: tuple[Routing, ...]) -> CandidateOutput:
+        """Return the output of a forward with these logits [B, C] and this routing."""
         if not routing:
             return CandidateOutput(logits, None, None)
         masses = torch.stack([layer.kept_mass for layer in routing])  # [L, N]
         blank = masses.new_zeros(len(routing), *batch.tokens.shape)
         kept_mass = blank.masked_scatter(batch.real, masses)  # [L, B, T]
         return CandidateOutput(logits, functional_uncertainty(kept_mass, self._feu_tokens(batch)), routing)
+
+    def _run(self, tokens: Tensor, positions: Tensor, mask: Tensor, groups: AttentionGroups | None = None) -> Tensor:
+        output = self.tuner.model.get_decoder()(
+            input_ids=tokens, position_ids=positions, attention_mask=mask, groups=groups, use_cache=False
+        )
+        return output.last_hidden_state
+
+    def _logits(self, batch: TokenBatch, hidden: Tensor) -> Tensor:
+        return self.scorer(hidden, batch, self.tuner.model.get_output_embeddings())
 
     def _feu_tokens(self, batch: TokenBatch) -> Tensor:
         return batch.real if self.config.feu_tokens == "prompt_and_options" else batch.real & ~batch.is_option

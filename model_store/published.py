@@ -15,6 +15,7 @@ from uq4ct.model_store.predictor import Answer, Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring import build_scorer
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, TextEncoder
+from uq4ct.model_store.shared_batches import answer_together, company_of
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
@@ -43,6 +44,11 @@ class PublishedPredictor:
     def passes(self) -> int:
         """The cost of a question, in rows of a forward."""
         return self.manifest.posterior.passes
+
+    @property
+    def company(self) -> str | None:
+        """Adapters of a host with the same company can answer one batch; None: only alone."""
+        return company_of(self.predictor)
 
     @property
     def memory_bytes(self) -> int:
@@ -80,6 +86,14 @@ class PublishedPredictor:
     def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
         """Answer one batch; see `Predictor.answer`."""
         return self.predictor.answer(encoded)
+
+    def answer_with(
+        self,
+        encoded: Sequence[EncodedQuestion],
+        others: Sequence[tuple[PublishedPredictor, Sequence[EncodedQuestion]]],
+    ) -> list[list[Answer]]:
+        """Answer one batch with those of other adapters of the host, in one forward; see `answer_together`."""
+        return answer_together([(self.predictor, encoded), *((one.predictor, asked) for one, asked in others)])
 
 
 def load_predictor(

@@ -13,6 +13,7 @@ from uq4ct.model_store.adapters.context import current_forward
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.adapters.expert_block import build_bank
 from uq4ct.model_store.adapters.router import Router
+from uq4ct.model_store.adapters.segments import run_banks, run_routers
 
 
 class MixtureLayer(nn.Module):
@@ -63,6 +64,8 @@ class AdaptedLinear(MixtureLayer):
             return self.base_layer(inputs)
         bank = cast(ExpertBank, self.banks[context.adapter])
         gates = context.gates(self.layer_index) if bank.experts > 1 else None
+        if context.segments is not None:
+            return run_banks(context.segments, self.banks, self.base_layer, inputs, gates)
         output = bank.base_output(self.base_layer, inputs, gates)
         if context.through is None:
             return bank(inputs, output, gates)
@@ -93,5 +96,9 @@ class RoutedNorm(MixtureLayer):
         normalised = self.base_layer(hidden)
         context = current_forward()
         if context is not None and context.adapter in self.routers:
-            context.routing[self.layer_index] = self.routers[context.adapter](normalised)
+            context.routing[self.layer_index] = (
+                run_routers(context.segments, self.routers, normalised)
+                if context.segments is not None
+                else self.routers[context.adapter](normalised)
+            )
         return normalised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -49,6 +50,28 @@ class CandidateSamples:
     logits: Tensor
     feu: Tensor | None
     error_score: Tensor | None = None
+
+    def on_cpu(self) -> CandidateSamples:
+        """Return the same samples on the CPU."""
+        feu, error_score = (None if one is None else one.cpu() for one in (self.feu, self.error_score))
+        return CandidateSamples(self.logits.cpu(), feu, error_score)
+
+
+class SharedPass(ABC):
+    """Abstract: a posterior whose samples follow from one forward that batches of several adapters can share."""
+
+    needs_features: ClassVar[bool]  # of the candidates, as `AdaptedModel.forward_with_features` returns them
+
+    @property
+    def shareable(self) -> bool:
+        """Whether the forward runs through the adapter's unchanged banks."""
+        return True
+
+    @abstractmethod
+    def read_samples(
+        self, logits: Tensor, feu: Tensor | None, features: Tensor | None, options: Tensor
+    ) -> CandidateSamples:
+        """Return the samples of questions with `logits` [B, C], `feu` [B], `features` [B, C, d] and `options` [B]."""
 
 
 class Posterior(Protocol):

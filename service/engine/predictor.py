@@ -29,7 +29,9 @@ E = TypeVar("E", bound=Encoded)
 class Predictor(Protocol[E]):
     """A loaded adapter; a question takes `passes` rows of a forward.
 
-    `encode` is called from several threads, `answer` from one.
+    Adapters with the same `company` that is not None can answer one batch: `answer_with` takes the other adapters with
+    their questions and returns the answers of each, its own first. `encode` is called from several threads, the others
+    from one.
     """
 
     @property
@@ -40,8 +42,13 @@ class Predictor(Protocol[E]):
     def passes(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
+    @property
+    def company(self) -> str | None: ...
     def encode(self, question: Question) -> E: ...
     def answer(self, encoded: Sequence[E]) -> Sequence[Answer]: ...
+    def answer_with(
+        self, encoded: Sequence[E], others: Sequence[tuple[Any, Sequence[E]]]
+    ) -> Sequence[Sequence[Answer]]: ...
 
 
 class Prepared(Protocol):

@@ -15,9 +15,9 @@ from uq4ct.model_store.questions import Question
 from uq4ct.service.engine.admission import ServiceRate
 from uq4ct.service.engine.batching import TokenBudget
 from uq4ct.service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
-from uq4ct.service.engine.loaded import LoadedAdapter
+from uq4ct.service.engine.forwards import by_adapter, halves, run_forward
 from uq4ct.service.engine.memory_errors import out_of_memory_reason
-from uq4ct.service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
+from uq4ct.service.engine.predictor import Encoded, Host, Predictor, Served, check_answer
 from uq4ct.service.engine.suspects import Suspect, Suspects
 from uq4ct.service.engine.waiting import Job, Ticket, WaitingWork
 from uq4ct.service.telemetry.metrics import Metrics
@@ -232,16 +232,20 @@ class Worker:
         self._hand_over(batch, outcomes)
 
     def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
-        """Return the outcomes of a batch; one that does not fit in memory is retried in halves."""
+        """Return the outcomes of a batch.
+
+        One that does not fit in memory is retried in halves, one that fails otherwise by adapter.
+        """
         tokens = sum(ticket.tokens for ticket in batch)
         try:
-            outcomes = _forward(batch)
+            outcomes = run_forward(batch)
         except Exception as error:
             reason = out_of_memory_reason(error)
             # The message of the error may quote the question, so only its recognised part is logged, and its place.
             extra = {"error": type(error).__name__, "reason": reason, "place": _place_of(error)}
             logger.error("forward failed", extra={**extra, "questions": len(batch), "tokens": tokens})
-            if len(batch) == 1 or reason is None:
+            parts = halves(batch) if reason is not None else [list(own) for _, own in by_adapter(batch)]
+            if len(parts) == 1:
                 if reason is not None:
                     self.suspects.note_failed(_suspect(batch[0]), tokens)
                 return [ForwardFailedError(f"a batch of {len(batch)} questions failed")] * len(batch)
@@ -251,10 +255,10 @@ class Worker:
             if len(batch) == 1:
                 self.suspects.clear(batch[0].adapter, batch[0].encoded.length)
             return outcomes
-        self._budget.lower(tokens)
+        if reason is not None:
+            self._budget.lower(tokens)
         # Retry outside of the handler, which keeps the error and the tensors in its frames alive.
-        middle = len(batch) // 2
-        return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
+        return [outcome for part in parts for outcome in self._outcomes(part)]
 
     def _hand_over(self, tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:
         self._in_loop(_settle, tickets, outcomes)
@@ -282,25 +286,6 @@ def _place_of(error: BaseException) -> str | None:
     """Return the function, file and line that raised an error."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else None
-
-
-def _forward(batch: list[Ticket]) -> list[Served | Exception]:
-    """Run one forward of a batch through its adapter."""
-    adapter = batch[0].adapter
-    answers = adapter.predictor.answer([ticket.encoded for ticket in batch])
-    if len(answers) != len(batch):
-        raise UnusableAnswerError(f"got {len(answers)} answers for {len(batch)} questions")
-    return [_checked(ticket, answer, adapter) for ticket, answer in zip(batch, answers, strict=True)]
-
-
-def _checked(ticket: Ticket, answer: Answer, adapter: LoadedAdapter) -> Served | Exception:
-    """Return the answer with its adapter's manifest, or an error if it must not be served."""
-    try:
-        check_answer(answer, ticket.options)
-    except UnusableAnswerError as error:
-        logger.error("answer rejected", extra={"error": str(error)})
-        return ForwardFailedError("the model returned an unusable answer")
-    return Served(answer, adapter.manifest)
 
 
 def _settle(tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:
