@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.answers import Answer
@@ -48,12 +47,7 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], cali
 
 def score_batch(model: AdaptedModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
     """Return uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; does not change the model."""
-    samples = posterior.candidate_samples(model, collate(encoded).to(model.device))
-    return CandidateSamples(samples.logits.cpu(), _on_cpu(samples.feu), _on_cpu(samples.error_score))
-
-
-def _on_cpu(values: Tensor | None) -> Tensor | None:
-    return None if values is None else values.cpu()
+    return posterior.candidate_samples(model, collate(encoded).to(model.device)).on_cpu()
 
 
 class Predictor:
@@ -61,6 +55,7 @@ class Predictor:
 
     def __init__(self, model: AdaptedModel, posterior: Posterior, calibration: Calibration = NO_CALIBRATION) -> None:
         model.freeze()
+        posterior.place(model.device, model.dtype)
         self._model = model
         self._posterior = posterior
         self._calibration = calibration
@@ -69,6 +64,16 @@ class Predictor:
     def model(self) -> AdaptedModel:
         """The adapted model."""
         return self._model
+
+    @property
+    def posterior(self) -> Posterior:
+        """The posterior."""
+        return self._posterior
+
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration."""
+        return self._calibration
 
     @property
     def token_limit(self) -> int:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
+from uq4ct.model_store.adapted_model import AdapterParts, build_frozen
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.base.models import BaseModel
 from uq4ct.model_store.base.recorded import default_base_folders, load_recorded_base
-from uq4ct.model_store.posteriors import adapter_tensors
+from uq4ct.model_store.posteriors import Posterior, adapter_tensors
 from uq4ct.model_store.predictor import Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.scoring.encoding import EncodedQuestion
+from uq4ct.model_store.scoring import build_scorer
+from uq4ct.model_store.scoring.encoding import EncodedQuestion, TextEncoder
+from uq4ct.model_store.shared_batches import answer_together, company_of
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
@@ -42,6 +45,11 @@ class PublishedPredictor:
     def passes(self) -> int:
         """The cost of a question, in rows of a forward."""
         return self.manifest.posterior.passes
+
+    @property
+    def company(self) -> str | None:
+        """Adapters of a host with the same company can answer one batch; None: only alone."""
+        return company_of(self.predictor)
 
     @property
     def memory_bytes(self) -> int:
@@ -79,6 +87,14 @@ class PublishedPredictor:
     def answer(self, encoded: Sequence[EncodedQuestion]) -> list[Answer]:
         """Answer one batch; see `Predictor.answer`."""
         return self.predictor.answer(encoded)
+
+    def answer_with(
+        self,
+        encoded: Sequence[EncodedQuestion],
+        others: Sequence[tuple[PublishedPredictor, Sequence[EncodedQuestion]]],
+    ) -> list[list[Answer]]:
+        """Answer one batch with those of other adapters of the host, in one forward; see `answer_together`."""
+        return answer_together([(self.predictor, encoded), *((one.predictor, asked) for one, asked in others)])
 
 
 def load_predictor(
@@ -141,8 +157,7 @@ def predictor_on_base(stored: StoredAdapter, base: BaseModel) -> PublishedPredic
         WrongBaseError: the base model's digest differs from that of the base the adapter was trained on.
         ValueError: the weights do not fit what the manifest describes.
     """
-    check_base(stored.manifest, base)
-    return fill_model(add_adapter(base, stored.manifest.adapter, stored.manifest.scoring), stored)
+    return AdapterHost(base).add(stored)
 
 
 def check_base(manifest: Manifest, base: BaseModel) -> None:
@@ -158,45 +173,66 @@ def check_base(manifest: Manifest, base: BaseModel) -> None:
         )
 
 
-def fill_model(model: AdaptedModel, stored: StoredAdapter) -> PublishedPredictor:
-    """Fill a model that was built for a stored adapter with its weights, posterior and calibration.
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedAdapter:
+    """A stored adapter in memory, not yet on a base model."""
 
-    Raises:
-        ValueError: the weights do not fit what the manifest describes.
-    """
-    manifest = stored.manifest
-    model.load_adapter_tensors(adapter_tensors(stored.tensors))
-    posterior = manifest.posterior.build(stored.tensors)
-    return PublishedPredictor(manifest, Predictor(model, posterior, manifest.calibration))
+    manifest: Manifest
+    parts: AdapterParts
+    posterior: Posterior
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory of the adapter and its posterior, in bytes."""
+        return sum(weight.nbytes for weight in self.parts.tensors().values()) + self.posterior.memory_bytes
 
 
 class AdapterHost:
-    """A base model and its adapters. Do not call `add` or `remove` during a forward: they change the module tree."""
+    """A base model and its adapters, which share its tokenizer.
+
+    Do not call `attach`, `add` or `remove` during a forward: they change the module tree.
+
+    Raises:
+        TokenizerError: the base model's tokenizer cannot be used.
+    """
 
     def __init__(self, base: BaseModel) -> None:
         self.base = base
-        self._tuner: MixtureTuner | None = None
+        self._encoder = TextEncoder(base.tokenizer)
+        self._tuner = MixtureTuner(base.model)
         self._names: dict[PublishedPredictor, str] = {}  # in the module tree
 
-    def add(self, stored: StoredAdapter) -> PublishedPredictor:
-        """Add a stored adapter beside the loaded ones; each answers as if it were alone.
+    def prepare(self, stored: StoredAdapter) -> PreparedAdapter:
+        """Do all the work for an adapter that does not change the base model; for any thread, also during a forward.
 
         Raises:
             WrongBaseError: the adapter was trained on another base model.
-            ValueError: its weights do not fit its manifest, or that version is already loaded; then nothing is added.
+            ValueError: its weights do not fit its manifest.
         """
-        manifest = stored.manifest
+        manifest, tensors = stored.manifest, stored.tensors
         check_base(manifest, self.base)
+        scorer = build_scorer(manifest.scoring, self._encoder, self.base.window)
+        parts = build_frozen(self._tuner, manifest.adapter, scorer, adapter_tensors(tensors))
+        posterior = manifest.posterior.build(tensors)
+        posterior.place(self.base.model.device, self.base.model.dtype)
+        return PreparedAdapter(manifest, parts, posterior)
+
+    def attach(self, prepared: PreparedAdapter) -> PublishedPredictor:
+        """Put a prepared adapter beside the loaded ones; each answers as if it were alone.
+
+        Raises:
+            ValueError: that version is already loaded; then nothing changes.
+        """
+        manifest = prepared.manifest
         name = manifest.reference.replace(".", ":")  # a dot would separate two modules; no reference has a colon
-        model = add_adapter(self.base, manifest.adapter, manifest.scoring, adapter=name, tuner=self._tuner)
-        self._tuner = model.tuner
-        try:
-            predictor = fill_model(model, stored)
-        except Exception:
-            model.tuner.remove(name)
-            raise
+        model = prepared.parts.attach(self._tuner, name)
+        predictor = PublishedPredictor(manifest, Predictor(model, prepared.posterior, manifest.calibration))
         self._names[predictor] = name
         return predictor
+
+    def add(self, stored: StoredAdapter) -> PublishedPredictor:
+        """Prepare and attach a stored adapter; raises what they raise, and then nothing is added."""
+        return self.attach(self.prepare(stored))
 
     def remove(self, predictor: PublishedPredictor) -> None:
         """Free an adapter's weights; the predictor must not be used afterwards.
@@ -204,4 +240,4 @@ class AdapterHost:
         Raises:
             KeyError: the predictor does not belong to this host.
         """
-        predictor.predictor.model.tuner.remove(self._names.pop(predictor))
+        self._tuner.remove(self._names.pop(predictor))

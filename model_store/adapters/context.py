@@ -16,6 +16,7 @@ from torch import Tensor
 
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.adapters.router import Routing
+from uq4ct.model_store.adapters.segments import Segments
 
 
 class BankCall(Protocol):
@@ -42,10 +43,14 @@ class TokenwiseCall:
 
 @dataclass(slots=True)
 class ForwardContext:
-    """One forward through one adapter; with `through` None its banks run unchanged."""
+    """One forward through one adapter; with `through` None its banks run unchanged.
+
+    With `segments` it is a forward through several adapters of one shape, and `adapter` is the first of them.
+    """
 
     adapter: str
     through: BankCall | None = None
+    segments: Segments | None = None
     routing: dict[int, Routing] = field(default_factory=dict)
 
     def gates(self, layer: int) -> Tensor:
@@ -55,6 +60,10 @@ class ForwardContext:
             KeyError: no router ran in that layer before its linears.
         """
         return self.routing[layer].gates
+
+    def layers(self) -> list[Routing]:
+        """Return the routing of every layer that has recorded one, in the order of the layers."""
+        return [self.routing[layer] for layer in sorted(self.routing)]
 
 
 _current: ContextVar[ForwardContext | None] = ContextVar("forward_context", default=None)
@@ -66,9 +75,11 @@ def current_forward() -> ForwardContext | None:
 
 
 @contextmanager
-def adapter_forward(adapter: str, through: BankCall | None = None) -> Iterator[ForwardContext]:
-    """Run the forwards in the block through the named adapter."""
-    context = ForwardContext(adapter, through)
+def adapter_forward(
+    adapter: str, through: BankCall | None = None, segments: Segments | None = None
+) -> Iterator[ForwardContext]:
+    """Run the forwards in the block through the named adapter, or through those of `segments`."""
+    context = ForwardContext(adapter, through, segments)
     token = _current.set(context)
     try:
         yield context

@@ -19,14 +19,16 @@ class ExpertBank(nn.Module):
     without a loop over experts or a gather. Weights are master copies: they are cast to the dtype of the input.
     """
 
-    def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, config: AdapterConfig, device: torch.device | None = None
+    ) -> None:
         super().__init__()
         self.experts = config.experts
         self.rank = config.rank
         self.scale = config.scale
         self.dropout = WordDropout(config.dropout)
-        self.A = nn.Parameter(torch.empty(config.experts * config.rank, in_features))
-        self.B = nn.Parameter(torch.zeros(out_features, config.experts * config.rank))
+        self.A = nn.Parameter(torch.empty(config.experts * config.rank, in_features, device=device))
+        self.B = nn.Parameter(torch.zeros(out_features, config.experts * config.rank, device=device))
         nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
 
     def forward(self, inputs: Tensor, base_output: Tensor, gates: Tensor | None) -> Tensor:

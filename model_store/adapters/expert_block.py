@@ -13,6 +13,7 @@ even with a bias of W_d.
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -20,21 +21,25 @@ from uq4ct.model_store.adapters.config import BLOCK_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 
-def build_bank(linear: str, in_features: int, out_features: int, config: AdapterConfig) -> ExpertBank:
+def build_bank(
+    linear: str, in_features: int, out_features: int, config: AdapterConfig, device: torch.device | None = None
+) -> ExpertBank:
     """Build the bank of a linear; its name and the placement decide the kind and the number of experts."""
     if config.placement == "layer":
-        return ExpertBank(in_features, out_features, config)
+        return ExpertBank(in_features, out_features, config, device)
     if linear not in BLOCK_TARGETS:
-        return ExpertBank(in_features, out_features, config.plain)
+        return ExpertBank(in_features, out_features, config.plain, device)
     kind = ClosingBank if linear == "down_proj" else OpeningBank
-    return kind(in_features, out_features, config)
+    return kind(in_features, out_features, config, device)
 
 
 class OpeningBank(ExpertBank):
     """The experts of a block's first linears: map [..., d] to one row per kept expert, [..., k, f]."""
 
-    def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
-        super().__init__(in_features, out_features, config)
+    def __init__(
+        self, in_features: int, out_features: int, config: AdapterConfig, device: torch.device | None = None
+    ) -> None:
+        super().__init__(in_features, out_features, config, device)
         self.top_k = config.top_k
 
     def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:  # noqa: ARG002
@@ -52,8 +57,10 @@ class OpeningBank(ExpertBank):
 class ClosingBank(ExpertBank):
     """The experts of a block's last linear: map the rows of the kept experts, [..., k, f], to their weighted sum."""
 
-    def __init__(self, in_features: int, out_features: int, config: AdapterConfig) -> None:
-        super().__init__(in_features, out_features, config)
+    def __init__(
+        self, in_features: int, out_features: int, config: AdapterConfig, device: torch.device | None = None
+    ) -> None:
+        super().__init__(in_features, out_features, config, device)
         self.top_k = config.top_k
 
     def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:

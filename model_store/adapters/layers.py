@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
-from peft.tuners.tuners_utils import BaseTunerLayer
+import torch
 from torch import Tensor, nn
 
 from uq4ct.model_store.adapters.config import AdapterConfig
@@ -13,42 +13,38 @@ from uq4ct.model_store.adapters.context import current_forward
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.adapters.expert_block import build_bank
 from uq4ct.model_store.adapters.router import Router
+from uq4ct.model_store.adapters.segments import run_banks, run_routers
 
 
-class MixtureLayer(nn.Module, BaseTunerLayer):
+class MixtureLayer(nn.Module):
     """A base layer and what each adapter adds to it; the forward context selects the adapter."""
 
-    part: ClassVar[str]  # name of the added weights in a stored adapter
+    part: ClassVar[str]  # last part of `stored_name`
 
-    def __init__(self, base_layer: nn.Module, place: str, layer_index: int) -> None:
+    def __init__(self, base_layer: nn.Module, stored_name: str, layer_index: int) -> None:
         super().__init__()
         self.base_layer = base_layer
-        self.stored_name = f"{place}.{self.part}"
+        self.stored_name = stored_name  # of each adapter's weights
         self.layer_index = layer_index
-        self.merged_adapters: list[str] = []
-        self._disable_adapters = False
 
     @property
     @abstractmethod
     def adapters(self) -> nn.ModuleDict:
         """The weights of each adapter by its name."""
 
+    @staticmethod
     @abstractmethod
-    def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Add the weights of an adapter, in fp32 on the device of the base layer."""
+    def build(base_layer: Any, name: str, config: AdapterConfig, device: torch.device | None) -> nn.Module:
+        """Return new weights of an adapter for the place `name`, in fp32."""
 
 
 class AdaptedLinear(MixtureLayer):
     """A frozen linear plus one expert bank for each adapter."""
 
     part = "experts"
-    adapter_layer_names = ("banks",)
 
-    def __init__(self, base_layer: nn.Linear, place: str, layer_index: int) -> None:
-        super().__init__(base_layer, place, layer_index)
-        self.linear = place.rpartition(".")[2]
-        self.in_features = base_layer.in_features
-        self.out_features = base_layer.out_features
+    def __init__(self, base_layer: nn.Module, stored_name: str, layer_index: int) -> None:
+        super().__init__(base_layer, stored_name, layer_index)
         self.banks = nn.ModuleDict()
 
     @property
@@ -56,10 +52,10 @@ class AdaptedLinear(MixtureLayer):
         """The expert banks."""
         return self.banks
 
-    def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Add an expert bank; B starts at zero, so the output does not change."""
-        bank = build_bank(self.linear, self.in_features, self.out_features, config)
-        self.banks[adapter] = bank.to(device=self.get_base_weight().device)
+    @staticmethod
+    def build(base_layer: nn.Linear, name: str, config: AdapterConfig, device: torch.device | None) -> nn.Module:
+        """Return an expert bank for the linear `name`; B starts at zero, so the output does not change."""
+        return build_bank(name, base_layer.in_features, base_layer.out_features, config, device)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map [..., in] to [..., out]; within a block of experts there is one row per kept expert."""
@@ -68,6 +64,8 @@ class AdaptedLinear(MixtureLayer):
             return self.base_layer(inputs)
         bank = cast(ExpertBank, self.banks[context.adapter])
         gates = context.gates(self.layer_index) if bank.experts > 1 else None
+        if context.segments is not None:
+            return run_banks(context.segments, self.banks, self.base_layer, inputs, gates)
         output = bank.base_output(self.base_layer, inputs, gates)
         if context.through is None:
             return bank(inputs, output, gates)
@@ -78,10 +76,9 @@ class RoutedNorm(MixtureLayer):
     """A norm with a router on its output, shared by all linears of the layer or of its feed-forward block."""
 
     part = "router"
-    adapter_layer_names = ("routers",)
 
-    def __init__(self, base_layer: nn.Module, place: str, layer_index: int) -> None:
-        super().__init__(base_layer, place, layer_index)
+    def __init__(self, base_layer: nn.Module, stored_name: str, layer_index: int) -> None:
+        super().__init__(base_layer, stored_name, layer_index)
         self.routers = nn.ModuleDict()
 
     @property
@@ -89,16 +86,19 @@ class RoutedNorm(MixtureLayer):
         """The routers."""
         return self.routers
 
-    def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Add a router."""
-        weight = self.get_base_weight()
-        router = Router(weight.shape[-1], config.experts, config.top_k, config.mixing)
-        self.routers[adapter] = router.to(device=weight.device)
+    @staticmethod
+    def build(base_layer: Any, name: str, config: AdapterConfig, device: torch.device | None) -> nn.Module:  # noqa: ARG004
+        """Return a router."""
+        return Router(base_layer.weight.shape[-1], config.experts, config.top_k, config.mixing, device)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Normalise [..., d] and record the routing in the forward context."""
         normalised = self.base_layer(hidden)
         context = current_forward()
         if context is not None and context.adapter in self.routers:
-            context.routing[self.layer_index] = self.routers[context.adapter](normalised)
+            context.routing[self.layer_index] = (
+                run_routers(context.segments, self.routers, normalised)
+                if context.segments is not None
+                else self.routers[context.adapter](normalised)
+            )
         return normalised

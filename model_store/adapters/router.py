@@ -46,11 +46,18 @@ def route(logits: Tensor, top_k: int, mixing: Literal["raw", "renormalised"]) ->
 class Router(nn.Module):
     """A bias-free linear map [d] -> [N] followed by the top-k softmax, computed in at least fp32."""
 
-    def __init__(self, hidden_size: int, experts: int, top_k: int, mixing: Literal["raw", "renormalised"]) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        experts: int,
+        top_k: int,
+        mixing: Literal["raw", "renormalised"],
+        device: torch.device | None = None,
+    ) -> None:
         super().__init__()
         self.top_k = top_k
         self.mixing: Literal["raw", "renormalised"] = mixing
-        self.weight = nn.Parameter(torch.empty(experts, hidden_size))
+        self.weight = nn.Parameter(torch.empty(experts, hidden_size, device=device))
         nn.init.normal_(self.weight, std=ROUTER_INIT_STD)
 
     def forward(self, hidden: Tensor) -> Routing:

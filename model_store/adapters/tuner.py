@@ -1,70 +1,85 @@
-"""Injection of adapters into a base model, on PEFT's tuner machinery."""
+"""Adapters on a base model: building their weights, and adding them to its layers and removing them."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
 import torch
-from peft import PeftConfig
-from peft.tuners.tuners_utils import BaseTuner
 from torch import nn
 from transformers import PreTrainedModel
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.adapters.layers import AdaptedLinear, MixtureLayer, RoutedNorm
-
-# The norm whose output a router reads: at the input of the layer, or of its feed-forward block.
-ROUTED_NORMS = {"layer": "input_layernorm", "block": "post_attention_layernorm"}
-_LAYER_INDEX = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+from uq4ct.model_store.adapters.layers import AdaptedLinear, MixtureLayer
+from uq4ct.model_store.adapters.places import ROUTED_NORMS, Place, find_places
+from uq4ct.model_store.adapters.stored_weights import freeze
 
 
-@dataclass
-class MixturePeftConfig(PeftConfig):
-    """The configuration that PEFT's injection needs: the module names to match, and our own configuration."""
+class MixtureTuner(nn.Module):
+    """A frozen base model with any number of adapters; each forward runs through the adapter of its context, or none.
 
-    target_modules: set[str] = field(default_factory=set)
-    adapter: AdapterConfig = field(default_factory=AdapterConfig)
-
-
-class MixtureTuner(BaseTuner):
-    """A base model with any number of adapters; each forward runs through the adapter that its context names, or none.
-
-    Raises:
-        ValueError: a target matches no linear of the base model, or the model already has an adapter of that name,
-            from any tuner.
+    Adding and removing an adapter costs the same however many others there are: no method walks through the modules.
     """
 
-    prefix = "mixture_"
-    tuner_layer_cls = MixtureLayer
-    target_module_mapping: dict[str, list[str]] = {}  # noqa: RUF012  (declared so by BaseTuner)
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+        self.training = model.training
+        self._places = list(find_places(model))
 
-    def __init__(self, model: PreTrainedModel, adapter: str, config: AdapterConfig) -> None:
-        super().__init__(model, _peft_config(model, adapter, config), adapter)
+    def __contains__(self, adapter: str) -> bool:
+        """Whether an adapter of this name is on the base model, from any tuner."""
+        return any(True for _ in self._layers(adapter))
+
+    def build(self, config: AdapterConfig, device: torch.device | None = None) -> dict[str, nn.Module]:
+        """Return the new weights of an adapter by stored name; for any thread, as it does not change the model.
+
+        Args:
+            device: on `meta`, weights take no memory; None = that of the base model.
+
+        Raises:
+            ValueError: a target matches no linear of the base model.
+        """
+        built = {place.stored_name: place.build(config, device) for place in self._chosen(config)}
+        return built if device is not None else {name: module.to(self.model.device) for name, module in built.items()}
 
     def add(self, adapter: str, config: AdapterConfig) -> None:
-        """Inject another adapter beside the existing ones, ready for training; on an error nothing is injected."""
-        self.peft_config[adapter] = _peft_config(self.model, adapter, config)
-        self.active_adapter = adapter  # PEFT gives gradients to the weights of the active adapter only
+        """Add an adapter with new weights, ready for training; on an error nothing is added.
+
+        Raises:
+            ValueError: a target matches no linear of the base model, or it has an adapter of that name.
+        """
+        self._check_free(adapter)
+        self.attach(adapter, self.build(config))
+
+    def attach(self, adapter: str, modules: Mapping[str, nn.Module]) -> None:
+        """Add an adapter with weights that `build` returned; on an error nothing is added. Not during a forward.
+
+        Raises:
+            ValueError: the base model has an adapter of that name.
+        """
+        self._check_free(adapter)
         try:
-            self.inject_adapter(self.model, adapter)
+            for place in self._places:
+                if place.stored_name in modules:
+                    place.inject().adapters[adapter] = modules[place.stored_name]
         except Exception:  # memory may run out after some of the layers
             self._take_out(adapter)
             raise
 
     def remove(self, adapter: str) -> None:
-        """Remove an adapter's weights; the others do not change."""
-        if not any(self._layers(adapter)):
+        """Remove an adapter's weights; the others do not change. Not during a forward.
+
+        Raises:
+            ValueError: there is no adapter of that name.
+        """
+        if adapter not in self:
             raise ValueError(f"no adapter named {adapter!r} is injected")
         self._take_out(adapter)
 
-    def freeze(self, adapter: str, dtype: torch.dtype) -> None:
-        """Prepare an adapter for inference: no gradients, experts in the compute dtype, routers in fp32 as trained."""
+    def freeze(self, adapter: str) -> None:
+        """Prepare an adapter for inference: no gradients, experts in the base model's dtype."""
         for layer in self._layers(adapter):
-            if isinstance(layer, AdaptedLinear):
-                layer.adapters[adapter].to(dtype)
-            layer.adapters[adapter].requires_grad_(False)
+            freeze(layer.adapters[adapter], self.model.dtype)
 
     def adapter_parameters(self, adapter: str) -> dict[str, nn.Parameter]:
         """Return the weights of one adapter, named by their place and without the adapter's own name."""
@@ -74,49 +89,25 @@ class MixtureTuner(BaseTuner):
             for name, parameter in layer.adapters[adapter].named_parameters()
         }
 
+    def _check_free(self, adapter: str) -> None:
+        if adapter in self:
+            raise ValueError(f"an adapter named {adapter!r} is already injected")
+
     def _take_out(self, adapter: str) -> None:
         for layer in self._layers(adapter):
             del layer.adapters[adapter]
-        del self.peft_config[adapter]
 
     def _layers(self, adapter: str) -> Iterator[MixtureLayer]:
-        for module in self.model.modules():
-            if isinstance(module, MixtureLayer) and adapter in module.adapters:
-                yield module
+        for place in self._places:
+            layer = place.layer
+            if layer is not None and adapter in layer.adapters:
+                yield layer
 
-    def _create_and_replace(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-        peft_config: MixturePeftConfig,
-        adapter_name: str,
-        target: nn.Module,
-        target_name: str,
-        parent: nn.Module,
-        current_key: str,
-        parameter_name: str | None = None,  # noqa: ARG002
-    ) -> None:
-        if not isinstance(target, MixtureLayer):
-            match = _LAYER_INDEX.search(current_key)
-            if match is None:
-                raise ValueError(f"{current_key} is not inside a numbered layer, so no router can serve it")
-            layer = int(match.group(1))
-            if isinstance(target, nn.Linear):
-                target = AdaptedLinear(target, current_key, layer)
-            else:
-                target = RoutedNorm(target, current_key, layer)
-            setattr(parent, target_name, target)
-        target.add(adapter_name, peft_config.adapter)
-
-
-def _peft_config(model: nn.Module, adapter: str, config: AdapterConfig) -> MixturePeftConfig:
-    if any(isinstance(module, MixtureLayer) and adapter in module.adapters for module in model.modules()):
-        raise ValueError(f"an adapter named {adapter!r} is already injected")
-    linears = {
-        name.removesuffix(".base_layer").rpartition(".")[2]
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and _LAYER_INDEX.search(name)
-    }
-    missing = sorted(set(config.targets) - linears)
-    if missing:
-        raise ValueError(f"targets {missing} match no linear of the base model; its layers have {sorted(linears)}")
-    norms = {ROUTED_NORMS[config.placement]} if config.routed else set()
-    return MixturePeftConfig(target_modules=set(config.targets) | norms, adapter=config)
+    def _chosen(self, config: AdapterConfig) -> list[Place]:
+        """Return the places that a configuration adapts."""
+        linears = {place.attribute for place in self._places if place.kind is AdaptedLinear}
+        missing = sorted(set(config.targets) - linears)
+        if missing:
+            raise ValueError(f"targets {missing} match no linear of the base model; its layers have {sorted(linears)}")
+        norms = {ROUTED_NORMS[config.placement]} if config.routed else set()
+        return [place for place in self._places if place.attribute in norms.union(config.targets)]

@@ -47,14 +47,18 @@ class WeightDraws(TokenwiseCall):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of all sets, in bytes; the first forward may change it by converting them to the model's dtype."""
+        """Memory of all sets, in bytes."""
         return sum(draws.memory_bytes for draws in self._banks.values())
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move all sets to a device and a dtype."""
+        self._banks = {place: draws.to(device, dtype) for place, draws in self._banks.items()}
 
     def __call__(
         self, place: str, bank: ExpertBank, inputs: Tensor, base_output: Tensor, gates: Tensor | None
     ) -> Tensor:
         """Map [1, S * N, in] to [1, S * N, out], N the tokens of the B rows."""
-        draws = self._placed(place, inputs)
+        draws = self._banks[place]
         low_rank = torch.bmm(self._by_set(inputs), draws.A.mT)  # [S, N, experts * r]
         low_rank = bank.gate(low_rank.view(*inputs.shape[:-1], -1), gates)
         # Broadcasting B makes no copy.
@@ -64,13 +68,6 @@ class WeightDraws(TokenwiseCall):
 
     def _by_set(self, rows: Tensor) -> Tensor:
         return rows.reshape(self.samples, -1, rows.shape[-1])
-
-    def _placed(self, place: str, inputs: Tensor) -> BankDraws:
-        """Return a bank's draws on the inputs' device and in their dtype; the first forward moves them permanently."""
-        draws = self._banks[place]
-        if draws.A.device != inputs.device or draws.A.dtype != inputs.dtype:
-            draws = self._banks[place] = draws.to(inputs.device, inputs.dtype)
-        return draws
 
 
 class DrawnPosterior:
@@ -89,6 +86,10 @@ class DrawnPosterior:
     def memory_bytes(self) -> int:
         """Memory of the sets of weights, in bytes."""
         return self._draws.memory_bytes + (0 if self._scales is None else self._scales.nbytes)
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the sets of weights to a device and a dtype; the scales stay, as they are few."""
+        self._draws.place(device, dtype)
 
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:

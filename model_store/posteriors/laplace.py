@@ -68,18 +68,15 @@ class LaplacePosterior:
         """Memory of the factors and the noise, in bytes."""
         return self._noise.nbytes + sum(factors.memory_bytes for factors in self._factors.values())
 
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:  # noqa: ARG002
+        """Move the factors to a device; the noise stays, as it is small."""
+        self._factors = {name: one.to(device, one.input_basis.dtype) for name, one in self._factors.items()}
+
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Score the batch and draw around its logits."""
-        self._place(model.device)
         predictive = linearise(model, batch, self._factors, [self._prior_precision])
         samples = draw_logits(predictive.logits, predictive.covariances[0], self._noise)
         return CandidateSamples(samples, predictive.feu)
-
-    def _place(self, device: torch.device) -> None:
-        """Move the factors to the model's device; they stay there after the first batch."""
-        basis = next(iter(self._factors.values())).input_basis
-        if basis.device != device:
-            self._factors = {name: one.to(device, basis.dtype) for name, one in self._factors.items()}
 
 
 @dataclass(frozen=True, slots=True)

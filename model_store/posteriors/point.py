@@ -10,7 +10,7 @@ from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.context import BankCall
-from uq4ct.model_store.posteriors.samples import CandidateSamples, SinglePassRecord
+from uq4ct.model_store.posteriors.samples import CandidateSamples, SharedPass, SinglePassRecord
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
 
@@ -24,17 +24,36 @@ class PointConfig(SinglePassRecord):
         return PointPosterior()
 
 
-class PointPosterior:
+class PointPosterior(SharedPass):
     """All mass on the model's weights; `through`, if given, replaces the calls of its expert banks."""
 
+    needs_features = False
     samples = 1
     memory_bytes = 0
 
     def __init__(self, through: BankCall | None = None) -> None:
         self._through = through
 
+    @property
+    def shareable(self) -> bool:
+        """See `SharedPass`."""
+        return self._through is None
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """See `Posterior`; there are no tensors."""
+
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Return the logits of the one set of weights as one sample."""
         output = model(batch, self._through)
         return CandidateSamples(output.logits.unsqueeze(0), output.feu)
+
+    def read_samples(
+        self,
+        logits: Tensor,
+        feu: Tensor | None,
+        features: Tensor | None,  # noqa: ARG002
+        options: Tensor,  # noqa: ARG002
+    ) -> CandidateSamples:
+        """See `SharedPass`; the forward ran through the unchanged banks."""
+        return CandidateSamples(logits.unsqueeze(0), feu)

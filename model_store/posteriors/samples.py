@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
@@ -49,6 +51,28 @@ class CandidateSamples:
     feu: Tensor | None
     error_score: Tensor | None = None
 
+    def on_cpu(self) -> CandidateSamples:
+        """Return the same samples on the CPU."""
+        feu, error_score = (None if one is None else one.cpu() for one in (self.feu, self.error_score))
+        return CandidateSamples(self.logits.cpu(), feu, error_score)
+
+
+class SharedPass(ABC):
+    """Abstract: a posterior whose samples follow from one forward that batches of several adapters can share."""
+
+    needs_features: ClassVar[bool]  # of the candidates, as `AdaptedModel.forward_with_features` returns them
+
+    @property
+    def shareable(self) -> bool:
+        """Whether the forward runs through the adapter's unchanged banks."""
+        return True
+
+    @abstractmethod
+    def read_samples(
+        self, logits: Tensor, feu: Tensor | None, features: Tensor | None, options: Tensor
+    ) -> CandidateSamples:
+        """Return the samples of questions with `logits` [B, C], `feu` [B], `features` [B, C, d] and `options` [B]."""
+
 
 class Posterior(Protocol):
     """A distribution over weights, used through S fixed draws, so that the same question gets the same answer.
@@ -65,6 +89,10 @@ class Posterior(Protocol):
     @property
     def memory_bytes(self) -> int:
         """Memory beside the adapter's own tensors, in bytes."""
+        ...
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the tensors to a base model's device and, where they replace its weights, to its dtype."""
         ...
 
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:

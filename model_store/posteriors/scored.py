@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from uq4ct.model_store.adapted_model import AdaptedModel
-from uq4ct.model_store.posteriors.samples import CandidateSamples, SinglePassRecord
+from uq4ct.model_store.posteriors.samples import CandidateSamples, SharedPass, SinglePassRecord
 from uq4ct.model_store.scoring.encoding import TokenBatch
 
 
@@ -30,9 +30,10 @@ class ErrorScore(nn.Module, ABC):
         """
 
 
-class ScoredPosterior:
+class ScoredPosterior(SharedPass):
     """One set of weights, with unchanged answers, and an error score."""
 
+    needs_features = True
     samples = 1
 
     def __init__(self, score: ErrorScore) -> None:
@@ -43,9 +44,20 @@ class ScoredPosterior:
         """Memory of the score's tensors, in bytes."""
         return sum(buffer.nbytes for buffer in self._score.buffers())
 
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:  # noqa: ARG002
+        """Move the score's tensors to a device."""
+        self._score.to(device)
+
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
-        """Score a batch as one sample; the first forward moves the score's tensors to the model's device for good."""
+        """Score a batch as one sample."""
         output, features = model.forward_with_features(batch)
-        score = self._score.to(output.logits.device)
-        return CandidateSamples(output.logits.unsqueeze(0), output.feu, score(output.logits, features, batch.options))
+        return self.read_samples(output.logits, output.feu, features, batch.options)
+
+    def read_samples(
+        self, logits: Tensor, feu: Tensor | None, features: Tensor | None, options: Tensor
+    ) -> CandidateSamples:
+        """See `SharedPass`."""
+        if features is None:
+            raise ValueError("an error score needs the features of the candidates")
+        return CandidateSamples(logits.unsqueeze(0), feu, self._score(logits, features, options))

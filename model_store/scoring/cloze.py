@@ -34,6 +34,11 @@ class ClozeScorer(nn.Module):
         self._encoder = encoder
         self.log_scale = nn.Parameter(torch.zeros(()))
 
+    @property
+    def company(self) -> str:
+        """Scorers with the same company can score one batch together; only their scales differ."""
+        return f"cloze, {self._reduction}"
+
     def encode(self, question: Question) -> EncodedQuestion:
         """Tokenise a question; the options are branches that all start at the position after the shared part.
 
@@ -68,15 +73,19 @@ class ClozeScorer(nn.Module):
         except MergedTextError as error:
             raise QuestionError(f"options.{error.index}", str(error)) from error
 
-    def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
-        """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
+    def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear, scale: Tensor | None = None) -> Tensor:
+        """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf.
+
+        `scale` [B, 1], one for each question, replaces the learned one.
+        """
         mask = batch.candidate_mask
         row, column, slot = _option_tokens(batch)
         likelihoods = _log_likelihoods(hidden, head, row, _predecessors(batch, row, column), batch.tokens[row, column])
         sums = likelihoods.new_zeros(mask.numel()).index_add(0, slot, likelihoods)
         if self._reduction == "mean":
             sums = sums / torch.bincount(slot, minlength=mask.numel()).clamp(min=1)
-        return (sums.view_as(mask) * self.log_scale.exp()).masked_fill(~mask, -torch.inf)
+        scale = self.log_scale.exp() if scale is None else scale
+        return (sums.view_as(mask) * scale).masked_fill(~mask, -torch.inf)
 
     def answer_positions(self, batch: TokenBatch) -> Tensor:
         """Mark the tokens whose final hidden states are scored, those before option tokens: bool [B, T]."""

@@ -30,6 +30,7 @@ class LetterScorer(nn.Module):
     """
 
     features_per_option: ClassVar[bool] = False
+    company: ClassVar[str] = "letter"  # scorers with the same company can score one batch together
 
     def __init__(self, config: LetterConfig, encoder: TextEncoder, window: int) -> None:
         super().__init__()

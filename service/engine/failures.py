@@ -51,6 +51,17 @@ class NoRoomError(RuntimeError):
     """UQ4CT_ADAPTER_MEMORY_MB has no room for the adapter beside those that must stay."""
 
 
+class ModelEvictedError(RuntimeError):
+    """The adapter was evicted from memory and may not be loaded again yet; retry after `retry_after` seconds."""
+
+    def __init__(self, reference: str, retry_after: int) -> None:
+        super().__init__(
+            f"{reference} was evicted from memory, because more adapters are in use than fit, and is not loaded again "
+            f"for another {retry_after} seconds"
+        )
+        self.retry_after = retry_after
+
+
 class UnknownModelError(LookupError):
     """No adapter is registered under this reference."""
 

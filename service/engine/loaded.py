@@ -19,10 +19,19 @@ class LoadedAdapter:
 
     predictor: Predictor[Any]
     manifest: Manifest = field(init=False)
+    memory_bytes: int = field(init=False)
+    company: str | None = field(init=False)  # adapters with the same one can answer one batch; None: only alone
     holders: int = 0  # requests and changes that use it
 
     def __post_init__(self) -> None:
         self.manifest = self.predictor.manifest
+        # Read once: the first is a sum over hundreds of weights, the second the text of a record.
+        self.memory_bytes = self.predictor.memory_bytes
+        self.company = self.predictor.company
+
+    def can_join(self, other: LoadedAdapter) -> bool:
+        """Return whether questions to both can be in one batch."""
+        return self is other or (self.company is not None and self.company == other.company)
 
 
 class LoadedAdapters:
@@ -46,7 +55,7 @@ class LoadedAdapters:
     @property
     def memory_bytes(self) -> int:
         """Memory of all adapters, in bytes."""
-        return sum(adapter.predictor.memory_bytes for adapter in self._adapters)
+        return sum(adapter.memory_bytes for adapter in self._adapters)
 
     def find(self, reference: str | None) -> LoadedAdapter | None:
         """Return the adapter that a reference points to (None: the default), or None if it is not in memory."""

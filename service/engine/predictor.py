@@ -29,7 +29,9 @@ E = TypeVar("E", bound=Encoded)
 class Predictor(Protocol[E]):
     """A loaded adapter; a question takes `passes` rows of a forward.
 
-    `encode` is called from several threads, `answer` from one.
+    Adapters with the same `company` that is not None can answer one batch: `answer_with` takes the other adapters with
+    their questions and returns the answers of each, its own first. `encode` is called from several threads, the others
+    from one.
     """
 
     @property
@@ -40,14 +42,31 @@ class Predictor(Protocol[E]):
     def passes(self) -> int: ...
     @property
     def memory_bytes(self) -> int: ...
+    @property
+    def company(self) -> str | None: ...
     def encode(self, question: Question) -> E: ...
     def answer(self, encoded: Sequence[E]) -> Sequence[Answer]: ...
+    def answer_with(
+        self, encoded: Sequence[E], others: Sequence[tuple[Any, Sequence[E]]]
+    ) -> Sequence[Sequence[Answer]]: ...
+
+
+class Prepared(Protocol):
+    """An adapter in memory that is not on its base model yet."""
+
+    @property
+    def memory_bytes(self) -> int: ...
 
 
 class Host(Protocol):
-    """A base model in memory; adapters are added and removed in the thread that runs them."""
+    """A base model in memory.
 
-    def add(self, stored: StoredAdapter) -> Predictor[Any]: ...
+    `prepare` does most of the work of a load, in any thread; adapters are attached and removed in the thread that runs
+    them, between two forwards.
+    """
+
+    def prepare(self, stored: StoredAdapter) -> Any: ...
+    def attach(self, prepared: Any) -> Predictor[Any]: ...
     def remove(self, predictor: Any) -> None: ...
 
 

@@ -98,7 +98,7 @@ class RequestRunner:
             await self._answer_placed(request, placed)
         for reference, indices in absent.items():
             try:
-                adapter = await self._swaps.obtain(reference)
+                adapter = await self._swaps.obtain_for_question(reference)
                 late = [_Placed(index, request.asks[index].question, adapter) for index in indices]
                 await self._answer_placed(request, late)
             except (QueueFullError, RequestTooLargeError) as error:

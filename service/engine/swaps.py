@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.service.engine.attempts import Attempts
 from uq4ct.service.engine.failures import (
     DefaultModelError,
     LoadFailedError,
@@ -22,6 +22,7 @@ from uq4ct.service.engine.failures import (
 )
 from uq4ct.service.engine.loaded import LoadedAdapter, LoadedAdapters
 from uq4ct.service.engine.predictor import Host, Predictor
+from uq4ct.service.engine.reloads import ReloadSchedule
 from uq4ct.service.engine.worker import Worker
 from uq4ct.service.outside import NoAnswerError, OutsideCalls
 from uq4ct.service.telemetry.metrics import Metrics
@@ -30,27 +31,17 @@ _READERS = 4  # a long read must not block another
 LONGEST_READ = 10.0  # seconds, of records
 LONGEST_WEIGHTS_READ = 600.0  # seconds, of a version with its weights
 _LONGEST_CLOSE = 1.0  # seconds that reads may still take at the end
-_LONGEST_PAUSE = 600.0  # seconds between two attempts to load a version
 
 T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _PutOff:
-    """A version that an alias points to in the store but that failed to load; retried at `until` (the loop's clock)."""
-
-    exact: str
-    pause: float
-    until: float
-
-
 class Swaps:
     """Loads, unloads and promotes adapters.
 
-    A version is read and checked in a reader thread, put on the base model in the worker's thread, and only then
-    found by questions; a failure on the way leaves everything as it was.
+    A version is read, checked and prepared in a reader thread, put on the base model in the worker's thread, and only
+    then found by questions; a failure on the way leaves everything as it was.
 
     A replaced version stays in memory as long as there is room: rolling back is then immediate, and clients that name
     it exactly are still answered. Above `memory_limit` the least recently used adapters are evicted.
@@ -79,7 +70,8 @@ class Swaps:
         self._changing = asyncio.Lock()  # protects which adapters are in memory
         self._switching = asyncio.Lock()  # protects what names point to; acquired before `_changing`
         self._warned: dict[str, str] = {}  # error per alias that cannot be followed, to log it once
-        self._put_off: dict[str, _PutOff] = {}
+        self._attempts = Attempts()
+        self.reloads = ReloadSchedule()
 
     async def open(self, load: Callable[[], Host], default: str) -> None:
         """Load the base model and the default adapter.
@@ -102,12 +94,16 @@ class Swaps:
             LoadFailedError: it is damaged, of a newer format, for another base model, or there is no room for it.
             StoreUnavailableError: the store has not answered in time.
         """
-        while (adapter := self._loaded.find(reference)) is None:
-            exact = await self._resolve(reference)
-            adapter = self._loaded.find(exact) or await self._load_once(exact)
-            if self._loaded.find(exact) is adapter and self._loaded.find(reference) is None:
-                self._loaded.point(reference, adapter)
-        return adapter
+        return await self._obtain(reference, for_question=False)
+
+    async def obtain_for_question(self, reference: str) -> LoadedAdapter:
+        """Obtain an adapter; one that was evicted for room waits for its turn to be loaded again.
+
+        Raises:
+            ModelEvictedError: its turn is too far away.
+            UnknownModelError, LoadFailedError, StoreUnavailableError: as `obtain`.
+        """
+        return await self._obtain(reference, for_question=True)
 
     async def unload(self, reference: str) -> str:
         """Unload an adapter once its last question is answered; do nothing if it is not loaded.
@@ -187,7 +183,7 @@ class Swaps:
                 exact = await self._resolve(alias)
                 known = self._loaded.find(alias)
                 if known is not None and known.manifest.reference != exact:
-                    if not self._is_put_off(alias, exact):
+                    if self._attempts.may_try(alias, exact):
                         await self._switch(alias, exact, first_pause)
                     return
             self._warned.pop(alias, None)
@@ -200,18 +196,12 @@ class Swaps:
         try:
             adapter = await self.obtain(exact)
         except LoadFailedError:
-            last = self._put_off.get(alias)
-            pause = first_pause if last is None or last.exact != exact else min(2 * last.pause, _LONGEST_PAUSE)
-            self._put_off[alias] = _PutOff(exact, pause, asyncio.get_running_loop().time() + pause)
+            self._attempts.note_failure(alias, exact, first_pause)
             raise
-        self._put_off.pop(alias, None)
+        self._attempts.forget(alias)
         self._warned.pop(alias, None)
         self._loaded.point(alias, adapter)
         logger.info("alias followed", extra={"alias": alias, "model": exact})
-
-    def _is_put_off(self, alias: str, exact: str) -> bool:
-        last = self._put_off.get(alias)
-        return last is not None and last.exact == exact and asyncio.get_running_loop().time() < last.until
 
     async def _resolve(self, reference: str) -> str:
         """Return the name@version that a reference points to in the store; raises like `obtain`."""
@@ -223,11 +213,21 @@ class Swaps:
             raise LoadFailedError(reference, error) from error
         return f"{name}@{version}"
 
-    async def _load_once(self, exact: str) -> LoadedAdapter:
+    async def _obtain(self, reference: str, *, for_question: bool) -> LoadedAdapter:
+        while (adapter := self._loaded.find(reference)) is None:
+            exact = await self._resolve(reference)
+            adapter = self._loaded.find(exact) or await self._load_once(exact, for_question)
+            if self._loaded.find(exact) is adapter and self._loaded.find(reference) is None:
+                self._loaded.point(reference, adapter)
+        return adapter
+
+    async def _load_once(self, exact: str, for_question: bool) -> LoadedAdapter:
         """Load a version, or wait for its load in progress; cancelling the wait does not cancel the load."""
         load = self._loads.get(exact)
         if load is None:
-            load = self._loads[exact] = asyncio.create_task(self._load(exact))
+            free = self._memory_limit - self._loaded.memory_bytes
+            pause = self.reloads.reserve(exact, free) if for_question else 0.0
+            load = self._loads[exact] = asyncio.create_task(self._load(exact, pause))
             load.add_done_callback(partial(self._end_load, exact))
         return await asyncio.shield(load)
 
@@ -239,31 +239,39 @@ class Swaps:
             extra = {"model": exact, "error": type(cause).__name__, "reason": str(cause)}
             logger.error("adapter not loaded", extra=extra)
 
-    async def _load(self, exact: str) -> LoadedAdapter:
+    async def _load(self, exact: str, pause: float) -> LoadedAdapter:
         if self._host is None:
             raise RuntimeError("no base model is loaded")
+        clock = asyncio.get_running_loop().time
+        await asyncio.sleep(pause)
         try:
             async with self._changing:  # one at a time, so that no other load takes the memory counted here
+                begun = clock()
                 stored = await self.read(self._store.load, exact, seconds=LONGEST_WEIGHTS_READ)
+                waiting = clock()
                 await self._make_room(exact, stored.memory_bytes)
+                waited = clock() - waiting
                 adapter = LoadedAdapter(await self._put_on(self._host, stored))
                 self._loaded.put(adapter)
+                if self.reloads.note_load(exact, clock() - begun - waited):
+                    self._metrics.adapter_reloads.inc()
         except StoreUnavailableError:
             raise
         except Exception as error:
             raise LoadFailedError(exact, error) from error
         self._metrics.announce_model(adapter.manifest)
-        logger.info("adapter loaded", extra={"model": exact, "bytes": adapter.predictor.memory_bytes})
+        logger.info("adapter loaded", extra={"model": exact, "bytes": adapter.memory_bytes})
         return adapter
 
     async def _put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
-        """Put an adapter on the base model; weights drawn from its posterior may need more memory than stored ones."""
-        predictor = await self._worker.call(partial(self._worker.put_on, host, stored))
-        try:
-            await self._make_room(stored.manifest.reference, predictor.memory_bytes)
-        except NoRoomError:
-            await self._worker.call(partial(host.remove, predictor))
-            raise
+        """Put an adapter on the base model and warm it up, in steps between which the worker answers questions.
+
+        Weights drawn from its posterior may need more memory than stored ones.
+        """
+        prepared = await self.read(host.prepare, stored, seconds=LONGEST_WEIGHTS_READ)
+        await self._make_room(stored.manifest.reference, prepared.memory_bytes)
+        predictor = await self._worker.call(partial(self._worker.put_on, host, prepared))
+        await self._worker.call(partial(self._worker.warm_up, host, predictor))
         return predictor
 
     async def _make_room(self, exact: str, needed: int) -> None:
@@ -273,7 +281,7 @@ class Swaps:
             NoRoomError: it does not fit beside the default adapter, or beside adapters that stay in use for too long.
         """
         default = self._loaded.default
-        fixed = 0 if default is None else default.predictor.memory_bytes
+        fixed = 0 if default is None else default.memory_bytes
         if fixed + needed > self._memory_limit:
             raise NoRoomError(
                 f"{exact} needs {needed} bytes beside {fixed} of the default model (limit: {self._memory_limit})"
@@ -282,6 +290,8 @@ class Swaps:
         while self._loaded.memory_bytes + needed > self._memory_limit:
             adapter = self._loaded.least_recently_used()
             if adapter is not None:
+                self.reloads.note_eviction(adapter.manifest.reference, adapter.memory_bytes)
+                self._metrics.adapter_evictions.inc()
                 await self._free(adapter)
                 continue
             try:

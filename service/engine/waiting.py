@@ -41,13 +41,14 @@ class Job:
 
 
 class WaitingWork:
-    """Waiting tickets, oldest first, and jobs, which are taken before tickets."""
+    """Waiting tickets, oldest first, and jobs, which are taken before tickets, but with a batch between two of them."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._tickets: dict[Ticket, None] = {}
         self._tokens = 0
         self._jobs: deque[Job] = deque()
         self._changed = threading.Condition()
+        self._after_job = False  # whether the last work taken was a job
         self._closed = False
         self._abandoned = False
         self._metrics = metrics
@@ -77,16 +78,19 @@ class WaitingWork:
             self._changed.notify()
 
     def take(self, budget: int) -> list[Ticket] | Job | None:
-        """Wait for work: a job, or the oldest tickets that fit, shortest first; None once closed and empty.
+        """Wait for work: a job, or the oldest tickets that fit; None once closed and empty.
 
-        All tickets of a batch are for the adapter of the oldest ticket. Tickets past their deadline are dropped; the
+        All tickets of a batch are for the adapter of the oldest ticket, or for adapters that can share a batch with it;
+        those of one adapter are neighbours, and the shortest comes first. Tickets past their deadline are dropped; the
         event loop tells their clients.
         """
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._jobs or self._tickets or self._closed)
-                if self._jobs:
+                if self._jobs and not (self._after_job and self._tickets):
+                    self._after_job = True
                     return self._jobs.popleft()
+                self._after_job = False
                 if not self._tickets:
                     return None
                 now = time.monotonic()
@@ -119,11 +123,13 @@ class WaitingWork:
             self._abandoned = True
 
     def _take_batch(self, budget: int) -> list[Ticket]:
-        adapter = next(iter(self._tickets)).adapter
-        own = [ticket for ticket in self._tickets if ticket.adapter is adapter]
-        batch = own[: count_fitting((ticket.tokens for ticket in own), budget)]
+        oldest = next(iter(self._tickets)).adapter
+        joining = [ticket for ticket in self._tickets if ticket.adapter.can_join(oldest)]
+        batch = joining[: count_fitting((ticket.tokens for ticket in joining), budget)]
         self._remove(batch)
-        return sorted(batch, key=lambda ticket: ticket.tokens)  # some posteriors pad neighbours to a common length
+        order = {adapter: place for place, adapter in enumerate(dict.fromkeys(ticket.adapter for ticket in batch))}
+        # By length, since some posteriors pad neighbours to a common length.
+        return sorted(batch, key=lambda ticket: (order[ticket.adapter], ticket.tokens))
 
     def _remove(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:

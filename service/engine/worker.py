@@ -7,17 +7,17 @@ import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.service.engine.admission import ServiceRate
 from uq4ct.service.engine.batching import TokenBudget
 from uq4ct.service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
-from uq4ct.service.engine.loaded import LoadedAdapter
+from uq4ct.service.engine.forwards import by_adapter, halves, run_forward
 from uq4ct.service.engine.memory_errors import out_of_memory_reason
-from uq4ct.service.engine.predictor import Answer, Encoded, Host, Predictor, Served, UnusableAnswerError, check_answer
+from uq4ct.service.engine.predictor import Encoded, Host, Predictor, Served, check_answer
 from uq4ct.service.engine.suspects import Suspect, Suspects
 from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.engine.waiting import Job, Ticket, WaitingWork
@@ -87,21 +87,31 @@ class Worker:
             if self._thread.is_alive():
                 logger.error("the model's thread hangs and is left behind")
 
-    def put_on(self, host: Host, stored: StoredAdapter) -> Predictor[Any]:
-        """Put an adapter on the base model and warm it up; for `call`.
+    def put_on(self, host: Host, prepared: Any) -> Predictor[Any]:
+        """Put a prepared adapter on the base model; for `call`.
 
         Raises:
             BudgetTooSmallError: the adapter allows questions that could never be admitted.
-            Exception: whatever the host or the warm-up raised; the adapter is removed from the base model.
+            Exception: whatever the host raised; the adapter is not on the base model.
         """
-        predictor = host.add(stored)
-        try:
+        predictor = host.attach(prepared)
+        with _removing_on_error(host, predictor):
             self._check_limits(predictor)
-            self._warm_up(predictor)
-        except Exception:
-            host.remove(predictor)
-            raise
         return predictor
+
+    def warm_up(self, host: Host, predictor: Predictor[Any]) -> None:
+        """Answer a question with a new adapter, which triggers lazy set-up, and check the answer; for `call`.
+
+        Raises:
+            Exception: whatever the forward raised; the adapter is removed from the base model.
+        """
+        with _removing_on_error(host, predictor):
+            encoded = predictor.encode(WARM_UP)
+            (answer,) = predictor.answer([encoded])
+            check_answer(answer, len(WARM_UP.options))
+            self.suspects.note_answered(encoded.length * predictor.passes)
+            if not self._rate.known:  # at the start, when no question waits
+                self._measure(predictor, encoded)
 
     def probe(self, predictor: Predictor[Any]) -> None:
         """Check whether an adapter answers when no questions arrive that would show it; for `call`.
@@ -145,21 +155,12 @@ class Worker:
                 f"{tokens} tokens in each of {passes} passes (got {self._queue_tokens})"
             )
 
-    def _warm_up(self, predictor: Predictor[Any]) -> None:
-        """Run two forwards: the first triggers lazy set-up; the second measures the cost if it is not known yet."""
-        encoded = predictor.encode(WARM_UP)
-        predictor.answer([encoded])
-        started = time.monotonic()
-        (answer,) = predictor.answer([encoded])
-        check_answer(answer, len(WARM_UP.options))
-        self.suspects.note_answered(encoded.length * predictor.passes)
-        if not self._rate.known:
-            self._rate.observe(1, encoded.length * predictor.passes, time.monotonic() - started)
-            self._measure_batch(predictor, encoded)
-
-    def _measure_batch(self, predictor: Predictor[Any], encoded: Encoded) -> None:
-        """Measure a forward of several questions; running out of memory is not a failure."""
+    def _measure(self, predictor: Predictor[Any], encoded: Encoded) -> None:
+        """Measure a forward of one question and one of several; running out of memory is not a failure."""
         tokens = encoded.length * predictor.passes
+        started = time.monotonic()
+        predictor.answer([encoded])
+        self._rate.observe(1, tokens, time.monotonic() - started)
         questions = max(1, min(_QUESTIONS_TO_MEASURE, self._budget.configured // tokens))
         started = time.monotonic()
         try:
@@ -242,16 +243,20 @@ class Worker:
         self._hand_over(batch, outcomes)
 
     def _outcomes(self, batch: list[Ticket]) -> list[Served | Exception]:
-        """Return the outcomes of a batch; one that does not fit in memory is retried in halves."""
+        """Return the outcomes of a batch.
+
+        One that does not fit in memory is retried in halves, one that fails otherwise by adapter.
+        """
         tokens = sum(ticket.tokens for ticket in batch)
         try:
-            outcomes = _forward(batch)
+            outcomes = run_forward(batch)
         except Exception as error:
             reason = out_of_memory_reason(error)
             # The message of the error may quote the question, so only its recognised part is logged, and its place.
             extra = {"error": type(error).__name__, "reason": reason, "place": _place_of(error)}
             logger.error("forward failed", extra={**extra, "questions": len(batch), "tokens": tokens})
-            if len(batch) == 1 or reason is None:
+            parts = halves(batch) if reason is not None else [list(own) for _, own in by_adapter(batch)]
+            if len(parts) == 1:
                 if reason is not None:
                     self.suspects.note_failed(_suspect(batch[0]), tokens)
                 return [ForwardFailedError(f"a batch of {len(batch)} questions failed")] * len(batch)
@@ -261,10 +266,10 @@ class Worker:
             if len(batch) == 1:
                 self.suspects.clear(batch[0].adapter, batch[0].encoded.length)
             return outcomes
-        self._budget.lower(tokens)
+        if reason is not None:
+            self._budget.lower(tokens)
         # Retry outside of the handler, which keeps the error and the tensors in its frames alive.
-        middle = len(batch) // 2
-        return self._outcomes(batch[:middle]) + self._outcomes(batch[middle:])
+        return [outcome for part in parts for outcome in self._outcomes(part)]
 
     def _hand_over(self, tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:
         self._in_loop(_settle, tickets, outcomes)
@@ -275,6 +280,15 @@ class Worker:
         self._loop.call_soon_threadsafe(call, *arguments)
 
 
+@contextmanager
+def _removing_on_error(host: Host, predictor: Predictor[Any]) -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        host.remove(predictor)
+        raise
+
+
 def _suspect(ticket: Ticket) -> Suspect:
     return Suspect(ticket.adapter, ticket.encoded, ticket.options)
 
@@ -283,25 +297,6 @@ def _place_of(error: BaseException) -> str | None:
     """Return the function, file and line that raised an error."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].name} ({frames[-1].filename}:{frames[-1].lineno})" if frames else None
-
-
-def _forward(batch: list[Ticket]) -> list[Served | Exception]:
-    """Run one forward of a batch through its adapter."""
-    adapter = batch[0].adapter
-    answers = adapter.predictor.answer([ticket.encoded for ticket in batch])
-    if len(answers) != len(batch):
-        raise UnusableAnswerError(f"got {len(answers)} answers for {len(batch)} questions")
-    return [_checked(ticket, answer, adapter) for ticket, answer in zip(batch, answers, strict=True)]
-
-
-def _checked(ticket: Ticket, answer: Answer, adapter: LoadedAdapter) -> Served | Exception:
-    """Return the answer with its adapter's manifest, or an error if it must not be served."""
-    try:
-        check_answer(answer, ticket.options)
-    except UnusableAnswerError as error:
-        logger.error("answer rejected", extra={"error": str(error)})
-        return ForwardFailedError("the model returned an unusable answer")
-    return Served(answer, adapter.manifest)
 
 
 def _settle(tickets: Sequence[Ticket], outcomes: Sequence[Served | Exception]) -> None:

@@ -54,6 +54,7 @@ INTERNAL = Kind("internal-error", 500, "Internal error")
 FORWARD_FAILED = Kind("forward-failed", 500, "The model failed on this question's batch")
 UNSUPPORTED_REQUEST = Kind("unsupported-request", 501, "The server does not support this kind of request")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
+MODEL_EVICTED = Kind("model-evicted", 503, "The model was evicted from memory")
 NOT_VISIBLE_YET = Kind("not-visible-yet", 503, "Another replica may still be writing the prediction")
 STORE_UNAVAILABLE = Kind("store-unavailable", 503, "The model store does not answer")
 LEDGER_UNAVAILABLE = Kind("ledger-unavailable", 503, "The ledger is unavailable")
@@ -75,6 +76,7 @@ ANSWERING = (
     QUESTION_TOO_LONG,
     FORWARD_FAILED,
     STORE_UNAVAILABLE,
+    MODEL_EVICTED,
     DEADLINE_PASSED,
 )
 FINDING_PREDICTION = (UNKNOWN_PREDICTION, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)

@@ -20,6 +20,7 @@ from uq4ct.service.engine.failures import (
     DrainingError,
     ForwardFailedError,
     LoadFailedError,
+    ModelEvictedError,
     NoRoomError,
     NotReadyError,
     QueueFullError,
@@ -39,6 +40,7 @@ from uq4ct.service.http.kinds import (
     INVALID_FIELD,
     LABEL_CONFLICT,
     LEDGER_UNAVAILABLE,
+    MODEL_EVICTED,
     MODEL_UNLOADABLE,
     NOT_READY,
     NOT_VISIBLE_YET,
@@ -187,7 +189,7 @@ def _retry_soon(_: Exception) -> Mapping[str, str]:
     return _RETRY_SOON
 
 
-def _retry_after(error: QueueFullError | RateLimitedError) -> Mapping[str, str]:
+def _retry_after(error: QueueFullError | RateLimitedError | ModelEvictedError) -> Mapping[str, str]:
     return {"Retry-After": str(error.retry_after)}
 
 
@@ -210,6 +212,7 @@ _PROBLEMS: dict[type, Callable[[Any], ProblemError]] = {
     DeadlinePassedError: _tell(DEADLINE_PASSED),
     UnknownModelError: _tell(UNKNOWN_MODEL),
     LoadFailedError: _load_problem,
+    ModelEvictedError: _tell(MODEL_EVICTED, headers=_retry_after),
     DefaultModelError: _tell(DEFAULT_MODEL),
     StoreReadOnlyError: _tell(STORE_READ_ONLY),
     StoreUnavailableError: _tell(STORE_UNAVAILABLE, headers=_retry_soon),

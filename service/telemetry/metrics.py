@@ -26,6 +26,7 @@ REJECTIONS = (
     "client_gone",
     "deadline_passed",
     "ledger_unavailable",
+    "model_evicted",
 )
 CLOSINGS = (
     "malformed_request",
@@ -194,6 +195,16 @@ class Metrics:
 
     def _define_models(self) -> None:
         self.model_loaded = Gauge("uq4ct_model_loaded", "1 for a loaded adapter", MODEL, registry=self.registry)
+        self.adapter_evictions = Counter(
+            "uq4ct_adapter_evictions_total",
+            "Adapters evicted from memory to make room for another",
+            registry=self.registry,
+        )
+        self.adapter_reloads = Counter(
+            "uq4ct_adapter_reloads_total",
+            "Loads of a version that was evicted in the 10 minutes before",
+            registry=self.registry,
+        )
         self.sequential_log_evidence = Gauge(
             "uq4ct_sequential_log_evidence",
             "Natural logarithm of a sequential test's evidence against the version",

@@ -105,7 +105,7 @@ class Bench:
     def _model(self, shape: str, adapter: str) -> AdaptedModel:
         """Return a new adapter on the base model of a shape."""
         base = self._base_of(shape)
-        if self._tuner is not None and adapter in self._tuner.peft_config:
+        if self._tuner is not None and adapter in self._tuner:
             self._tuner.remove(adapter)
         model = add_adapter(base, ROUTED, ClozeConfig(), adapter=adapter, tuner=self._tuner)
         model.load_adapter_tensors(random_tensors(model, seed=0))

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import shutil
+import sys
 from dataclasses import replace
 from functools import partial
 
@@ -10,8 +12,11 @@ import torch
 from tests.manifests import make_draft
 from uq4ct.model_store.base.errors import BaseModelError
 from uq4ct.model_store.base.models import load_base_model
+from uq4ct.model_store.posteriors.dropout import DropoutConfig
+from uq4ct.model_store.posteriors.point import PointConfig
 from uq4ct.model_store.published import AdapterHost, WrongBaseError, load_predictor
 from uq4ct.model_store.questions import Question
+from uq4ct.model_store.scoring import encoding
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.errors import StoreError
@@ -188,3 +193,74 @@ def test_a_store_that_does_not_exist_is_named(monkeypatch, tmp_path):
         load_predictor("quickstart")
     with pytest.raises(StoreError, match=r"no model store at .*elsewhere"):
         load_predictor("quickstart", tmp_path / "elsewhere")
+
+
+def count_calls(run):
+    """Return what a function returns and the number of calls of functions in it, Python's and C's: its work."""
+    calls = 0
+
+    def count(_frame, event, _argument):
+        nonlocal calls
+        calls += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        result = run()
+    finally:
+        sys.setprofile(None)
+    return result, calls
+
+
+def test_the_work_of_a_load_and_of_its_end_is_the_same_however_many_are_loaded(host, publish_tiny):
+    stored = [one.registry.load(one.reference) for one in (publish_tiny(seed=seed) for seed in range(12))]
+    host.add(stored[0])  # the first changes the base model's layers
+    added, adding, reading, removing = [], [], [], []
+    for one in stored[1:]:
+        predictor, calls = count_calls(partial(host.add, one))
+        added.append(predictor)
+        adding.append(calls)
+        reading.append(count_calls(lambda: predictor.memory_bytes)[1])  # noqa: B023
+    for predictor in reversed(added):
+        removing.append(count_calls(partial(host.remove, predictor))[1])
+    for calls in (adding, reading, removing):
+        assert max(calls) <= 1.01 * min(calls), calls
+
+
+def test_preparing_leaves_the_base_alone_and_attaching_copies_nothing(host, publish_tiny):
+    one, two = (published.registry.load(published.reference) for published in (publish_tiny(seed=1), publish_tiny()))
+    host.add(one)
+    modules = [name for name, _ in host.base.model.named_modules()]
+    prepared = host.prepare(two)
+    assert [name for name, _ in host.base.model.named_modules()] == modules
+    weights = {name: weight.data_ptr() for name, weight in prepared.parts.tensors().items()}
+    attached = host.attach(prepared).predictor.model.adapter_tensors()
+    assert {name: weight.data_ptr() for name, weight in attached.items()} == weights
+    assert not any(weight.requires_grad for weight in attached.values())
+
+
+def test_all_adapters_share_one_tokenizer(tiny_base, publish_tiny, monkeypatch):
+    built = []
+    original = encoding.plain_tokenizer
+    monkeypatch.setattr(encoding, "plain_tokenizer", lambda tokenizer: built.append(1) or original(tokenizer))
+    host = AdapterHost(tiny_base)
+    for seed in (1, 2, 3):
+        published = publish_tiny(seed=seed, scoring=LetterConfig() if seed == 2 else None)
+        host.add(published.registry.load(published.reference))
+    assert built == [1] * (1 + 3)  # one for the host, and one for each model that was published
+
+
+def tensor_bytes():
+    """Return the memory of all tensors that are alive, in bytes."""
+    gc.collect()
+    alive = [item for item in gc.get_objects() if issubclass(type(item), torch.Tensor)]
+    return sum({s.data_ptr(): s.nbytes() for s in (tensor.untyped_storage() for tensor in alive)}.values())
+
+
+@pytest.mark.parametrize("posterior", [PointConfig(), DropoutConfig(samples=3, share=0.1, seed=1)])
+def test_the_memory_held_is_the_memory_counted(host, publish_tiny, posterior):
+    published = publish_tiny(posterior=posterior)
+    host.add(publish_tiny(seed=2).registry.load("tiny@2"))
+    before = tensor_bytes()
+    predictor = host.add(published.registry.load(published.reference))
+    predictor.ask(Question("q", "What?", ("a", "b")))
+    assert tensor_bytes() - before == pytest.approx(predictor.memory_bytes, rel=0.05)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from tests.answers import make_answer
@@ -46,9 +46,12 @@ class FakePredictor:
         self.manifest = manifest
         self.token_limit = token_limit
         self.passes = manifest.posterior.passes
+        self.company: str | None = None
         self.memory_bytes = 8  # like the tensors in the tests' store
         self.seconds = seconds
+        self.on_forward: Callable[[], object] = lambda: None
         self.batches: list[list[Question]] = []
+        self.shared: list[list[tuple[str, list[Question]]]] = []  # batches with other adapters, by adapter
         self.forward_may_start = threading.Event()
         self.forward_may_start.set()
         self.forward_started = threading.Event()
@@ -74,6 +77,7 @@ class FakePredictor:
         self.threads.add(threading.current_thread().name)
         self.batches.append([item.question for item in encoded])
         self.forward_started.set()
+        self.on_forward()
         if not self.forward_may_start.wait(20):
             raise TimeoutError("the test never let the forward start")
         time.sleep(self.seconds)
@@ -86,6 +90,14 @@ class FakePredictor:
             raise RuntimeError(f"out of memory on {encoded[0].question.text}")
         return [replace(answer_to(item.question, self.manifest.version), **self.spoil) for item in encoded]
 
+    def answer_with(
+        self, encoded: Sequence[FakeEncoded], others: Sequence[tuple[FakePredictor, Sequence[FakeEncoded]]]
+    ) -> list[list[Answer]]:
+        parts = [(self, encoded), *others]
+        assert len({id(predictor) for predictor, _ in parts}) == len(parts)
+        self.shared.append([(one.manifest.reference, [item.question for item in asked]) for one, asked in parts])
+        return [one.answer(asked) for one, asked in parts]
+
     def served_texts(self) -> list[list[str]]:
         """Return the texts of every forward, except warm-ups."""
         return [[question.text for question in batch] for batch in self.batches if batch[0].id != "warm-up"]
@@ -94,7 +106,9 @@ class FakePredictor:
 class FakeHost:
     """Implements `service.engine.predictor.Host`: each version uses one of the given predictors, or a new one.
 
-    `adding_may_end` blocks every load while it is cleared; `refused` maps a version to the error of adding it.
+    `preparing_may_end` and `adding_may_end` block every load while they are cleared; `refused` maps a version to the
+    error of adding it. `threads` are those that changed the base model, `preparing_threads` those that prepared
+    adapters for it.
     """
 
     def __init__(self, *predictors: FakePredictor) -> None:
@@ -106,14 +120,23 @@ class FakeHost:
         self.adding_may_end = threading.Event()
         self.adding_may_end.set()
         self.threads: set[str] = set()
+        self.preparing_threads: set[str] = set()
+        self.preparing_may_end = threading.Event()
+        self.preparing_may_end.set()
 
     def load(self) -> FakeHost:
         """Return the base model without adapters."""
         self.present.clear()
         return self
 
-    def add(self, stored: StoredAdapter) -> FakePredictor:
-        reference = stored.manifest.reference
+    def prepare(self, stored: StoredAdapter) -> FakePredictor:
+        self.preparing_threads.add(threading.current_thread().name)
+        if not self.preparing_may_end.wait(20):
+            raise TimeoutError("the test never let the preparation end")
+        return self.given.get(stored.manifest.reference) or FakePredictor(stored.manifest)
+
+    def attach(self, prepared: FakePredictor) -> FakePredictor:
+        reference = prepared.manifest.reference
         self.threads.add(threading.current_thread().name)
         self.added.append(reference)
         if not self.adding_may_end.wait(20):
@@ -122,9 +145,9 @@ class FakeHost:
             raise self.refused[reference]
         if reference in self.present:
             raise ValueError(f"{reference} was already added")
-        self.present[reference] = self.given.get(reference) or FakePredictor(stored.manifest)
-        self.present[reference].on_its_base = True
-        return self.present[reference]
+        self.present[reference] = prepared
+        prepared.on_its_base = True
+        return prepared
 
     def remove(self, predictor: FakePredictor) -> None:
         predictor.on_its_base = False

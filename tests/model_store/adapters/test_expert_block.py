@@ -38,8 +38,8 @@ def _adapted_mlp(config: AdapterConfig, hidden: int, width: int, activation: str
     shape = LlamaConfig(**sizes, head_dim=2, hidden_act=activation, mlp_bias=True)
     mlp = LlamaMLP(shape).requires_grad_(False)
     for name in BLOCK_TARGETS:
-        linear = AdaptedLinear(getattr(mlp, name), f"layers.0.mlp.{name}", 0)
-        linear.add("default", config)
+        linear = AdaptedLinear(getattr(mlp, name), f"layers.0.mlp.{name}.experts", 0)
+        linear.banks["default"] = AdaptedLinear.build(linear.base_layer, name, config, None)
         nn.init.normal_(linear.get_parameter("banks.default.B"))
         setattr(mlp, name, linear)
     return mlp.double()

@@ -14,7 +14,7 @@ from transformers import LlamaConfig, MistralConfig, Qwen2Config
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward, current_forward
-from uq4ct.model_store.adapters.layers import AdaptedLinear
+from uq4ct.model_store.adapters.places import Place
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
@@ -181,9 +181,9 @@ def test_an_unknown_adapter_cannot_be_removed(tiny_base, make_model):
 def test_what_cannot_be_injected_is_said_before_anything_changes(tiny_base):
     modules = [name for name, _ in tiny_base.model.named_modules()]
     with pytest.raises(ValueError, match=r"targets \['c_attn'\] match no linear .* 'q_proj'"):
-        MixtureTuner(tiny_base.model, "a", AdapterConfig(targets=("q_proj", "c_attn")))
+        MixtureTuner(tiny_base.model).add("a", AdapterConfig(targets=("q_proj", "c_attn")))
     with pytest.raises(ValueError, match=r"targets \['lm_head'\]"):  # outside the layers, where no router is
-        MixtureTuner(tiny_base.model, "a", AdapterConfig(targets=("lm_head",)))
+        MixtureTuner(tiny_base.model).add("a", AdapterConfig(targets=("lm_head",)))
     assert [name for name, _ in tiny_base.model.named_modules()] == modules
 
 
@@ -192,16 +192,16 @@ def test_memory_that_ends_in_the_middle_of_an_injection_leaves_nothing_behind(ti
     tuner = make_model(tiny_base).tuner
     before, places = _hidden(tiny_base, "default"), set(tiny_base.model.state_dict())
     calls = []
-    original = AdaptedLinear.add
+    original = Place.inject
 
-    def add(self, name, config):
-        calls.append(name)
+    def inject(self):
+        calls.append(self.name)
         if len(calls) == 3:
             raise torch.OutOfMemoryError
-        original(self, name, config)
+        return original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(AdaptedLinear, "add", add)
+        patch.setattr(Place, "inject", inject)
         with pytest.raises(torch.OutOfMemoryError):
             make_model(tiny_base, adapter="b", tuner=tuner)
     assert set(tiny_base.model.state_dict()) == places

@@ -96,10 +96,10 @@ def test_options_start_at_the_position_after_the_question(tiny_base, make_model,
 
 
 def test_the_limit_counts_all_options_and_nothing_is_cut(tiny_tokenizer, questions):
-    length = build_scorer(ClozeConfig(), tiny_tokenizer, 512).encode(questions[2]).length
-    exact = build_scorer(ClozeConfig(max_tokens=length), tiny_tokenizer, 512)
+    length = build_scorer(ClozeConfig(), TextEncoder(tiny_tokenizer), 512).encode(questions[2]).length
+    exact = build_scorer(ClozeConfig(max_tokens=length), TextEncoder(tiny_tokenizer), 512)
     assert exact.encode(questions[2]).length == length
-    short = build_scorer(ClozeConfig(), tiny_tokenizer, length - 1)
+    short = build_scorer(ClozeConfig(), TextEncoder(tiny_tokenizer), length - 1)
     with pytest.raises(
         QuestionTooLongError, match=f"with its options has {length} tokens, but the limit is {length - 1}"
     ):

@@ -76,12 +76,12 @@ def test_a_tokenizer_that_reads_across_the_border_is_an_error_that_names_the_opt
     with pytest.raises(MergedTextError, match="' blue' does not begin a new token after 'Answer:'") as caught:
         encoder.continuations("Answer:", ["zzz", " blue"])
     assert caught.value.index == 1
-    scorer = build_scorer(ClozeConfig(), merging_tokenizer, 512)
+    scorer = build_scorer(ClozeConfig(), TextEncoder(merging_tokenizer), 512)
     with pytest.raises(QuestionError, match=r"options\.0: ' blue' does not begin a new token") as named:
         scorer.encode(Question("q", "red", ("blue", "brown")))
     assert named.value.field == "options.0"
     with pytest.raises(ValueError, match=r"does not begin a new token|not one token each"):
-        build_scorer(LetterConfig(), merging_tokenizer, 512)
+        build_scorer(LetterConfig(), TextEncoder(merging_tokenizer), 512)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def _longest_token(tokenizer) -> int:
 
 @pytest.mark.parametrize("config", SCORINGS)
 def test_characters_that_cannot_fit_are_refused_before_they_are_tokenised(config, tiny_tokenizer, monkeypatch):
-    scorer = build_scorer(config(max_tokens=16), tiny_tokenizer, 512)
+    scorer = build_scorer(config(max_tokens=16), TextEncoder(tiny_tokenizer), 512)
     limit = 16 * _longest_token(tiny_tokenizer)
     fitting, longer = (Question("q", "x" * (limit - 2 + more), ("a", "b")) for more in (0, 1))
     with pytest.raises(QuestionTooLongError) as tokenised:

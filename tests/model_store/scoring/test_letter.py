@@ -72,7 +72,7 @@ def test_the_head_is_never_called(tiny_base, make_model, questions):
 @pytest.mark.parametrize("last", ["white", "34.", "a b ", "é😀"])
 def test_option_tokens_are_those_of_the_option_lines(tiny_tokenizer, starting_tokenizer, last):
     for tokenizer in (tiny_tokenizer, starting_tokenizer):
-        scorer = build_scorer(LetterConfig(), tokenizer, 512)
+        scorer = build_scorer(LetterConfig(), TextEncoder(tokenizer), 512)
         encoder = TextEncoder(tokenizer)
         encoded = scorer.encode(Question("q", "Which?", ("1 2", "red", last)))
         head = len(encoder.encode("Question: Which?").ids)
@@ -87,17 +87,18 @@ def test_a_token_that_spans_the_last_options_end_belongs_to_the_option(tiny_toke
     record["model"]["vocab"]["!Ċ"] = len(tiny_tokenizer)
     record["model"]["merges"].insert(0, ["!", "Ċ"])
     tokenizer = Tokenizer.from_str(json.dumps(record))
-    scorer = build_scorer(LetterConfig(), PreTrainedTokenizerFast(tokenizer_object=tokenizer), 512)
+    scorer = build_scorer(LetterConfig(), TextEncoder(PreTrainedTokenizerFast(tokenizer_object=tokenizer)), 512)
     encoded = scorer.encode(Question("q", "Which?", ("red", "blue!")))
     spanning = encoded.tokens.index(tokenizer.token_to_id("!Ċ"))
     assert encoded.is_option[spanning - 1 : spanning + 2] == (True, True, False)
 
 
 def test_the_limit_is_an_error_that_states_both_numbers(tiny_tokenizer, questions):
-    length = build_scorer(LetterConfig(), tiny_tokenizer, 512).encode(questions[1]).length
-    assert build_scorer(LetterConfig(max_tokens=length), tiny_tokenizer, 512).encode(questions[1]).length == length
+    encoder = TextEncoder(tiny_tokenizer)
+    length = build_scorer(LetterConfig(), encoder, 512).encode(questions[1]).length
+    assert build_scorer(LetterConfig(max_tokens=length), encoder, 512).encode(questions[1]).length == length
     with pytest.raises(QuestionTooLongError) as caught:
-        build_scorer(LetterConfig(), tiny_tokenizer, length - 1).encode(questions[1])
+        build_scorer(LetterConfig(), encoder, length - 1).encode(questions[1])
     assert (caught.value.length, caught.value.limit, caught.value.unit) == (length, length - 1, "tokens")
 
 
@@ -105,10 +106,10 @@ def test_letters_must_be_one_token_each_and_distinct(tiny_tokenizer):
     tokenizer = Tokenizer.from_str(tiny_tokenizer.backend_tokenizer.to_str())
     tokenizer.normalizer = normalizers.Replace("B", "BB")
     with pytest.raises(ValueError, match=r"the letters \['B'\] are not one token each"):
-        build_scorer(LetterConfig(), PreTrainedTokenizerFast(tokenizer_object=tokenizer), 512)
+        build_scorer(LetterConfig(), TextEncoder(PreTrainedTokenizerFast(tokenizer_object=tokenizer)), 512)
     tokenizer.normalizer = normalizers.Replace("B", "C")
     with pytest.raises(ValueError, match="two letters share one token"):
-        build_scorer(LetterConfig(), PreTrainedTokenizerFast(tokenizer_object=tokenizer), 512)
+        build_scorer(LetterConfig(), TextEncoder(PreTrainedTokenizerFast(tokenizer_object=tokenizer)), 512)
 
 
 def test_every_letter_has_the_last_hidden_state_as_its_feature(tiny_base, make_model, questions):

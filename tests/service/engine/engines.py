@@ -51,6 +51,7 @@ async def running(
     finally:
         for predictor in [*host.given.values(), *host.present.values()]:
             predictor.forward_may_start.set()
+        host.preparing_may_end.set()
         host.adding_may_end.set()
         await engine.close()
 

@@ -61,12 +61,13 @@ async def test_promoting_loads_warms_and_switches_the_name(
         assert await answering(engine, "toy@1") == "toy@1"
         assert adapters.resolve("toy") == ("toy", 2)
         warmed = host.present["toy@2"].batches
-        assert [batch[0].id for batch in warmed[:2]] == ["warm-up"] * 2
+        assert [batch[0].id for batch in warmed[:2]] == ["warm-up", ""]
         await engine.swaps.promote("toy", 1, "production")  # rolls back
         assert await answering(engine) == "toy@1"
         assert host.added == ["toy@1", "toy@2"]  # the replaced version had stayed
         assert (sample(engine, "model_loaded", model="toy", version="2")) == 1
     assert host.threads == {"model-worker"}
+    assert all(name.startswith("store-reader") for name in host.preparing_threads)
 
 
 async def test_another_alias_leaves_the_default(run: Run) -> None:
@@ -264,7 +265,7 @@ async def test_a_load_waits_for_room_until_somebody_lets_go(run: Run, host: Fake
         await answering(engine, "toy@2")
         two.forward_may_start.clear()
         at_work = started(engine, question(1, reference="toy@2"))
-        await until(lambda: len(two.batches) == 4)
+        await until(lambda: len(two.batches) == 3)
         other = started(engine, question(2, reference="other"))
         await asyncio.sleep(0.05)
         assert "other@1" not in host.added
@@ -307,7 +308,7 @@ async def test_an_alias_that_somebody_else_changed_is_followed(run: Run, adapter
         adapters.promote("toy", 2)
         await until(lambda: engine.default_manifest.version == 2)
         assert await answering(engine, "toy") == "toy@2"
-        assert [batch[0].id for batch in host.present["toy@2"].batches[:2]] == ["warm-up"] * 2
+        assert [batch[0].id for batch in host.present["toy@2"].batches[:2]] == ["warm-up", ""]
         adapters.promote("toy", 1)
         await until(lambda: engine.default_manifest.version == 1)
 
