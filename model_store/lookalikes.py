@@ -27,6 +27,8 @@ _WORD = re.compile(r"\S+")
 
 def is_blank(text: str) -> bool:
     """Whether a reader sees nothing: the text has only white space, gaps and characters that are not shown."""
+    if text.isascii() and text.isprintable():
+        return not text.strip()
     return all(_is_gap(char) or _is_hidden(char) for char in text)
 
 
