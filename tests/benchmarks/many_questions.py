@@ -2,30 +2,32 @@
 
     python -m tests.benchmarks.many_questions COUNT [BASE]
 
-Prints one line of JSON. The base is that of a recipe, by default the embedded one. `bytes_per_question` compares the
-most memory in use with that before the questions were read; a real base model needs so much memory while it is loaded
-that the questions may not add to it.
+Prints one line of JSON. The base is that of a recipe, by default the embedded one; it is loaded before.
 """
 
 from __future__ import annotations
 
 import json
 import random
-import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+import psutil
+import torch
 from rich.console import Console
 
 from uq4ct.training.data.batches import epoch_steps, forwards
 from uq4ct.training.run_config import RunConfig, parse_run_config
-from uq4ct.training.runs.inputs import RunInputs, load_inputs
+from uq4ct.training.runs.inputs import load_inputs
+from uq4ct.training.runs.new_model import load_base_of, make_model
 
-FEW = 500
 WORDS = (
     "river",
     "capital",
@@ -44,20 +46,59 @@ WORDS = (
 
 
 def main() -> None:
-    """Measure a few questions first, so that libraries are warm, then many."""
+    """Load the questions of one run, and put its first step through the model."""
     count = int(sys.argv[1])
-    base = sys.argv[2] if len(sys.argv) > 2 else "smollm2-135m"
     with tempfile.TemporaryDirectory() as folder:
-        few = measure(Path(folder), FEW, base)
-        many = measure(Path(folder), count, base)
-    figures = {
-        "questions": count,
-        "cpu_us_per_question": round((many["cpu"] - few["cpu"]) / (count - FEW) * 1e6, 1),
-        "wall_us_per_question": round((many["wall"] - few["wall"]) / (count - FEW) * 1e6, 1),
-        "wall_seconds": round(many["wall"], 1),
-        "bytes_per_question": round((many["peak"] - few["peak"]) / (count - FEW)),
+        train = Path(folder) / "train.jsonl"
+        write_questions(train, count)
+        config = config_of(train, sys.argv[2] if len(sys.argv) > 2 else "smollm2-135m")
+        base = load_base_of(config)
+        model = make_model(config, base)
+        with (
+            patch("uq4ct.training.runs.inputs.load_base_of", return_value=base),
+            patch("uq4ct.training.runs.inputs.make_model", return_value=model),
+        ):
+            print(json.dumps({"questions": count} | measure(config, Path(folder), count)))
+
+
+def measure(config: RunConfig, folder: Path, count: int) -> dict[str, float]:
+    """Return the costs of one question, and the seconds to the end of the first forward."""
+    with _most_memory() as memory:
+        cpu, wall = time.process_time(), time.perf_counter()
+        inputs = load_inputs(config, folder, Console(quiet=True))
+        training = config.training
+        steps = epoch_steps(inputs.train.lengths, inputs.train.held_out, training.batch_questions, training.seed, 0)
+        batch = next(forwards([inputs.train[index] for index in steps[0]], training.accumulation))
+        cpu, loaded = time.process_time() - cpu, time.perf_counter() - wall
+    with torch.no_grad():
+        inputs.model(batch.tokens)
+        first = time.perf_counter() - wall
+    return {
+        "cpu_us_per_question": round(cpu / count * 1e6, 1),
+        "wall_us_per_question": round(loaded / count * 1e6, 1),
+        "seconds_to_first_forward": round(first, 2),
+        "bytes_per_question": round((max(memory) - memory[0]) / count),
     }
-    print(json.dumps(figures))
+
+
+@contextmanager
+def _most_memory() -> Iterator[list[int]]:
+    """Note the memory in use before, and then twenty times a second."""
+    process = psutil.Process()
+    noted = [process.memory_info().rss]
+    ended = threading.Event()
+
+    def note() -> None:
+        while not ended.wait(0.05):
+            noted.append(process.memory_info().rss)
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    try:
+        yield noted
+    finally:
+        ended.set()
+        thread.join()
 
 
 def write_questions(path: Path, count: int) -> None:
@@ -87,26 +128,6 @@ def config_of(train: Path, base: str) -> RunConfig:
         "adapter": {"experts": 4, "top_k": 2, "rank": 4, "alpha": 8},
     }
     return parse_run_config(record, "many questions")
-
-
-def measure(folder: Path, count: int, base: str) -> dict[str, float]:
-    """Load a run's questions, and put its first step through the model; seconds, and most bytes in use so far."""
-    train = folder / "train.jsonl"
-    write_questions(train, count)
-    cpu, wall = time.process_time(), time.perf_counter()
-    _first_forward(load_inputs(config_of(train, base), folder, Console(quiet=True)))
-    return {
-        "cpu": time.process_time() - cpu,
-        "wall": time.perf_counter() - wall,
-        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    }
-
-
-def _first_forward(inputs: RunInputs) -> None:
-    training = inputs.config.training
-    steps = epoch_steps(inputs.train.lengths, inputs.train.held_out, training.batch_questions, training.seed, 0)
-    batch = next(forwards([inputs.train[index] for index in steps[0]], training.accumulation))
-    inputs.model(batch.tokens)
 
 
 if __name__ == "__main__":

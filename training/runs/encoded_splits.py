@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
@@ -88,10 +89,19 @@ def check_questions(splits: Splits, model: AdaptedModel) -> None:
 
 
 def _encode_all(questions: Iterable[Question], model: AdaptedModel) -> Iterator[tuple[Question, Encoded]]:
-    """Yield each question with its tokens, or with the error if it cannot be encoded."""
+    """Yield each question with its tokens, or with the error if it cannot be encoded.
+
+    Another thread encodes the next questions while the caller uses these; most of its work is without Python's lock.
+    """
     remaining = iter(questions)
-    while chunk := list(islice(remaining, ENCODED_AT_ONCE)):
-        yield from zip(chunk, model.scorer.encode_all(chunk), strict=True)
+    with ThreadPoolExecutor(1) as other:
+        coming: tuple[list[Question], Future[list[Encoded]]] | None = None
+        while chunk := list(islice(remaining, ENCODED_AT_ONCE)):
+            current, coming = coming, (chunk, other.submit(model.scorer.encode_all, chunk))
+            if current is not None:
+                yield from zip(current[0], current[1].result(), strict=True)
+        if coming is not None:
+            yield from zip(coming[0], coming[1].result(), strict=True)
 
 
 def _required(question: Question, encoded: Encoded) -> EncodedQuestion:
