@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.lookalikes import looks_of
+from uq4ct.model_store.question_table import QuestionTable, pack_questions
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.model_store.regular_files import open_regular, reason_of
 from uq4ct.model_store.strict_json import JsonError, parse_json
@@ -26,7 +27,7 @@ class QuestionFileError(UserError, ValueError):
 class FileQuestions:
     """The questions of one file, and the places of those left out because an option occurs twice."""
 
-    questions: tuple[Question, ...]
+    questions: QuestionTable
     left_out: tuple[str, ...]
 
 
@@ -36,16 +37,21 @@ def read_questions(path: Path) -> FileQuestions:
     Raises:
         QuestionFileError: the file cannot be read, or a line is not a question.
     """
-    questions: list[Question] = []
     left_out: list[str] = []
-    for number, record in read_records(path):
-        try:
-            questions.append(Question.from_record(record))
-        except QuestionError as error:
-            if not repeats_option(error, record.get("options")):
-                raise QuestionFileError(f"{path}, line {number}: {error}") from error
-            left_out.append(f"line {number}")
-    return FileQuestions(tuple(questions), tuple(left_out))
+
+    def questions() -> Iterator[Question]:
+        for number, record in read_records(path):
+            try:
+                question = Question.from_record(record)
+            except QuestionError as error:
+                if not repeats_option(error, record.get("options")):
+                    raise QuestionFileError(f"{path}, line {number}: {error}") from error
+                left_out.append(f"line {number}")
+            else:
+                yield question
+
+    table = pack_questions(questions())
+    return FileQuestions(table, tuple(left_out))
 
 
 def read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

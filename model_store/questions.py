@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from uq4ct.model_store.lookalikes import is_blank, join_words, looks_of
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MIN_OPTIONS = 2
 MAX_OPTIONS = len(LABELS)
+_FIELDS = {"id", "question", "options", "context", "answer", "subject"}  # of a record
 _SEPARATORS = ("Cc", "Zl", "Zp", "Zs")  # controls, line and paragraph separators, spaces
 
 
@@ -65,7 +66,7 @@ class Question:
         for key in ("id", "question", "options"):
             if key not in record:
                 raise QuestionError(key, "is missing")
-        unknown = set(record) - {"id", "question", "options", "context", "answer", "subject"}
+        unknown = record.keys() - _FIELDS
         if unknown:
             raise QuestionError(sorted(unknown)[0], "is not a field of a question")
         if not isinstance(record["options"], list | tuple):
@@ -73,7 +74,7 @@ class Question:
         return cls(
             id=_text("id", record["id"]),
             text=_text("question", record["question"]),
-            options=tuple(_text(f"options.{i}", option) for i, option in enumerate(record["options"])),
+            options=_texts("options", record["options"]),
             context=_optional_text("context", record.get("context")),
             answer=_optional_index("answer", record.get("answer")),
             subject=_optional_text("subject", record.get("subject")),
@@ -111,7 +112,8 @@ def _check_options(options: tuple[str, ...]) -> None:
         raise QuestionError("options", f"must have between {MIN_OPTIONS} and {MAX_OPTIONS} entries, not {len(options)}")
     seen: dict[str, int] = {}
     for index, option in enumerate(options):
-        _check_encodable(f"options.{index}", option)
+        if not option.isascii():
+            _check_encodable(f"options.{index}", option)
         if is_blank(option):
             raise QuestionError(f"options.{index}", "is empty")
         looks = looks_of(option)
@@ -131,16 +133,29 @@ def _describe_repetition(options: tuple[str, ...], index: int, earlier: int) -> 
 
 
 def _check_encodable(field: str, text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise QuestionError(field, f"character {error.start} is a lone surrogate, not valid Unicode text") from error
 
 
+def _texts(field: str, values: Sequence[Any]) -> tuple[str, ...]:
+    for index, value in enumerate(values):
+        if not isinstance(value, str):
+            raise _not_text(f"{field}.{index}", value)
+    return tuple(values)
+
+
 def _text(field: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise QuestionError(field, f"must be text, not {type(value).__name__}")
+        raise _not_text(field, value)
     return value
+
+
+def _not_text(field: str, value: Any) -> QuestionError:
+    return QuestionError(field, f"must be text, not {type(value).__name__}")
 
 
 def _optional_text(field: str, value: Any) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
@@ -17,6 +18,7 @@ from uq4ct.model_store.scoring.encoding import (
     TokenBatch,
     clean_text,
 )
+from uq4ct.model_store.scoring.tokenising import Encoded, context_of, encode_one, encode_short
 
 ANCHOR = "\nAnswer:"
 HEAD_ROWS_AT_ONCE = 32  # of vocabulary logits, for option tokens only: chunks that need no more memory than a layer
@@ -46,13 +48,29 @@ class ClozeScorer(nn.Module):
             QuestionTooLongError: the question with all its options is longer than the limit.
             QuestionError: the tokenizer merges the start of an option with the text before it.
         """
-        self._encoder.check_characters(question, self.token_limit)
-        context = f"{clean_text(question.context)}\n" if question.context else ""
-        shared = self._encoder.encode(f"{context}Question: {clean_text(question.text)}{ANCHOR}").ids
-        options = self._options(question)
+        return encode_one(self, question)
+
+    def encode_all(self, questions: Sequence[Question]) -> list[Encoded]:
+        """Tokenise questions at once, on all threads; in place of one that is not encoded, the error of `encode`."""
+        return encode_short(self._encoder, questions, self.token_limit, self._encode_short)
+
+    def _encode_short(self, questions: Sequence[Question]) -> Iterator[Encoded]:
+        texts = [f"{context_of(question)}Question: {clean_text(question.text)}{ANCHOR}" for question in questions]
+        options = [[f" {normalise_option(option)}" for option in question.options] for question in questions]
+        shared = self._encoder.ids_of_all(texts)
+        continued = self._encoder.continuations_of_each(ANCHOR, options)
+        for tokens, branches in zip(shared, continued, strict=True):
+            if isinstance(branches, MergedTextError):
+                error = QuestionError(f"options.{branches.index}", str(branches))
+                error.__cause__ = branches
+                yield error
+            else:
+                yield self._join(tokens, branches)
+
+    def _join(self, shared: list[int], options: list[list[int]]) -> EncodedQuestion | QuestionTooLongError:
         length = len(shared) + sum(map(len, options))
         if length > self.token_limit:
-            raise QuestionTooLongError(length, self.token_limit)
+            return QuestionTooLongError(length, self.token_limit)
         tokens, positions, branches = list(shared), list(range(len(shared))), [0] * len(shared)
         for branch, option in enumerate(options, start=1):
             tokens += option
@@ -62,16 +80,9 @@ class ClozeScorer(nn.Module):
             tokens=tuple(tokens),
             positions=tuple(positions),
             branches=tuple(branches),
-            is_option=tuple(branch > 0 for branch in branches),
+            is_option=(False,) * len(shared) + (True,) * (len(tokens) - len(shared)),
             options=len(options),
         )
-
-    def _options(self, question: Question) -> list[list[int]]:
-        texts = [f" {normalise_option(option)}" for option in question.options]
-        try:
-            return self._encoder.continuations(ANCHOR, texts)
-        except MergedTextError as error:
-            raise QuestionError(f"options.{error.index}", str(error)) from error
 
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear, scale: Tensor | None = None) -> Tensor:
         """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
 import torch
+from tokenizers import Encoding
 from torch import Tensor, nn
 
 from uq4ct.model_store.questions import LABELS, Question, normalise_option
@@ -18,6 +20,7 @@ from uq4ct.model_store.scoring.encoding import (
     clean_text,
 )
 from uq4ct.model_store.scoring.plain_tokenizer import TokenizerError
+from uq4ct.model_store.scoring.tokenising import Encoded, context_of, encode_one, encode_short
 
 SUFFIX = "\nAnswer:"
 
@@ -45,22 +48,32 @@ class LetterScorer(nn.Module):
         Raises:
             QuestionTooLongError: the prompt is longer than the limit.
         """
-        self._encoder.check_characters(question, self.token_limit)
-        context = f"{clean_text(question.context)}\n" if question.context else ""
-        asked = f"{context}Question: {clean_text(question.text)}"
-        labelled = zip(LABELS, question.options, strict=False)
-        text = asked + "".join(f"\n{label}. {normalise_option(option)}" for label, option in labelled)
-        encoding = self._encoder.encode(text + SUFFIX)
+        return encode_one(self, question)
+
+    def encode_all(self, questions: Sequence[Question]) -> list[Encoded]:
+        """Tokenise questions at once, on all threads; in place of one that is not encoded, the error of `encode`."""
+        return encode_short(self._encoder, questions, self.token_limit, self._encode_short)
+
+    def _encode_short(self, questions: Sequence[Question]) -> Iterator[Encoded]:
+        asked = [f"{context_of(question)}Question: {clean_text(question.text)}" for question in questions]
+        options = ["".join(map(_option_line, LABELS, question.options)) for question in questions]
+        texts = [first + rest for first, rest in zip(asked, options, strict=True)]
+        encoded = self._encoder.encode_all([text + SUFFIX for text in texts])
+        for question, first, text, encoding in zip(questions, asked, texts, encoded, strict=True):
+            yield self._check_length(encoding, len(question.options), len(first), len(text))
+
+    def _check_length(self, encoding: Encoding, options: int, begin: int, end: int) -> Encoded:
+        """Return the prompt, whose characters from `begin` to `end` are options, or an error if it is too long."""
         length = len(encoding)
         if length > self.token_limit:
-            raise QuestionTooLongError(length, self.token_limit)
+            return QuestionTooLongError(length, self.token_limit)
         return EncodedQuestion(
             tokens=tuple(encoding.ids),
             positions=tuple(range(length)),
             branches=(0,) * length,
             # A token belongs to the text in which it begins; offsets count characters, and the start token's are 0.
-            is_option=tuple(len(asked) <= begin < len(text) for begin, _ in encoding.offsets),
-            options=len(question.options),
+            is_option=tuple(begin <= first < end for first, _ in encoding.offsets),
+            options=options,
         )
 
     def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
@@ -84,6 +97,10 @@ class LetterScorer(nn.Module):
         last = _last_shared(hidden, batch)
         last = last.to(torch.promote_types(hidden.dtype, torch.float32))
         return last.unsqueeze(1).expand(-1, batch.candidate_mask.shape[1], -1)
+
+
+def _option_line(label: str, option: str) -> str:
+    return f"\n{label}. {normalise_option(option)}"
 
 
 def _last_shared(hidden: Tensor, batch: TokenBatch) -> Tensor:

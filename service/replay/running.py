@@ -53,7 +53,7 @@ def read_answered(path: Path) -> tuple[Question, ...]:
         raise QuestionFileError(f"{path}: {len(unlabelled)} questions have no answer, the first is {unlabelled[0]!r}")
     if not found.questions:
         raise QuestionFileError(f"{path}: contains no questions")
-    return found.questions
+    return tuple(found.questions)
 
 
 def summary(outcome: Outcome) -> str:

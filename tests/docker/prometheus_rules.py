@@ -1,4 +1,4 @@
-"""Prometheus's rule files: their paths, their rules, and copies with another window."""
+"""Prometheus's rule files: their paths, their rules, and copies with other windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from tests.docker.dockerfile import ROOT
 
 PROMETHEUS = ROOT / "docker/prometheus"
 RULE_FILES = sorted((PROMETHEUS / "rules").glob("*.yml"))
+INCREMENTS_FILE = PROMETHEUS / "rules/increments.yml"
 WINDOW = "24h"
+SUMMED = "23h59m59s"  # the window over increments
+INCREMENT = "5m"
 
 
 def read_rules() -> list[dict[str, Any]]:
@@ -21,11 +24,14 @@ def read_rules() -> list[dict[str, Any]]:
     return [rule for file in files for group in file["groups"] for rule in group["rules"]]
 
 
-def render_rules(folder: Path, window: str) -> list[Path]:
-    """Copy the rule files with another window; the names of the recorded series stay the same."""
+def render_rules(folder: Path, window: str, increment: str = INCREMENT) -> list[Path]:
+    """Copy the rule files with another window and other increments; the names of the recorded series stay the same."""
     copies = []
     for path in RULE_FILES:
         copy = folder / path.name
-        copy.write_text(re.sub(rf"\b{WINDOW}\b", window, path.read_text(encoding="utf-8")), encoding="utf-8")
+        text = re.sub(rf"\b(?:{WINDOW}|{SUMMED})\b", window, path.read_text(encoding="utf-8"))
+        if path == INCREMENTS_FILE:
+            text = re.sub(rf"\b{INCREMENT}\b", increment, text)
+        copy.write_text(text, encoding="utf-8")
         copies.append(copy)
     return copies

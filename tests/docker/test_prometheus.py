@@ -14,7 +14,16 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from tests.docker.dockerfile import ROOT
-from tests.docker.prometheus_rules import PROMETHEUS, RULE_FILES, WINDOW, read_rules, render_rules
+from tests.docker.prometheus_rules import (
+    INCREMENT,
+    INCREMENTS_FILE,
+    PROMETHEUS,
+    RULE_FILES,
+    SUMMED,
+    WINDOW,
+    read_rules,
+    render_rules,
+)
 from tests.docker.promtool import promtool
 from tests.service.served import answer, manifest_of
 from uq4ct.service.telemetry.metrics import Metrics
@@ -94,14 +103,48 @@ def test_gauges_that_every_replica_shows_are_never_added_up() -> None:
     assert found > 10
 
 
+def _windows_in(path: Path) -> set[str]:
+    """Every range and offset in a file of rules."""
+    return {window or offset for window, offset in re.findall(r"\[(\w+)\]|\boffset (\w+)", path.read_text())}
+
+
 def test_every_rule_uses_the_same_window() -> None:
-    """Except the alerts on rejected questions, which are about the replica now and not about labels."""
-    text = "".join(path.read_text(encoding="utf-8") for path in RULE_FILES)
-    text = re.sub(r"uq4ct_(rejected|adapter_reloads)_total(\{\S+\})?\[5m\]", "", text)
-    windows = re.findall(r"\[(\w+)\]|\boffset (\w+)", text)
-    assert len(windows) > 15
-    assert {window or offset for window, offset in windows} == {WINDOW}
-    assert all(name.endswith(WINDOW) for name in RECORDED)
+    """Except the alerts on rejected questions and reloads, which are about the replica now and not about labels."""
+    of_now = re.findall(
+        r"uq4ct_(?:rejected|adapter_reloads)_total\S*\[(\w+)\]", "".join(rule["expr"] for rule in RULES)
+    )
+    assert {path.name: _windows_in(path) for path in RULE_FILES} == {
+        "alerts.yml": {WINDOW, *of_now},
+        "increments.yml": {WINDOW, INCREMENT, "1s"},
+        "recording.yml": {SUMMED},
+    }
+    assert {name[-len(INCREMENT) :] for name in RECORDED if not name.endswith(WINDOW)} == {INCREMENT}
+
+
+def test_increments_are_recorded_as_often_as_they_are_long() -> None:
+    (group,) = _read(INCREMENTS_FILE)["groups"]
+    assert group["interval"] == INCREMENT
+    names = [rule["record"] for rule in group["rules"]]
+    last, increments = names[::2], names[1::2]
+    assert all(name.endswith(f":last{INCREMENT}") for name in last)
+    assert all(name.endswith(f":increase{INCREMENT}") for name in increments)
+
+
+def test_no_rule_or_panel_reads_a_day_of_raw_samples() -> None:
+    """Except those of the ledger's one series on each replica."""
+    asked = [rule["expr"] for rule in RULES] + [
+        target["expr"]
+        for path in (ROOT / "docker/grafana/dashboards").glob("*.json")
+        for panel in _read(path)["panels"]
+        for target in panel.get("targets", [])
+    ]
+    raw = {
+        name
+        for one in asked
+        for name, window in re.findall(r"(?<![\w:])(uq4ct_\w+)(?:\{[^}]*\})?\[([^]]+)\]", one)
+        if window not in {INCREMENT, "$__rate_interval"}
+    }
+    assert raw == {"uq4ct_ledger_unlogged_total"}
 
 
 def test_a_series_is_recorded_once_under_its_level() -> None:
@@ -109,7 +152,8 @@ def test_a_series_is_recorded_once_under_its_level() -> None:
     for rule in RULES:
         if "record" in rule:
             level = rule["record"].partition(":")[0]
-            assert f"by ({', '.join(level.split('_'))})" in rule["expr"] or f"{level}:" in rule["expr"]
+            every_label = level == "replica" and not re.search(r"\b(?:by|without)\b", rule["expr"])
+            assert every_label or f"by ({', '.join(level.split('_'))})" in rule["expr"] or f"{level}:" in rule["expr"]
 
 
 def test_rules_over_another_window_record_the_same_names(tmp_path: Path) -> None:
@@ -127,7 +171,7 @@ def test_prometheus_reads_every_rule_file_and_knows_where_alerts_go() -> None:
     config = _read(PROMETHEUS / "prometheus.yml")
     found = {path for pattern in config["rule_files"] for path in PROMETHEUS.glob(pattern)}
     assert found == set(RULE_FILES)
-    assert [path.name for path in RULE_FILES] == ["alerts.yml", "recording.yml"]
+    assert [path.name for path in RULE_FILES] == ["alerts.yml", "increments.yml", "recording.yml"]
     (manager,) = config["alerting"]["alertmanagers"]
     assert manager["static_configs"] == [{"targets": ["alertmanager:9093"]}]
 

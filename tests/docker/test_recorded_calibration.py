@@ -123,8 +123,8 @@ def _check(folder: Path, traffic: Traffic, expected: dict[str, float], tolerance
     }
     document: dict[str, Any] = {
         "rule_files": [str(path) for path in RULE_FILES],
-        "evaluation_interval": f"{HOURS}h",
-        "group_eval_order": ["calibration", "drift"],
+        "evaluation_interval": "1h",
+        "group_eval_order": ["increments", "calibration", "drift"],
         "tests": [case],
     }
     path = folder / "case.yml"

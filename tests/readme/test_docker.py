@@ -53,7 +53,7 @@ UP = ["docker", "compose", "up"]
 
 
 def _words(command: str) -> list[str]:
-    return shlex.split(command, comments=True)
+    return [word for word in shlex.split(command, comments=True) if word.strip()]  # without ends of lines
 
 
 def _with_variable(command: str) -> tuple[str, str, list[str]]:
@@ -107,7 +107,7 @@ def test_a_model_is_trained_and_published_where_the_service_finds_it() -> None:
     options = ["-e", "UQ4CT_DATA_DIR=/data", "-v", "./data:/data:ro"]  # publishing scores the test questions
     for command in (COMPOSE_TRAIN, COMPOSE_PUBLISH):
         run = ["docker", "compose", "run", "--rm", *options, "quickstart"]
-        words = [word for word in _words(command) if word.strip()]
+        words = _words(command)
         assert words[: len(run)] == run
         check_command(words[len(run) :])
     assert _words(COMPOSE_TRAIN)[-1] == "arc_easy_smollm2"
@@ -123,7 +123,7 @@ def test_the_commands_in_the_compose_file_are_those_of_the_readme() -> None:
     for command, found in zip((COMPOSE_TRAIN, COMPOSE_PUBLISH), run.findall(comment), strict=True):
         general = found.replace("<folder of questions>", "./data").replace("<recipe>", "arc_easy_smollm2")
         words = _words(general.replace("<name in the recipe>", "arc-easy-smollm2"))
-        assert [word for word in words if word.strip()] == [word for word in _words(command) if word.strip()]
+        assert words == _words(command)
     assert COMPOSE_UP_WITH_GPU in comment
     assert COMPOSE_UP_WITH_GPU in (ROOT / "docker/gpu.yml").read_text(encoding="utf-8")
 
@@ -158,7 +158,7 @@ def test_make_pins_images_and_writes_the_lock(checkout: Terminal) -> None:
     (BUILD_SERVICE, "service"), (BUILD_TRAINING, "quickstart"), (BUILD_SMALL, "service"),
 ])  # fmt: skip
 def test_an_image_is_built_as_compose_builds_it(command: str, service: str) -> None:
-    words = [word for word in _words(command) if word.strip()]
+    words = _words(command)
     build = SERVICES[service]["build"]
     head = ["docker", "build", "--file", build["dockerfile"], "--tag", SERVICES[service]["image"]]
     assert words[: len(head)] == head

@@ -20,7 +20,8 @@ def right_options(questions: Sequence[Question]) -> Tensor:
     Raises:
         UnlabelledError: a question has no answer.
     """
-    missing = [question.id for question in questions if question.answer is None]
-    if missing:
+    answers = [question.answer for question in questions]
+    if None in answers:
+        missing = [question.id for question in questions if question.answer is None]
         raise UnlabelledError(f"{len(missing)} questions have no answer, the first is {missing[0]!r}")
-    return torch.tensor([question.answer for question in questions])
+    return torch.tensor(answers)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
+
+T = TypeVar("T")
 
 BUCKET_BATCHES = 8  # batches drawn together and sorted by length: less padding, but still a new order every epoch
 
@@ -53,25 +56,31 @@ class TrainingBatch:
         )
 
 
-def epoch_steps(
-    questions: Sequence[TrainingQuestion], batch_questions: int, seed: int, epoch: int
-) -> list[list[TrainingQuestion]]:
-    """Return the questions of each optimizer step of an epoch; each is in one step, and the last batch may be smaller.
+def count_steps(held_out: Sequence[int], batch_questions: int) -> int:
+    """Return the number of optimizer steps of an epoch; `held_out` as in `epoch_steps`."""
+    return -(-sum(not held for held in held_out) // batch_questions)
 
-    Held-out questions are spread evenly over the steps, on top of `batch_questions`.
+
+def epoch_steps(
+    lengths: Sequence[int], held_out: Sequence[int], batch_questions: int, seed: int, epoch: int
+) -> list[list[int]]:
+    """Return the indices of the questions of each optimizer step of an epoch; the last batch may be smaller.
+
+    Each question is in one step. Those with a true value in `held_out` are spread evenly over the steps, on top of
+    `batch_questions`; `lengths` are in tokens.
     """
     order = random.Random(f"{seed}/{epoch}")
-    trained = [question for question in questions if not question.held_out]
-    held_out = [question for question in questions if question.held_out]
+    trained = [index for index, held in enumerate(held_out) if not held]
+    extra = [index for index, held in enumerate(held_out) if held]
     order.shuffle(trained)
-    order.shuffle(held_out)
+    order.shuffle(extra)
     steps = [
         step
         for bucket in _chunks(trained, batch_questions * BUCKET_BATCHES)
-        for step in _by_length(bucket, batch_questions)
+        for step in _chunks(sorted(bucket, key=lengths.__getitem__), batch_questions)
     ]
     order.shuffle(steps)
-    return [[*step, *held_out[index :: len(steps)]] for index, step in enumerate(steps)]
+    return [[*step, *extra[index :: len(steps)]] for index, step in enumerate(steps)]
 
 
 def forwards(step: Sequence[TrainingQuestion], accumulation: int) -> Iterator[TrainingBatch]:
@@ -88,10 +97,6 @@ def forwards(step: Sequence[TrainingQuestion], accumulation: int) -> Iterator[Tr
         )
 
 
-def _chunks(items: Sequence[TrainingQuestion], size: int) -> Iterator[Sequence[TrainingQuestion]]:
+def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]
-
-
-def _by_length(bucket: Sequence[TrainingQuestion], size: int) -> Iterator[Sequence[TrainingQuestion]]:
-    return _chunks(sorted(bucket, key=lambda question: question.encoded.length), size)

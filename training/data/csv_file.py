@@ -8,11 +8,12 @@ leaves the last option cells empty. A missing `id` is made of the file name and 
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from uq4ct.model_store.question_files import FileQuestions, QuestionFileError, open_text, repeats_option
+from uq4ct.model_store.question_table import pack_questions
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.training.data.config import CsvData
 from uq4ct.training.data.files import read_splits
@@ -39,8 +40,13 @@ def read_csv(path: Path) -> FileQuestions:
         QuestionFileError: the file is missing, its header lacks a column or has an unknown one, or a line is not a
             question; the message names file and line.
     """
-    questions: list[Question] = []
     refused: list[str] = []
+    table = pack_questions(_read_rows(path, refused))
+    return FileQuestions(table, tuple(refused))
+
+
+def _read_rows(path: Path, refused: list[str]) -> Iterator[Question]:
+    """Yield the questions of one file; the lines of those with a repeated option are added to `refused`."""
     with open_text(path) as stream:
         reader = csv.DictReader(stream, strict=True)
         try:
@@ -50,14 +56,15 @@ def read_csv(path: Path) -> FileQuestions:
                 cells = _cells(place, row)
                 options = _options(cells, option_columns)
                 try:
-                    questions.append(_question(f"{path.stem}-{reader.line_num}", cells, options))
+                    question = _question(f"{path.stem}-{reader.line_num}", cells, options)
                 except QuestionError as error:
                     if not repeats_option(error, options):
                         raise QuestionFileError(f"{place}: {error}") from error
                     refused.append(f"line {reader.line_num}")
+                else:
+                    yield question
         except csv.Error as error:  # the inner reader counts the line that failed, the outer one the last that did not
             raise QuestionFileError(f"{path}, line {reader.reader.line_num}: invalid CSV: {error}") from error
-    return FileQuestions(tuple(questions), tuple(refused))
 
 
 def _check_header(path: Path, columns: list[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from uq4ct.model_store.question_files import FileQuestions, describe_left_out
@@ -17,7 +17,7 @@ def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestion
     """Return the splits of the configured files, read by `read`; missing ones are carved out of train."""
     messages: list[str] = []
 
-    def questions_of(text: str) -> tuple[Question, ...]:
+    def questions_of(text: str) -> Sequence[Question]:
         path = expand_path(text)
         found = read(path)
         messages.extend(describe_left_out(str(path), found.left_out, len(found.questions) + len(found.left_out)))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
+from uq4ct.model_store.question_table import QuestionTable, pack_questions
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.training.data.config import HubData
 from uq4ct.training.data.hub_sets import HUB_SETS, HubSetSource, Row
@@ -72,24 +73,29 @@ class _SplitReader:
         self.load_rows = load_rows
         self.messages: list[str] = []
 
-    def __call__(self, dataset: str, split: str, revision: str) -> tuple[Question, ...]:
-        source = HUB_SETS[dataset]
-        questions: list[Question] = []
+    def __call__(self, dataset: str, split: str, revision: str) -> QuestionTable:
         refused: list[str] = []
-        for number, row in enumerate(self._rows(source, split, revision)):
-            identifier = f"{dataset}-{split}-{number}"
-            try:
-                questions.append(source.convert(identifier, row))
-            except QuestionError as error:
-                refused.append(f"{identifier} ({error})")
-            except KeyError as error:
-                raise DataError(f"{identifier}: the row has no column {error}, it has {sorted(row)}") from error
+        questions = pack_questions(self._questions(dataset, split, revision, refused))
         if refused:
             self.messages.append(
                 f"{dataset}, {split}: {len(refused)} rows are not valid questions and were left out, "
                 f"such as {', '.join(refused[:MESSAGE_IDS])}"
             )
-        return tuple(questions)
+        return questions
+
+    def _questions(self, dataset: str, split: str, revision: str, refused: list[str]) -> Iterator[Question]:
+        """Yield the valid questions; the others are added to `refused`."""
+        source = HUB_SETS[dataset]
+        for number, row in enumerate(self._rows(source, split, revision)):
+            identifier = f"{dataset}-{split}-{number}"
+            try:
+                question = source.convert(identifier, row)
+            except QuestionError as error:
+                refused.append(f"{identifier} ({error})")
+            except KeyError as error:
+                raise DataError(f"{identifier}: the row has no column {error}, it has {sorted(row)}") from error
+            else:
+                yield question
 
     def _rows(self, source: HubSetSource, split: str, revision: str) -> Iterable[Row]:
         for name in source.names:

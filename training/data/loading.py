@@ -5,7 +5,7 @@ from __future__ import annotations
 from uq4ct.training.data.config import DataConfig
 from uq4ct.training.data.source import DataError
 from uq4ct.training.data.sources import SOURCES
-from uq4ct.training.data.splits import Questions, Splits, divide_calibration, remove_leaks
+from uq4ct.training.data.splits import Questions, Splits, divide_calibration, remove_leaks, select
 from uq4ct.training.data.stable_hash import digest_of
 
 
@@ -44,4 +44,4 @@ def _draw(questions: Questions, limit: int | None) -> Questions:
     if limit is None or limit >= len(questions):
         return questions
     drawn = set(sorted((question.id for question in questions), key=lambda name: digest_of("limit", name))[:limit])
-    return tuple(question for question in questions if question.id in drawn)
+    return select(questions, [index for index, question in enumerate(questions) if question.id in drawn])

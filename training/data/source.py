@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from uq4ct.model_store.errors import UserError
@@ -17,8 +17,8 @@ class DataError(UserError, ValueError):
 class SourceSplits:
     """The questions of one source; `messages` say what was left out and why."""
 
-    train: tuple[Question, ...]
-    calibration: tuple[Question, ...]
-    test: tuple[Question, ...]
-    shift: Mapping[str, tuple[Question, ...]] = field(default_factory=dict)
+    train: Sequence[Question]
+    calibration: Sequence[Question]
+    test: Sequence[Question]
+    shift: Mapping[str, Sequence[Question]] = field(default_factory=dict)
     messages: tuple[str, ...] = ()

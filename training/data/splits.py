@@ -7,24 +7,23 @@ choice of epoch), `guarantee` for everything that guarantees a rate (conformal q
 from __future__ import annotations
 
 import json
-import re
-import unicodedata
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
+import numpy as np
+
+from uq4ct.model_store.question_table import QuestionTable
 from uq4ct.model_store.questions import Question
+from uq4ct.training.data.same_question import key_of
 from uq4ct.training.data.source import DataError
 from uq4ct.training.data.stable_hash import fraction_of
 
-Questions = tuple[Question, ...]
+Questions = Sequence[Question]
 
 FIT_SHARE = 0.5
 MESSAGE_IDS = 3
-# Matching is generous on purpose: a false match costs one training question, a missed one spoils a measurement.
-# Characters that distinguish sums and code are kept: 2*3 is not 2/3, 1.5 is not 15.
-_MEANINGFUL = frozenset("-*/%&#@\\.")
-_HYPHEN_OR_STOP = re.compile(r"(?<=[^\W\d])-(?=[^\W\d])|(?<!\d)\.|\.(?!\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,45 +103,48 @@ def remove_leaks(
     """
     published = Splits(train, fit, guarantee, test, shift or {})
     _check(published)
-    taken: dict[str, str] = {}
+    taken: dict[bytes, str] = {}
     for name, questions in published.named():
         if name == "test" or name.startswith("shift/"):
-            taken.update((normalise_question(question), name) for question in questions)
+            taken.update((key_of(question), name) for question in questions)
     messages: list[str] = []
     kept: dict[str, Questions] = {}
     for name, questions in (("guarantee", guarantee), ("fit", fit), ("train", train)):
-        keys = [normalise_question(question) for question in questions]
-        kept[name] = tuple(question for question, key in zip(questions, keys, strict=True) if key not in taken)
-        messages += _report(name, questions, keys, taken)
-        taken.update((key, name) for key in keys if key not in taken)
+        own: dict[bytes, str] = {}
+        removed: dict[str, list[str]] = {}
+        left = array("q")
+        for index, question in enumerate(questions):
+            key = key_of(question)
+            if key in taken:
+                removed.setdefault(taken[key], []).append(question.id)
+                continue
+            left.append(index)
+            if name != "train":  # nothing comes after it
+                own[key] = name
+        kept[name] = select(questions, left)
+        messages += _report(name, len(questions), removed)
+        taken |= own
     return Splits(kept["train"], kept["fit"], kept["guarantee"], test, published.shift), tuple(messages)
 
 
-def normalise_question(question: Question) -> str:
-    """Return text and context in the form that is compared: without case, spacing and punctuation."""
-    return f"{_normalise(question.text)}\n{_normalise(question.context or '')}"
-
-
-def _normalise(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    dashed = "".join("-" if unicodedata.category(char) == "Pd" else char for char in folded)
-    kept = [char for char in _HYPHEN_OR_STOP.sub("", dashed) if not _is_ignored(char)]
-    return "".join(kept) or "".join(folded.split())
-
-
-def _is_ignored(char: str) -> bool:
-    return char not in _MEANINGFUL and unicodedata.category(char)[0] in "CPZ"  # controls, punctuation, spaces
+def select(questions: Questions, indices: Sequence[int]) -> Questions:
+    """Return the questions at these indices, as a table if they are in one."""
+    if isinstance(questions, QuestionTable):
+        return questions.select(indices)
+    return tuple(questions[index] for index in indices)
 
 
 def _divide(questions: Iterable[Question], share: float, purpose: str) -> tuple[Questions, Questions]:
-    inside: list[Question] = []
-    outside: list[Question] = []
-    for question in questions:
-        (inside if fraction_of(purpose, question.id) < share else outside).append(question)
-    return tuple(inside), tuple(outside)
+    known = questions if isinstance(questions, QuestionTable) else tuple(questions)
+    inside, outside = array("q"), array("q")
+    for index, question in enumerate(known):
+        (inside if fraction_of(purpose, question.id) < share else outside).append(index)
+    return select(known, inside), select(known, outside)
 
 
 def _check(splits: Splits) -> None:
+    if _is_sound(splits):
+        return
     places: dict[str, str] = {}
     for name, questions in splits.named():
         for question in questions:
@@ -156,13 +158,20 @@ def _check(splits: Splits) -> None:
             places[question.id] = name
 
 
-def _report(name: str, questions: Questions, keys: list[str], taken: Mapping[str, str]) -> list[str]:
-    removed: dict[str, list[str]] = {}
-    for question, key in zip(questions, keys, strict=True):
-        if key in taken:
-            removed.setdefault(taken[key], []).append(question.id)
+def _is_sound(splits: Splits) -> bool:
+    """Whether every question has an answer and no two ids have the same hash, which takes 8 bytes an id."""
+    hashes = array("q")
+    for _, questions in splits.named():
+        for question in questions:
+            if question.answer is None:
+                return False
+            hashes.append(hash(question.id))
+    return len(np.unique(np.frombuffer(hashes, np.int64))) == len(hashes)
+
+
+def _report(name: str, total: int, removed: Mapping[str, list[str]]) -> list[str]:
     return [
-        f"{len(ids)} of {len(questions)} questions removed from {name} because they also occur in {place}: "
+        f"{len(ids)} of {total} questions removed from {name} because they also occur in {place}: "
         f"{', '.join(ids[:MESSAGE_IDS])}{', ...' if len(ids) > MESSAGE_IDS else ''}"
         for place, ids in removed.items()
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ from rich.console import Console
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
 from uq4ct.training.console import say
-from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
+from uq4ct.training.data.training_set import TrainingSet
 from uq4ct.training.methods.base import Finished
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.encoded_splits import check_questions, encode_fit, encode_train
@@ -32,8 +31,8 @@ class RunInputs:
     splits: Splits
     base: BaseModel
     model: AdaptedModel
-    train: Sequence[TrainingQuestion]
-    fit: Sequence[TrainingQuestion]
+    train: TrainingSet
+    fit: TrainingSet
     console: Console
 
 
@@ -51,8 +50,8 @@ def load_inputs(config: RunConfig, folder: Path, console: Console) -> RunInputs:
     base = load_base_of(config)
     model = make_model(config, base)
     check_questions(splits, model)
-    train = encode_train(splits.train, model, config, console)
-    return RunInputs(config, folder, splits, base, model, train, encode_fit(splits.fit, model), console)
+    train = encode_train(splits.train, model, config, console, folder)
+    return RunInputs(config, folder, splits, base, model, train, encode_fit(splits.fit, model, folder), console)
 
 
 def make_result(

@@ -18,7 +18,8 @@ from torch.optim import AdamW
 from uq4ct.model_store.adapted_model import AdaptedModel, CandidateOutput
 from uq4ct.model_store.errors import UserError
 from uq4ct.training.console import say
-from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, epoch_steps, forwards
+from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, count_steps, epoch_steps, forwards
+from uq4ct.training.data.training_set import TrainingSet
 from uq4ct.training.methods.base import Forward, TrainedMethod, Variation
 from uq4ct.training.run_config import ConfigError, OptimizerConfig, RunConfig
 from uq4ct.training.runs.progress_bar import StepReport, TrainingBar
@@ -65,7 +66,7 @@ class Trainer:
         method: TrainedMethod,
         model: AdaptedModel,
         variation: Variation | None,
-        questions: Sequence[TrainingQuestion],
+        questions: TrainingSet,
         fit_nll: Callable[[], float],
         folder: Path,
     ) -> None:
@@ -87,8 +88,7 @@ class Trainer:
         self._optimizer = AdamW(
             groups, lr=optimizer.learning_rate, betas=optimizer.betas, weight_decay=optimizer.weight_decay
         )
-        epochs = (self._steps_of(epoch) for epoch in range(config.training.epochs))
-        self.steps = sum(len(steps) for steps in epochs)
+        self.steps = config.training.epochs * count_steps(questions.held_out, config.training.batch_questions)
         if config.training.snapshots > self.steps:
             raise ConfigError(f"training.snapshots is {config.training.snapshots}: the run has only {self.steps} steps")
 
@@ -112,7 +112,7 @@ class Trainer:
     def _run_epoch(self, state: LoopState, bar: TrainingBar, log: TextIO) -> LoopState:
         self._set_training(True)
         for step in self._steps_of(state.epoch)[state.epoch_step :]:
-            report = self._run_step(step, state)
+            report = self._run_step([self._questions[index] for index in step], state)
             bar.step(report)
             log.write(json.dumps(asdict(report)) + "\n")
             log.flush()
@@ -196,9 +196,9 @@ class Trainer:
             if step == math.ceil(index * self.steps / count):
                 save_tensors(snapshot_path(self._folder, index), self.parameters)
 
-    def _steps_of(self, epoch: int) -> list[list[TrainingQuestion]]:
-        training = self._config.training
-        return epoch_steps(self._questions, training.batch_questions, training.seed, epoch)
+    def _steps_of(self, epoch: int) -> list[list[int]]:
+        training, questions = self._config.training, self._questions
+        return epoch_steps(questions.lengths, questions.held_out, training.batch_questions, training.seed, epoch)
 
     def _log(self, state: LoopState) -> TextIO:
         """Open the step log, truncated to the resume point: later steps are repeated."""

@@ -110,7 +110,7 @@ def _fit_nll(inputs: RunInputs, through: BankCall | None) -> float:
     posterior = PointPosterior(through)
     samples = score_in_batches(
         lambda batch: score_batch(inputs.model, posterior, batch),
-        [question.encoded for question in inputs.fit],
+        inputs.fit.encoded,
         inputs.config.training.evaluation_batch_tokens,
     )
     probabilities = mean_probabilities(samples.logits)

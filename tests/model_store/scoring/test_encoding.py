@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import fields
 
 import pytest
@@ -96,6 +97,13 @@ def test_cleaning_takes_control_characters_and_outer_space(text, cleaned):
     assert clean_text(text) == cleaned
 
 
+def test_all_controls_but_line_feed_and_tab_are_cleaned():
+    for code in range(0x1000):
+        char = chr(code)
+        is_control = unicodedata.category(char) == "Cc" and char not in "\n\t"
+        assert clean_text(f"a{char}b") == ("a b" if is_control else f"a{char}b")
+
+
 def _encoded(branches):
     return EncodedQuestion(
         tokens=tuple(range(10, 10 + len(branches))),
@@ -161,7 +169,8 @@ def test_characters_that_cannot_fit_are_refused_before_they_are_tokenised(config
     with pytest.raises(QuestionTooLongError) as tokenised:
         scorer.encode(fitting)
     assert tokenised.value.unit == "tokens"
-    monkeypatch.setattr(TextEncoder, "encode", lambda *_, **__: pytest.fail("tokenised"))
+    for name in ("encode_all", "ids_of_all"):
+        monkeypatch.setattr(TextEncoder, name, lambda *_, **__: pytest.fail("tokenised"))
     with pytest.raises(QuestionTooLongError, match=f"has {limit + 1} characters, but the limit is {limit}") as refused:
         scorer.encode(longer)
     assert (refused.value.length, refused.value.limit, refused.value.unit) == (limit + 1, limit, "characters")

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+import unicodedata
 from hashlib import sha256
 
 import pytest
@@ -9,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uq4ct.model_store.questions import Question
+from uq4ct.training.data.same_question import normalise_question
 from uq4ct.training.data.source import DataError
 from uq4ct.training.data.splits import (
     Splits,
     carve_calibration,
     divide_calibration,
-    normalise_question,
     remove_leaks,
 )
 
@@ -83,6 +85,21 @@ def test_a_removal_is_told() -> None:
 )
 def test_questions_are_compared_without_case_spacing_and_punctuation(one: str, other: str, same: bool, ask) -> None:
     assert (normalise_question(ask("a", one)) == normalise_question(ask("b", other))) is same
+
+
+def _normalise(text: str) -> str:
+    """Character by character."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    dashed = "".join("-" if unicodedata.category(char) == "Pd" else char for char in folded)
+    plain = re.sub(r"(?<=[^\W\d])-(?=[^\W\d])|(?<!\d)\.|\.(?!\d)", "", dashed)
+    kept = [char for char in plain if char in "-*/%&#@\\." or unicodedata.category(char)[0] not in "CPZ"]
+    return "".join(kept) or "".join(folded.split())
+
+
+@given(st.text(st.sampled_from("aB1-–.*/\\%&#@ ?ﬁß\n\u200b²") | st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_questions_are_normalised_as_character_by_character(text: str) -> None:
+    asked = Question(id="a", text=f"Q{text}", options=("a", "b"), context=text)
+    assert normalise_question(asked) == f"{_normalise(asked.text)}\n{_normalise(text)}"
 
 
 def test_the_same_question_about_another_passage_is_another_question(ask) -> None:
