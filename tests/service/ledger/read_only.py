@@ -81,7 +81,11 @@ def read_only_sessions(database: Database) -> Iterator[None]:
     It resembles a connection to a server that lost its role, or to a file opened read-only.
     """
 
+    spoiling = True
+
     def spoil(connection: Any, _record: object, _proxy: object) -> None:
+        if not spoiling:
+            return
         statement = "PRAGMA query_only=ON" if database.is_sqlite else "SET default_transaction_read_only = on"
         connection.cursor().execute(statement)
         connection.commit()
@@ -90,4 +94,4 @@ def read_only_sessions(database: Database) -> Iterator[None]:
     try:
         yield
     finally:
-        event.remove(database.engine, "checkout", spoil)
+        spoiling = False  # to remove the listener would break a checkout in another thread that is calling it
