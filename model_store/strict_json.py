@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NoReturn
 
 _SHOWN_CHARACTERS = 80
@@ -24,11 +24,10 @@ def parse_json(data: str | bytes, *, most_fields: int | None = None) -> Any:
         TooManyFieldsError: an object has more than `most_fields` fields.
         JsonError: the text is not JSON, an object has a key twice, or a number is not finite or has too many digits.
     """
+    hook = partial(_without_duplicates, most_fields=most_fields)
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        if text.startswith("\ufeff"):
-            raise JsonError("starts with a byte order mark (BOM)")
-        return _decoder(most_fields).decode(text)
+        return json.loads(text, object_pairs_hook=hook, parse_constant=_reject_constant)
     except JsonError:
         raise
     except UnicodeDecodeError as error:
@@ -39,12 +38,6 @@ def parse_json(data: str | bytes, *, most_fields: int | None = None) -> Any:
         raise JsonError("arrays or objects are nested too deeply") from error
     except ValueError as error:  # Python converts no number of more than 4300 digits
         raise JsonError("a number has too many digits") from error
-
-
-@lru_cache(maxsize=8)
-def _decoder(most_fields: int | None) -> json.JSONDecoder:
-    hook = partial(_without_duplicates, most_fields=most_fields)
-    return json.JSONDecoder(object_pairs_hook=hook, parse_constant=_reject_constant)
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]], most_fields: int | None) -> dict[str, Any]:

@@ -95,7 +95,7 @@ class _Parts(NamedTuple):
 
     value: float
     gaps: NDArray[np.float64]
-    index: NDArray[np.int64]
+    bin: NDArray[np.int64]
     deviations: NDArray[np.float64]
     scale: NDArray[np.float64]
     further_noise: NDArray[np.float64]
@@ -131,7 +131,7 @@ def _estimate(weighted: Sequence[tuple[float, Confidences]], bins: int) -> Squar
 
 def _covariance(one: _Parts, other: _Parts, bins: int) -> NDArray[np.float64]:
     """Return the covariance of the noise of one run's bins with that of another run's [bins, bins]."""
-    cell = one.index * bins + other.index
+    cell = one.bin * bins + other.bin
     products = np.bincount(cell, weights=one.deviations * other.deviations, minlength=bins**2)
     return products.reshape(bins, bins) * one.scale[:, None] * other.scale
 
@@ -154,7 +154,7 @@ def _parts(run: Confidences, bins: int) -> _Parts:
     return _Parts(
         value=float((count * gap**2).sum() - variance.sum()) / questions,
         gaps=np.sqrt(count / questions) * gap,
-        index=index,
+        bin=index,
         deviations=deviations,
         scale=np.sqrt(larger / ((divisor - 1) * questions)),
         further_noise=np.where(varied, 0.0, least) / questions,

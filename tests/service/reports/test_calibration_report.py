@@ -166,7 +166,8 @@ def test_days_are_those_of_the_prediction(ledger: Database, store: Path, tmp_pat
     assert write(tmp_path, "--json", str(tmp_path / "r.json")).exit_code == 0
     days = json.loads((tmp_path / "r.json").read_text())["days"]
     assert [day["first_day"] for day in days] == sorted({day["first_day"] for day in days})
-    assert len(days) in (3, 4)
+    assert 2 <= len(days) <= 4  # the first day and today may be pooled with their neighbours
+    assert min(day["questions"] for day in days) >= 50
     with ledger.engine.connect() as connection:
         rows = connection.exec_driver_sql(
             "SELECT date(created_ms / 1000, 'unixepoch'), confidence, correct FROM labels NATURAL JOIN predictions"
