@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from uq4ct.model_store.adapted_model import CandidateOutput
 from uq4ct.model_store.adapters.segments import Segments
@@ -66,7 +67,7 @@ def _forward(
     tokens = [sum(question.length for question in encoded) for _, encoded in parts]
     first = models[0]
     hidden, routing = first.decode(batch, segments=Segments([model.adapter for model in models], tokens))
-    head = first.tuner.model.get_output_embeddings()
+    head = cast(nn.Linear, first.tuner.model.get_output_embeddings())
     logits = score_together([model.scorer for model in models], counts, hidden, batch, head)
     features = first.scorer.features(hidden, batch) if with_features else None
     return first.output(batch, logits, routing), features

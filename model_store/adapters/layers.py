@@ -53,7 +53,7 @@ class AdaptedLinear(MixtureLayer):
         return self.banks
 
     @staticmethod
-    def build(base_layer: nn.Linear, name: str, config: AdapterConfig, device: torch.device | None) -> nn.Module:
+    def build(base_layer: Any, name: str, config: AdapterConfig, device: torch.device | None) -> nn.Module:
         """Return an expert bank for the linear `name`; B starts at zero, so the output does not change."""
         return build_bank(name, base_layer.in_features, base_layer.out_features, config, device)
 

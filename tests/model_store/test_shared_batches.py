@@ -130,7 +130,7 @@ def test_what_differs_in_shape_scoring_or_kind_of_posterior_is_not_mixed(
 def test_a_point_posterior_with_other_banks_is_never_mixed(
     tiny_base: Any, make_model: Any, questions: list[Question]
 ) -> None:
-    def plain(_place: str, bank: Any, inputs: Any, base_output: Any, gates: Any) -> Any:
+    def plain(place: str, bank: Any, inputs: Any, base_output: Any, gates: Any) -> Any:
         return bank(inputs, base_output, gates)
 
     predictor = Predictor(make_model(tiny_base), PointPosterior(plain))
