@@ -52,7 +52,7 @@ class QuestionTable(Sequence[Question]):
             return NotImplemented
         return len(self) == len(other) and all(one == two for one, two in zip(self, other, strict=True))
 
-    __hash__ = None  # as of a list
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  # as of a list
 
 
 _AT_ONCE = 4096  # spans that are converted together
