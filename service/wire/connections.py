@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from typing import Protocol
 
@@ -27,7 +28,9 @@ class Connections:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._open: set[Peer] = set()
-        self._waiting: dict[Peer, None] = {}  # without a complete header, the one that waits longest first
+        # Those that wait for a header, the one that waits longest first: for the first header, or for a further one.
+        self._silent: dict[Peer, None] = {}
+        self._idle: dict[Peer, None] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -37,17 +40,18 @@ class Connections:
     def admit(self, peer: Peer) -> bool:
         """Count a new connection; return false if there is no room for it.
 
-        At the limit, the connection that has waited longest for a header is evicted. An honest client sends a header
-        in one piece, so it seldom is one of those.
+        At the limit, the connection that has waited longest for its first header is evicted, because honest clients
+        send one at once; if there is none, the one that has waited longest for a further header. A client whose
+        connection is evicted just as it asks again gets no answer.
         """
         if len(self._open) >= self.limit:
-            oldest = next(iter(self._waiting), None)
+            oldest = next(itertools.chain(self._silent, self._idle), None)
             if oldest is None:
                 return False
             self.forget(oldest)
             oldest.evict()
         self._open.add(peer)
-        self._waiting[peer] = None
+        self._silent[peer] = None
         if self._timer is None:
             self._schedule()
         return True
@@ -55,16 +59,17 @@ class Connections:
     def wait(self, peer: Peer) -> None:
         """Note that a connection waits for its next request."""
         if peer in self._open:
-            self._waiting[peer] = None
+            self._idle[peer] = None
 
     def work(self, peer: Peer) -> None:
         """Note that a connection has a request, and may not be evicted."""
-        self._waiting.pop(peer, None)
+        self._silent.pop(peer, None)
+        self._idle.pop(peer, None)
 
     def forget(self, peer: Peer) -> None:
         """Note that a connection is closed."""
         self._open.discard(peer)
-        self._waiting.pop(peer, None)
+        self.work(peer)
 
     def _schedule(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(_BETWEEN_CHECKS, self._check)

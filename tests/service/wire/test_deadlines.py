@@ -98,6 +98,20 @@ async def test_at_the_limit_the_connection_idle_for_longest_is_evicted(parser: P
             writer.close()
 
 
+async def test_a_client_that_has_asked_is_evicted_after_those_that_have_not(parser: ParserName) -> None:
+    """Connections that send nothing do not take the kept-alive connection of a client that pauses."""
+    async with serving(Echo(), parser, most=3) as front:
+        pausing = await asyncio.open_connection("127.0.0.1", front.port)
+        pausing[1].write(GET)
+        await pausing[0].readuntil(b"GET / ")
+        silent = [await asyncio.open_connection("127.0.0.1", front.port) for _ in range(9)]
+        await _until(lambda: front.closed("evicted") == 7)
+        pausing[1].write(GET)
+        await pausing[0].readuntil(b"GET / ")
+        for _, writer in (pausing, *silent):
+            writer.close()
+
+
 async def test_where_every_connection_is_busy_a_new_one_is_refused(parser: ParserName) -> None:
     echo = Echo()
     async with serving(echo, parser, most=2) as front:
