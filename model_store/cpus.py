@@ -53,7 +53,7 @@ class OtherPrograms:
     def _read(self) -> tuple[float, float, float] | None:
         """Return the time, and the CPU seconds of all programs and of this process."""
         try:
-            lines = self._statistics.read_text().splitlines()
+            lines = self._statistics.read_text(encoding="utf-8").splitlines()
         except OSError:  # not Linux, or hidden
             return None
         names = {f"cpu{number}" for number in _affinity()}
@@ -74,7 +74,7 @@ def _folders(cgroups: Path, own: Path) -> Iterator[Path]:
     In a container, the path may be that of the host, which is not visible; the mounted root is then the container's.
     """
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(encoding="utf-8").splitlines()
     except OSError:
         return
     for line in lines:
@@ -90,7 +90,7 @@ def _quotas(folder: Path) -> Iterator[float]:
     """Yield the quota of a cgroup in CPUs, if it has one."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         try:
-            words = " ".join((folder / name).read_text() for name in names).split()
+            words = " ".join((folder / name).read_text(encoding="utf-8") for name in names).split()
         except OSError:
             continue
         if words[0] not in ("max", "-1"):

@@ -7,8 +7,6 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
-import numpy as np
-
 from uq4ct.model_store.questions import Question
 
 
@@ -18,17 +16,19 @@ class QuestionTable(Sequence[Question]):
     Equal to any sequence of the same questions.
     """
 
-    def __init__(self, texts: bytearray, spans: np.ndarray) -> None:
-        """Take the packed questions and their `spans` int64 [N, 2] in `texts`; `pack_questions` makes both."""
+    def __init__(self, texts: bytearray, starts: array[int], ends: array[int]) -> None:
+        """Take the packed questions, and where each starts and ends in `texts`; `pack_questions` makes all three."""
         self._texts = texts
-        self._spans = spans
+        self._starts = starts
+        self._ends = ends
 
     def select(self, indices: Sequence[int]) -> QuestionTable:
         """Return the questions at these indices, in this order."""
-        return QuestionTable(self._texts, self._spans[np.asarray(indices, np.int64)])
+        starts, ends = (array("q", map(places.__getitem__, indices)) for places in (self._starts, self._ends))
+        return QuestionTable(self._texts, starts, ends)
 
     def __len__(self) -> int:
-        return len(self._spans)
+        return len(self._starts)
 
     @overload
     def __getitem__(self, index: int) -> Question: ...
@@ -38,14 +38,12 @@ class QuestionTable(Sequence[Question]):
 
     def __getitem__(self, index: int | slice) -> Question | QuestionTable:
         if isinstance(index, slice):
-            return QuestionTable(self._texts, self._spans[index])
-        start, end = self._spans[index].tolist()
-        return _unpack(self._texts[start:end])
+            return QuestionTable(self._texts, self._starts[index], self._ends[index])
+        return _unpack(self._texts[self._starts[index] : self._ends[index]])
 
     def __iter__(self) -> Iterator[Question]:
-        for first in range(0, len(self._spans), _AT_ONCE):
-            for start, end in self._spans[first : first + _AT_ONCE].tolist():
-                yield _unpack(self._texts[start:end])
+        for start, end in zip(self._starts, self._ends, strict=True):
+            yield _unpack(self._texts[start:end])
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence):
@@ -55,7 +53,6 @@ class QuestionTable(Sequence[Question]):
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # as of a list
 
 
-_AT_ONCE = 4096  # spans that are converted together
 # They set a field of a frozen question, in less time than `object.__setattr__`.
 _SETTERS = tuple(
     getattr(Question, field).__set__ for field in ("id", "text", "options", "context", "answer", "subject")
@@ -70,8 +67,7 @@ def pack_questions(questions: Iterable[Question]) -> QuestionTable:
         answer = None if one.answer is None else int(one.answer)  # marshal would write NumPy's numbers as bytes
         texts += marshal.dumps((one.id, one.text, one.options, one.context, answer, one.subject), _VERSION)
         ends.append(len(texts))
-    bounds = np.frombuffer(ends, np.int64)
-    return QuestionTable(texts, np.stack([bounds[:-1], bounds[1:]], axis=1))
+    return QuestionTable(texts, ends[:-1], ends[1:])
 
 
 _VERSION = 4  # of marshal's format, which has short headers for short texts

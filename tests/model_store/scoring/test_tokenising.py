@@ -32,7 +32,7 @@ def _encode(scorer: Scorer, question: Question) -> Any:
 @pytest.mark.parametrize("config", [LetterConfig(max_tokens=LIMIT), ClozeConfig(max_tokens=LIMIT)])
 def test_questions_are_encoded_as_alone_with_errors_in_their_places(config, tiny_tokenizer, starting_tokenizer):
     for tokenizer in (tiny_tokenizer, starting_tokenizer):
-        scorer = build_scorer(config, tokenizer, 512)
+        scorer = build_scorer(config, TextEncoder(tokenizer), 512)
         together = [
             one if isinstance(one, EncodedQuestion) else (type(one), str(one)) for one in scorer.encode_all(ASKED)
         ]
@@ -44,7 +44,7 @@ def test_questions_are_encoded_as_alone_with_errors_in_their_places(config, tiny
 
 
 def test_a_merged_option_is_an_error_in_its_place():
-    scorer = build_scorer(ClozeConfig(), merging_tokenizer(), 512)
+    scorer = build_scorer(ClozeConfig(), TextEncoder(merging_tokenizer()), 512)
     good, merged = Question("good", "Which?", ("red", "white")), Question("merged", "Which?", ("red", "blue"))
     first, error, last = scorer.encode_all([good, merged, good])
     assert first == last == scorer.encode(good)
@@ -54,7 +54,7 @@ def test_a_merged_option_is_an_error_in_its_place():
 
 @pytest.mark.parametrize(("config", "calls"), [(LetterConfig(), 1), (ClozeConfig(), 2)])
 def test_all_questions_are_tokenised_in_few_calls(config, calls, tiny_tokenizer, monkeypatch):
-    scorer = build_scorer(config, tiny_tokenizer, 512)
+    scorer = build_scorer(config, TextEncoder(tiny_tokenizer), 512)
     tokenised: list[int] = []
 
     def counting(tokenise: Any) -> Any:

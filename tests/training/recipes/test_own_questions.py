@@ -15,7 +15,7 @@ from tests.training.tiny_task import tiny_records
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.data.loading import load_splits
-from uq4ct.training.data.splits import normalise_question
+from uq4ct.training.data.same_question import normalise_question
 from uq4ct.training.evaluation.publication import publish_run
 from uq4ct.training.methods import METHODS
 from uq4ct.training.run_config import load_run_config
