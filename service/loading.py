@@ -1,4 +1,4 @@
-"""Load the base model as configured; the only place where the service configures torch and loads a base model."""
+"""Load the base model as configured; the only place where the service loads a base model."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import gc
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from uq4ct.model_store.cpus import OtherPrograms, usable_cpus
+from uq4ct.model_store.cpus import usable_cpus
 from uq4ct.model_store.published import AdapterHost, load_base_of
 from uq4ct.model_store.storage.registry import Registry
-from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.settings import Settings, SettingsError
 
 
@@ -31,10 +30,9 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
     return names[0]
 
 
-def choose_threads(settings: Settings) -> ThreadChoice:
-    """Return UQ4CT_THREADS, or up to one thread per CPU, fewer while other programs use the CPUs."""
-    busy = OtherPrograms().busy_cpus if settings.threads is None else None
-    return ThreadChoice(_most_threads(settings), usable_cpus(), busy, torch.set_num_threads)
+def most_threads(settings: Settings) -> int:
+    """Return UQ4CT_THREADS, or one thread for each usable CPU, but not more than OMP_NUM_THREADS."""
+    return settings.threads or min(torch.get_num_threads(), usable_cpus())
 
 
 def load_host(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
@@ -44,7 +42,7 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         StoreError: the adapter is unknown, or its manifest is damaged or of a newer format.
         BaseModelError: the base model is not available.
     """
-    torch.set_num_threads(_most_threads(settings))
+    torch.set_num_threads(most_threads(settings))
     disable_progress_bar()  # it would interrupt the JSON lines on stderr
     base = load_base_of(
         adapters.manifest(reference),
@@ -54,10 +52,6 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         base_folders=settings.base_folders,
     )
     return AdapterHost(base)
-
-
-def _most_threads(settings: Settings) -> int:
-    return settings.threads or min(torch.get_num_threads(), usable_cpus())  # OMP_NUM_THREADS holds, too
 
 
 def load_host_for_good(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:

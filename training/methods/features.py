@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from uq4ct.model_store.predictor import batches_by_length
 from uq4ct.model_store.scoring.encoding import collate
@@ -42,7 +43,7 @@ def read_features(fitting: Fitting, questions: Sequence[TrainingQuestion], title
     model.freeze()
     encoded = [question.encoded for question in questions]
     options = torch.tensor([question.options for question in encoded])
-    width = model.tuner.model.get_output_embeddings().in_features
+    width = cast(nn.Linear, model.tuner.model.get_output_embeddings()).in_features
     logits = torch.full((len(encoded), int(options.max())), -torch.inf)
     features = torch.zeros(*logits.shape, width)
     with count_up(fitting.console, title, len(encoded)) as advance:
