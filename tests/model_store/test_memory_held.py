@@ -22,7 +22,7 @@ from uq4ct.model_store.base.models import EMBEDDED, load_base_model
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
 
-base, shape = load_base_model(EMBEDDED, device="cpu", dtype="float32"), AdapterConfig(experts=4, rank=4)
+base, shape = load_base_model(EMBEDDED, device="cpu", dtype="float32"), AdapterConfig(experts=8, rank=4)
 model = add_adapter(base, shape, ClozeConfig())
 draft = make_draft("many", base=base.identity, adapter=shape, scoring=ClozeConfig())
 for _ in range({WARM_UPS} + {ADAPTERS}):
