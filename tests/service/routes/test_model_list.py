@@ -127,6 +127,7 @@ async def test_thousands_of_versions_cost_a_page_and_block_nobody(start: Start, 
         cold = [asyncio.ensure_future(replica.client.get("/models")) for _ in range(4)]
         slowest = 0.0
         while not all(one.done() for one in cold):
+            await asyncio.sleep(0.005)  # the request alone may never give its turn to another task
             begin = time.perf_counter()
             assert (await replica.client.get("/health/live")).status_code == 200
             slowest = max(slowest, time.perf_counter() - begin)
