@@ -117,7 +117,11 @@ def test_a_verb_without_a_model_takes_little_time_and_memory(path: str, tmp_path
 
 
 def check_cost(folder: Path, command: list[str]) -> None:
-    """Check the processor time and the memory of a command: the best of three, since a neighbour may slow one."""
-    ran = [run(folder, [command])[0] for _ in range(3)]
-    assert min(one.seconds for one in ran) < _SECONDS
-    assert max(one.megabytes for one in ran) < _MEGABYTES
+    """Check the processor time and the memory of a command, up to three times, since a neighbour may slow one."""
+    ran = run(folder, [command])[0]
+    for _ in range(2):
+        if ran.seconds < _SECONDS:
+            break
+        ran = run(folder, [command])[0]
+    assert ran.seconds < _SECONDS
+    assert ran.megabytes < _MEGABYTES

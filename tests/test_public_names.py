@@ -48,7 +48,12 @@ def test_the_names_of_a_face_are_sorted_and_documented(face: ModuleType) -> None
     [
         ("uq4ct", set(), {"httpx2", "numpy", "pydantic", "torch", "transformers", "typer"}),
         ("uq4ct.client", {"httpx2", "pydantic"}, {"fastapi", "numpy", "sqlalchemy", "torch", "transformers", "typer"}),
-        ("uq4ct.predictor", {"pydantic", "torch"}, {"fastapi", "matplotlib", "sqlalchemy", "typer"}),
+        pytest.param(
+            "uq4ct.predictor",
+            {"pydantic", "torch"},
+            {"fastapi", "matplotlib", "sqlalchemy", "typer"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_face_loads_only_what_it_needs(module: str, needed: set[str], unwanted: set[str]) -> None:

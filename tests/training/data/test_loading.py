@@ -55,6 +55,7 @@ def test_a_configuration_that_makes_no_sense_is_refused(record: Mapping[str, Any
         CONFIG.validate_python(record)
 
 
+@pytest.mark.slow
 def test_the_facts_quiz_is_loaded_whole() -> None:
     splits, messages = load_splits(FactsData())
     quiz = facts.build()
