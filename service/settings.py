@@ -73,7 +73,7 @@ class Settings(BaseModel):
         default=None,
         ge=1,
         le=100_000,
-        description="open connections; above it the one idle for longest is closed, or the new one gets 503; unset = "
+        description="open connections; above it one without a request is closed, or the new one gets 503; unset = "
         "4096, or fewer if the limit on open files (`ulimit -n`) is low",
     )
     allow_public_without_keys: bool = Field(
