@@ -200,6 +200,7 @@ class Calls:
         models: list[ModelSummary] = []
         damaged: list[DamagedModel] = []
         cursor: str | None = None
+        seen: set[str] = set()
         while True:
             params = None if cursor is None else {"cursor": cursor}
             page = yield from self._call(Send("GET", "/models", params=params), _MODELS)
@@ -207,8 +208,9 @@ class Calls:
             damaged += page.damaged
             if page.next is None:
                 return ModelList(models=models, damaged=damaged, next=None)
-            if page.next == cursor:
-                raise UnreadableResponseError(f"/models: the page after {cursor} names itself as the next one")
+            if page.next in seen:
+                raise UnreadableResponseError(f"/models: the page after {cursor} leads back to {page.next}")
+            seen.add(page.next)
             cursor = page.next
 
     def model(self, name: str) -> Steps[ModelCard]:

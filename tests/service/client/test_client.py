@@ -80,9 +80,18 @@ def test_every_page_of_the_models_is_read(form: str) -> None:
 def test_pages_that_lead_nowhere_are_an_error(form: str) -> None:
     page = {"models": [MODEL], "damaged": [], "next": "toy@1"}
     script = Script(*(httpx2.Response(200, json=page) for _ in range(3)))
-    with pytest.raises(UnreadableResponseError, match="/models: the page after toy@1 names itself"):
+    with pytest.raises(UnreadableResponseError, match="/models: the page after toy@1 leads back to toy@1"):
         script.run(form, lambda client: client.models(), retries=ONCE)
     assert len(script.requests) == 2
+
+
+@both_forms
+def test_pages_that_lead_in_a_circle_are_an_error(form: str) -> None:
+    cursors = ("toy@1", "toy@2", "toy@1", "toy@2")
+    script = Script(*(httpx2.Response(200, json={"models": [], "damaged": [], "next": one}) for one in cursors))
+    with pytest.raises(UnreadableResponseError, match="/models: the page after toy@2 leads back to toy@1"):
+        script.run(form, lambda client: client.models(), retries=ONCE)
+    assert len(script.requests) == 3
 
 
 async def test_a_model_is_shown_by_any_reference(start: Start) -> None:
