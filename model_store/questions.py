@@ -112,8 +112,7 @@ def _check_options(options: tuple[str, ...]) -> None:
         raise QuestionError("options", f"must have between {MIN_OPTIONS} and {MAX_OPTIONS} entries, not {len(options)}")
     seen: dict[str, int] = {}
     for index, option in enumerate(options):
-        if not option.isascii():
-            _check_encodable(f"options.{index}", option)
+        _check_encodable(f"options.{index}", option)
         if is_blank(option):
             raise QuestionError(f"options.{index}", "is empty")
         looks = looks_of(option)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import partial
 from typing import Any, NoReturn
 
@@ -45,8 +46,7 @@ def _without_duplicates(pairs: list[tuple[str, Any]], most_fields: int | None) -
         raise TooManyFieldsError(f"an object has {len(pairs)} fields (limit: {most_fields})")
     record = dict(pairs)
     if len(record) < len(pairs):
-        seen: set[str] = set()
-        key = next(key for key, _ in pairs if key in seen or seen.add(key))
+        ((key, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise JsonError(f"duplicate key {key[:_SHOWN_CHARACTERS]!a} in an object")
     return record
 

@@ -121,20 +121,10 @@ class ModelCard(ModelSummary):
         cls, manifest: Manifest, aliases: list[str], *, loaded: bool, ready: bool, default: bool
     ) -> ModelCard:
         """Convert a manifest, leaving out the paths in it."""
+        listed = ModelSummary.from_summary(Summary.of(manifest), aliases, loaded=loaded, ready=ready, default=default)
         return cls(
-            name=manifest.name,
-            version=manifest.version,
-            aliases=aliases,
-            loaded=loaded,
-            ready=ready,
-            default=default,
-            method=manifest.method,
-            digest=manifest.adapter_digest,
-            base=Base.from_identity(manifest.base),
+            **dict(listed),
             posterior=manifest.posterior,
-            samples=manifest.posterior.samples,
-            passes=manifest.posterior.passes,
-            scores=manifest.scores_after,
             scores_before=manifest.scores_before,
             scores_untrained=manifest.scores_untrained,
             calibration=manifest.calibration,
