@@ -64,3 +64,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, make_config: MakeConf
     folder = tmp_path_factory.mktemp("runs") / "tiny"
     train_run(make_config(), folder, quiet)
     return folder
+
+
+@pytest.fixture
+def record(make_config: MakeConfig) -> dict[str, Any]:
+    """A valid recipe."""
+    return make_config("lora").model_dump(mode="json", exclude={"adopted"})
