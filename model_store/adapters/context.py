@@ -6,7 +6,7 @@ runs twice (recomputed activations) counts once, and nothing is left in a module
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -41,16 +41,30 @@ class TokenwiseCall:
     parts: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class RowQuestions:
+    """The question of each row [R] where some of the `count` questions of a batch have several rows."""
+
+    index: Tensor
+    count: int
+
+    def sum_rows(self, values: Tensor) -> Tensor:
+        """Add up the values [R, ...] of each question's rows: [count, ...]."""
+        return values.new_zeros(self.count, *values.shape[1:]).index_add(0, self.index, values)
+
+
 @dataclass(slots=True)
 class ForwardContext:
     """One forward through one adapter; with `through` None its banks run unchanged.
 
-    With `segments` it is a forward through several adapters of one shape, and `adapter` is the first of them.
+    With `segments` it is a forward through several adapters of one shape, and `adapter` is the first of them. With
+    `questions` None each row is a question.
     """
 
     adapter: str
     through: BankCall | None = None
     segments: Segments | None = None
+    questions: RowQuestions | None = None
     routing: dict[int, Routing] = field(default_factory=dict)
 
     def gates(self, layer: int) -> Tensor:
@@ -74,14 +88,32 @@ def current_forward() -> ForwardContext | None:
     return _current.get()
 
 
+def draw_for_rows(rows: int, draw: Callable[[int], Tensor]) -> Tensor:
+    """Return draws [rows, ...] from `draw`, which returns so many; the rows of a question share theirs."""
+    context = current_forward()
+    if context is None or context.questions is None:
+        return draw(rows)
+    return draw(context.questions.count)[context.questions.index]
+
+
 @contextmanager
 def adapter_forward(
-    adapter: str, through: BankCall | None = None, segments: Segments | None = None
+    adapter: str,
+    through: BankCall | None = None,
+    segments: Segments | None = None,
+    questions: RowQuestions | None = None,
 ) -> Iterator[ForwardContext]:
     """Run the forwards in the block through the named adapter, or through those of `segments`."""
-    context = ForwardContext(adapter, through, segments)
+    context = ForwardContext(adapter, through, segments, questions)
+    with within(context):
+        yield context
+
+
+@contextmanager
+def within(context: ForwardContext | None) -> Iterator[None]:
+    """Run the block within a forward's context: that of a layer that is computed again in the backward pass."""
     token = _current.set(context)
     try:
-        yield context
+        yield
     finally:
         _current.reset(token)

@@ -26,6 +26,7 @@ class ExpertBank(nn.Module):
         self.experts = config.experts
         self.rank = config.rank
         self.scale = config.scale
+        self.weighs_base = config.mixing == "raw_with_base"
         self.dropout = WordDropout(config.dropout)
         self.A = nn.Parameter(torch.empty(config.experts * config.rank, in_features, device=device))
         self.B = nn.Parameter(torch.zeros(out_features, config.experts * config.rank, device=device))
@@ -38,9 +39,12 @@ class ExpertBank(nn.Module):
         """
         return self.expand(self.gate(self.project(inputs), gates), base_output)
 
-    def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:  # noqa: ARG002
-        """Return what the experts' output is added to: W x, [..., in] -> [..., out]."""
-        return base_layer(inputs)
+    def base_output(self, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None) -> Tensor:
+        """Return what the experts' output is added to, [..., in] -> [..., out]: W x, or its share by equation 3."""
+        output = base_layer(inputs)
+        if gates is None or not self.weighs_base:
+            return output
+        return output * gates.sum(-1).to(output.dtype).view(*output.shape[:-1], 1)
 
     def project(self, inputs: Tensor) -> Tensor:
         """Return A x, after dropout: [..., in] -> [..., N * r]."""
@@ -52,8 +56,11 @@ class ExpertBank(nn.Module):
         return added.view_as(base_output)
 
     def gate(self, low_rank: Tensor, gates: Tensor | None) -> Tensor:
-        """Weigh the experts' rows of A x [..., N * r] by their gates [..., N] and the scale of B A."""
+        """Weigh the experts' rows of A x [..., N * r] by their gates [..., N] and the scale of B A.
+
+        A linear may see the tokens of the gates in another shape, such as [R, 1, W, in], but in the same order.
+        """
         if gates is None:
             return low_rank * self.scale
-        scaled = (gates * self.scale).to(low_rank.dtype).unsqueeze(-1)  # [..., N, 1]
+        scaled = (gates * self.scale).to(low_rank.dtype).view(*low_rank.shape[:-1], self.experts, 1)
         return (low_rank.unflatten(-1, (self.experts, self.rank)) * scaled).flatten(-2)

@@ -17,19 +17,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uq4ct.model_store.adapters.config import BLOCK_TARGETS, AdapterConfig
+from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 
 def build_bank(
-    linear: str, in_features: int, out_features: int, config: AdapterConfig, device: torch.device | None = None
+    in_features: int,
+    out_features: int,
+    config: AdapterConfig,
+    device: torch.device | None = None,
+    *,
+    in_block: bool,
+    closing: bool,
 ) -> ExpertBank:
-    """Build the bank of a linear; its name and the placement decide the kind and the number of experts."""
+    """Build the bank of a linear; `in_block`: of a feed-forward block, `closing`: its last linear."""
     if config.placement == "layer":
         return ExpertBank(in_features, out_features, config, device)
-    if linear not in BLOCK_TARGETS:
+    if not in_block:
         return ExpertBank(in_features, out_features, config.plain, device)
-    kind = ClosingBank if linear == "down_proj" else OpeningBank
+    kind = ClosingBank if closing else OpeningBank
     return kind(in_features, out_features, config, device)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from uq4ct.model_store.adapters.config import Mixing
 
 ROUTER_INIT_STD = 0.02
 
@@ -24,22 +25,23 @@ class Routing:
     gates: Tensor
     kept_mass: Tensor
 
-    def of_tokens(self, index: Tensor | tuple[int, Tensor]) -> Routing:
-        """Return the routing of the tokens that an index into the leading dimensions selects."""
-        return Routing(self.probabilities[index], self.gates[index], self.kept_mass[index])
+    def of_tokens(self, index: Tensor) -> Routing:
+        """Return the routing of the tokens at `index` [N] of the R * W tokens that the routing of rows [R, W] has."""
+        tensors = (self.probabilities, self.gates, self.kept_mass)
+        return Routing(*(tensor.flatten(0, 1)[index] for tensor in tensors))
 
 
-def route(logits: Tensor, top_k: int, mixing: Literal["raw", "renormalised"]) -> Routing:
+def route(logits: Tensor, top_k: int, mixing: Mixing) -> Routing:
     """Keep the k most probable experts of each token (equations 2 and 8).
 
-    `logits` is [..., N]. `raw` mixing weighs experts by their softmax mass (equation 7), `renormalised` by their share
-    of the kept mass.
+    `logits` is [..., N]. `renormalised` mixing weighs experts by their share of the kept mass, every other by
+    their softmax mass (equation 7).
     """
     probabilities = torch.softmax(logits, dim=-1)
     kept = torch.zeros_like(probabilities).scatter_(-1, probabilities.topk(top_k, dim=-1).indices, 1.0)
     masses = probabilities * kept
     kept_mass = masses.sum(dim=-1)
-    gates = masses if mixing == "raw" else masses / kept_mass.unsqueeze(-1)
+    gates = masses / kept_mass.unsqueeze(-1) if mixing == "renormalised" else masses
     return Routing(probabilities, gates, kept_mass)
 
 
@@ -51,12 +53,12 @@ class Router(nn.Module):
         hidden_size: int,
         experts: int,
         top_k: int,
-        mixing: Literal["raw", "renormalised"],
+        mixing: Mixing,
         device: torch.device | None = None,
     ) -> None:
         super().__init__()
         self.top_k = top_k
-        self.mixing: Literal["raw", "renormalised"] = mixing
+        self.mixing: Mixing = mixing
         self.weight = nn.Parameter(torch.empty(experts, hidden_size, device=device))
         nn.init.normal_(self.weight, std=ROUTER_INIT_STD)
 

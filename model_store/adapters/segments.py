@@ -20,15 +20,15 @@ from uq4ct.model_store.adapters.router import Router, Routing, route
 
 @dataclass(frozen=True, slots=True)
 class Segments:
-    """Adapters and the number of tokens of each, one after the other; what follows in the row belongs to the last."""
+    """Adapters and the number of tokens of each, row after row; what follows belongs to the last."""
 
     adapters: Sequence[str]
     tokens: Sequence[int]
 
     def split(self, values: Tensor) -> Sequence[Tensor]:
-        """Return each adapter's rows of [1, M, ..., n], [rows, n] each; views if the values are contiguous."""
-        rows = values[0].flatten(0, -2)
-        each = len(rows) // values.shape[1]  # of a token: one, or one for each kept expert of a block
+        """Return each adapter's part of [R, W, ..., n], [rows, n] each; views if the values are contiguous."""
+        rows = values.flatten(0, -2)
+        each = len(rows) // (values.shape[0] * values.shape[1])  # of a token: one, or one for each kept expert
         sizes = [each * count for count in self.tokens[:-1]]
         return rows.split([*sizes, len(rows) - sum(sizes)])
 
@@ -36,7 +36,7 @@ class Segments:
 def run_banks(
     segments: Segments, banks: nn.ModuleDict, base_layer: nn.Module, inputs: Tensor, gates: Tensor | None
 ) -> Tensor:
-    """Return what each adapter's bank returns for its own tokens: [1, M, ..., in] -> [1, M, ..., out].
+    """Return what each adapter's bank returns for its own tokens: [R, W, ..., in] -> [R, W, ..., out].
 
     For inference: the base layer's output is changed in place.
     """
@@ -53,11 +53,11 @@ def run_banks(
 
 
 def run_routers(segments: Segments, routers: nn.ModuleDict, hidden: Tensor) -> Routing:
-    """Return each router's routing of its own tokens, [1, M, d] -> [1, M, ...]."""
+    """Return each router's routing of its own tokens, [R, W, d] -> [R, W, ...]."""
     own = [cast(Router, routers[adapter]) for adapter in segments.adapters]
     dtype = torch.promote_types(hidden.dtype, torch.float32)
     logits = [
         F.linear(rows, router.weight.to(dtype))
         for rows, router in zip(segments.split(hidden.to(dtype)), own, strict=True)
     ]
-    return route(torch.cat(logits).unsqueeze(0), own[0].top_k, own[0].mixing)
+    return route(torch.cat(logits).unflatten(0, hidden.shape[:2]), own[0].top_k, own[0].mixing)

@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from transformers import PreTrainedModel
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.adapters.layers import AdaptedLinear, MixtureLayer
-from uq4ct.model_store.adapters.places import ROUTED_NORMS, Place, find_places
+from uq4ct.model_store.adapters.layers import MixtureLayer
+from uq4ct.model_store.adapters.places import chosen_places, find_places
 from uq4ct.model_store.adapters.stored_weights import freeze
+from uq4ct.model_store.base.identity import LayoutName
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class MixtureTuner(nn.Module):
     """A frozen base model with any number of adapters; each forward runs through the adapter of its context, or none.
 
+    `layout` says how the base model reads several questions.
+
     Adding and removing an adapter costs the same however many others there are: no method walks through the modules.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(self, model: PreTrainedModel, layout: LayoutName) -> None:
         super().__init__()
         self.model = model
-        self.training = model.training
+        self.layout: LayoutName = layout
+        self.training = False
         self._places = list(find_places(model))
 
     def __contains__(self, adapter: str) -> bool:
@@ -39,7 +46,8 @@ class MixtureTuner(nn.Module):
         Raises:
             ValueError: a target matches no linear of the base model.
         """
-        built = {place.stored_name: place.build(config, device) for place in self._chosen(config)}
+        chosen = chosen_places(self._places, config)
+        built = {place.stored_name: place.build(config, device) for place in chosen}
         return built if device is not None else {name: module.to(self.model.device) for name, module in built.items()}
 
     def add(self, adapter: str, config: AdapterConfig) -> None:
@@ -76,6 +84,11 @@ class MixtureTuner(nn.Module):
             raise ValueError(f"no adapter named {adapter!r} is injected")
         self._take_out(adapter)
 
+    def train_adapter(self, adapter: str, mode: bool) -> None:
+        """Set an adapter's weights to training or evaluation mode."""
+        for layer in self._layers(adapter):
+            layer.adapters[adapter].train(mode)
+
     def freeze(self, adapter: str) -> None:
         """Prepare an adapter for inference: no gradients, experts in the base model's dtype."""
         for layer in self._layers(adapter):
@@ -102,12 +115,3 @@ class MixtureTuner(nn.Module):
             layer = place.layer
             if layer is not None and adapter in layer.adapters:
                 yield layer
-
-    def _chosen(self, config: AdapterConfig) -> list[Place]:
-        """Return the places that a configuration adapts."""
-        linears = {place.attribute for place in self._places if place.kind is AdaptedLinear}
-        missing = sorted(set(config.targets) - linears)
-        if missing:
-            raise ValueError(f"targets {missing} match no linear of the base model; its layers have {sorted(linears)}")
-        norms = {ROUTED_NORMS[config.placement]} if config.routed else set()
-        return [place for place in self._places if place.attribute in norms.union(config.targets)]

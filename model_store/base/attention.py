@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,28 +10,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-GROUPED_ATTENTION = "grouped_sdpa"  # for transformers, which passes a decoder's extra arguments on to its attention
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionGroup:
-    """Questions of similar length, padded only for attention.
-
-    `tokens` [b, t] is each token's index in the row, `mask` bool [b, 1, t, t] the attention mask, and `kept` [n] the
-    indices of the b * t positions that are not pads.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    kept: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class AttentionGroups:
-    """All questions of a row of M tokens: their `groups`, and `order` [M], each token's index in the groups' output."""
-
-    groups: Sequence[AttentionGroup]
-    order: Tensor
+from uq4ct.model_store.base.attention_groups import GROUPED_ATTENTION, AttentionGroups
 
 
 def grouped_attention(

@@ -7,11 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import transformers
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+)
 
 from uq4ct.model_store.base.errors import BaseModelError
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
 ROPE_TYPES = ("default", *ROPE_INIT_FUNCTIONS)
 _QUANTIZATION = ("quantization_config", "compression_config")
 _ROPE = ("rope_parameters", "rope_scaling")
@@ -26,8 +30,11 @@ def read_model_type(name: str, folder: Path) -> str:
     """
     config = _read(name, folder)
     family = str(config["model_type"])
-    if family not in FAMILIES:
-        raise BaseModelError(f"base model {name!r} is of family {family!r}, not one of {', '.join(FAMILIES)}")
+    if family not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and family not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise BaseModelError(
+            f"base model {name!r} is of family {family!r}, which is not a causal language model of transformers "
+            f"{transformers.__version__}"
+        )
     for field in _QUANTIZATION:
         if config.get(field) is not None:
             raise BaseModelError(
@@ -38,6 +45,11 @@ def read_model_type(name: str, folder: Path) -> str:
         if kind not in ROPE_TYPES:
             raise BaseModelError(f"base model {name!r} has the rope type {kind!r}, not one of {', '.join(ROPE_TYPES)}")
     return family
+
+
+def is_text_model(family: str) -> bool:
+    """Whether transformers loads a model of the family as a causal language model, with or without other parts."""
+    return family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 
 def _read(name: str, folder: Path) -> Mapping[str, Any]:

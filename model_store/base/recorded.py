@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from uq4ct.model_store.base.errors import BaseModelError
+from uq4ct.model_store.base.files import BaseFiles, find_base_files, identify_folder
 from uq4ct.model_store.base.identity import EMBEDDED, BaseIdentity
-from uq4ct.model_store.base.models import BaseFiles, BaseModel, find_base_files, identify_folder, load_files
+from uq4ct.model_store.base.models import BaseModel, load_files
 from uq4ct.model_store.environment import read_variable, split_paths
 
 

@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.adapters.config import AdapterConfig, Mixing
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.adapters.router import Router
 
 IN, OUT, RANK = 7, 5, 3
 
 
-def _bank(experts: int, top_k: int, *, dropout: float = 0.0) -> ExpertBank:
-    config = AdapterConfig(experts=experts, top_k=top_k, rank=RANK, alpha=4.5, dropout=dropout)
+def _bank(experts: int, top_k: int, *, dropout: float = 0.0, mixing: Mixing = "raw") -> ExpertBank:
+    config = AdapterConfig(experts=experts, top_k=top_k, rank=RANK, alpha=4.5, dropout=dropout, mixing=mixing)
     bank = ExpertBank(IN, OUT, config).double()
     torch.nn.init.normal_(bank.B)
     return bank
@@ -30,30 +30,32 @@ def _one_expert_after_the_other(
         masses = masses / masses.sum()
         kept = sorted(range(bank.experts), key=masses.detach().tolist().__getitem__, reverse=True)[: router.top_k]
         total = sum(masses[n] for n in kept)
-        output = base_output[token]
+        output = base_output[token] * (total if router.mixing == "raw_with_base" else 1)
         for n in kept:
-            weight = masses[n] if router.mixing == "raw" else masses[n] / total
+            weight = masses[n] / total if router.mixing == "renormalised" else masses[n]
             rows = slice(n * RANK, (n + 1) * RANK)
             output = output + weight * (4.5 / RANK) * (bank.B[:, rows] @ (bank.A[rows] @ inputs[token]))
         outputs.append(output)
     return torch.stack(outputs)
 
 
-@pytest.mark.parametrize("mixing", ["raw", "renormalised"])
+@pytest.mark.parametrize("mixing", ["raw", "renormalised", "raw_with_base"])
 @pytest.mark.parametrize(("experts", "top_k"), [(2, 1), (4, 2), (8, 2), (5, 5)])
 def test_a_bank_equals_a_loop_over_experts_forward_and_backward(experts, top_k, mixing):
     torch.manual_seed(experts)
-    bank = _bank(experts, top_k)
+    bank = _bank(experts, top_k, mixing=mixing)
     router = Router(IN, experts, top_k, mixing).double()
     torch.nn.init.normal_(router.weight)
-    hidden, inputs, base_output = (torch.randn(6, width, dtype=torch.float64) for width in (IN, IN, OUT))
+    base = torch.nn.Linear(IN, OUT).double()
+    hidden, inputs = (torch.randn(6, IN, dtype=torch.float64) for _ in range(2))
     weights = torch.randn(6, OUT, dtype=torch.float64)
-    leaves = [hidden, inputs, base_output, bank.A, bank.B, router.weight]
+    leaves = [hidden, inputs, base.weight, bank.A, bank.B, router.weight]
     for leaf in leaves:
         leaf.requires_grad_(True)
 
-    ours = bank(inputs.view(2, 3, IN), base_output.view(2, 3, OUT), router(hidden.view(2, 3, IN)).gates).view(6, OUT)
-    loop = _one_expert_after_the_other(bank, router, hidden, inputs, base_output)
+    tokens, gates = inputs.view(2, 3, IN), router(hidden.view(2, 3, IN)).gates
+    ours = bank(tokens, bank.base_output(base, tokens, gates), gates).view(6, OUT)
+    loop = _one_expert_after_the_other(bank, router, hidden, inputs, base(inputs))
 
     torch.testing.assert_close(ours, loop, rtol=0, atol=1e-10)
     for mine, theirs in zip(

@@ -16,12 +16,12 @@ from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
-from uq4ct.model_store.adapters.expert_block import ClosingBank, OpeningBank
+from uq4ct.model_store.adapters.expert_block import ClosingBank, OpeningBank, build_bank
 from uq4ct.model_store.adapters.layers import AdaptedLinear
 from uq4ct.model_store.adapters.router import Router
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.scoring.config import ClozeConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import collate
 
 BLOCK: dict[str, Any] = {"placement": "block", "mixing": "renormalised"}
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
@@ -39,7 +39,13 @@ def _adapted_mlp(config: AdapterConfig, hidden: int, width: int, activation: str
     mlp = LlamaMLP(shape).requires_grad_(False)
     for name in BLOCK_TARGETS:
         linear = AdaptedLinear(getattr(mlp, name), f"layers.0.mlp.{name}.experts", 0)
-        linear.banks["default"] = AdaptedLinear.build(linear.base_layer, name, config, None)
+        linear.banks["default"] = build_bank(
+            linear.base_layer.in_features,
+            linear.base_layer.out_features,
+            config,
+            in_block=True,
+            closing=name == "down_proj",
+        )
         nn.init.normal_(linear.get_parameter("banks.default.B"))
         setattr(mlp, name, linear)
     return mlp.double()
@@ -142,7 +148,7 @@ def test_an_injected_block_is_that_of_the_loop(family, tmp_path, make_base_folde
     layer.mlp.register_forward_hook(lambda _, inputs, output: seen.update(hidden=inputs[0], output=output))
     with torch.no_grad(), adapter_forward("default") as context:
         base.model.get_decoder()(TOKENS, use_cache=False)
-        router = layer.post_attention_layernorm.routers["default"]
+        router = layer.mlp.routed_input.routers["default"]
         loop = _one_block_after_the_other(layer.mlp, router, seen["hidden"].flatten(0, 1), model.config.scale)
     torch.testing.assert_close(seen["output"].flatten(0, 1), loop, rtol=0, atol=1e-10)
     assert sorted(context.routing) == [0, 1]

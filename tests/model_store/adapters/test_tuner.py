@@ -14,11 +14,11 @@ from transformers import LlamaConfig, MistralConfig, Qwen2Config
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
 from uq4ct.model_store.adapters.context import adapter_forward, current_forward
-from uq4ct.model_store.adapters.places import Place
+from uq4ct.model_store.adapters.places import LinearPlace
 from uq4ct.model_store.adapters.tuner import MixtureTuner
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import collate
 
 TOKENS = torch.tensor([[5, 30, 77, 120, 8, 300], [9, 9, 41, 250, 3, 17]])
 
@@ -181,9 +181,9 @@ def test_an_unknown_adapter_cannot_be_removed(tiny_base, make_model):
 def test_what_cannot_be_injected_is_said_before_anything_changes(tiny_base):
     modules = [name for name, _ in tiny_base.model.named_modules()]
     with pytest.raises(ValueError, match=r"targets \['c_attn'\] match no linear .* 'q_proj'"):
-        MixtureTuner(tiny_base.model).add("a", AdapterConfig(targets=("q_proj", "c_attn")))
+        MixtureTuner(tiny_base.model, "packed").add("a", AdapterConfig(targets=("q_proj", "c_attn")))
     with pytest.raises(ValueError, match=r"targets \['lm_head'\]"):  # outside the layers, where no router is
-        MixtureTuner(tiny_base.model).add("a", AdapterConfig(targets=("lm_head",)))
+        MixtureTuner(tiny_base.model, "packed").add("a", AdapterConfig(targets=("lm_head",)))
     assert [name for name, _ in tiny_base.model.named_modules()] == modules
 
 
@@ -192,16 +192,16 @@ def test_memory_that_ends_in_the_middle_of_an_injection_leaves_nothing_behind(ti
     tuner = make_model(tiny_base).tuner
     before, places = _hidden(tiny_base, "default"), set(tiny_base.model.state_dict())
     calls = []
-    original = Place.inject
+    original = LinearPlace.inject
 
     def inject(self):
-        calls.append(self.name)
+        calls.append(self.stored_name)
         if len(calls) == 3:
             raise torch.OutOfMemoryError
         return original(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "inject", inject)
+        patch.setattr(LinearPlace, "inject", inject)
         with pytest.raises(torch.OutOfMemoryError):
             make_model(tiny_base, adapter="b", tuner=tuner)
     assert set(tiny_base.model.state_dict()) == places
@@ -222,13 +222,18 @@ def test_recomputed_activations_count_a_layer_once(tiny_base, make_model):
     model = make_model(tiny_base, training=True)
     embedded = torch.randn(1, 4, 32, requires_grad=True)
     norm = tiny_base.model.get_decoder().layers[1].input_layernorm
-    query = tiny_base.model.get_decoder().layers[1].self_attn.q_proj
+    attention = tiny_base.model.get_decoder().layers[1].self_attn
     runs = []
     norm.register_forward_hook(lambda *_: runs.append(1))
 
+    def layer_of(hidden):
+        read = norm(hidden)
+        attention.routed_input.read(attention, (read,), {})
+        return attention.q_proj(read)
+
     def gradients(run):
         with adapter_forward("default") as context:
-            output = run(lambda hidden: query(norm(hidden)))
+            output = run(layer_of)
             mass = context.routing[1].kept_mass.detach().clone()
             weights = [embedded, *(p for p in model.parameters() if p.requires_grad)]
             found = torch.autograd.grad(output.square().sum(), weights, allow_unused=True)

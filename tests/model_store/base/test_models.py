@@ -11,22 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import constants
-from transformers import GPT2Config, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import GPT2Config, MistralConfig, Qwen2Config, Qwen3Config, T5Config
 
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.conversion import embedded_folder
+from uq4ct.model_store.base.digests import folder_digest
 from uq4ct.model_store.base.errors import BaseModelError
-from uq4ct.model_store.base.models import (
-    EMBEDDED,
-    EMBEDDED_DIGEST,
-    default_cache_dir,
-    embedded_folder,
-    find_base_files,
-    folder_digest,
-    load_base_model,
-    resolve_device,
-    resolve_dtype,
-)
+from uq4ct.model_store.base.files import default_cache_dir, find_base_files
+from uq4ct.model_store.base.identity import EMBEDDED, EMBEDDED_DIGEST, EMBEDDED_DISTRIBUTION
+from uq4ct.model_store.base.models import load_base_model, resolve_device, resolve_dtype
 from uq4ct.model_store.scoring.config import ClozeConfig
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -93,12 +87,49 @@ def test_a_config_without_family_is_named(copied, content):
         load_base_model(str(copied), device="cpu")
 
 
-def test_another_family_is_refused_by_name(tmp_path, tiny_tokenizer):
-    GPT2Config().save_pretrained(tmp_path)
+def test_a_model_that_is_no_causal_language_model_is_refused_by_name(tmp_path, tiny_tokenizer):
+    T5Config().save_pretrained(tmp_path)
     tiny_tokenizer.save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
-    with pytest.raises(BaseModelError, match="is of family 'gpt2', not one of llama, mistral, qwen2, qwen3"):
+    with pytest.raises(BaseModelError, match="is of family 't5', which is not a causal language model of transformers"):
         find_base_files(str(tmp_path))
+
+
+def test_a_model_without_layers_of_linears_is_refused(tmp_path, make_base_folder):
+    folder = make_base_folder(tmp_path, family=GPT2Config, n_embd=32, n_layer=2, n_head=4)
+    with pytest.raises(BaseModelError, match="has no list of layers with linears: adapters have no place in GPT2Model"):
+        load_base_model(str(folder), device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, r"none\.gguf' cannot be read: No such file"), (b"GGUF no more", r"none\.gguf cannot be converted: ")],
+)
+def test_a_gguf_file_that_cannot_be_read_is_named(tmp_path, content, message):
+    file = tmp_path / "none.gguf"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(BaseModelError, match=message):
+        load_base_model(str(file), cache_dir=tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*"))
+    with pytest.raises(BaseModelError, match="is a file and takes no revision, not 'v1'"):
+        find_base_files(str(file), "v1")
+
+
+@pytest.mark.slow
+def test_a_gguf_file_is_converted_once_and_identified_by_its_digest(tmp_path):
+    distribution = importlib.metadata.distribution(EMBEDDED_DISTRIBUTION)
+    (packaged,) = [file for file in distribution.files or [] if file.suffix == ".gguf"]
+    file = tmp_path / "own.gguf"
+    file.symlink_to(distribution.locate_file(packaged))
+    base = load_base_model(str(file), device="cpu", dtype="float32", cache_dir=tmp_path / "cache")
+    assert base.identity.digest == f"sha256:{EMBEDDED_DIGEST}"
+    assert (base.identity.name, base.identity.model_type) == (str(file), "llama")
+    (folder,) = (tmp_path / "cache").iterdir()
+    written = folder.stat().st_mtime_ns
+    again = load_base_model(str(file), device="cpu", dtype="float32", cache_dir=tmp_path / "cache")
+    assert folder.stat().st_mtime_ns == written
+    assert again.identity == base.identity
 
 
 @pytest.mark.parametrize("damage", ["truncated", "emptied"])
@@ -121,7 +152,7 @@ def test_a_base_without_some_of_its_weights_is_not_made_up(copied):
 
 @pytest.mark.parametrize("name", ["unknown", "/no/such/folder", "./owner/model", "~/model", "a/b/c", "../x"])
 def test_a_name_that_is_none_is_explained(name):
-    with pytest.raises(BaseModelError, match="is neither 'smollm2-135m', nor an existing folder, nor a hub id"):
+    with pytest.raises(BaseModelError, match=r"is neither 'smollm2-135m', nor a \.gguf file, nor an existing folder"):
         find_base_files(name)
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from uq4ct.model_store.base import recorded
+from uq4ct.model_store.base.digests import folder_digest
 from uq4ct.model_store.base.errors import BaseModelError
-from uq4ct.model_store.base.identity import BaseIdentity
-from uq4ct.model_store.base.models import EMBEDDED, BaseFiles, folder_digest
+from uq4ct.model_store.base.files import BaseFiles
+from uq4ct.model_store.base.identity import EMBEDDED, BaseIdentity
 from uq4ct.model_store.base.recorded import default_base_folders, find_recorded_base, load_recorded_base
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

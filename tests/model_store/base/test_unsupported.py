@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.command_line import uq4ct
 from uq4ct.model_store.base.errors import BaseModelError
-from uq4ct.model_store.base.models import find_base_files, load_base_model
+from uq4ct.model_store.base.files import find_base_files
+from uq4ct.model_store.base.models import load_base_model
 
 
 @pytest.fixture
