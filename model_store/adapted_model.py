@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.adapters.context import BankCall, TokenwiseCall, adapter_forward
+from uq4ct.model_store.adapters.context import BankCall, RowQuestions, TokenwiseCall, adapter_forward
 from uq4ct.model_store.adapters.router import Routing
 from uq4ct.model_store.adapters.segments import Segments
 from uq4ct.model_store.adapters.stored_weights import check_fit, fill_frozen
 from uq4ct.model_store.adapters.tuner import MixtureTuner
-from uq4ct.model_store.base.attention import GROUPED_ATTENTION, AttentionGroups
-from uq4ct.model_store.base.models import BaseModel
-from uq4ct.model_store.scoring import Scorer, build_scorer
-from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import TextEncoder, TokenBatch
-from uq4ct.model_store.scoring.packing import pack
+from uq4ct.model_store.base.head import head_of
+from uq4ct.model_store.base.layouts import Layout, pack, pad, run_decoder, spread
+from uq4ct.model_store.index_plan import IndexPlan
+from uq4ct.model_store.scoring import Scorer, ScoringPlan, build_scorer
+from uq4ct.model_store.scoring.config import SCORING_PREFIX, ClozeConfig, LetterConfig
+from uq4ct.model_store.scoring.encoding import TextEncoder
+from uq4ct.model_store.token_batch import TokenBatch
 from uq4ct.model_store.uncertainty.functional import functional_uncertainty
 
-SCORING_PREFIX = "scoring."
+if TYPE_CHECKING:
+    from uq4ct.model_store.base.models import BaseModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +41,26 @@ class CandidateOutput:
     routing: tuple[Routing, ...] | None
 
 
-class AdaptedModel(nn.Module):
-    """A named adapter on a base model that other adapters may share.
+@dataclass(frozen=True, slots=True)
+class ForwardPlan(IndexPlan):
+    """Every index that a forward of a batch [B, T] uses.
 
-    Raises:
-        ValueError: the base model's attention is not the one that separates questions packed into one row.
+    `places` [N] are the indices of the real tokens in B * T; `counted` [B, T] is 1 at the tokens that FEU counts.
     """
+
+    layout: Layout
+    scoring: ScoringPlan
+    places: Tensor
+    counted: Tensor
+
+
+class AdaptedModel(nn.Module):
+    """A named adapter on a base model that other adapters may share."""
 
     def __init__(self, tuner: MixtureTuner, adapter: str, scorer: Scorer, config: AdapterConfig) -> None:
         super().__init__()
-        attention = tuner.model.config._attn_implementation
-        if attention != GROUPED_ATTENTION:
-            raise ValueError(f"the base model's attention is {attention!r}, not {GROUPED_ATTENTION!r}")
         self.tuner = tuner
+        self.head = head_of(tuner.model)
         self.adapter = adapter
         self.scorer = scorer
         self.config = config
@@ -81,62 +91,83 @@ class AdaptedModel(nn.Module):
             for name, parameter in own.items():
                 parameter.copy_(tensors[name])
 
+    def train(self, mode: bool = True) -> AdaptedModel:
+        """Set the mode of this adapter; the base model is always in evaluation mode, and so are the other adapters.
+
+        Some families have kernels for training that read a linear's weight, past what an adapter adds to it.
+        """
+        self.training = mode
+        self.tuner.train_adapter(self.adapter, mode)
+        self.scorer.train(mode)
+        return self
+
     def freeze(self) -> None:
         """Prepare for inference: evaluation mode, no gradients, experts in the base model's dtype."""
-        if self.tuner.model.training:
-            self.eval()  # walks through all adapters of the base model
-        self.training = self.tuner.training = False
+        self.training = False
         self.tuner.freeze(self.adapter)
         self.scorer.requires_grad_(False).eval()
 
     def forward(self, batch: TokenBatch, through: BankCall | None = None) -> CandidateOutput:
-        """Score the candidates of a batch on this model's device; `through` replaces the calls of the expert banks."""
-        hidden, routing = self.decode(batch, through)
-        return self.output(batch, self._logits(batch, hidden), routing)
+        """Score the candidates of a batch; `through` replaces the calls of the expert banks."""
+        return self.run(self.plan(batch, through), through)
 
-    def forward_with_features(self, batch: TokenBatch) -> tuple[CandidateOutput, Tensor]:
-        """Run the forward and also return the features of each candidate, [B, C, d] in fp32."""
-        hidden, routing = self.decode(batch)
-        output = self.output(batch, self._logits(batch, hidden), routing)
-        return output, self.scorer.features(hidden, batch)
+    def run_with_features(self, plan: ForwardPlan) -> tuple[CandidateOutput, Tensor]:
+        """Run the forward of a plan and also return the features of each candidate, [B, C, d] in fp32."""
+        hidden, routing = self.decode(plan)
+        output = self.output(plan, self._logits(plan, hidden), routing)
+        return output, plan.scoring.features(hidden)
+
+    def plan(self, batch: TokenBatch, through: BankCall | None = None) -> ForwardPlan:
+        """Return the indices of a forward of the batch, on the model's device; `through` as in `forward`.
+
+        Raises:
+            ValueError: a question has no token that FEU counts.
+        """
+        counted = batch.real if self.config.feu_tokens == "prompt_and_options" else batch.real & ~batch.is_option
+        if not bool(counted.any(dim=1).all()):
+            raise ValueError("a question of the batch has no token that FEU counts")
+        scoring = self.scorer.plan(batch, self.head.vocabulary)
+        return ForwardPlan(self._layout(batch, through), scoring, batch.places, counted.long()).to(self.device)
+
+    def run(self, plan: ForwardPlan, through: BankCall | None = None) -> CandidateOutput:
+        """Run the forward of a plan that was made for `through`; the device waits for nothing."""
+        hidden, routing = self.decode(plan, through)
+        return self.output(plan, self._logits(plan, hidden), routing)
 
     def decode(
-        self, batch: TokenBatch, through: BankCall | None = None, segments: Segments | None = None
+        self, plan: ForwardPlan, through: BankCall | None = None, segments: Segments | None = None
     ) -> tuple[Tensor, tuple[Routing, ...]]:
-        """Return the final hidden states [B, T, d] and each layer's routing of the real tokens, [N, ...].
+        """Return the final hidden states [N, d] and each layer's routing [N, ...] of the batch's N real tokens.
 
         Args:
-            segments: the adapters of the batch's N real tokens, if they are several.
+            segments: the adapters of the layout's tokens, if they are several.
         """
-        if through is None or isinstance(through, TokenwiseCall):
-            packed = pack(batch, 1 if through is None else through.parts)
-            with adapter_forward(self.adapter, through, segments) as context:
-                hidden = self._run(packed.tokens, packed.positions, packed.mask, packed.attention)
-            return packed.unpack(hidden), tuple(layer.of_tokens((0, packed.kept)) for layer in context.layers())
-        with adapter_forward(self.adapter, through) as context:
-            hidden = self._run(batch.tokens, batch.positions, batch.attention_mask())
-        return hidden, tuple(layer.of_tokens(batch.real) for layer in context.layers())
+        layout = plan.layout
+        questions = None if layout.questions is None else RowQuestions(layout.questions, len(layout.question_tokens))
+        with adapter_forward(self.adapter, through, segments, questions) as context:
+            states = run_decoder(self.tuner.model, layout)
+        hidden = states.flatten(0, 1)[layout.kept]
+        return hidden, tuple(layer.of_tokens(layout.kept) for layer in context.layers())
 
-    def output(self, batch: TokenBatch, logits: Tensor, routing: tuple[Routing, ...]) -> CandidateOutput:
+    def output(self, plan: ForwardPlan, logits: Tensor, routing: tuple[Routing, ...]) -> CandidateOutput:
         """Return the output of a forward with these logits [B, C] and this routing."""
         if not routing:
             return CandidateOutput(logits, None, None)
         masses = torch.stack([layer.kept_mass for layer in routing])  # [L, N]
-        blank = masses.new_zeros(len(routing), *batch.tokens.shape)
-        kept_mass = blank.masked_scatter(batch.real, masses)  # [L, B, T]
-        return CandidateOutput(logits, functional_uncertainty(kept_mass, self._feu_tokens(batch)), routing)
+        blank = masses.new_zeros(len(routing), plan.counted.numel())
+        kept_mass = blank.index_copy(1, plan.places, masses).view(-1, *plan.counted.shape)
+        return CandidateOutput(logits, functional_uncertainty(kept_mass, plan.counted.bool()), routing)
 
-    def _run(self, tokens: Tensor, positions: Tensor, mask: Tensor, groups: AttentionGroups | None = None) -> Tensor:
-        output = self.tuner.model.get_decoder()(
-            input_ids=tokens, position_ids=positions, attention_mask=mask, groups=groups, use_cache=False
-        )
-        return output.last_hidden_state
+    def _layout(self, batch: TokenBatch, through: BankCall | None) -> Layout:
+        layout = self.tuner.layout
+        if layout == "rows":
+            return spread(batch)
+        if layout == "packed" and (through is None or isinstance(through, TokenwiseCall)):
+            return pack(batch, 1 if through is None else through.parts)
+        return pad(batch)
 
-    def _logits(self, batch: TokenBatch, hidden: Tensor) -> Tensor:
-        return self.scorer(hidden, batch, self.tuner.model.get_output_embeddings())
-
-    def _feu_tokens(self, batch: TokenBatch) -> Tensor:
-        return batch.real if self.config.feu_tokens == "prompt_and_options" else batch.real & ~batch.is_option
+    def _logits(self, plan: ForwardPlan, hidden: Tensor) -> Tensor:
+        return self.scorer(hidden, plan.scoring, self.head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +234,6 @@ def add_adapter(
         ValueError: a target matches nothing, or the name is taken.
     """
     scorer = build_scorer(scoring, TextEncoder(base.tokenizer), base.window).to(base.model.device)
-    tuner = MixtureTuner(base.model) if tuner is None else tuner
+    tuner = MixtureTuner(base.model, base.layout) if tuner is None else tuner
     tuner.add(adapter, config)
     return AdaptedModel(tuner, adapter, scorer, config)

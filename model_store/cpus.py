@@ -7,25 +7,27 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_OWN_CGROUPS = Path("/proc/self/cgroup")
+from uq4ct.model_store.cgroups import CGROUPS, OWN_CGROUPS, cgroup_folders
+
 _STATISTICS = Path("/proc/stat")
 _BUSY_COLUMNS = (0, 1, 2, 5, 6, 7)  # user, nice, system, irq, softirq, steal; idle and iowait are not busy
 
 
-def usable_cpus(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> int:
+def usable_cpus(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> int:
     """Return how many threads can compute at once: the CPUs of the affinity, at most the cgroup's quota, at least 1."""
     return max(1, round(min(len(_affinity()), cpu_quota(cgroups, own))))
 
 
-def cpu_quota(cgroups: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> float:
+def cpu_quota(cgroups: Path = CGROUPS, own: Path = OWN_CGROUPS) -> float:
     """Return the least CPU quota of the process's cgroup and its parents, in CPUs; infinite without one.
 
     Args:
         cgroups: where the cgroup file systems are mounted.
         own: the file that names the process's cgroups, as in cgroups(7).
     """
-    return min((quota for folder in _folders(cgroups, own) for quota in _quotas(folder)), default=float("inf"))
+    return min(
+        (quota for folder in cgroup_folders("cpu", cgroups, own) for quota in _quotas(folder)), default=float("inf")
+    )
 
 
 class OtherPrograms:
@@ -66,24 +68,6 @@ def _affinity() -> frozenset[int]:
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
-
-
-def _folders(cgroups: Path, own: Path) -> Iterator[Path]:
-    """Yield the folders of the process's CPU cgroup and its parents, of both versions of cgroups.
-
-    In a container, the path may be that of the host, which is not visible; the mounted root is then the container's.
-    """
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        for root in (cgroups / controllers, cgroups / "cpu") if controllers else (cgroups,):
-            inside = root / path.lstrip("/")
-            yield from (folder for folder in (inside, *inside.parents) if folder.is_relative_to(root))
 
 
 def _quotas(folder: Path) -> Iterator[float]:

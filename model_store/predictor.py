@@ -12,7 +12,7 @@ from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.calibrations import Calibration, NoCalibration
 from uq4ct.model_store.posteriors import CandidateSamples, Posterior
 from uq4ct.model_store.questions import Question
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
+from uq4ct.model_store.token_batch import EncodedQuestion, collate
 
 NO_CALIBRATION = NoCalibration()
 
@@ -47,7 +47,7 @@ def answers_from_samples(samples: CandidateSamples, options: Sequence[int], cali
 
 def score_batch(model: AdaptedModel, posterior: Posterior, encoded: Sequence[EncodedQuestion]) -> CandidateSamples:
     """Return uncalibrated logits [S, B, C] and FEU [B] of one batch, on the CPU; does not change the model."""
-    return posterior.candidate_samples(model, collate(encoded).to(model.device)).on_cpu()
+    return posterior.candidate_samples(model, collate(encoded)).on_cpu()
 
 
 class Predictor:

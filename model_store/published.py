@@ -15,12 +15,14 @@ from uq4ct.model_store.posteriors import Posterior, adapter_tensors
 from uq4ct.model_store.predictor import Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring import build_scorer
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, TextEncoder
+from uq4ct.model_store.scoring.encoding import TextEncoder
 from uq4ct.model_store.shared_batches import answer_together, company_of
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.model_store.storage.registry import Registry, default_store_dir
+from uq4ct.model_store.threads import computing_with
+from uq4ct.model_store.token_batch import EncodedQuestion
 
 BATCH_TOKENS = 4096  # default of `ask_all`, padding included
 
@@ -199,11 +201,13 @@ class AdapterHost:
     def __init__(self, base: BaseModel) -> None:
         self.base = base
         self._encoder = TextEncoder(base.tokenizer)
-        self._tuner = MixtureTuner(base.model)
+        self._tuner = MixtureTuner(base.model, base.layout)
         self._names: dict[PublishedPredictor, str] = {}  # in the module tree
 
     def prepare(self, stored: StoredAdapter) -> PreparedAdapter:
         """Do all the work for an adapter that does not change the base model; for any thread, also during a forward.
+
+        It computes in that thread alone, see `computing_with`.
 
         Raises:
             WrongBaseError: the adapter was trained on another base model.
@@ -211,10 +215,11 @@ class AdapterHost:
         """
         manifest, tensors = stored.manifest, stored.tensors
         check_base(manifest, self.base)
-        scorer = build_scorer(manifest.scoring, self._encoder, self.base.window)
-        parts = build_frozen(self._tuner, manifest.adapter, scorer, adapter_tensors(tensors))
-        posterior = manifest.posterior.build(tensors)
-        posterior.place(self.base.model.device, self.base.model.dtype)
+        with computing_with(threads=1):
+            scorer = build_scorer(manifest.scoring, self._encoder, self.base.window)
+            parts = build_frozen(self._tuner, manifest.adapter, scorer, adapter_tensors(tensors))
+            posterior = manifest.posterior.build(tensors)
+            posterior.place(self.base.model.device, self.base.model.dtype)
         return PreparedAdapter(manifest, parts, posterior)
 
     def attach(self, prepared: PreparedAdapter) -> PublishedPredictor:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from uq4ct.model_store.adapted_model import CandidateOutput
+from uq4ct.model_store.adapted_model import CandidateOutput, ForwardPlan
 from uq4ct.model_store.adapters.segments import Segments
 from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.posteriors.samples import CandidateSamples, SharedPass
 from uq4ct.model_store.predictor import Predictor, answers_from_samples
 from uq4ct.model_store.scoring import score_together
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
+from uq4ct.model_store.token_batch import EncodedQuestion, collate
 
 Part = tuple[Predictor, Sequence[EncodedQuestion]]
 
@@ -47,12 +46,12 @@ def answer_together(parts: Sequence[Part]) -> list[list[Answer]]:
         raise ValueError(f"predictors of {len(companies)} kinds cannot share a forward")
     posteriors = [one.posterior for one in predictors if isinstance(one.posterior, SharedPass)]
     counts = [len(encoded) for _, encoded in parts]
-    batch = collate([question for _, encoded in parts for question in encoded]).to(predictors[0].model.device)
+    plan = predictors[0].model.plan(collate([question for _, encoded in parts for question in encoded]))
     with torch.inference_mode():
-        output, features = _forward(parts, counts, batch, any(one.needs_features for one in posteriors))
+        output, features = _forward(parts, counts, plan, any(one.needs_features for one in posteriors))
         samples = [
-            _read(posterior, output, features, batch, rows)
-            for posterior, rows in zip(posteriors, _runs(counts), strict=True)
+            _read(posterior, output, features, plan.scoring.options[rows], _most_options(encoded), rows)
+            for posterior, (_, encoded), rows in zip(posteriors, parts, _runs(counts), strict=True)
         ]
     return [
         answers_from_samples(own.on_cpu(), [question.options for question in encoded], predictor.calibration)
@@ -61,30 +60,31 @@ def answer_together(parts: Sequence[Part]) -> list[list[Answer]]:
 
 
 def _forward(
-    parts: Sequence[Part], counts: Sequence[int], batch: TokenBatch, with_features: bool
+    parts: Sequence[Part], counts: Sequence[int], plan: ForwardPlan, with_features: bool
 ) -> tuple[CandidateOutput, Tensor | None]:
     models = [predictor.model for predictor, _ in parts]
-    tokens = [sum(question.length for question in encoded) for _, encoded in parts]
+    tokens = [sum(plan.layout.question_tokens[rows]) for rows in _runs(counts)]
     first = models[0]
-    hidden, routing = first.decode(batch, segments=Segments([model.adapter for model in models], tokens))
-    head = cast(nn.Linear, first.tuner.model.get_output_embeddings())
-    logits = score_together([model.scorer for model in models], counts, hidden, batch, head)
-    features = first.scorer.features(hidden, batch) if with_features else None
-    return first.output(batch, logits, routing), features
+    hidden, routing = first.decode(plan, segments=Segments([model.adapter for model in models], tokens))
+    logits = score_together([model.scorer for model in models], counts, hidden, plan.scoring, first.head)
+    features = plan.scoring.features(hidden) if with_features else None
+    return first.output(plan, logits, routing), features
 
 
 def _read(
-    posterior: SharedPass, output: CandidateOutput, features: Tensor | None, batch: TokenBatch, rows: slice
+    posterior: SharedPass, output: CandidateOutput, features: Tensor | None, options: Tensor, width: int, rows: slice
 ) -> CandidateSamples:
     """Return the samples of one predictor's rows, as wide as the options of its own questions."""
-    options = batch.options[rows]
-    width = int(options.max())
     return posterior.read_samples(
         output.logits[rows, :width],
         None if output.feu is None else output.feu[rows],
         None if features is None else features[rows, :width],
         options,
     )
+
+
+def _most_options(encoded: Sequence[EncodedQuestion]) -> int:
+    return max(question.options for question in encoded)
 
 
 def _runs(counts: Sequence[int]) -> Iterator[slice]:

@@ -68,6 +68,7 @@ def make_draft(name: str = "facts", **changes: Any) -> ManifestDraft:
         "method": "uq4ct",
         "dtype": "float32",
         "base": TINY_BASE,
+        "layout": "packed",
         "adapter": AdapterConfig(experts=4, top_k=2, rank=2, alpha=4.0, dropout=0.1, targets=("q_proj", "v_proj")),
         "scoring": ClozeConfig(reduction="sum", max_tokens=128),
         "posterior": PointConfig(),

@@ -9,16 +9,19 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.adapters.context import TokenwiseCall
-from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.posteriors.samples import STORED_PREFIX, CandidateSamples, PosteriorRecord
-from uq4ct.model_store.scoring.encoding import TokenBatch
+
+if TYPE_CHECKING:
+    from uq4ct.model_store.adapted_model import AdaptedModel
+    from uq4ct.model_store.adapters.expert_bank import ExpertBank
+    from uq4ct.model_store.token_batch import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,9 @@ class DrawnPosterior:
         return self._draws.memory_bytes + (0 if self._scales is None else self._scales.nbytes)
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move the sets of weights to a device and a dtype; the scales stay, as they are few."""
+        """Move the sets of weights to a device and a dtype, and the scales to the device."""
         self._draws.place(device, dtype)
+        self._scales = None if self._scales is None else self._scales.to(device)
 
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
@@ -97,7 +101,7 @@ class DrawnPosterior:
         output = model(batch.repeat(self.samples), self._draws)
         logits = output.logits.unflatten(0, (self.samples, -1))
         if self._scales is not None:
-            logits = logits * self._scales.to(logits).view(-1, 1, 1)
+            logits = logits * self._scales.to(logits.dtype).view(-1, 1, 1)
         feu = None if output.feu is None else output.feu.unflatten(0, (self.samples, -1)).mean(dim=0)
         return CandidateSamples(logits, feu)
 

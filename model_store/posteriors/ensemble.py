@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from uq4ct.model_store.adapted_model import SCORING_PREFIX
 from uq4ct.model_store.posteriors.draws import BankDraws, DrawnRecord
 from uq4ct.model_store.posteriors.samples import STORED_PREFIX
+from uq4ct.model_store.scoring.config import SCORING_PREFIX
 
 SCALE = f"{SCORING_PREFIX}log_scale"
 

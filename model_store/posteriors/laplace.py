@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field, FiniteFloat
 from torch import Tensor
 
-from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.posteriors.draws import bank_places, generator
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors, stored_factors
 from uq4ct.model_store.posteriors.samples import CandidateSamples, PosteriorRecord
 from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
 from uq4ct.model_store.questions import MAX_OPTIONS
-from uq4ct.model_store.scoring.encoding import TokenBatch
+
+if TYPE_CHECKING:
+    from uq4ct.model_store.adapted_model import AdaptedModel
+    from uq4ct.model_store.token_batch import TokenBatch
 
 JACOBIAN_VALUES = 2**28  # bounds the memory of Jacobians: 1 GiB in fp32
 JITTER = 1e-6  # share of the mean variance that is added to each variance, so that the covariance has a Cholesky root
@@ -69,7 +71,8 @@ class LaplacePosterior:
         return self._noise.nbytes + sum(factors.memory_bytes for factors in self._factors.values())
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:  # noqa: ARG002
-        """Move the factors to a device; the noise stays, as it is small."""
+        """Move the factors and the noise to a device."""
+        self._noise = self._noise.to(device)
         self._factors = {name: one.to(device, one.input_basis.dtype) for name, one in self._factors.items()}
 
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
@@ -103,7 +106,7 @@ def linearise(
 
     The scale of cloze scoring is part of the logits, but not a parameter of the posterior.
     """
-    width = int(batch.options.max())
+    width = batch.width
     parameters = sum(len(one.input_basis) * len(one.output_basis) for one in factors.values())
     rows = max(1, JACOBIAN_VALUES // (parameters * width))
     with torch.inference_mode(False):  # inference mode cannot save tensors for a backward pass
@@ -155,6 +158,7 @@ def draw_logits(logits: Tensor, covariance: Tensor, noise: Tensor) -> Tensor:
     variances = covariance.diagonal(dim1=1, dim2=2)
     mean = (variances * real).sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True)
     added = torch.where(real, (JITTER * mean).clamp(min=torch.finfo(torch.float64).tiny), 1.0)
-    root = torch.linalg.cholesky(covariance + added.diag_embed())
-    drawn = torch.einsum("sc,bdc->sbd", noise[:, : logits.shape[1]].to(root), root)
+    root, failed = torch.linalg.cholesky_ex(covariance + added.diag_embed())  # without waiting for an error
+    root = torch.where(failed.view(-1, 1, 1) == 0, root, torch.nan)
+    drawn = torch.einsum("sc,bdc->sbd", noise[:, : logits.shape[1]], root)
     return (logits + drawn).to(logits.dtype)

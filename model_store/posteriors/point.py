@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.adapted_model import AdaptedModel
-from uq4ct.model_store.adapters.context import BankCall
 from uq4ct.model_store.posteriors.samples import CandidateSamples, SharedPass, SinglePassRecord
-from uq4ct.model_store.scoring.encoding import TokenBatch
+
+if TYPE_CHECKING:
+    from uq4ct.model_store.adapted_model import AdaptedModel
+    from uq4ct.model_store.adapters.context import BankCall
+    from uq4ct.model_store.token_batch import TokenBatch
 
 
 class PointConfig(SinglePassRecord):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.frozen import Frozen
-from uq4ct.model_store.scoring.encoding import TokenBatch
+
+if TYPE_CHECKING:
+    from uq4ct.model_store.adapted_model import AdaptedModel
+    from uq4ct.model_store.token_batch import TokenBatch
 
 STORED_PREFIX = "posterior."  # of the tensors that a posterior adds to an adapter's own
 
@@ -60,7 +62,7 @@ class CandidateSamples:
 class SharedPass(ABC):
     """Abstract: a posterior whose samples follow from one forward that batches of several adapters can share."""
 
-    needs_features: ClassVar[bool]  # of the candidates, as `AdaptedModel.forward_with_features` returns them
+    needs_features: ClassVar[bool]  # of the candidates, as `AdaptedModel.run_with_features` returns them
 
     @property
     def shareable(self) -> bool:

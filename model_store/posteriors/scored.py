@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.posteriors.samples import CandidateSamples, SharedPass, SinglePassRecord
-from uq4ct.model_store.scoring.encoding import TokenBatch
+
+if TYPE_CHECKING:
+    from uq4ct.model_store.adapted_model import AdaptedModel
+    from uq4ct.model_store.token_batch import TokenBatch
 
 
 class ScoredRecord(SinglePassRecord):
@@ -51,8 +53,9 @@ class ScoredPosterior(SharedPass):
     @torch.inference_mode()
     def candidate_samples(self, model: AdaptedModel, batch: TokenBatch) -> CandidateSamples:
         """Score a batch as one sample."""
-        output, features = model.forward_with_features(batch)
-        return self.read_samples(output.logits, output.feu, features, batch.options)
+        plan = model.plan(batch)
+        output, features = model.run_with_features(plan)
+        return self.read_samples(output.logits, output.feu, features, plan.scoring.options)
 
     def read_samples(
         self, logits: Tensor, feu: Tensor | None, features: Tensor | None, options: Tensor

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.adapters.expert_bank import ExpertBank
+from uq4ct.model_store.adapters.context import RowQuestions, current_forward
+
+if TYPE_CHECKING:
+    from uq4ct.model_store.adapters.expert_bank import ExpertBank
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A weight W [out, in] of an expert bank in a forward: its `inputs` [B, ..., in] and `outputs` [B, ..., out].
+    """A weight W [out, in] of an expert bank in a forward: its `inputs` [R, ..., in] and `outputs` [R, ..., out].
 
     The outputs are W x plus terms that do not depend on W. The middle dimensions are the tokens and, within a block,
-    the kept experts.
+    the kept experts. With `questions`, several rows belong to a question.
     """
 
     inputs: Tensor
     outputs: Tensor
+    questions: RowQuestions | None = None
 
 
 class BankTaps:
@@ -41,13 +46,15 @@ class BankTaps:
             low_rank.requires_grad_()  # frozen weights before the first bank: the graph starts here
         gated = bank.gate(low_rank, gates)
         output = bank.expand(gated, base_output)
-        self.taps[f"{place}.A"] = Tap(inputs.detach(), low_rank)
-        self.taps[f"{place}.B"] = Tap(gated.detach(), output)
+        context = current_forward()
+        questions = None if context is None else context.questions
+        self.taps[f"{place}.A"] = Tap(inputs.detach(), low_rank, questions)
+        self.taps[f"{place}.B"] = Tap(gated.detach(), output, questions)
         return output
 
 
 def output_gradients(values: Tensor, taps: Mapping[str, Tap]) -> Iterator[dict[str, Tensor]]:
-    """Yield, for each column c of `values` [B, C], its gradients at the outputs of every weight, [B, ..., out].
+    """Yield, for each column c of `values` [B, C], its gradients at the outputs of every weight, [R, ..., out].
 
     Rows of a batch do not interact, so one backward pass of a column's sum gives the gradients of all its rows.
     """
@@ -61,13 +68,14 @@ def output_gradients(values: Tensor, taps: Mapping[str, Tap]) -> Iterator[dict[s
 def weight_jacobians(values: Tensor, taps: Mapping[str, Tap]) -> dict[str, Tensor]:
     """Return the derivative of every value [B, C] by every weight, [B, C, out, in] each, in fp32 or better."""
     columns = [
-        {name: _weight_gradient(gradient, taps[name].inputs) for name, gradient in gradients.items()}
+        {name: _weight_gradient(gradient, taps[name]) for name, gradient in gradients.items()}
         for gradients in output_gradients(values, taps)
     ]
     return {name: torch.stack([column[name] for column in columns], dim=1) for name in taps}
 
 
-def _weight_gradient(gradient: Tensor, inputs: Tensor) -> Tensor:
-    """Return the sum over tokens of gradient x input: [B, out, in]."""
-    dtype = torch.promote_types(inputs.dtype, torch.float32)
-    return gradient.to(dtype).flatten(1, -2).mT @ inputs.to(dtype).flatten(1, -2)
+def _weight_gradient(gradient: Tensor, tap: Tap) -> Tensor:
+    """Return the sum over a question's tokens of gradient x input: [B, out, in]."""
+    dtype = torch.promote_types(tap.inputs.dtype, torch.float32)
+    rows = gradient.to(dtype).flatten(1, -2).mT @ tap.inputs.to(dtype).flatten(1, -2)
+    return rows if tap.questions is None else tap.questions.sum_rows(rows)

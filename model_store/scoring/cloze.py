@@ -3,25 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from uq4ct.model_store.base.head import OutputHead
+from uq4ct.model_store.index_plan import IndexPlan
 from uq4ct.model_store.questions import Question, QuestionError, normalise_option
 from uq4ct.model_store.scoring.config import ClozeConfig
-from uq4ct.model_store.scoring.encoding import (
-    EncodedQuestion,
-    MergedTextError,
-    QuestionTooLongError,
-    TextEncoder,
-    TokenBatch,
-    clean_text,
-)
+from uq4ct.model_store.scoring.encoding import MergedTextError, QuestionTooLongError, TextEncoder, clean_text
 from uq4ct.model_store.scoring.tokenising import Encoded, context_of, encode_one, encode_short
+from uq4ct.model_store.token_batch import EncodedQuestion, TokenBatch, candidate_mask
 
 ANCHOR = "\nAnswer:"
-HEAD_ROWS_AT_ONCE = 32  # of vocabulary logits, for option tokens only: chunks that need no more memory than a layer
+HEAD_BYTES = 1 << 23  # of vocabulary logits in fp32 that are computed together, for the states before option tokens
+
+
+class Piece(NamedTuple):
+    """States `first` to `last` that the head reads together, and the option tokens `begin` to `end` they predict."""
+
+    first: int
+    last: int
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClozePlan(IndexPlan):
+    """Where a batch's candidates are read, of its N real tokens: at the token before each token of an option.
+
+    `read` [P] are the indices of these tokens, ascending, and `question` [P] their rows of the batch. Of the R option
+    tokens, `own` [R] are the indices, `target` [R] the vocabulary entries, `reader` [R] the states in `read` that
+    predict them, ascending, and `slot` [R] their candidates b * C + c. `lengths` [B, C] counts each candidate's tokens,
+    at least 1; `options` [B] are the numbers of options, `width` the largest of them, C.
+    """
+
+    read: Tensor
+    question: Tensor
+    options: Tensor
+    own: Tensor
+    target: Tensor
+    reader: Tensor
+    slot: Tensor
+    lengths: Tensor
+    pieces: tuple[Piece, ...]
+    width: int
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """Return the mean final hidden state of each option's own tokens: fp32 [B, C, d], 0 at absent candidates."""
+        states = hidden[self.own].to(torch.promote_types(hidden.dtype, torch.float32))
+        sums = states.new_zeros(self.lengths.numel(), states.shape[1]).index_add(0, self.slot, states)
+        return sums.view(*self.lengths.shape, -1) / self.lengths.unsqueeze(-1)
 
 
 class ClozeScorer(nn.Module):
@@ -35,6 +70,7 @@ class ClozeScorer(nn.Module):
         self._reduction = config.reduction
         self._encoder = encoder
         self.log_scale = nn.Parameter(torch.zeros(()))
+        self.recompute = False  # compute the logits of the vocabulary again in the backward pass
 
     @property
     def company(self) -> str:
@@ -84,41 +120,40 @@ class ClozeScorer(nn.Module):
             options=len(options),
         )
 
-    def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear, scale: Tensor | None = None) -> Tensor:
-        """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf.
+    def plan(self, batch: TokenBatch, vocabulary: int) -> ClozePlan:
+        """Return where the batch's candidates are read; `vocabulary` is the number of rows of the head."""
+        numbers, width = batch.numbers, batch.width
+        row, column = (batch.branches > 0).nonzero(as_tuple=True)
+        before = _predecessors(batch, row, column)
+        read, reader = torch.unique(row * numbers.shape[1] + before, return_inverse=True)
+        order = reader.argsort(stable=True)  # the options' tokens that a state predicts, state by state
+        row, column, reader = row[order], column[order], reader[order]
+        slot = row * width + batch.branches[row, column] - 1
+        return ClozePlan(
+            read=numbers.flatten()[read],
+            question=torch.div(read, numbers.shape[1], rounding_mode="floor"),
+            options=batch.options,
+            own=numbers[row, column],
+            target=batch.tokens[row, column],
+            reader=reader,
+            slot=slot,
+            lengths=torch.bincount(slot, minlength=len(numbers) * width).clamp(min=1).view(-1, width),
+            pieces=tuple(_pieces(reader, len(read), max(1, HEAD_BYTES // (4 * vocabulary)))),
+            width=width,
+        )
+
+    def forward(self, hidden: Tensor, plan: ClozePlan, head: OutputHead, scale: Tensor | None = None) -> Tensor:
+        """Return candidate logits [B, C] in fp32 from the real tokens' states [N, d]; absent candidates are -inf.
 
         `scale` [B, 1], one for each question, replaces the learned one.
         """
-        mask = batch.candidate_mask
-        row, column, slot = _option_tokens(batch)
-        likelihoods = _log_likelihoods(hidden, head, row, _predecessors(batch, row, column), batch.tokens[row, column])
-        sums = likelihoods.new_zeros(mask.numel()).index_add(0, slot, likelihoods)
+        likelihoods = _log_likelihoods(hidden, head, plan, self.recompute)
+        sums = likelihoods.new_zeros(plan.lengths.numel()).index_add(0, plan.slot, likelihoods)
+        sums = sums.view_as(plan.lengths)
         if self._reduction == "mean":
-            sums = sums / torch.bincount(slot, minlength=mask.numel()).clamp(min=1)
+            sums = sums / plan.lengths
         scale = self.log_scale.exp() if scale is None else scale
-        return (sums.view_as(mask) * scale).masked_fill(~mask, -torch.inf)
-
-    def answer_positions(self, batch: TokenBatch) -> Tensor:
-        """Mark the tokens whose final hidden states are scored, those before option tokens: bool [B, T]."""
-        row, column = (batch.branches > 0).nonzero(as_tuple=True)
-        positions = torch.zeros_like(batch.is_option)
-        positions[row, _predecessors(batch, row, column)] = True
-        return positions
-
-    def features(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """Return the mean final hidden state of each option's own tokens: fp32 [B, C, d], 0 at absent candidates."""
-        mask = batch.candidate_mask
-        row, column, slot = _option_tokens(batch)
-        states = hidden[row, column].to(torch.promote_types(hidden.dtype, torch.float32))
-        sums = states.new_zeros(mask.numel(), states.shape[1]).index_add(0, slot, states)
-        means = sums / torch.bincount(slot, minlength=mask.numel()).clamp(min=1).unsqueeze(1)
-        return means.view(*mask.shape, -1)
-
-
-def _option_tokens(batch: TokenBatch) -> tuple[Tensor, Tensor, Tensor]:
-    """Return row and column of every option token, and the slot b * C + c of its candidate: [R] each."""
-    row, column = (batch.branches > 0).nonzero(as_tuple=True)
-    return row, column, row * batch.candidate_mask.shape[1] + batch.branches[row, column] - 1
+        return (sums * scale).masked_fill(~candidate_mask(plan.options, plan.width), -torch.inf)
 
 
 def _predecessors(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
@@ -128,16 +163,29 @@ def _predecessors(batch: TokenBatch, row: Tensor, column: Tensor) -> Tensor:
     return torch.where(inside, before, batch.shared_end[row])
 
 
-def _log_likelihoods(hidden: Tensor, head: nn.Linear, row: Tensor, column: Tensor, target: Tensor) -> Tensor:
-    """Return each target token's log-probability [R] given the state at (row, column); each state is read once."""
-    places, reader = torch.unique(row * hidden.shape[1] + column, return_inverse=True)
-    states = hidden.flatten(0, 1)
-    dtype = torch.promote_types(hidden.dtype, torch.float32)
-    likelihoods = torch.zeros(len(target), dtype=dtype, device=hidden.device)
-    for first in range(0, len(places), HEAD_ROWS_AT_ONCE):
-        logits = head(states[places[first : first + HEAD_ROWS_AT_ONCE]]).to(dtype)  # [rows, vocabulary]
-        chosen = ((reader >= first) & (reader < first + HEAD_ROWS_AT_ONCE)).nonzero().squeeze(1)
-        local = reader[chosen] - first
-        values = logits[local, target[chosen]] - logits.logsumexp(dim=-1)[local]
-        likelihoods = likelihoods.index_put((chosen,), values)
-    return likelihoods
+def _pieces(reader: Tensor, states: int, rows: int) -> Iterator[Piece]:
+    """Yield pieces of at most `rows` states; `reader` [R] is ascending."""
+    for first in range(0, states, rows):
+        last = min(first + rows, states)
+        begin, end = torch.searchsorted(reader, torch.tensor([first, last])).tolist()
+        yield Piece(first, last, begin, end)
+
+
+def _log_likelihoods(hidden: Tensor, head: OutputHead, plan: ClozePlan, recompute: bool) -> Tensor:
+    """Return the log-probability [R] of each option token given the state before it; each state is read once."""
+    return torch.cat([_read_piece(hidden, head, plan, piece, recompute) for piece in plan.pieces])
+
+
+def _read_piece(hidden: Tensor, head: OutputHead, plan: ClozePlan, piece: Piece, recompute: bool) -> Tensor:
+    """Return the log-probabilities of a piece's option tokens; its logits of the vocabulary are the largest tensors."""
+    local = plan.reader[piece.begin : piece.end] - piece.first
+    target = plan.target[piece.begin : piece.end]
+
+    def read(states: Tensor) -> Tensor:
+        logits = head.logits(states)  # [rows, vocabulary]
+        return logits[local, target] - logits.logsumexp(dim=-1)[local]
+
+    states = hidden[plan.read[piece.first : piece.last]]
+    if recompute and torch.is_grad_enabled():
+        return cast(Tensor, checkpoint(read, states, use_reentrant=False))
+    return read(states)

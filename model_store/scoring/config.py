@@ -24,4 +24,6 @@ class ClozeConfig(Frozen):
     max_tokens: int = Field(default=512, ge=16, description="longest question with all its options, in tokens")
 
 
+SCORING_PREFIX = "scoring."  # of the tensors of a scorer among those of an adapter
+
 ScoringConfig = Annotated[LetterConfig | ClozeConfig, Field(discriminator="kind")]

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from tokenizers import Encoding
 from torch import Tensor, nn
 
+from uq4ct.model_store.base.head import OutputHead
+from uq4ct.model_store.index_plan import IndexPlan
 from uq4ct.model_store.questions import LABELS, Question, normalise_option
 from uq4ct.model_store.scoring.config import LetterConfig
-from uq4ct.model_store.scoring.encoding import (
-    EncodedQuestion,
-    MergedTextError,
-    QuestionTooLongError,
-    TextEncoder,
-    TokenBatch,
-    clean_text,
-)
+from uq4ct.model_store.scoring.encoding import MergedTextError, QuestionTooLongError, TextEncoder, clean_text
 from uq4ct.model_store.scoring.plain_tokenizer import TokenizerError
 from uq4ct.model_store.scoring.tokenising import Encoded, context_of, encode_one, encode_short
+from uq4ct.model_store.token_batch import EncodedQuestion, TokenBatch, candidate_mask
 
 SUFFIX = "\nAnswer:"
+
+
+@dataclass(frozen=True, slots=True)
+class LetterPlan(IndexPlan):
+    """Where a batch's candidates are read: at the last token of each question, of the N real tokens.
+
+    `read` [B] are the indices of these tokens, `question` [B] their rows of the batch, `options` [B] the numbers of
+    options, `width` the largest of them, C.
+    """
+
+    read: Tensor
+    question: Tensor
+    options: Tensor
+    width: int
+
+    def features(self, hidden: Tensor) -> Tensor:
+        """Return the final hidden state at the last token for all candidates: fp32 [B, C, d], expanded, no copy."""
+        last = hidden[self.read]
+        last = last.to(torch.promote_types(hidden.dtype, torch.float32))
+        return last.unsqueeze(1).expand(-1, self.width, -1)
 
 
 class LetterScorer(nn.Module):
@@ -76,35 +93,19 @@ class LetterScorer(nn.Module):
             options=options,
         )
 
-    def forward(self, hidden: Tensor, batch: TokenBatch, head: nn.Linear) -> Tensor:
-        """Return candidate logits [B, C] in fp32 from the final hidden states [B, T, d]; absent candidates are -inf."""
-        mask = batch.candidate_mask
-        last = _last_shared(hidden, batch)
-        letters = self.letter_ids[: mask.shape[1]]
-        dtype = torch.promote_types(hidden.dtype, torch.float32)
-        logits = last.to(dtype) @ head.weight[letters].to(dtype).T
-        if head.bias is not None:
-            logits = logits + head.bias[letters].to(dtype)
-        return logits.masked_fill(~mask, -torch.inf)
+    def plan(self, batch: TokenBatch, vocabulary: int) -> LetterPlan:  # noqa: ARG002
+        """Return where the batch's candidates are read; `vocabulary` is the number of rows of the head."""
+        rows = torch.arange(len(batch.options))
+        return LetterPlan(batch.numbers[rows, batch.shared_end], rows, batch.options, batch.width)
 
-    def answer_positions(self, batch: TokenBatch) -> Tensor:
-        """Mark the tokens whose final hidden states are scored, the last of each row: bool [B, T]."""
-        columns = torch.arange(batch.tokens.shape[1], device=batch.tokens.device)
-        return columns == batch.shared_end.unsqueeze(1)
-
-    def features(self, hidden: Tensor, batch: TokenBatch) -> Tensor:
-        """Return the final hidden state at the last token for all candidates: fp32 [B, C, d], expanded, no copy."""
-        last = _last_shared(hidden, batch)
-        last = last.to(torch.promote_types(hidden.dtype, torch.float32))
-        return last.unsqueeze(1).expand(-1, batch.candidate_mask.shape[1], -1)
+    def forward(self, hidden: Tensor, plan: LetterPlan, head: OutputHead) -> Tensor:
+        """Return candidate logits [B, C] in fp32 from the real tokens' states [N, d]; absent candidates are -inf."""
+        logits = head.logits_of(hidden[plan.read], self.letter_ids[: plan.width])
+        return logits.masked_fill(~candidate_mask(plan.options, plan.width), -torch.inf)
 
 
 def _option_line(label: str, option: str) -> str:
     return f"\n{label}. {normalise_option(option)}"
-
-
-def _last_shared(hidden: Tensor, batch: TokenBatch) -> Tensor:
-    return hidden[torch.arange(len(hidden), device=hidden.device), batch.shared_end]
 
 
 def _letter_ids(encoder: TextEncoder) -> Tensor:

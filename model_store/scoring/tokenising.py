@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from uq4ct.model_store.questions import Question, QuestionError
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError, TextEncoder, clean_text
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, clean_text
+from uq4ct.model_store.token_batch import EncodedQuestion
 
 Encoded = EncodedQuestion | QuestionTooLongError | QuestionError
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, FiniteFloat, JsonValue, ValidationError, field_validator, model_validator
 
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.base.identity import BaseIdentity, DtypeName
+from uq4ct.model_store.base.identity import BaseIdentity, DtypeName, LayoutName
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.decisions import Decisions
 from uq4ct.model_store.frozen import Frozen, NonNegative, Share, complaints
@@ -151,6 +151,7 @@ class _Description(Frozen):
     method: str = Field(min_length=1)
     dtype: DtypeName = Field(description="dtype the adapter was trained and scored in")
     base: BaseIdentity
+    layout: LayoutName = Field(description="how the base model read several questions when the adapter was scored")
     adapter: AdapterConfig
     scoring: ScoringConfig
     posterior: PosteriorConfig

@@ -12,7 +12,7 @@ def functional_uncertainty(kept_mass: Tensor, token_mask: Tensor) -> Tensor:
     `kept_mass` [L, B, T] is the raw softmax mass summed over the top-k experts, in (0, 1]; `token_mask` bool [B, T]
     marks the tokens that count. Returns float64 [B] in [k / experts, 1], high = the routers are confident. Values at
     the other tokens affect neither the result nor the gradients.
-    Raises ValueError on shapes that do not match, on zero layers, and on a question without a real token.
+    A question without a token that counts gets NaN; raises ValueError on shapes that do not match and on zero layers.
     Source: UQ4CT (functional-level uncertainty quantification), equation 9 in its scalar reading.
     """
     if kept_mass.ndim != 3 or token_mask.shape != kept_mass.shape[1:] or kept_mass.shape[0] == 0:
@@ -23,8 +23,6 @@ def functional_uncertainty(kept_mass: Tensor, token_mask: Tensor) -> Tensor:
     if token_mask.dtype != torch.bool:
         raise ValueError(f"token_mask must be bool, not {token_mask.dtype}")
     tokens = token_mask.sum(dim=-1)
-    if (tokens == 0).any():
-        raise ValueError(f"token_mask has no real token for the questions {(tokens == 0).nonzero().flatten().tolist()}")
     # A selection, not a product: 0 * NaN is NaN.
     real_mass = torch.where(token_mask, kept_mass, 0.0)
     return real_mass.sum(dim=(0, 2), dtype=torch.float64) / (tokens * kept_mass.shape[0])

@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import TextEncoder, collate
+from uq4ct.model_store.scoring.encoding import TextEncoder
 from uq4ct.model_store.scoring.letter import LetterScorer
+from uq4ct.model_store.token_batch import collate
 
 SCORINGS = [LetterConfig(), ClozeConfig()]
 
@@ -24,9 +25,7 @@ def _masses(model, tokens):
     layers = model.tuner.model.get_decoder().layers
     seen = {}
     hooks = [
-        layer.input_layernorm.base_layer.register_forward_hook(
-            lambda _, __, output, index=index: seen.update({index: output[0]})
-        )
+        layer.input_layernorm.register_forward_hook(lambda _, __, output, index=index: seen.update({index: output[0]}))
         for index, layer in enumerate(layers)
     ]
     with torch.no_grad(), adapter_forward(model.adapter):
@@ -35,7 +34,7 @@ def _masses(model, tokens):
         hook.remove()
     masses = []
     for index, layer in enumerate(layers):
-        logits = seen[index] @ layer.input_layernorm.routers[model.adapter].weight.T
+        logits = seen[index] @ layer.self_attn.routed_input.routers[model.adapter].weight.T
         shares = torch.exp(logits) / torch.exp(logits).sum(dim=1, keepdim=True)
         masses.append(shares.sort(dim=1, descending=True).values[:, :2].sum(dim=1))
     return torch.stack(masses).detach()

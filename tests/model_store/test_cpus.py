@@ -11,14 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system_files import write_files
 from uq4ct.model_store.cpus import OtherPrograms, cpu_quota, usable_cpus
-
-
-def write(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text + "\n")
-    return root
 
 
 @pytest.mark.parametrize(
@@ -40,14 +34,14 @@ def write(root: Path, files: dict[str, str]) -> Path:
 def test_the_least_quota_of_a_cgroup_and_its_parents_counts(
     own: str, files: dict[str, str], quota: float, tmp_path: Path
 ) -> None:
-    cgroups = write(tmp_path / "cgroups", files)
-    assert cpu_quota(cgroups, write(tmp_path, {"own": own}) / "own") == quota
+    cgroups = write_files(tmp_path / "cgroups", files)
+    assert cpu_quota(cgroups, write_files(tmp_path, {"own": own}) / "own") == quota
 
 
 def test_the_usable_cpus_are_those_of_the_affinity_within_the_quota(tmp_path: Path) -> None:
-    affinity, own = len(os.sched_getaffinity(0)), write(tmp_path, {"own": "0::/"}) / "own"
+    affinity, own = len(os.sched_getaffinity(0)), write_files(tmp_path, {"own": "0::/"}) / "own"
     for quota, usable in {"20000": 1, "149000": 1, "100000000": affinity}.items():
-        assert usable_cpus(write(tmp_path, {"cpu.max": f"{quota} 100000"}), own) == usable
+        assert usable_cpus(write_files(tmp_path, {"cpu.max": f"{quota} 100000"}), own) == usable
     assert usable_cpus(tmp_path / "missing", tmp_path / "missing") == affinity
 
 
@@ -59,7 +53,7 @@ def test_other_programs_are_what_is_busy_without_this_one(tmp_path: Path) -> Non
     def statistics(busy: float, idle: int) -> Path:
         row = " ".join(map(str, (int(busy * ticks), 0, 0, idle, idle, 0, 0, 0, 0, 0)))
         elsewhere = max(os.sched_getaffinity(0)) + 1
-        return write(tmp_path, {"stat": f"cpu  9 9 9 9\ncpu{first} {row}\ncpu{elsewhere} {row}\nintr 5"}) / "stat"
+        return write_files(tmp_path, {"stat": f"cpu  9 9 9 9\ncpu{first} {row}\ncpu{elsewhere} {row}\nintr 5"}) / "stat"
 
     times, own = iter([10.0, 12.0, 13.0]), iter([1.0, 1.6, 9.0])
     others = OtherPrograms(statistics(1.0, 5), lambda: next(own), lambda: next(times))

@@ -18,7 +18,8 @@ from pathlib import Path
 from tests.manifests import make_draft
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
-from uq4ct.model_store.base.models import EMBEDDED, load_base_model
+from uq4ct.model_store.base.identity import EMBEDDED
+from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
 

@@ -20,8 +20,9 @@ from uq4ct.model_store.predictor import (
 from uq4ct.model_store.published import WrongBaseError, load_predictor, predictor_on_base
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import QuestionTooLongError, collate
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.errors import StoreError
+from uq4ct.model_store.token_batch import collate
 
 
 def temperature(value):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tests.manifests import make_draft
+from uq4ct.model_store.adapted_model import build_frozen
 from uq4ct.model_store.base.errors import BaseModelError
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
@@ -21,6 +22,7 @@ from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
 from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.threads import computing_with
 
 SHAPES = [
     {"seed": 1},
@@ -196,18 +198,23 @@ def test_a_store_that_does_not_exist_is_named(monkeypatch, tmp_path):
 
 
 def count_calls(run):
-    """Return what a function returns and the number of calls of functions in it, Python's and C's: its work."""
+    """Return what a function returns and the number of calls of functions in it, Python's and C's: its work.
+
+    The garbage collector is off meanwhile: the finalizers of earlier tests' garbage would be counted too.
+    """
     calls = 0
 
     def count(_frame, event, _argument):
         nonlocal calls
         calls += event in ("call", "c_call")
 
+    gc.disable()
     sys.setprofile(count)
     try:
         result = run()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return result, calls
 
 
@@ -224,6 +231,21 @@ def test_the_work_of_a_load_and_of_its_end_is_the_same_however_many_are_loaded(h
         removing.append(count_calls(partial(host.remove, predictor))[1])
     for calls in (adding, reading, removing):
         assert max(calls) <= 1.01 * min(calls), calls
+
+
+def test_preparing_computes_in_one_thread(host, publish_tiny, monkeypatch):
+    seen = []
+
+    def build(*arguments):
+        seen.append(torch.get_num_threads())
+        return build_frozen(*arguments)
+
+    monkeypatch.setattr("uq4ct.model_store.published.build_frozen", build)
+    published = publish_tiny()
+    with computing_with(2):
+        host.prepare(published.registry.load(published.reference))
+        assert torch.get_num_threads() == 2
+    assert seen == [1]
 
 
 def test_preparing_leaves_the_base_alone_and_attaching_copies_nothing(host, publish_tiny):

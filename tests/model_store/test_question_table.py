@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +45,13 @@ def test_tables_differ_if_a_question_does() -> None:
     one, other = (pack_questions([Question("a", "Really?", ("yes", "no"), answer=answer)]) for answer in (0, 1))
     assert one != other
     assert one != "a"
+
+
+def test_an_answer_from_numpy_is_the_same_number() -> None:
+    question = Question("a", "Really?", ("yes", "no"), answer=np.int64(1))  # pyright: ignore[reportArgumentType]
+    (packed,) = pack_questions([question])
+    assert packed == question
+    assert type(packed.answer) is int
 
 
 def test_a_question_takes_its_texts_and_a_few_bytes() -> None:

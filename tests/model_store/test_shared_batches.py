@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
+from tests.on_meta import OnlyMeta
 from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
 from uq4ct.model_store.posteriors.mahalanobis import MEANS, WHITENING, MahalanobisConfig
 from uq4ct.model_store.posteriors.point import PointPosterior
+from uq4ct.model_store.posteriors.samples import CandidateSamples
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.published import AdapterHost, PublishedPredictor
 from uq4ct.model_store.questions import Question
@@ -26,6 +29,7 @@ SHAPES: list[dict[str, Any]] = [
         "adapter": {"mixing": "renormalised", "feu_tokens": "prompt_and_options"},
     },
     {"adapter": {"experts": 1, "top_k": 1, "targets": ("q_proj", "down_proj")}},
+    {"adapter": {"mixing": "raw_with_base"}},
     {"adapter": {"placement": "block", "mixing": "renormalised"}},
 ]
 CLOSE = 1e-5  # other questions in a batch change the last bits of a float32
@@ -91,6 +95,28 @@ def test_the_base_models_products_are_computed_once(
     assert tokens >= sum(question.length for own in encoded for question in own)
 
 
+def test_a_shared_forward_waits_for_nothing_on_its_device(
+    host: AdapterHost, publish_tiny: Any, questions: list[Question], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the device `meta`, whatever reads a value before the answers are fetched raises."""
+    loaded = load_three(host, publish_tiny, {})
+    fetched: list[torch.device] = []
+
+    def fetch(samples: CandidateSamples) -> CandidateSamples:
+        fetched.append(samples.logits.device)
+        count = samples.logits.shape[1]
+        return CandidateSamples(torch.zeros(samples.logits.shape), torch.zeros(count, dtype=torch.float64))
+
+    monkeypatch.setattr(CandidateSamples, "on_cpu", fetch)
+    encoded = [[one.encode(question) for question in questions] for one in loaded]
+    nn.Module.to(host.base.model, "meta")
+    for one in loaded:
+        one.predictor.model.scorer.to("meta")
+    with OnlyMeta():
+        loaded[0].answer_with(encoded[0], list(zip(loaded[1:], encoded[1:], strict=True)))
+    assert fetched == [torch.device("meta")] * 3
+
+
 def test_posteriors_with_and_without_an_error_score_share_a_batch(
     host: AdapterHost, publish_tiny: Any, questions: list[Question]
 ) -> None:
@@ -98,8 +124,8 @@ def test_posteriors_with_and_without_an_error_score_share_a_batch(
     other = {MEANS: torch.randn(2, 32), WHITENING: 2 * torch.eye(32)}
     scored = {"posterior": MahalanobisConfig(shrinkage=0.1)}
     loaded = [
-        load(host, publish_tiny(seed=1, **scored), **score),
         load(host, publish_tiny(seed=2)),
+        load(host, publish_tiny(seed=1, **scored), **score),
         load(host, publish_tiny(seed=3, **scored), **other),
     ]
     encoded = [[one.encode(question) for question in questions] for one in loaded]
@@ -107,7 +133,7 @@ def test_posteriors_with_and_without_an_error_score_share_a_batch(
     for one, own, found in zip(loaded, encoded, together, strict=True):
         expected = one.answer(own)
         for mine, its in zip(found, expected, strict=True):
-            assert (mine.error_score is None) == (one is loaded[1])
+            assert (mine.error_score is None) == (one is loaded[0])
             assert mine.error_score == (None if its.error_score is None else pytest.approx(its.error_score, rel=1e-4))
         assert_close([replace(a, error_score=None) for a in found], [replace(a, error_score=None) for a in expected])
 

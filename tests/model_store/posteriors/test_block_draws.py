@@ -8,7 +8,7 @@ import torch
 
 from uq4ct.model_store.posteriors.draws import bank_places
 from uq4ct.model_store.posteriors.dropout import DropoutConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import candidate_mask, collate
 
 
 def test_a_sample_of_a_block_is_a_forward_with_its_weights(tiny_base: Any, make_model: Any, questions: Any) -> None:
@@ -24,4 +24,4 @@ def test_a_sample_of_a_block_is_a_forward_with_its_weights(tiny_base: Any, make_
         with torch.no_grad():
             torch.testing.assert_close(samples.logits[index], model(batch).logits, atol=2e-5, rtol=1e-5)
     spread = samples.logits[0] - samples.logits[1]
-    assert spread[batch.candidate_mask].abs().max() > 1e-3
+    assert spread[candidate_mask(batch.options, batch.width)].abs().max() > 1e-3

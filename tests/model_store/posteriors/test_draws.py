@@ -18,7 +18,7 @@ from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig, gate_name
 from uq4ct.model_store.posteriors.weight_gaussian import GaussianConfig, std_name
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import candidate_mask, collate
 
 Tensors = dict[str, Tensor]
 
@@ -95,7 +95,7 @@ def test_a_sample_is_a_forward_with_its_weights(
         with torch.no_grad():
             torch.testing.assert_close(samples.logits[index], model(batch).logits, atol=2e-5, rtol=1e-5)
     spread = samples.logits[0] - samples.logits[1]
-    assert spread[batch.candidate_mask].abs().max() > 1e-3
+    assert spread[candidate_mask(batch.options, batch.width)].abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -181,4 +181,4 @@ def test_draws_work_under_both_scorings(scoring: Any, tiny_base: Any, make_model
     batch = collate([model.scorer.encode(question) for question in questions])
     logits = config.build(tensors).candidate_samples(model, batch).logits
     assert logits.shape == (3, len(questions), int(batch.options.max()))
-    assert torch.equal(logits[0].isneginf(), ~batch.candidate_mask)
+    assert torch.equal(logits[0].isneginf(), ~candidate_mask(batch.options, batch.width))

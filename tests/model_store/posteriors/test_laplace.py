@@ -20,7 +20,7 @@ from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import candidate_mask, collate
 
 SCORINGS = [LetterConfig(), ClozeConfig()]
 
@@ -80,7 +80,7 @@ def test_the_trained_weights_come_back_as_the_prior_narrows(
     spreads = []
     for precision in (1e2, 1e6, 1e12, 1e24):
         samples = config(precision).build(tensors).candidate_samples(model, batch).logits
-        spreads.append((samples - trained)[:, batch.candidate_mask].abs().max().item())
+        spreads.append((samples - trained)[:, candidate_mask(batch.options, batch.width)].abs().max().item())
     assert spreads == sorted(spreads, reverse=True)
     assert spreads[0] > 1e-2
     assert spreads[-1] < 1e-8

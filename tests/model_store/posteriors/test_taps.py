@@ -9,7 +9,7 @@ import torch
 
 from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import candidate_mask, collate
 
 PLACEMENTS = [
     {"experts": 1, "top_k": 1},
@@ -42,7 +42,7 @@ def test_the_jacobian_is_that_of_autograd(
             expected = torch.autograd.grad(value, list(weights.values()))
             for name, gradient in zip(weights, expected, strict=True):
                 torch.testing.assert_close(found[name][row, candidate], gradient, rtol=1e-7, atol=1e-8)
-    absent = ~batch.candidate_mask
+    absent = ~candidate_mask(batch.options, batch.width)
     assert all((jacobian[absent] == 0).all() for jacobian in found.values())
 
 

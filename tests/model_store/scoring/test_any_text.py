@@ -13,7 +13,8 @@ from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.predictor import answers_from_samples
 from uq4ct.model_store.questions import LABELS, Question, QuestionError
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder
+from uq4ct.model_store.token_batch import collate
 
 LIMIT = 400
 MARKERS = st.sampled_from([

@@ -9,7 +9,8 @@ from uq4ct.model_store.adapters.context import adapter_forward
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring import build_scorer, cloze
 from uq4ct.model_store.scoring.config import ClozeConfig
-from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder
+from uq4ct.model_store.token_batch import collate
 
 
 def _score(model, questions, **kwargs):
@@ -65,7 +66,7 @@ def test_the_head_reads_only_the_states_that_option_tokens_follow(tiny_base, mak
     assert rows == [option_tokens - firsts + len(encoded)]  # the first tokens of all options follow one state
 
     rows.clear()
-    monkeypatch.setattr(cloze, "HEAD_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(cloze, "HEAD_BYTES", 3 * 4 * tiny_base.model.config.vocab_size)
     torch.testing.assert_close(_score(model, questions), whole, rtol=0, atol=1e-6)
     assert max(rows) == 3
 
@@ -79,7 +80,7 @@ def test_a_chunked_head_has_the_same_gradient(tiny_base, make_model, questions, 
         return torch.autograd.grad(model(batch).logits.logsumexp(dim=1).sum(), weights)
 
     whole = gradients()
-    monkeypatch.setattr(cloze, "HEAD_ROWS_AT_ONCE", 3)
+    monkeypatch.setattr(cloze, "HEAD_BYTES", 3 * 4 * tiny_base.model.config.vocab_size)
     for one, other in zip(whole, gradients(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
@@ -116,7 +117,7 @@ def test_a_feature_is_the_mean_state_of_the_options_own_tokens(tiny_base, make_m
     model = make_model(tiny_base)
     batch = collate([model.scorer.encode(question) for question in questions], padding_side=side)
     with torch.no_grad():
-        output, features = model.forward_with_features(batch)
+        output, features = model.run_with_features(model.plan(batch))
         assert torch.equal(output.logits, model(batch).logits)
     encoder = TextEncoder(tiny_base.tokenizer)
     for question, row in zip(questions, features, strict=True):

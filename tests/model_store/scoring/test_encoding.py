@@ -14,14 +14,8 @@ from tests.pauses import longest_pause_share
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.model_store.scoring import build_scorer
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import (
-    EncodedQuestion,
-    MergedTextError,
-    QuestionTooLongError,
-    TextEncoder,
-    clean_text,
-    collate,
-)
+from uq4ct.model_store.scoring.encoding import MergedTextError, QuestionTooLongError, TextEncoder, clean_text
+from uq4ct.model_store.token_batch import EncodedQuestion, candidate_mask, collate, tree_mask
 
 WORDS = ("Which", " of", " these", "\n", "  ", "Question:", " answer", "0123")
 SCORINGS = [LetterConfig, ClozeConfig]
@@ -128,13 +122,13 @@ def test_the_mask_of_a_tree_by_hand(side):
     second = torch.eye(5, dtype=torch.long)  # a pad attends only to itself
     place = slice(2, 5) if side == "left" else slice(0, 3)
     second[place, place] = tree
-    assert torch.equal(batch.attention_mask(), torch.stack([torch.tensor(first), second]).bool().unsqueeze(1))
+    assert torch.equal(tree_mask(batch.branches), torch.stack([torch.tensor(first), second]).bool().unsqueeze(1))
     assert batch.shared_end.tolist() == [1, 2 if side == "left" else 0]
     assert batch.real.sum(dim=1).tolist() == [5, 3]
     assert batch.tokens[1, place].tolist() == [10, 11, 12]
     assert batch.positions[1, place].tolist() == [0, 1, 2]
     assert batch.is_option.sum(dim=1).tolist() == [3, 2]
-    assert batch.candidate_mask.tolist() == [[True, True], [True, True]]
+    assert candidate_mask(batch.options, batch.width).tolist() == [[True, True], [True, True]]
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -151,10 +145,7 @@ def test_a_portion_is_as_wide_as_its_longest(side):
 
 def test_candidates_are_counted_for_each_question():
     batch = collate([_encoded([0, 1, 2, 3]), _encoded([0, 1, 2])])
-    assert batch.candidate_mask.tolist() == [[True, True, True], [True, True, False]]
-    moved = batch.to(torch.device("meta"))
-    assert {getattr(moved, name).device.type for name in ("tokens", "branches", "options", "shared_end")} == {"meta"}
-    assert moved.shared_end.shape == (2,)
+    assert candidate_mask(batch.options, batch.width).tolist() == [[True, True, True], [True, True, False]]
 
 
 def _longest_token(tokenizer) -> int:

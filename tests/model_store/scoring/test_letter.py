@@ -11,7 +11,8 @@ from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.questions import LABELS, Question
 from uq4ct.model_store.scoring import build_scorer
 from uq4ct.model_store.scoring.config import LetterConfig
-from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder, collate
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder
+from uq4ct.model_store.token_batch import candidate_mask, collate
 
 PROMPT = "Question: What colour is the sky?\nA. blue\nB. red at dusk\nC. white\nAnswer:"
 
@@ -117,11 +118,11 @@ def test_every_letter_has_the_last_hidden_state_as_its_feature(tiny_base, make_m
     model = make_model(tiny_base, LetterConfig())
     batch = collate([model.scorer.encode(question) for question in questions])
     with torch.no_grad():
-        output, features = model.forward_with_features(batch)
-        alone, _ = model.forward_with_features(collate([model.scorer.encode(questions[1])]))
+        output, features = model.run_with_features(model.plan(batch))
+        alone, _ = model.run_with_features(model.plan(collate([model.scorer.encode(questions[1])])))
     assert features.shape == (4, 5, 32)
     assert features.stride(1) == 0
     rows = tiny_base.model.lm_head.weight[model.scorer.letter_ids[:5]]
-    expected = (features * rows).sum(dim=-1).masked_fill(~batch.candidate_mask, -torch.inf)
+    expected = (features * rows).sum(dim=-1).masked_fill(~candidate_mask(batch.options, batch.width), -torch.inf)
     torch.testing.assert_close(output.logits, expected)
     torch.testing.assert_close(output.logits[1, :2], alone.logits[0], rtol=0, atol=1e-5)

@@ -16,9 +16,10 @@ from tests.tiny_base import with_template
 from uq4ct.model_store.base.models import load_base_model
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import TextEncoder, collate
+from uq4ct.model_store.scoring.encoding import TextEncoder
 from uq4ct.model_store.scoring.plain_tokenizer import TokenizerError
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.token_batch import collate
 
 SCORINGS = [LetterConfig(), ClozeConfig()]
 

@@ -10,7 +10,8 @@ from tests.tiny_base import merging_tokenizer
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.model_store.scoring import Scorer, build_scorer
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError, TextEncoder
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError, TextEncoder
+from uq4ct.model_store.token_batch import EncodedQuestion
 
 LIMIT = 90
 ASKED = [

@@ -22,8 +22,8 @@ FORMAT_1 = GOLDEN / "format_1"
 VERSION = FORMAT_1 / "store" / "tiny" / "1"
 WRITTEN = {
     "adapter.safetensors": "560409586528dbc5e425ba38a7fcc80f9d802603c0ec3e4dd10bc957a9fbb86c",
-    "manifest.json": "63c94ac85704cb65fd7b92326b8cd9820553ba741e01fda9912ed1599c4eeaa9",
-    "manifest.sha256": "a0afb4f1582e42f507969147bd0a8d235a308c332dace160b4c1f262dcca76c3",
+    "manifest.json": "e36461830fb3bfe85aa6baa9070e43bc17dd1b5f016df9bd64badcc635a5aa72",
+    "manifest.sha256": "03a418c19a2a52a78606f5b596086e86933688cec81ecf94bd4003cbef83671c",
     "report.md": "54a1c2bca83cb516d8e6d5de3b66059cb28b04115cd83a304fffcd48e0595199",
 }
 

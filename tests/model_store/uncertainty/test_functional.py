@@ -53,12 +53,15 @@ def test_a_thousand_low_precision_tokens_keep_their_mean() -> None:
     assert feu.item() == pytest.approx(kept_mass[0, 0, 0].item(), abs=1e-12)
 
 
+def test_a_question_without_a_token_has_no_feu() -> None:
+    token_mask = torch.tensor([[True, True], [False, False]])
+    feu = functional_uncertainty(torch.full((1, 2, 2), 0.5), token_mask)
+    assert feu[0] == 0.5
+    assert feu[1].isnan()
+
+
 def test_errors_name_what_is_wrong() -> None:
     kept_mass = torch.rand(2, 3, 4)
-    no_token = torch.ones(3, 4, dtype=torch.bool)
-    no_token[1] = False
-    with pytest.raises(ValueError, match=r"no real token for the questions \[1\]"):
-        functional_uncertainty(kept_mass, no_token)
     with pytest.raises(ValueError, match=r"not \[2, 3, 4\] and \[3, 5\]"):
         functional_uncertainty(kept_mass, torch.ones(3, 5, dtype=torch.bool))
     with pytest.raises(ValueError, match=r"not torch.int64"):
