@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from starlette.routing import BaseRoute
 
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.threads import ThreadChoice
 from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.access.key_ring import KeyRing
 from uq4ct.service.access.rate_limit import RateLimiter
@@ -20,7 +21,6 @@ from uq4ct.service.context import Context
 from uq4ct.service.engine.engine import Engine
 from uq4ct.service.engine.limits import Limits
 from uq4ct.service.engine.predictor import Host
-from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.http.guards import PUBLIC_DOCS, PUBLIC_PATHS, Scope, refuse_unguarded_routes, require
 from uq4ct.service.http.handlers import install_handlers
 from uq4ct.service.http.head import HeadAsGet

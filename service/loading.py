@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gc
+import logging
 
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from uq4ct.model_store.cpus import usable_cpus
 from uq4ct.model_store.published import AdapterHost, load_base_of
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.threads import most_threads
 from uq4ct.service.settings import Settings, SettingsError
+
+logger = logging.getLogger(__name__)
 
 
 def choose_reference(settings: Settings, adapters: Registry) -> str:
@@ -30,9 +33,9 @@ def choose_reference(settings: Settings, adapters: Registry) -> str:
     return names[0]
 
 
-def most_threads(settings: Settings) -> int:
+def configured_threads(settings: Settings) -> int:
     """Return UQ4CT_THREADS, or one thread for each usable CPU, but not more than OMP_NUM_THREADS."""
-    return settings.threads or min(torch.get_num_threads(), usable_cpus())
+    return settings.threads or most_threads()
 
 
 def load_host(settings: Settings, adapters: Registry, reference: str) -> AdapterHost:
@@ -42,7 +45,7 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         StoreError: the adapter is unknown, or its manifest is damaged or of a newer format.
         BaseModelError: the base model is not available.
     """
-    torch.set_num_threads(most_threads(settings))
+    torch.set_num_threads(configured_threads(settings))
     disable_progress_bar()  # it would interrupt the JSON lines on stderr
     base = load_base_of(
         adapters.manifest(reference),
@@ -51,6 +54,7 @@ def load_host(settings: Settings, adapters: Registry, reference: str) -> Adapter
         base_cache=settings.base_cache_dir,
         base_folders=settings.base_folders,
     )
+    logger.info("base model loaded", extra={"base": base.identity.name, "reading": base.reading.describe()})
     return AdapterHost(base)
 
 

@@ -14,13 +14,13 @@ from prometheus_client import CollectorRegistry, ProcessCollector, disable_creat
 
 from uq4ct.model_store.cpus import OtherPrograms, usable_cpus
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.threads import ThreadChoice
 from uq4ct.service.access.keys import read_keys
 from uq4ct.service.app import create_app
 from uq4ct.service.ending import ending_despite_hangs
 from uq4ct.service.engine.predictor import check_answer
-from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.engine.worker import WARM_UP
-from uq4ct.service.loading import choose_reference, load_host, load_host_for_good, most_threads
+from uq4ct.service.loading import choose_reference, configured_threads, load_host, load_host_for_good
 from uq4ct.service.server import serve as serve_app
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.logs import log_to_stderr
@@ -47,7 +47,7 @@ def serve(settings: Settings) -> None:
 def choose_threads(settings: Settings) -> ThreadChoice:
     """Return the most threads of the settings, with fewer while other programs compute unless UQ4CT_THREADS is set."""
     busy_cpus = OtherPrograms().busy_cpus if settings.threads is None else None
-    return ThreadChoice(most_threads(settings), usable_cpus(), busy_cpus, torch.set_num_threads)
+    return ThreadChoice(configured_threads(settings), usable_cpus(), busy_cpus, torch.set_num_threads)
 
 
 def check(settings: Settings) -> str:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.threads import ThreadChoice
 from uq4ct.service.engine.admission import Admission, ServiceRate
 from uq4ct.service.engine.changes import Changes
 from uq4ct.service.engine.failures import DrainingError, NotReadyError, WorkerDiedError
@@ -19,7 +20,6 @@ from uq4ct.service.engine.predictor import Ask, Host, Served
 from uq4ct.service.engine.probing import probe_while_failing
 from uq4ct.service.engine.requests import RequestRunner
 from uq4ct.service.engine.swaps import Swaps
-from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.engine.waiting import WaitingWork
 from uq4ct.service.engine.worker import Worker
 from uq4ct.service.telemetry.metrics import Metrics

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from uq4ct.model_store.heap import return_free_memory
 from uq4ct.model_store.storage.checkpoint import StoredAdapter
 from uq4ct.model_store.storage.errors import InvalidReferenceError, StoreError, UnknownAdapterError
 from uq4ct.model_store.storage.registry import Registry
@@ -253,6 +254,8 @@ class Swaps:
                 waited = clock() - waiting
                 adapter = LoadedAdapter(await self._put_on(self._host, stored))
                 self._loaded.put(adapter)
+                del stored
+                await asyncio.to_thread(return_free_memory)
                 if self.reloads.note_load(exact, clock() - begun - waited):
                     self._metrics.adapter_reloads.inc()
         except StoreUnavailableError:
@@ -308,5 +311,6 @@ class Swaps:
         while adapter.holders:
             await self._loaded.wait_for_release()
         await self._worker.call(partial(self._host.remove, adapter.predictor))
+        await asyncio.to_thread(return_free_memory)
         self._metrics.retire_model(adapter.manifest)
         logger.info("adapter unloaded", extra={"model": adapter.manifest.reference})

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from uq4ct.model_store.questions import Question
+from uq4ct.model_store.threads import ThreadChoice
 from uq4ct.service.engine.admission import ServiceRate
 from uq4ct.service.engine.batching import TokenBudget
 from uq4ct.service.engine.failures import BudgetTooSmallError, ForwardFailedError, WorkerDiedError
@@ -19,7 +20,6 @@ from uq4ct.service.engine.forwards import by_adapter, halves, run_forward
 from uq4ct.service.engine.memory_errors import out_of_memory_reason
 from uq4ct.service.engine.predictor import Encoded, Host, Predictor, Served, check_answer
 from uq4ct.service.engine.suspects import Suspect, Suspects
-from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.engine.waiting import Job, Ticket, WaitingWork
 from uq4ct.service.telemetry.metrics import Metrics
 

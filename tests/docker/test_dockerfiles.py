@@ -23,7 +23,7 @@ from typer.exceptions import TyperException
 from tests.command_line import check_command
 from tests.docker.dockerfile import DOCKERFILES, MONITORING, ROOT, Dockerfile, is_ignored, read_dockerfile
 from uq4ct import __version__
-from uq4ct.model_store.base.models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
+from uq4ct.model_store.base.identity import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
 from uq4ct.service.settings import Settings, SettingsError, read_settings
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

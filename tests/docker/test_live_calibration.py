@@ -37,6 +37,11 @@ LABELLED = {  # the metric of each sum
     "brier": "uq4ct_labelled_top_label_brier_total",
     "z_variance": "uq4ct_labelled_z_variance_total",
 }
+LAST_RULES = (  # of the groups increments, calibration and drift
+    "model_version_task_le:uq4ct_label_delay_seconds:increase5m",
+    "model_version_task:uq4ct_labelled:ratio24h",
+    "model_version:uq4ct_feu:psi24h",
+)
 REFERENCE = ReferenceHistograms(
     bins=15,
     questions=150,
@@ -96,11 +101,12 @@ def traffic(
             restarted_at = _scraped(prometheus, *addresses)
         stack.enter_context(running_service(store, PORT=str(ports[0]), **settings))
         _scraped(prometheus, *addresses)
+        _recorded(prometheus)  # the zeros, too: a counter that has passed its old value hides the restart
         labels += send_traffic(clients, batches=26, seed=2)
         _scraped(prometheus, *addresses)
         assert labels >= 2000
         prometheus.wait_for("uq4ct_sequential_log_evidence > 0")
-        time.sleep(3)  # until the rules have seen the last scrape
+        _recorded(prometheus)
         samples = f"min by (instance) (count_over_time(uq4ct_labelled_predictions_total[{WINDOW}]))"
         prometheus.wait_for(f"min({samples}) > 24")
         gaps = min(prometheus.values(samples, "instance").values()) - 1
@@ -114,6 +120,13 @@ def _scraped(prometheus: PrometheusServer, *addresses: str) -> float:
         up = f'up{{instance="{address}"}}'
         prometheus.wait_for(f"timestamp({up}) > {asked + 0.1} and {up} == 1")
     return time.time()
+
+
+def _recorded(prometheus: PrometheusServer) -> None:
+    """Wait until each group of rules, in the order in which they read each other, has read all that was scraped."""
+    for last_rule in LAST_RULES:
+        asked = time.time()
+        prometheus.wait_for(f"max(timestamp({last_rule})) > {asked}")
 
 
 def _lifetimes(past: Traffic, metric: str, *by: str) -> dict[tuple[str, ...], float]:

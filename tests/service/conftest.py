@@ -25,11 +25,11 @@ from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions, Te
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.manifest import ManifestDraft, ReferenceHistograms
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.threads import ThreadChoice
 from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.app import create_app
 from uq4ct.service.context import Context
 from uq4ct.service.engine.predictor import Host
-from uq4ct.service.engine.threads import ThreadChoice
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds

@@ -1,4 +1,7 @@
-"""Random attacks beside an honest client: python -m tests.service.attacks.mixed [MINUTES]."""
+"""Random attacks beside an honest client: python -m tests.service.attacks.mixed [MINUTES] [embedded].
+
+The base model is the tests' tiny one, so that every machine can answer all honest questions, or the embedded one.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
 
+from tests.benchmarks.growth.tiny import publish_tiny
 from tests.benchmarks.served import RunningService, running_service
 from tests.benchmarks.small_adapter import publish_small
 from tests.command_line import uq4ct
@@ -124,13 +128,13 @@ async def _run(service: RunningService, key: str, minutes: float) -> Honest:
     return honest
 
 
-def main(minutes: float) -> None:
-    """Run, then compare the acknowledged labels with the ledger."""
+def main(minutes: float, publish: Callable[[Path, Path], None]) -> None:
+    """Publish `bench`, run, then compare the acknowledged labels with the ledger."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         keys, exported = folder / "keys.json", folder / "ledger.jsonl"
         key = uq4ct(["keys", "new", "--file", str(keys), "--scopes", "predict,feedback,admin"]).stdout.split()[0]
-        publish_small(folder, folder / "store")
+        publish(folder, folder / "store")
         ledger = {"DATABASE_URL": f"sqlite:///{folder}/ledger.sqlite3"}
         settings = {"API_KEYS_FILE": str(keys), "TASKS": ",".join(f"task{n}" for n in range(20)), **ledger}
         with running_service(folder / "store", DESCRIPTORS, **settings) as service:
@@ -144,4 +148,7 @@ def main(minutes: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 30.0)
+    main(
+        float(sys.argv[1]) if len(sys.argv) > 1 else 30.0,
+        publish_small if sys.argv[2:] == ["embedded"] else publish_tiny,
+    )

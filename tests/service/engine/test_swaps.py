@@ -114,6 +114,20 @@ async def test_an_unloaded_version_is_loaded_when_it_is_asked(run: Run, host: Fa
     assert host.added == ["toy@1", "toy@2", "toy@2"]
 
 
+async def test_the_memory_of_a_load_and_of_an_unload_goes_back_to_the_system(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    returned: list[str] = []
+    monkeypatch.setattr("uq4ct.service.engine.swaps.return_free_memory", lambda: returned.append("free"))
+    async with run() as engine:
+        loaded = len(returned)
+        assert loaded == 1
+        await answering(engine, "toy@2")
+        assert len(returned) == loaded + 1
+        await engine.swaps.unload("toy@2")
+        assert len(returned) == loaded + 2
+
+
 async def test_one_load_for_all_who_ask(run: Run, host: FakeHost) -> None:
     async with run() as engine:
         host.adding_may_end.clear()

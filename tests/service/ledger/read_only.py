@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import create_engine, event, text
 
-from tests.service.ledger.conftest import PostgresServer
+from tests.service.ledger.postgres import PostgresServer
 from uq4ct.service.ledger.database import Database
 
 _CAPABILITY_VERSION_3 = 0x20080522

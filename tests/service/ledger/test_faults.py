@@ -19,7 +19,8 @@ from sqlalchemy.pool import QueuePool
 
 from tests.service.conftest import Replica, Start
 from tests.service.engine.engines import until
-from tests.service.ledger.conftest import PostgresServer, count_rows, make_record, serve_toy
+from tests.service.ledger.conftest import count_rows, make_record, serve_toy
+from tests.service.ledger.postgres import PostgresServer
 from uq4ct.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.buffer import Buffer

@@ -16,7 +16,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 
-from tests.service.ledger.conftest import PostgresServer, insert, make_record, newest_revision
+from tests.service.ledger.conftest import insert, make_record, newest_revision
+from tests.service.ledger.postgres import PostgresServer
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError
 from uq4ct.service.ledger.migrating import migrate

@@ -11,7 +11,8 @@ from sqlalchemy import func, select
 
 from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import Start
-from tests.service.ledger.conftest import PostgresServer, insert, insert_label, label_row, make_record
+from tests.service.ledger.conftest import insert, insert_label, label_row, make_record
+from tests.service.ledger.postgres import PostgresServer
 from uq4ct.model_store.uncertainty.selective import binomial_upper_bound
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import count_labels, read_tests

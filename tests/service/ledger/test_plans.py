@@ -9,9 +9,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import text
 
-from tests.service.ledger.conftest import PostgresServer, make_record
+from tests.service.ledger.conftest import make_record
 from tests.service.ledger.filled import FIRST_MS, STEP_MS, fill
 from tests.service.ledger.plans import Sent, postgres_rows, sent, sqlite_faults, sqlite_operations
+from tests.service.ledger.postgres import PostgresServer
 from uq4ct.service.ledger import queries
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines

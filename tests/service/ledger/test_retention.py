@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import make_url, select
 
 from tests.service.conftest import Start
-from tests.service.ledger.conftest import PostgresServer, count_rows, id_of_age, insert, insert_label, make_record
+from tests.service.ledger.conftest import count_rows, id_of_age, insert, insert_label, make_record
+from tests.service.ledger.postgres import PostgresServer
 from uq4ct.service.access.clocks import Clocks
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import ClockJumpedError

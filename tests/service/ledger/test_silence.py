@@ -23,7 +23,8 @@ from sqlalchemy import event
 from tests.ports import free_port
 from tests.service.conftest import Start
 from tests.service.engine.engines import until
-from tests.service.ledger.conftest import PostgresServer, count_rows, insert, make_record
+from tests.service.ledger.conftest import count_rows, insert, make_record
+from tests.service.ledger.postgres import PostgresServer
 from tests.service.ledger.silent import SilenceableAddress, silenceable
 from tests.service.readiness import until_ready
 from uq4ct.model_store.storage.registry import Registry

@@ -24,7 +24,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from tests.ports import free_port
 from tests.service.conftest import Start
 from tests.service.engine.engines import until
-from tests.service.ledger.conftest import PostgresServer, count_rows, serve_toy
+from tests.service.ledger.conftest import count_rows, serve_toy
+from tests.service.ledger.postgres import PostgresServer
 from tests.service.ledger.read_only import (
     as_reader,
     copy_with_modes,

@@ -26,7 +26,7 @@ PARSERS: tuple[ParserName, ...] = ("h11", "httptools")
 class Echo:
     """Answers with the method, the path and the body, unless told to refuse before it reads the body.
 
-    `/slow` answers once `may_answer` is set; `/large` answers with 4 MB.
+    `/slow` answers once `may_answer` is set; `/large` answers with 16 MB, more than sockets buffer.
     """
 
     refuses: bool = False
@@ -44,7 +44,7 @@ class Echo:
             await self._wait(receive)
         self.requests.append((scope["method"], scope["path"], body))
         reply = f"{scope['method']} {scope['path']} ".encode() + body
-        content = b"x" * 4_000_000 if scope["path"] == "/large" else reply
+        content = b"x" * 16_000_000 if scope["path"] == "/large" else reply
         status = 401 if self.refuses else 200
         headers = [(b"content-length", str(len(content)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
