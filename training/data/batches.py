@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, TokenBatch, collate
+from uq4ct.model_store.index_plan import IndexPlan
+from uq4ct.model_store.token_batch import EncodedQuestion, TokenBatch, collate
 
 T = TypeVar("T")
 
@@ -27,18 +28,35 @@ class TrainingQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingBatch:
-    """One forward's part of an optimizer step.
+class Targets(IndexPlan):
+    """The `answers` [B] of a forward's questions, and `held_out` [B], 1 where the calibration loss alone uses one."""
 
-    `answers` [B], `held_out` bool [B]; `step_trained` and `step_held_out` count the questions of the whole step, so
-    that losses summed over its forwards are means over the step.
+    answers: Tensor
+    held_out: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBatch:
+    """One forward's part of an optimizer step: `tokens` on the host, `targets` where the model is.
+
+    `step_trained` and `step_held_out` count the questions of the whole step, so that losses summed over its forwards
+    are means over the step.
     """
 
     tokens: TokenBatch
-    answers: Tensor
-    held_out: Tensor
+    targets: Targets
     step_trained: int
     step_held_out: int
+
+    @property
+    def answers(self) -> Tensor:
+        """The index of the right option of each question: [B]."""
+        return self.targets.answers
+
+    @property
+    def held_out(self) -> Tensor:
+        """Whether a question is held out from the cross entropy: bool [B]."""
+        return self.targets.held_out.bool()
 
     @property
     def step_share(self) -> float:
@@ -46,14 +64,8 @@ class TrainingBatch:
         return len(self.answers) / (self.step_trained + self.step_held_out)
 
     def to(self, device: torch.device) -> TrainingBatch:
-        """The batch on a device."""
-        return TrainingBatch(
-            self.tokens.to(device),
-            self.answers.to(device),
-            self.held_out.to(device),
-            self.step_trained,
-            self.step_held_out,
-        )
+        """Return the batch with its targets on a device."""
+        return replace(self, targets=self.targets.to(device))
 
 
 def count_steps(held_out: Sequence[int], batch_questions: int) -> int:
@@ -83,18 +95,48 @@ def epoch_steps(
     return [[*step, *extra[index :: len(steps)]] for index, step in enumerate(steps)]
 
 
-def forwards(step: Sequence[TrainingQuestion], accumulation: int) -> Iterator[TrainingBatch]:
-    """Yield the forwards of one optimizer step, each with questions of similar length."""
-    ordered = sorted(step, key=lambda question: question.encoded.length)
+def forwards(
+    step: Sequence[TrainingQuestion], accumulation: int, most_tokens: int | None = None
+) -> Iterator[TrainingBatch]:
+    """Yield the forwards of one optimizer step, with the questions of `split_step`."""
     held_out = sum(question.held_out for question in step)
-    for part in _chunks(ordered, -(-len(ordered) // accumulation)):
+    for part in split_step(step, accumulation, most_tokens):
         yield TrainingBatch(
             tokens=collate([question.encoded for question in part]),
-            answers=torch.tensor([question.answer for question in part]),
-            held_out=torch.tensor([question.held_out for question in part]),
+            targets=Targets(
+                torch.tensor([question.answer for question in part]),
+                torch.tensor([int(question.held_out) for question in part]),
+            ),
             step_trained=len(step) - held_out,
             step_held_out=held_out,
         )
+
+
+def split_step(
+    step: Sequence[TrainingQuestion], accumulation: int, most_tokens: int | None = None
+) -> Iterator[Sequence[TrainingQuestion]]:
+    """Yield the questions of each forward of one optimizer step, by length.
+
+    There are `accumulation` forwards, or more if one would have over `most_tokens` tokens. A question that is longer
+    has a forward of its own.
+    """
+    ordered = sorted(step, key=lambda question: question.encoded.length)
+    for chunk in _chunks(ordered, -(-len(ordered) // accumulation)):
+        yield from _split_by_tokens(chunk, most_tokens)
+
+
+def _split_by_tokens(
+    questions: Sequence[TrainingQuestion], most_tokens: int | None
+) -> Iterator[Sequence[TrainingQuestion]]:
+    part: list[TrainingQuestion] = []
+    tokens = 0
+    for question in questions:
+        if part and most_tokens is not None and tokens + question.encoded.length > most_tokens:
+            yield part
+            part, tokens = [], 0
+        part.append(question)
+        tokens += question.encoded.length
+    yield part
 
 
 def _chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

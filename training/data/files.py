@@ -7,13 +7,13 @@ from pathlib import Path
 
 from uq4ct.model_store.question_files import FileQuestions, describe_left_out
 from uq4ct.model_store.questions import Question
-from uq4ct.training.data.config import CsvData, JsonlData
+from uq4ct.training.data.config import CsvData, JsonlData, TableData
 from uq4ct.training.data.paths import expand_path
 from uq4ct.training.data.source import SourceSplits
 from uq4ct.training.data.splits import carve_calibration, carve_test
 
 
-def read_splits(config: JsonlData | CsvData, read: Callable[[Path], FileQuestions]) -> SourceSplits:
+def read_splits(config: JsonlData | CsvData | TableData, read: Callable[[Path], FileQuestions]) -> SourceSplits:
     """Return the splits of the configured files, read by `read`; missing ones are carved out of train."""
     messages: list[str] = []
 

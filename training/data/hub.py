@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
 
+from uq4ct.model_store.question_files import FileQuestions
 from uq4ct.model_store.question_table import QuestionTable, pack_questions
 from uq4ct.model_store.questions import Question, QuestionError
 from uq4ct.training.data.config import HubData
@@ -66,6 +67,37 @@ def load_from_hub(path: str, name: str | None, split: str, revision: str) -> Ite
         ) from error
 
 
+def read_split(name: str, rows: Iterable[Row], convert: Callable[[str, Row], Question]) -> FileQuestions:
+    """Return the valid questions of the rows, and the others with what is wrong with them.
+
+    Raises:
+        DataError: a row lacks a column.
+    """
+    refused: list[str] = []
+
+    def questions() -> Iterator[Question]:
+        for number, row in enumerate(rows):
+            identifier = f"{name}-{number}"
+            try:
+                question = convert(identifier, row)
+            except QuestionError as error:
+                refused.append(f"{identifier} ({error})")
+            except KeyError as error:
+                raise DataError(f"{identifier}: the row has no column {error}, it has {sorted(row)}") from error
+            else:
+                yield question
+
+    return FileQuestions(pack_questions(questions()), tuple(refused))
+
+
+def describe_refused(dataset: str, split: str, refused: Sequence[str]) -> tuple[str, ...]:
+    """Return one sentence about the rows of a split that were left out; empty if there are none."""
+    if not refused:
+        return ()
+    named = ", ".join(refused[:MESSAGE_IDS])
+    return (f"{dataset}, {split}: {len(refused)} rows are not valid questions and were left out, such as {named}",)
+
+
 class _SplitReader:
     """Reads splits and records the rows that it leaves out."""
 
@@ -74,28 +106,10 @@ class _SplitReader:
         self.messages: list[str] = []
 
     def __call__(self, dataset: str, split: str, revision: str) -> QuestionTable:
-        refused: list[str] = []
-        questions = pack_questions(self._questions(dataset, split, revision, refused))
-        if refused:
-            self.messages.append(
-                f"{dataset}, {split}: {len(refused)} rows are not valid questions and were left out, "
-                f"such as {', '.join(refused[:MESSAGE_IDS])}"
-            )
-        return questions
-
-    def _questions(self, dataset: str, split: str, revision: str, refused: list[str]) -> Iterator[Question]:
-        """Yield the valid questions; the others are added to `refused`."""
         source = HUB_SETS[dataset]
-        for number, row in enumerate(self._rows(source, split, revision)):
-            identifier = f"{dataset}-{split}-{number}"
-            try:
-                question = source.convert(identifier, row)
-            except QuestionError as error:
-                refused.append(f"{identifier} ({error})")
-            except KeyError as error:
-                raise DataError(f"{identifier}: the row has no column {error}, it has {sorted(row)}") from error
-            else:
-                yield question
+        found = read_split(f"{dataset}-{split}", self._rows(source, split, revision), source.convert)
+        self.messages += describe_refused(dataset, split, found.left_out)
+        return found.questions
 
     def _rows(self, source: HubSetSource, split: str, revision: str) -> Iterable[Row]:
         for name in source.names:

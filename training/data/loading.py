@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uq4ct.training.data.config import DataConfig
 from uq4ct.training.data.source import DataError
-from uq4ct.training.data.sources import SOURCES
+from uq4ct.training.data.sources import load_source
 from uq4ct.training.data.splits import Questions, Splits, divide_calibration, remove_leaks, select
 from uq4ct.training.data.stable_hash import digest_of
 
@@ -18,7 +18,7 @@ def load_splits(config: DataConfig) -> tuple[Splits, tuple[str, ...]]:
         DataError: the data cannot be read, a question has no answer, an id occurs twice, or a split is empty.
         QuestionFileError: a file cannot be read, or a line of it is not a question.
     """
-    source = SOURCES[config.source](config)
+    source = load_source(config)
     fit, guarantee = divide_calibration(source.calibration)
     splits, removed = remove_leaks(source.train, fit, guarantee, source.test, source.shift)
     limited = _limit(splits, config)

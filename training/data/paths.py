@@ -10,7 +10,7 @@ from typing import Any
 from uq4ct.model_store.environment import PREFIX, read_variable, variable_name
 from uq4ct.training.data.source import DataError
 
-_FILE_SOURCES = ("csv", "jsonl")
+_FILE_SOURCES = ("csv", "jsonl", "table")
 _FILE_FIELDS = ("train", "calibration", "test")
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 

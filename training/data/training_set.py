@@ -10,7 +10,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from uq4ct.model_store.scoring.encoding import EncodedQuestion
+from uq4ct.model_store.token_batch import EncodedQuestion
 from uq4ct.training.data.batches import TrainingQuestion
 
 _TOKEN = np.dtype([("token", np.int32), ("position", np.int32), ("branch", np.int8), ("is_option", np.bool_)])

@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from uq4ct.model_store.scoring.encoding import EncodedQuestion
+from uq4ct.model_store.token_batch import EncodedQuestion
 from uq4ct.training.data.batches import TrainingQuestion, count_steps, epoch_steps, forwards
 
 
@@ -76,6 +76,19 @@ def test_the_forwards_of_a_step_are_its_questions(
         assert sum(part.step_share for part in parts) == 1 or abs(sum(part.step_share for part in parts) - 1) < 1e-12
         held_out = sum(int(part.held_out.sum()) for part in parts)
         assert {(part.step_trained, part.step_held_out) for part in parts} == {(len(step) - held_out, held_out)}
+
+
+@given(training_sets(), st.integers(1, 4), st.integers(1, 200))
+def test_a_forward_has_few_tokens_unless_one_question_has_more(
+    questions: list[TrainingQuestion], accumulation: int, most: int
+) -> None:
+    parts = list(forwards(questions, accumulation, most))
+    for part in parts:
+        assert int(part.tokens.real.sum()) <= most or len(part.answers) == 1
+    assert sorted(int(tokens) for part in parts for tokens in part.tokens.tokens[:, 0]) == sorted(
+        question.encoded.tokens[0] for question in questions
+    )
+    assert {part.step_trained + part.step_held_out for part in parts} == {len(questions)}
 
 
 def test_epochs_and_seeds_differ() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from uq4ct.model_store.scoring.encoding import EncodedQuestion
+from uq4ct.model_store.token_batch import EncodedQuestion
 from uq4ct.training.data import training_set
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.data.training_set import TrainingSet
