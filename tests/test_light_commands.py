@@ -23,9 +23,9 @@ _SECONDS = 1.0  # of the processor; about 0.5 on an idle core for the slowest, `
 
 # What each verb is run with; None: it needs a model, or computes with tensors.
 VERBS: dict[str, list[str] | None] = {
-    "new-recipe": None, "fetch": None, "questions": None, "train": None, "evaluate": None, "compare": None,
-    "publish": None, "adopt": None, "export": None, "demo": None, "study": None, "study-report": None,
-    "serve": None, "check": None, "promote": None, "calibration-report": None,
+    "new-recipe": None, "fetch": None, "check-base": None, "questions": None, "plan": None, "train": None,
+    "evaluate": None, "compare": None, "publish": None, "adopt": None, "export": None, "demo": None, "study": None,
+    "study-report": None, "serve": None, "check": None, "promote": None, "calibration-report": None,
     "replay": ["questions.jsonl"],
     "keys new": ["--file", "keys.json", "--scopes", "predict", "--id", "one"],
     "keys list": ["--file", "keys.json"],
@@ -125,3 +125,18 @@ def check_cost(folder: Path, command: list[str]) -> None:
         ran = run(folder, [command])[0]
     assert ran.seconds < _SECONDS
     assert ran.megabytes < _MEGABYTES
+
+
+def test_verbs_that_run_no_model_do_not_load_transformers() -> None:
+    """It takes longer to load than torch; `promote`, `calibration-report`, `compare` and others read no base model."""
+    modules = (
+        "uq4ct.model_store.storage.registry",
+        "uq4ct.service.reports.reporting",
+        "uq4ct.training.evaluation.predictions",
+        "uq4ct.training.evaluation.tables",
+        "uq4ct.training.recipes.writing",
+        "uq4ct.training.study.report",
+    )
+    code = f"import sys, {', '.join(modules)}; print(sorted({{'transformers', 'scipy', 'peft'}} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

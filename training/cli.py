@@ -8,8 +8,10 @@ from __future__ import annotations
 import typer
 
 from uq4ct.training.commands.adopt import adopt, export
+from uq4ct.training.commands.check_base import check_base
 from uq4ct.training.commands.demo import demo
 from uq4ct.training.commands.evaluate import compare, evaluate
+from uq4ct.training.commands.plan import plan
 from uq4ct.training.commands.prepare import fetch, new_recipe, questions
 from uq4ct.training.commands.publish import publish
 from uq4ct.training.commands.study import study, study_report
@@ -25,7 +27,9 @@ app = typer.Typer(
 COMMANDS = (
     new_recipe,
     fetch,
+    check_base,
     questions,
+    plan,
     train,
     evaluate,
     compare,

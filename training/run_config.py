@@ -31,7 +31,9 @@ class ConfigError(UserError, ValueError):
 class BaseModelConfig(Frozen):
     """The base model, and the device and dtype that it runs on."""
 
-    name: str = Field(default=EMBEDDED, min_length=1, description="the embedded model, a folder, or a hub id")
+    name: str = Field(
+        default=EMBEDDED, min_length=1, description="the embedded model, a folder, a .gguf file, or a hub id"
+    )
     revision: str | None = Field(default=None, description="commit or tag, for a hub id")
     device: str = Field(default="auto", description="auto, cpu, cuda or cuda:N")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = Field(
@@ -63,6 +65,15 @@ class TrainingConfig(Frozen):
     batch_questions: int = Field(default=16, ge=1, description="questions per optimizer step")
     accumulation: int = Field(
         default=1, ge=1, description="forward passes per optimizer step; must divide batch_questions"
+    )
+    forward_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="most tokens of a training forward, so a step may take several; None = as accumulation says",
+    )
+    checkpointing: bool = Field(
+        default=False,
+        description="recompute activations in the backward pass: less memory, more time",
     )
     seed: int = Field(default=0, ge=0, le=10**9, description="seed of initialisation, order, dropout and sampling")
     keep_epoch: Literal["last", "best"] = Field(
@@ -99,7 +110,7 @@ class RunConfig(Frozen):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="name of the run and the adapter")
     method: str = Field(description="training method: a name from the table of methods")
     base: BaseModelConfig = BaseModelConfig()
-    data: DataConfig = Field(discriminator="source")
+    data: DataConfig
     scoring: ScoringConfig = ClozeConfig()
     adapter: AdapterConfig = AdapterConfig()
     loss: LossConfig = LossConfig()

@@ -4,7 +4,9 @@ CLI = "uq4ct.training.cli:app"
 VERBS = {
     "new-recipe": "Write a recipe for your own question files.",
     "fetch": "Fetch and convert a base model ahead of time.",
+    "check-base": "Load a base model and say whether adapters can be trained on it.",
     "questions": "Write the questions and answers of a recipe's split to a file.",
+    "plan": "Say how much memory and time a recipe's training will take.",
     "train": "Train a recipe.",
     "evaluate": "Score a run, a stored adapter or an untrained base model on a split.",
     "compare": "Compare the predictions of two models on the same questions.",

@@ -21,12 +21,12 @@ def adopt(
 
     Publish it like any other run.
     """
+    from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.run_config import read_recipe
     from uq4ct.training.runs.adopt import adopt_checkpoint
-    from uq4ct.training.transformers_output import quiet_transformers
 
-    quiet_transformers()
+    prepare_process()
     path = find_recipe(recipe)
     result = adopt_checkpoint(checkpoint, read_recipe(path, tuple(overrides)), str(path), output, console)
     say(console, f"{output}: {result.trained_parameters:,} parameters on {result.base.name}, nothing trained here")
@@ -37,10 +37,10 @@ def export(
     output: Annotated[Path, typer.Argument(help="folder to write adapter_config.json and the tensors to")],
 ) -> None:
     """Write a plain LoRA run as a PEFT checkpoint."""
+    from uq4ct.training.model_process import prepare_process
     from uq4ct.training.runs.adopt import export_run
-    from uq4ct.training.transformers_output import quiet_transformers
 
-    quiet_transformers()
+    prepare_process()
     left_out = export_run(run, output)
     note = f"; without {', '.join(left_out)}, which the format cannot store" if left_out else ""
     say(console, f"{output}{note}")

@@ -19,10 +19,10 @@ def demo(
     """
     from uq4ct.model_store.storage.registry import default_store_dir
     from uq4ct.training.demonstration import run_demo
+    from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.run_config import load_run_config
-    from uq4ct.training.transformers_output import quiet_transformers
 
-    quiet_transformers()
+    prepare_process()
     config = load_run_config(find_recipe(recipe), tuple(overrides))
     run_demo(config, output or Path("runs") / config.name, store or default_store_dir(), console)

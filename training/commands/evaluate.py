@@ -34,12 +34,12 @@ def evaluate(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     from uq4ct.training.evaluation.evaluate import evaluate as evaluate_model
     from uq4ct.training.evaluation.evaluated import open_run, open_stored, open_untrained
     from uq4ct.training.evaluation.tables import score_table
+    from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.run_config import load_run_config
     from uq4ct.training.runs.records import RESULT_FILE, RunError, is_finished
-    from uq4ct.training.transformers_output import quiet_transformers
 
-    quiet_transformers()
+    prepare_process()
     folder, folders = Path(target), base_folders_of(base_folders)
     if untrained:
         config = load_run_config(find_recipe(target), tuple(overrides))

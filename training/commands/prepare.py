@@ -18,7 +18,7 @@ def new_recipe(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     calibration: Annotated[Path | None, typer.Option(help="calibration questions; default: a share of train")] = None,
     test: Annotated[Path | None, typer.Option(help="test questions; default: a share of train")] = None,
     method: Annotated[str, typer.Option(help="a method from training/README.md")] = "uq4ct",
-    base: Annotated[str, typer.Option(help="base model: embedded name, folder or hub id")] = EMBEDDED,
+    base: Annotated[str, typer.Option(help="base model: embedded name, .gguf file, folder or hub id")] = EMBEDDED,
     name: Annotated[str | None, typer.Option(help="name of the run and the adapter; default: the file's")] = None,
     force: Annotated[bool, typer.Option("--force", help="overwrite an existing recipe")] = False,
 ) -> None:
@@ -34,14 +34,14 @@ def new_recipe(  # noqa: PLR0913, PLR0917  (each is an option of the command)
 
 
 def fetch(
-    name: Annotated[str, typer.Argument(help="embedded name, folder or hub id")] = EMBEDDED,
+    name: Annotated[str, typer.Argument(help="embedded name, .gguf file, folder or hub id")] = EMBEDDED,
     revision: Annotated[str | None, typer.Option(help="commit or tag, for a hub id")] = None,
 ) -> None:
     """Fetch and convert a base model ahead of time."""
-    from uq4ct.model_store.base.models import find_base_files
-    from uq4ct.training.transformers_output import quiet_transformers
+    from uq4ct.model_store.base.files import find_base_files
+    from uq4ct.training.model_process import prepare_process
 
-    quiet_transformers()
+    prepare_process()
     files = find_base_files(name, revision)
     say(console, f"{files.identity.name} {files.identity.digest} in {files.folder}")
 

@@ -43,9 +43,9 @@ def publish(  # noqa: PLR0913, PLR0917  (each is an option of the command)
     from uq4ct.training.evaluation.decision_fitting import decision_targets
     from uq4ct.training.evaluation.publication import publish_run
     from uq4ct.training.evaluation.tables import decision_table, score_table
-    from uq4ct.training.transformers_output import quiet_transformers
+    from uq4ct.training.model_process import prepare_process
 
-    quiet_transformers()
+    prepare_process()
     targets = decision_targets(
         target_risk,
         target_coverage,

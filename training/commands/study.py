@@ -26,12 +26,12 @@ def study(
 
     Continues an interrupted study: finished rows are kept, failed rows are retried. Exit code 1 if a row failed.
     """
+    from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.study.config import load_study
     from uq4ct.training.study.running import StudyError, run_study
-    from uq4ct.training.transformers_output import quiet_transformers
 
-    quiet_transformers()
+    prepare_process()
     plan = load_study(find_recipe(recipe))
     folder = output or Path("runs") / plan.config.name
     failed = run_study(plan, folder, console, tuple(only))

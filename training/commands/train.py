@@ -23,12 +23,12 @@ def train(
 ) -> None:
     """Train a recipe."""
     from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
+    from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.run_config import load_run_config
     from uq4ct.training.runs.train import train_run
-    from uq4ct.training.transformers_output import quiet_transformers
 
-    quiet_transformers()
+    prepare_process()
     config = load_run_config(find_recipe(recipe), tuple(overrides))
     folder = output or Path("runs") / config.name
     result = train_run(config, folder, console, resume=resume, on=on)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from uq4ct.model_store.adapted_model import SCORING_PREFIX, AdaptedModel
+from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import BaseModel
 from uq4ct.model_store.posteriors.point import PointConfig
+from uq4ct.model_store.scoring.config import SCORING_PREFIX
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import ForeignAdapter, FormatError

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.questions import Question, QuestionError
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.scoring.tokenising import Encoded
+from uq4ct.model_store.token_batch import EncodedQuestion
 from uq4ct.training.console import say
 from uq4ct.training.data.answers import right_options
 from uq4ct.training.data.batches import TrainingQuestion

@@ -13,11 +13,12 @@ from uq4ct.training.console import say
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
 from uq4ct.training.data.training_set import TrainingSet
-from uq4ct.training.methods.base import Finished
+from uq4ct.training.methods.base import Finished, TrainedMethod, Variation
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.encoded_splits import check_questions, encode_fit, encode_train
 from uq4ct.training.runs.new_model import load_base_of, make_model
 from uq4ct.training.runs.provenance import code_commit
+from uq4ct.training.runs.recomputing import recompute_activations
 from uq4ct.training.runs.records import RunResult
 from uq4ct.training.runs.resume_point import LoopState
 
@@ -52,6 +53,18 @@ def load_inputs(config: RunConfig, folder: Path, console: Console) -> RunInputs:
     check_questions(splits, model)
     train = encode_train(splits.train, model, config, console, folder)
     return RunInputs(config, folder, splits, base, model, train, encode_fit(splits.fit, model, folder), console)
+
+
+def prepare_steps(inputs: RunInputs, method: TrainedMethod) -> Variation | None:
+    """Let the model recompute activations if the configuration says so, and return the method's noise on it, if any.
+
+    Raises:
+        ConfigError: the base model's family does not support recomputing.
+    """
+    config, model = inputs.config, inputs.model
+    if config.training.checkpointing:
+        recompute_activations(model)
+    return None if method.variation is None else method.variation(model, config.method_options()).to(model.device)
 
 
 def make_result(

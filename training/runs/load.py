@@ -15,6 +15,7 @@ from uq4ct.model_store.posteriors import adapter_tensors
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
+from uq4ct.training.model_process import leave_cpus
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.new_model import make_model
 from uq4ct.training.runs.records import ADAPTER_FILE, RunError, RunResult, read_run
@@ -48,8 +49,10 @@ def load_run(
         RunError: the folder holds no finished run, or the base model has changed since it was trained.
     """
     config, result = read_run(folder)
-    base = load_recorded_base(
-        result.base, folders=base_folders, device=device or config.base.device, dtype=dtype or result.dtype
+    base = leave_cpus(
+        load_recorded_base(
+            result.base, folders=base_folders, device=device or config.base.device, dtype=dtype or result.dtype
+        )
     )
     if base.identity.digest != result.base.digest:
         raise RunError(

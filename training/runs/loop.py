@@ -7,16 +7,18 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
 import torch
 from rich.console import Console
+from torch import Tensor
 from torch.optim import AdamW
 
 from uq4ct.model_store.adapted_model import AdaptedModel, CandidateOutput
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.heap import return_free_memory
 from uq4ct.training.console import say
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, count_steps, epoch_steps, forwards
 from uq4ct.training.data.training_set import TrainingSet
@@ -33,6 +35,17 @@ from uq4ct.training.runs.resume_point import (
 
 KEPT_FILE = "kept.safetensors"
 LOG_FILE = "steps.jsonl"
+
+
+_RIGHT, _FEU = "right answers", "sum of FEU"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Sums over one forward's questions, on its device: `values` [n] by their `names`."""
+
+    names: tuple[str, ...]
+    values: Tensor
 
 
 def snapshot_path(folder: Path, index: int) -> Path:
@@ -110,7 +123,7 @@ class Trainer:
         return state
 
     def _run_epoch(self, state: LoopState, bar: TrainingBar, log: TextIO) -> LoopState:
-        self._set_training(True)
+        self.set_training(True)
         for step in self._steps_of(state.epoch)[state.epoch_step :]:
             report = self._run_step([self._questions[index] for index in step], state)
             bar.step(report)
@@ -126,51 +139,73 @@ class Trainer:
             )
             self._keep_snapshot(report.step)
             if report.step % self._config.training.resume_point_steps == 0:
-                save_resume_point(self._folder, self.parameters, self._optimizer, state)
+                self.save(state)
         return self._finish_epoch(state, bar)
 
     def _finish_epoch(self, state: LoopState, bar: TrainingBar) -> LoopState:
-        self._set_training(False)
+        self.set_training(False)
+        return_free_memory()
         nll = self._fit_nll()
         state = state.model_copy(update={"epoch": state.epoch + 1, "epoch_step": 0, "fit_nll": (*state.fit_nll, nll)})
         if self._config.training.keep_epoch == "last" or state.best_epoch == state.epoch - 1:
             save_tensors(self._folder / KEPT_FILE, self.parameters)
-        save_resume_point(self._folder, self.parameters, self._optimizer, state)
+        self.save(state)
         bar.print_line(f"epoch {state.epoch}: NLL on the fit split {nll:.4f}")
         return state
 
     def _run_step(self, questions: Sequence[TrainingQuestion], state: LoopState) -> StepReport:
         start = time.perf_counter()
         step = state.step + 1
-        share = learning_rate_share(self._config.optimizer, step - 1, self.steps)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["peak"] * share
+        measured = self.take_step(questions, step)
+        rows = torch.stack([one.values for one in measured]).tolist()  # the only time that the host waits
         losses: Counter[str] = Counter()
-        correct, feu, tokens = 0, [], 0
-        for batch in forwards(questions, self._config.training.accumulation):
-            placed = batch.to(self._model.device)
-            output = self._model(placed.tokens, self._variation)
-            terms = self._method.losses(self._forward(output, placed, step))
-            if not torch.isfinite(terms.total):
-                raise DivergedError(f"the loss of step {step} is {terms.total.item()}; a lower learning rate may help")
-            terms.total.backward()
-            losses.update({"loss": terms.total.item()} | {name: part.item() for name, part in terms.parts.items()})
-            correct += int((output.logits.argmax(dim=-1) == placed.answers).sum())
-            feu += [] if output.feu is None else output.feu.tolist()
-            tokens += int(batch.tokens.real.sum())
-        self._clip_gradients()
-        self._optimizer.step()
-        self._optimizer.zero_grad()
+        for one, row in zip(measured, rows, strict=True):
+            losses.update(dict(zip(one.names, row, strict=True)))
+        right, feu = losses.pop(_RIGHT), losses.pop(_FEU, None)
+        if not math.isfinite(losses["loss"]):
+            raise DivergedError(f"the loss of step {step} is {losses['loss']}; a lower learning rate may help")
         return StepReport(
             step,
             state.epoch,
-            self._config.optimizer.learning_rate * share,
+            self._learning_rate(step),
             dict(losses),
-            correct / len(questions),
-            sum(feu) / len(feu) if feu else None,
-            tokens,
+            right / len(questions),
+            None if feu is None else feu / len(questions),
+            sum(question.encoded.length for question in questions),
             time.perf_counter() - start,
         )
+
+    def take_step(self, questions: Sequence[TrainingQuestion], step: int) -> list[Measured]:
+        """Update the weights once; the device gets its work without the host waiting for any of it."""
+        share = learning_rate_share(self._config.optimizer, step - 1, self.steps)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["peak"] * share
+        training = self._config.training
+        parts = forwards(questions, training.accumulation, training.forward_tokens)
+        measured = [self._add_gradients(part, step) for part in parts]
+        self._clip_gradients()
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return measured
+
+    def save(self, state: LoopState) -> None:
+        """Write the resume point, in memory first: what the steps before have left free is given back for it."""
+        return_free_memory()
+        save_resume_point(self._folder, self.parameters, self._optimizer, state)
+
+    def _add_gradients(self, batch: TrainingBatch, step: int) -> Measured:
+        placed = batch.to(self._model.device)
+        output = self._model(placed.tokens, self._variation)
+        terms = self._method.losses(self._forward(output, placed, step))
+        terms.total.backward()
+        values = {"loss": terms.total} | terms.parts | {_RIGHT: (output.logits.argmax(dim=-1) == placed.answers).sum()}
+        if output.feu is not None:
+            values[_FEU] = output.feu.sum()
+        return Measured(tuple(values), torch.stack([value.detach().double() for value in values.values()]))
+
+    def _learning_rate(self, step: int) -> float:
+        optimizer = self._config.optimizer
+        return optimizer.learning_rate * learning_rate_share(optimizer, step - 1, self.steps)
 
     def _clip_gradients(self) -> None:
         """Limit the norm of each parameter group separately, or the divergence of a variation dominates the norm."""
@@ -185,7 +220,8 @@ class Trainer:
             output, batch, config.adapter, config.loss, step, len(self._questions), self._model, self._variation
         )
 
-    def _set_training(self, training: bool) -> None:
+    def set_training(self, training: bool) -> None:
+        """Set the model and its noise to training mode, or to evaluation mode."""
         self._model.train(training)
         if self._variation is not None:
             self._variation.train(training)

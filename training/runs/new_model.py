@@ -6,13 +6,16 @@ import torch
 
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.base.models import BaseModel, load_base_model
+from uq4ct.training.model_process import leave_cpus
 from uq4ct.training.run_config import ConfigError, RunConfig
 
 
 def load_base_of(config: RunConfig, *, device: str | None = None, dtype: str | None = None) -> BaseModel:
     """Load the base model of a configuration; device and dtype default to the configuration's."""
     base = config.base
-    return load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
+    return leave_cpus(
+        load_base_model(base.name, base.revision, device=device or base.device, dtype=dtype or base.dtype)
+    )
 
 
 def make_model(config: RunConfig, base: BaseModel) -> AdaptedModel:

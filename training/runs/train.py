@@ -20,7 +20,7 @@ from uq4ct.training.methods.base import Finished, TrainedMethod
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.fit import fit_method, match_given_runs
 from uq4ct.training.runs.folder import NEEDED_FOLDER, claim_folder
-from uq4ct.training.runs.inputs import RunInputs, load_inputs, make_result
+from uq4ct.training.runs.inputs import RunInputs, load_inputs, make_result, prepare_steps
 from uq4ct.training.runs.loop import KEPT_FILE, Trainer
 from uq4ct.training.runs.records import (
     ADAPTER_FILE,
@@ -90,8 +90,7 @@ def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:
 
 def _train_by_steps(inputs: RunInputs, method: TrainedMethod) -> tuple[RunResult, Finished]:
     config, folder, model = inputs.config, inputs.folder, inputs.model
-    options = config.method_options()
-    variation = None if method.variation is None else method.variation(model, options).to(model.device)
+    variation = prepare_steps(inputs, method)
     trainer = Trainer(config, method, model, variation, inputs.train, lambda: _fit_nll(inputs, variation), folder)
     parameters = sum(parameter.numel() for parameter in trainer.parameters.values())
     say(
@@ -99,9 +98,10 @@ def _train_by_steps(inputs: RunInputs, method: TrainedMethod) -> tuple[RunResult
         f"{len(inputs.train)} training questions, {trainer.steps} steps, {parameters:,} trained parameters, "
         f"{inputs.base.identity.name} in {inputs.base.dtype_name} on {model.device}",
     )
+    say(inputs.console, f"{inputs.base.identity.name} {inputs.base.reading.describe()}")
     state = trainer.run(inputs.console)
     started = time.perf_counter()
-    finished = method.finish(read_tensors(folder / KEPT_FILE), options, config.training.seed)
+    finished = method.finish(read_tensors(folder / KEPT_FILE), config.method_options(), config.training.seed)
     return make_result(inputs, finished, state, parameters, time.perf_counter() - started), finished
 
 

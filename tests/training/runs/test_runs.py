@@ -15,7 +15,7 @@ from tests.training.conftest import MakeConfig
 from tests.training.whole_runs import check_resumed, losses_of
 from uq4ct.model_store.adapted_model import AdaptedModel
 from uq4ct.model_store.base.models import load_base_model
-from uq4ct.model_store.scoring.encoding import TokenBatch
+from uq4ct.model_store.token_batch import TokenBatch
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, forwards
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.methods import METHODS
