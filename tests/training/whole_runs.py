@@ -30,12 +30,12 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Make the run fail when it asks for the forwards of a step, counted from 1."""
     calls = 0
 
-    def failing(questions: Any, accumulation: int) -> Any:
+    def failing(questions: Any, *limits: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == step:
             raise InterruptedRunError
-        return forwards(questions, accumulation)
+        return forwards(questions, *limits)
 
     monkeypatch.setattr(uq4ct.training.runs.loop, "forwards", failing)
 

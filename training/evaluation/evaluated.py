@@ -14,6 +14,7 @@ from uq4ct.model_store.published import predictor_on_base
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.data.splits import Splits
+from uq4ct.training.model_process import leave_cpus
 from uq4ct.training.run_config import RunConfig, parse_run_config
 from uq4ct.training.runs.load import load_run, load_run_splits, load_same_splits
 from uq4ct.training.runs.new_model import load_base_of, make_model
@@ -57,11 +58,13 @@ def open_stored(
     """
     stored = registry.load(reference)
     config = parse_run_config(dict(stored.manifest.provenance.recipe), f"recipe of {stored.manifest.reference}")
-    base = load_recorded_base(
-        stored.manifest.base,
-        folders=base_folders,
-        device=device or config.base.device,
-        dtype=dtype or config.base.dtype,
+    base = leave_cpus(
+        load_recorded_base(
+            stored.manifest.base,
+            folders=base_folders,
+            device=device or config.base.device,
+            dtype=dtype or config.base.dtype,
+        )
     )
     predictor = predictor_on_base(stored, base).predictor
     splits = load_same_splits(config, stored.manifest.provenance.data_digest)

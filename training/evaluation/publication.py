@@ -89,6 +89,7 @@ def publish_run(  # noqa: PLR0913  (each is a choice of the publication)
         method=run.config.method,
         dtype=run.result.dtype,
         base=run.result.base,
+        layout=run.base.layout,
         adapter=run.config.adapter,
         scoring=run.config.scoring,
         posterior=run.result.posterior,

@@ -12,8 +12,9 @@ from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.predictor import Predictor, score_in_batches
 from uq4ct.model_store.questions import Question, QuestionError
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, QuestionTooLongError
+from uq4ct.model_store.scoring.encoding import QuestionTooLongError
 from uq4ct.model_store.storage.manifest import BatchCompany
+from uq4ct.model_store.token_batch import EncodedQuestion
 from uq4ct.training.console import count_up
 from uq4ct.training.data.source import DataError
 from uq4ct.training.evaluation.scores import answers_of

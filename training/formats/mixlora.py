@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from uq4ct.model_store.adapters.config import BLOCK_TARGETS, LINEAR_TARGETS, AdapterConfig
-from uq4ct.model_store.adapters.tuner import ROUTED_NORMS
 from uq4ct.training.formats.foreign import (
     Checkpoint,
     ForeignAdapter,
@@ -127,7 +126,7 @@ def _layer(foreign: dict[str, Tensor], layer: int, adapter: AdapterConfig) -> di
     """Remove one layer's tensors and rename them; the experts of a linear are concatenated."""
     theirs, ours = f"mixlora.layers.{layer}", f"model.layers.{layer}"
     gate = take(foreign, f"{theirs}.mlp.moe_gate.weight", (adapter.experts, None))
-    stored = {f"{ours}.{ROUTED_NORMS['block']}.router.weight": gate}
+    stored = {f"{ours}.post_attention_layernorm.router.weight": gate}
     for target in adapter.targets:
         room = "mlp" if target in BLOCK_TARGETS else "self_attn"
         place = f"{room}.{target}"

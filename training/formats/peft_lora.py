@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from uq4ct.model_store.adapters.config import LINEAR_TARGETS, AdapterConfig
+from uq4ct.model_store.posteriors.draws import bank_places
 from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.training.formats.foreign import (
     SAFETENSORS_FILE,
@@ -123,7 +124,7 @@ def write_peft(
         r=config.rank,
         lora_alpha=int(config.alpha) if config.alpha.is_integer() else config.alpha,  # pyright: ignore[reportArgumentType]
         lora_dropout=config.dropout,
-        target_modules=list(config.targets),
+        target_modules=sorted({place.split(".")[-2] for place in bank_places(tensors)}),
         task_type=TaskType.CAUSAL_LM,
         base_model_name_or_path=base,
         revision=revision,

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
+from uq4ct.model_store.adapters.context import draw_for_rows
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.point import PointConfig
@@ -76,8 +77,9 @@ class WeightNoise(Variation):
 
 
 def _signs(like: Tensor) -> Tensor:
-    """Return independent signs [B, 1, n] for each row of [B, T, n]."""
-    return torch.randint(2, (len(like), 1, like.shape[-1]), device=like.device).to(like.dtype) * 2 - 1
+    """Return independent signs [R, 1, n] for each row of [R, W, n]; the rows of a question have the same."""
+    bits = draw_for_rows(len(like), lambda rows: torch.randint(2, (rows, 1, like.shape[-1]), device=like.device))
+    return bits.to(like.dtype) * 2 - 1
 
 
 def _variation(model: AdaptedModel, options: BlobOptions) -> WeightNoise:

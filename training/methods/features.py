@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from uq4ct.model_store.predictor import batches_by_length
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import collate
 from uq4ct.training.console import count_up
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.methods.base import Fitting
@@ -48,8 +48,8 @@ def read_features(fitting: Fitting, questions: Sequence[TrainingQuestion], title
     features = torch.zeros(*logits.shape, width)
     with count_up(fitting.console, title, len(encoded)) as advance:
         for batch in batches_by_length(encoded, fitting.batch_tokens):
-            tokens = collate([encoded[index] for index in batch]).to(model.device)
-            output, read = model.forward_with_features(tokens)
+            tokens = collate([encoded[index] for index in batch])
+            output, read = model.run_with_features(model.plan(tokens))
             count = output.logits.shape[1]
             logits[batch, :count] = output.logits.cpu()
             features[batch, :count] = read.cpu()

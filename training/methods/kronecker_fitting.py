@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from uq4ct.model_store.adapted_model import AdaptedModel
+from uq4ct.model_store.adapted_model import AdaptedModel, ForwardPlan
 from uq4ct.model_store.posteriors.draws import generator
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors
 from uq4ct.model_store.posteriors.taps import BankTaps, Tap, output_gradients
 from uq4ct.model_store.predictor import batches_by_length
-from uq4ct.model_store.scoring.encoding import TokenBatch, collate
+from uq4ct.model_store.token_batch import collate
 from uq4ct.training.data.batches import TrainingQuestion
 
 OVERSAMPLING = 4  # columns of a sketch per eigenvector that is kept
@@ -92,31 +92,26 @@ def fit_curvature(
     moments: dict[str, _WeightMoments] = {}
     positions = 0
     for chosen in batches_by_length([question.encoded for question in questions], batch_tokens):
-        batch = collate([questions[index].encoded for index in chosen]).to(model.device)
         through = BankTaps()
+        plan = model.plan(collate([questions[index].encoded for index in chosen]), through)
         with torch.enable_grad():
-            log_probabilities = model(batch, through).logits.log_softmax(dim=-1)
+            log_probabilities = model.run(plan, through).logits.log_softmax(dim=-1)
         if not moments:
             moments = {name: _WeightMoments(name, tap, rank, seed) for name, tap in through.taps.items()}
-        positions += _count(model, batch, log_probabilities, through.taps, moments)
+        positions += _count(plan, log_probabilities, through.taps, moments)
         advance(len(chosen))
     return {name: moment.factors(positions) for name, moment in moments.items()}
 
 
 def _count(
-    model: AdaptedModel,
-    batch: TokenBatch,
-    log_probabilities: Tensor,
-    taps: Mapping[str, Tap],
-    moments: Mapping[str, _WeightMoments],
+    plan: ForwardPlan, log_probabilities: Tensor, taps: Mapping[str, Tap], moments: Mapping[str, _WeightMoments]
 ) -> int:
     """Add a batch to the moments and return its number of answer positions."""
-    read = model.scorer.answer_positions(batch)
-    rows = read.nonzero()[:, 0]
-    weights = log_probabilities.detach().exp().sqrt()  # the moments square it
+    read = plan.layout.kept[plan.scoring.read]
+    weights = log_probabilities.detach().exp().sqrt()[plan.scoring.question]  # the moments square it
     for candidate, gradients in enumerate(output_gradients(log_probabilities, taps)):
         for name, gradient in gradients.items():
-            moments[name].gradients.add(gradient[read] * weights[rows, candidate].unsqueeze(1))
+            moments[name].gradients.add(gradient.flatten(0, 1)[read] * weights[:, candidate].unsqueeze(1))
     for name, tap in taps.items():
-        moments[name].inputs.add(tap.inputs[read])
-    return len(rows)
+        moments[name].inputs.add(tap.inputs.flatten(0, 1)[read])
+    return len(read)

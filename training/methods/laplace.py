@@ -14,7 +14,7 @@ from uq4ct.model_store.posteriors.draws import bank_places
 from uq4ct.model_store.posteriors.kronecker import KroneckerFactors
 from uq4ct.model_store.posteriors.laplace import LaplaceConfig, antithetic_noise, draw_logits, linearise
 from uq4ct.model_store.predictor import batches_by_length
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import collate
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.training.console import count_up, say
 from uq4ct.training.methods.base import Finished, Fitting, PostHocMethod, one_lora
@@ -93,7 +93,7 @@ def _batches(fitting: Fitting) -> list[list[int]]:
 
 def _nll(fitting: Fitting, chosen: list[int], factors: Mapping[str, KroneckerFactors], noise: Tensor) -> Tensor:
     """Return the summed NLL of one batch of the fit split under each prior precision, as in serving: nats [G]."""
-    batch = collate([fitting.fit[index].encoded for index in chosen]).to(fitting.model.device)
+    batch = collate([fitting.fit[index].encoded for index in chosen])
     answers = torch.tensor([[fitting.fit[index].answer] for index in chosen])
     predictive = linearise(fitting.model, batch, factors, PRECISIONS)
     draws = (draw_logits(predictive.logits, covariance, noise).cpu() for covariance in predictive.covariances)

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from uq4ct.model_store.adapted_model import AdaptedModel
+from uq4ct.model_store.adapters.context import draw_for_rows
 from uq4ct.model_store.adapters.expert_bank import ExpertBank
 from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.posteriors.rank_mask import RankMaskConfig, gate_name
@@ -62,8 +63,8 @@ class RankGates(Variation):
         return torch.stack([self._divergence(logits) for logits in self.tensors().values()]).sum()
 
     def _draw(self, logits: Tensor, rows: int) -> Tensor:
-        """Draw relaxed gates [rows, 1, r]."""
-        uniform = torch.rand(rows, 1, len(logits), device=logits.device)
+        """Draw relaxed gates [rows, 1, r]; the rows of a question have the same."""
+        uniform = draw_for_rows(rows, lambda count: torch.rand(count, 1, len(logits), device=logits.device))
         return ((logits + uniform.logit()) / self._tau).sigmoid()
 
     def _divergence(self, logits: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.training.losses import LossConfig, calibration_loss, calibration_weight
 from uq4ct.training.methods.base import Forward, LossTerms, TrainedMethod
@@ -33,7 +35,7 @@ def _losses(forward: Forward) -> LossTerms:
     distance = calibration_loss(output.feu, correct)
     counted = batch.held_out if loss.indicator == "held_out" else ~batch.held_out
     questions = batch.step_held_out if loss.indicator == "held_out" else batch.step_trained
-    calibration = distance[counted].sum().float() / max(questions, 1)
+    calibration = torch.where(counted, distance, 0.0).sum().float() / max(questions, 1)
     beta = calibration_weight(loss.calibration, forward.step, loss.calibration_ramp_steps)
     total = mixture.total + beta * calibration
     return LossTerms(total, mixture.parts | {"calibration": calibration.detach()})

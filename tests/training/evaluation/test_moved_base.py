@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.command_line import Done, uq4ct
 from tests.training.conftest import MakeConfig
-from uq4ct.model_store.base.models import folder_digest
+from uq4ct.model_store.base.digests import folder_digest
 from uq4ct.training.runs.train import train_run
 
 

@@ -25,7 +25,11 @@ from uq4ct.training.formats.foreign import FormatError
 def lora_tensors() -> dict[str, Tensor]:
     """The tensors of rank 2 on q_proj of both layers of the tiny base model."""
     places = [f"base_model.model.model.layers.{layer}.self_attn.q_proj" for layer in range(2)]
-    return {f"{place}.lora_{side}.weight": torch.ones((2, 32) if side == "A" else (32, 2)) for place in places for side in "AB"}  # fmt: skip  # noqa: E501
+    return {
+        f"{place}.lora_{side}.weight": torch.ones(shape)
+        for place in places
+        for side, shape in (("A", (2, 32)), ("B", (32, 2)))
+    }
 
 
 LORA_CONFIG = {"peft_type": "LORA", "task_type": "CAUSAL_LM", "r": 2, "lora_alpha": 4, "lora_dropout": 0.0}

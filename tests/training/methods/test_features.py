@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import collate
 from uq4ct.training.data.batches import TrainingQuestion
 from uq4ct.training.methods.base import Fitting
 from uq4ct.training.methods.features import read_features
@@ -36,7 +36,7 @@ def test_rows_stand_in_the_questions_order(
     assert read.wrong.tolist() == (read.logits.argmax(dim=-1) != torch.tensor(ANSWERS)).tolist()
     for index, question in enumerate(fitting.train):
         with torch.no_grad():
-            output, features = model.forward_with_features(collate([question.encoded]))
+            output, features = model.run_with_features(model.plan(collate([question.encoded])))
         count = question.encoded.options
         torch.testing.assert_close(read.logits[index, :count], output.logits[0], rtol=0, atol=1e-5)
         torch.testing.assert_close(read.features[index, :count], features[0], rtol=0, atol=1e-5)

@@ -22,7 +22,7 @@ from uq4ct.model_store.posteriors.taps import BankTaps, weight_jacobians
 from uq4ct.model_store.predictor import Predictor, score_in_batches
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig, LetterConfig
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
+from uq4ct.model_store.token_batch import EncodedQuestion, collate
 from uq4ct.model_store.uncertainty.decomposition import mean_probabilities
 from uq4ct.model_store.uncertainty.proper_scores import negative_log_likelihood
 from uq4ct.training.data.answers import right_options

@@ -14,6 +14,7 @@ import torch
 from rich.console import Console
 
 from tests.benchmarks.served import running_service
+from tests.on_meta import OnlyMeta
 from tests.training.conftest import MakeConfig
 from tests.training.methods.asking import nll, samples_of
 from tests.training.methods.method_table import SETTINGS
@@ -25,6 +26,7 @@ from uq4ct.model_store.published import PublishedPredictor, load_predictor
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.storage.manifest import parse_manifest
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.model_store.token_batch import collate
 from uq4ct.training.data.loading import load_splits
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import TrainedMethod
@@ -136,6 +138,19 @@ class TestMethod:
         assert manifest.method == method
         assert parse_manifest(manifest.to_json(), Path("manifest.json")) == manifest
         assert manifest.decisions.sets is not None
+
+    def test_a_forward_waits_for_nothing_on_its_device(self, method: str, folder_of: FolderOf) -> None:
+        """On the device `meta`, whatever reads a value raises, and so does a tensor left on the CPU."""
+        predictor, questions = predictor_of(folder_of(method))
+        model, posterior = predictor.model.to("meta"), predictor.posterior
+        posterior.place(model.device, model.dtype)
+        batch = collate([predictor.encode(question) for question in questions])
+        with OnlyMeta():
+            samples = posterior.candidate_samples(model, batch)
+        assert samples.logits.is_meta
+        assert samples.logits.shape == (posterior.samples, len(questions), 4)
+        assert samples.feu is None or samples.feu.is_meta
+        assert samples.error_score is None or samples.error_score.is_meta
 
 
 @pytest.mark.parametrize("method", ["mahalanobis", "adue"])

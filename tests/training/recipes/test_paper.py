@@ -34,7 +34,7 @@ EVERY_RUN = [
     ("scoring.kind", "letter", "5.1: multiple-choice question answering benchmarks"),
     (
         "adapter.targets",
-        ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
+        ("all",),  # in layers of Llama and Mistral these seven
         "5.2: query, key, value and output layers, together with gate layer, down layer and up layer",
     ),
 ]
