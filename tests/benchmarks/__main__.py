@@ -17,12 +17,13 @@ from tests.benchmarks.served import running_service
 from tests.benchmarks.small_adapter import publish_small
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
+from uq4ct.model_store.base.layouts import run_decoder
 from uq4ct.model_store.base.models import BaseModel, load_base_model
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor, batches_by_length
 from uq4ct.model_store.questions import Question
 from uq4ct.model_store.scoring.config import ClozeConfig
-from uq4ct.model_store.scoring.encoding import collate
+from uq4ct.model_store.token_batch import collate
 from uq4ct.training.data import facts
 from uq4ct.training.data.batches import TrainingQuestion, forwards
 from uq4ct.training.losses import LossConfig
@@ -65,14 +66,9 @@ def _forward_ratios(base: BaseModel, model: AdaptedModel, questions: list[Questi
     @torch.inference_mode()
     def adapters_off() -> None:
         for batch in batches:
-            tokens = collate(batch)
-            hidden = base.model.get_decoder()(
-                input_ids=tokens.tokens,
-                position_ids=tokens.positions,
-                attention_mask=tokens.attention_mask(),
-                use_cache=False,
-            ).last_hidden_state
-            model.scorer(hidden, tokens, base.model.get_output_embeddings())
+            plan = model.plan(collate(batch))
+            hidden = run_decoder(base.model, plan.layout).flatten(0, 1)[plan.layout.kept]
+            model.scorer(hidden, plan.scoring, model.head)
 
     console.print(f"R1 adapters on / off, same engine: {compare(ours, adapters_off)}")
     console.print(f"R6 forward / per-expert loop: {compare(ours, _looped(looped, ours))}")

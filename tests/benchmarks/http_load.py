@@ -32,8 +32,9 @@ class Reply:
 class Plan:
     """The requests to send to `POST /predict`.
 
-    Closed loop (`rate` None): every body once, `connections` in flight. Open loop: for `seconds`, at `rate` a second on
-    average with exponential gaps, whether or not answers come; the latency of a reply counts from its planned start.
+    Closed loop (`rate` None): every body once, `connections` in flight, but none after `seconds`, unless 0; a client
+    that is refused waits as `Retry-After` says. Open loop: for `seconds`, at `rate` a second on average with
+    exponential gaps, whether or not answers come; the latency of a reply counts from its planned start.
     """
 
     port: int
@@ -101,12 +102,18 @@ class _Connection:
 
 async def _closed(plan: Plan) -> list[Reply]:
     waiting = [body.encode() for body in reversed(plan.bodies)]
+    end = time.perf_counter() + (plan.seconds or float("inf"))
     replies: list[Reply] = []
 
     async def ask() -> None:
         connection = await _Connection.open(plan.port)
-        while waiting:
-            replies.append(await connection.post(waiting.pop(), time.perf_counter()))
+        while waiting and time.perf_counter() < end:
+            if connection.old:
+                connection = await _Connection.open(plan.port)
+            reply = await connection.post(waiting.pop(), time.perf_counter())
+            replies.append(reply)
+            if reply.retry_after:
+                await asyncio.sleep(min(reply.retry_after, max(0.0, end - time.perf_counter())))
 
     await asyncio.gather(*(ask() for _ in range(plan.connections)))
     return replies

@@ -2,7 +2,8 @@
 
     python -m tests.benchmarks.many_questions COUNT [BASE]
 
-Prints one line of JSON. The base is that of a recipe, by default the embedded one; it is loaded before.
+Prints one line of JSON. The base is that of a recipe, by default the embedded one; it is loaded before. The ratio is
+that of CPU times, of a question in a run and one that is tokenised alone, measured in turns.
 """
 
 from __future__ import annotations

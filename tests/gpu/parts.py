@@ -77,6 +77,9 @@ PARTS = (
     Part("forward", "tests.gpu.forward", (*_MODEL, "rich")),
     Part("stored adapter", "tests.gpu.stored", _MODEL),
     Part("training step", "tests.gpu.training_step", (*_MODEL, "rich")),
+    Part("waiting", "tests.gpu.waiting", (*_MODEL, "rich")),
+    Part("families", "tests.gpu.families", (*_MODEL, "rich")),
+    Part("memory plan", "tests.gpu.memory_plan", (*_MODEL, "rich", "pyyaml")),
     Part("service", "tests.gpu.serving", (*_MODEL, *_SERVICE, "prometheus-client", "rich", "httpx2", "psutil")),
     Part("throughput", "tests.gpu.throughput", (*_MODEL, "rich")),
 )

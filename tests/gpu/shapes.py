@@ -11,15 +11,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Pre
 from transformers.utils.logging import disable_progress_bar
 
 from tests.gpu.parts import Setting, is_installed
-from uq4ct.model_store.base.attention import GROUPED_ATTENTION
-from uq4ct.model_store.base.identity import BaseIdentity
-from uq4ct.model_store.base.models import (
-    EMBEDDED,
-    EMBEDDED_DISTRIBUTION,
-    BaseModel,
-    load_base_model,
-    resolve_dtype,
-)
+from uq4ct.model_store.base.identity import EMBEDDED, EMBEDDED_DISTRIBUTION, BaseIdentity
+from uq4ct.model_store.base.models import BaseModel, load_base_model, resolve_dtype
+from uq4ct.model_store.base.self_check import choose_reading
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data import facts
 
@@ -107,14 +101,14 @@ def random_base(shape: Shape, device: torch.device, dtype: str) -> BaseModel:
     """Return a frozen base model that is created on the device and never on disk."""
     model = random_model(shape, device, resolve_dtype(dtype, device))
     identity = BaseIdentity(name=shape.name, revision=None, digest=f"sha256:{'0' * 64}", model_type="llama")
-    return BaseModel(model, small_tokenizer(), identity)
+    return BaseModel(model, small_tokenizer(), identity, choose_reading(model, shape.name))
 
 
 def random_model(shape: Shape, device: torch.device, dtype: torch.dtype) -> PreTrainedModel:
     """Return a model of a shape with random weights, the same at each call."""
     torch.manual_seed(0)
     with device:
-        model = AutoModelForCausalLM.from_config(shape.config(), dtype=dtype, attn_implementation=GROUPED_ATTENTION)
+        model = AutoModelForCausalLM.from_config(shape.config(), dtype=dtype)
     return model.eval().requires_grad_(False)
 
 

@@ -11,7 +11,7 @@ from tests.gpu.agreement import TOLERANCES, compare_answers
 from tests.gpu.parts import Case, Setting
 from tests.gpu.report import Figure
 from tests.gpu.shapes import placed_base, quiz
-from uq4ct.model_store.base.models import find_base_files
+from uq4ct.model_store.base.files import find_base_files
 from uq4ct.model_store.calibrations import NoCalibration
 from uq4ct.model_store.published import load_predictor
 from uq4ct.model_store.scoring.config import ClozeConfig

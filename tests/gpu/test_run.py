@@ -29,7 +29,7 @@ def _run(output: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
 @pytest.mark.slow
 def test_the_cpu_part_runs_from_end_to_end(tmp_path: Path) -> None:
     rows = _run(tmp_path, "--device", "cpu", "--shape", "tiny", "--minutes", "60")
-    for name in ("forward", "stored adapter", "training step", "service"):
+    for name in ("forward", "stored adapter", "training step", "waiting", "families", "memory plan", "service"):
         assert rows[name]
         assert {row["result"] for row in rows[name]} == {"passed"}
     speeds = rows["throughput"]

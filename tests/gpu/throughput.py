@@ -19,11 +19,12 @@ from tests.gpu.shapes import SHAPES, placed_base, quiz, random_base
 from tests.gpu.training_step import Stepper
 from uq4ct.model_store.adapted_model import AdaptedModel, add_adapter
 from uq4ct.model_store.adapters.tuner import MixtureTuner
-from uq4ct.model_store.base.models import EMBEDDED, BaseModel, resolve_dtype
+from uq4ct.model_store.base.identity import EMBEDDED
+from uq4ct.model_store.base.models import BaseModel, resolve_dtype
 from uq4ct.model_store.posteriors.point import PointPosterior
 from uq4ct.model_store.predictor import Predictor
 from uq4ct.model_store.scoring.config import ClozeConfig
-from uq4ct.model_store.scoring.encoding import EncodedQuestion, collate
+from uq4ct.model_store.token_batch import EncodedQuestion, collate
 from uq4ct.training.methods.uq4ct import UQ4CT
 
 MEASURED_SECONDS = 2.0  # of each case, after one call that warms up
@@ -167,7 +168,7 @@ def take_tokens(predictor: Predictor, tokens: int) -> list[EncodedQuestion]:
 
 def work_of(model: AdaptedModel, encoded: Sequence[EncodedQuestion]) -> Work:
     """Return the work of the questions."""
-    rows = int(model.scorer.answer_positions(collate(encoded)).sum())
+    rows = len(model.plan(collate(encoded)).scoring.read)
     return Work.of([question.length for question in encoded], rows)
 
 

@@ -1,19 +1,14 @@
-"""What each recording rule and alert costs in a real Prometheus with a day of samples.
-
-    python -m tests.benchmarks.rule_costs MODELS [FOLDER OF RULES]
+"""Row 10: what all recording rules and alerts cost in a real Prometheus with a day of samples.
 
 Each model has one version and four tasks on one replica. Everything that the rules read over 24 hours is written into
 Prometheus's storage first: raw counters every 15 seconds, recorded series every 5 minutes. Then it scrapes the metrics
-of a service that has loaded the models. The last line is the time of one evaluation of all groups, and the CPU time of
-Prometheus for it, which hardly depends on what else the machine does; it includes the scrapes in between.
+of a service that has loaded the models.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,50 +16,55 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import psutil
 import yaml
 from prometheus_client import CollectorRegistry, start_http_server
-from rich.console import Console
 
+from tests.benchmarks.growth.curves import Curve
 from tests.docker.prometheus_rules import PROMETHEUS
 from tests.docker.promtool import promtool
 from tests.ports import free_port
 from tests.service.served import manifest_of
 from uq4ct.service.telemetry.metrics import Metrics
 
+MODELS = (2, 8, 20, 50)
 DAY = 86400
 BLOCK = 7200  # seconds; promtool reads a whole file once for each block in it
 SCRAPE, INCREMENT = 15, 300  # seconds
-ROUNDS = 3
+ROUNDS = 2
+_A_MINUTE = {"15s": 4.0, "1m": 1.0, "5m": 0.2}  # evaluations at these intervals
 TASKS = ("quiz", "triage", "exam")  # and `other`
-console = Console(highlight=False, soft_wrap=True)
 
 Series = dict[str, list[str]]  # the labels of each series, written out, by name
 
 
-def main() -> None:
-    """Print the seconds of every rule that takes more than 10 ms, of every group, and of all groups."""
-    models = int(sys.argv[1])
-    rules = sorted((Path(sys.argv[2]) if len(sys.argv) > 2 else PROMETHEUS / "rules").glob("*.yml"))
+def measure(folder: Path) -> list[Curve]:
+    """Return the seconds that Prometheus needs in a minute for all groups, each as often as its interval says."""
+    points = []
+    for models in MODELS:
+        own = folder / str(models)
+        own.mkdir()
+        points.append((models, _seconds_a_minute(own, models)))
+    return [Curve("10", "rules, s a minute", "models of 4 tasks", points, most=10.0)]
+
+
+def _seconds_a_minute(folder: Path, models: int) -> float:
+    rules = sorted((PROMETHEUS / "rules").glob("*.yml"))
     port = free_port()
     registry = _service(models)
-    with tempfile.TemporaryDirectory() as folder:
-        series = _raw_series(registry, f"127.0.0.1:{port}")
-        raw, recorded = _read_over_a_day(rules, series)
-        written = _backfill(Path(folder), raw, SCRAPE) + _backfill(Path(folder), recorded, INCREMENT)
-        start_http_server(port, "127.0.0.1", registry)
-        with _prometheus(Path(folder), rules, f"127.0.0.1:{port}") as (address, process):
-            measured = psutil.Process(process.pid)
-            _evaluated(address, 1)
-            before = sum(measured.cpu_times()[:2])
+    series = _raw_series(registry, f"127.0.0.1:{port}")
+    raw, recorded = _read_over_a_day(rules, series)
+    _backfill(folder, raw, SCRAPE)
+    _backfill(folder, recorded, INCREMENT)
+    server, thread = start_http_server(port, "127.0.0.1", registry)
+    try:
+        with _prometheus(folder, rules, f"127.0.0.1:{port}") as address:
             groups = _evaluated(address, ROUNDS)
-            cpu = (sum(measured.cpu_times()[:2]) - before) / ROUNDS
-            memory = measured.memory_info().rss
-    count = sum(map(len, series.values()))
-    console.print(f"{models} models, {len(TASKS) + 1} tasks: {count} series, {written / 1e6:.1f} million samples a day")
-    _print(groups)
-    seconds = sum(group["evaluationTime"] for group in groups)
-    console.print(f"all groups: {seconds:.3f} s, {cpu:.3f} CPU-seconds; memory of Prometheus: {memory >> 20} MiB")
+    finally:
+        server.shutdown()
+        thread.join()
+    documents = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in rules)
+    a_minute = {group["name"]: _A_MINUTE[group["interval"]] for document in documents for group in document["groups"]}
+    return sum(group["evaluationTime"] * a_minute[group["name"]] for group in groups)
 
 
 def _service(models: int) -> CollectorRegistry:
@@ -113,11 +113,10 @@ def _only(labels: str, names: str) -> str:
     return _written({name: value for name, value in re.findall(r'(\w+)="([^"]*)"', labels) if name in kept})
 
 
-def _backfill(folder: Path, series: Series, step: int) -> int:
-    """Write a day of samples up to now into the storage; return their number."""
+def _backfill(folder: Path, series: Series, step: int) -> None:
+    """Write a day of samples up to now into the storage."""
     end = int(time.time()) // step * step
     start = end - DAY
-    count = 0
     for begin in range(start // BLOCK * BLOCK, end, BLOCK):
         times = range(max(begin, start), min(begin + BLOCK, end), step)
         path = folder / "samples.txt"
@@ -126,22 +125,20 @@ def _backfill(folder: Path, series: Series, step: int) -> int:
                 file.write(f"# TYPE {name} unknown\n")
                 for labels in all_labels:
                     file.write("".join(f"{name}{{{labels}}} {(at - start) // 7} {at}\n" for at in times))
-                    count += len(times)
             file.write("# EOF\n")
         if series:
             promtool("tsdb", "create-blocks-from", "openmetrics", path, folder / "tsdb")
         path.unlink()
-    return count
 
 
 @contextmanager
-def _prometheus(folder: Path, rules: list[Path], target: str) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Prometheus as it ships, but it evaluates every group three times a minute."""
+def _prometheus(folder: Path, rules: list[Path], target: str) -> Iterator[str]:
+    """Prometheus as it ships, but it evaluates every group six times a minute."""
     copies = []
     for path in rules:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         for group in document["groups"]:
-            group["interval"] = "20s"
+            group["interval"] = "10s"
         copy = folder / path.name
         copy.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
         copies.append(str(copy))
@@ -155,7 +152,7 @@ def _prometheus(folder: Path, rules: list[Path], target: str) -> Iterator[tuple[
     command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb"]
     process = subprocess.Popen([*command, f"--web.listen-address={address}", "--log.level=error"])
     try:
-        yield f"http://{address}", process
+        yield f"http://{address}"
     finally:
         process.terminate()
         process.wait(timeout=60)
@@ -180,15 +177,3 @@ def _evaluated(address: str, rounds: int) -> list[dict[str, Any]]:
         if groups and all(len(seen.get(group["name"], ())) > rounds for group in groups):
             return groups
     raise TimeoutError(f"the groups were not evaluated {rounds} times: {seen}")
-
-
-def _print(groups: list[dict[str, Any]]) -> None:
-    for group in groups:
-        console.print(f"{group['name']}: {group['evaluationTime']:.3f} s")
-        for rule in sorted(group["rules"], key=lambda one: -one["evaluationTime"]):
-            if rule["evaluationTime"] > 0.01:
-                console.print(f"  {rule['evaluationTime']:.3f} s  {rule['name']}")
-
-
-if __name__ == "__main__":
-    main()
