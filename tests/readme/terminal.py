@@ -19,7 +19,7 @@ import httpx2
 from tests.command_line import uq4ct
 from tests.ports import free_port
 from tests.readme.pages import ROOT
-from uq4ct.model_store.base.models import default_cache_dir
+from uq4ct.model_store.base.files import default_cache_dir
 
 START_SECONDS = 120
 STOP_SECONDS = 60

@@ -38,7 +38,7 @@ from tests.readme.examples.training import HELP as HELP_OF_TRAINING
 from tests.readme.makefile import recipe
 from tests.readme.pages import ROOT
 from tests.readme.terminal import Terminal
-from uq4ct.model_store.base.models import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
+from uq4ct.model_store.base.identity import EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.verbs import VERBS as SERVICE_VERBS
 from uq4ct.training.verbs import VERBS as TRAINING_VERBS

@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from tests.command_line import check_command
 from tests.readme.conftest import STORE
 from tests.readme.examples.training import (
     ADOPT,
+    CHECK_BASE,
     COMPARE,
     CSV_FILE,
     EVALUATE,
@@ -22,6 +24,8 @@ from tests.readme.examples.training import (
     EVALUATE_STORED,
     EVALUATE_UNTRAINED,
     JSONL_FILE,
+    MAPPED_DATA,
+    PLAN,
     PUBLISH,
     PUBLISH_ISOTONIC,
     PUBLISH_PRODUCTION,
@@ -39,13 +43,16 @@ from tests.readme.examples.training import (
 )
 from tests.readme.pages import RECIPES
 from tests.readme.terminal import Terminal
+from tests.training.data.test_hub import OPENBOOKQA
 from tests.training.tiny_task import write_tiny_task
 from uq4ct.model_store.adapted_model import add_adapter
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.question_files import read_questions
 from uq4ct.model_store.scoring.config import ClozeConfig
 from uq4ct.model_store.storage.registry import Registry
+from uq4ct.training.data.config import HubTableData
 from uq4ct.training.data.csv_file import read_csv
+from uq4ct.training.data.hub_table import load as load_hub_table
 from uq4ct.training.formats.peft_lora import write_peft
 from uq4ct.training.run_config import load_run_config
 from uq4ct.training.runs.new_model import load_base_of
@@ -168,6 +175,32 @@ def test_the_recipe_of_the_page_is_one(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(RECIPE)
     config = load_run_config(tmp_path / "my.yaml")
     assert (config.name, config.method, config.data.source) == ("my", "uq4ct", "csv")
+
+
+def test_the_base_model_is_checked_by_the_verb_of_the_page(own_recipe: Terminal, tiny_folder: Path) -> None:
+    done = own_recipe.run(f"{CHECK_BASE.replace('BASE', str(tiny_folder))} --device cpu --dtype float32")
+    assert "reads questions packed" in " ".join(done.split())
+
+
+def test_a_run_is_planned_by_the_verb_of_the_page(own_recipe: Terminal) -> None:
+    done = own_recipe.run(PLAN.replace("RECIPE", "my.yaml"))
+    assert "of the available memory" in " ".join(done.split())
+
+
+def test_the_mapping_of_the_page_reads_rows_of_that_data_set(tmp_path: Path) -> None:
+    (tmp_path / "my.yaml").write_text(yaml.safe_dump(yaml.safe_load(RECIPE) | yaml.safe_load(MAPPED_DATA)))
+    data = load_run_config(tmp_path / "my.yaml").data
+    assert isinstance(data, HubTableData)
+    asked: list[tuple[str, str | None, str]] = []
+
+    def load_rows(path: str, name: str | None, split: str, revision: str) -> list[dict[str, Any]]:
+        asked.append((path, name, split))
+        return [OPENBOOKQA]
+
+    splits = load_hub_table(data, load_rows)
+    assert asked == [("allenai/openbookqa", "main", split) for split in ("train", "test", "validation")]
+    (question,) = splits.test
+    assert (question.text, question.options[question.answer or 0]) == (OPENBOOKQA["question_stem"], "sprouting plants")
 
 
 @pytest.fixture

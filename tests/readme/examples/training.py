@@ -13,8 +13,9 @@ NEW_RECIPE, TRAIN, RESUME, EVALUATE, PUBLISH = commands(_own)
 
 CSV_FILE, JSONL_FILE = PAGE.code("Question files", "csv", "jsonl")
 
-RECIPE, _shipped = PAGE.code("Recipes", "yaml", "sh")
+RECIPE, _shipped, MAPPED_DATA = PAGE.code("Recipes", "yaml", "sh", "yaml")
 (TRAIN_SHIPPED,) = commands(_shipped)
+CHECK_BASE, PLAN = PAGE.spans("Recipes")
 
 (_methods,) = PAGE.code("Methods", "sh")
 TRAIN_LORA, TRAIN_ON, PUBLISH_ISOTONIC = commands(_methods)
