@@ -13,13 +13,16 @@ from uq4ct.model_store.threads import ThreadChoice, most_threads
 
 
 def prepare_process() -> None:
-    """Quiet transformers, whose progress bars and warnings would break up the output, and limit the threads.
+    """Quiet transformers, whose progress bars and warnings would break up the output, and limit threads and memory.
 
-    torch starts a thread for each CPU of the affinity; above a cgroup's CPU quota, threads wait for each other.
+    torch starts a thread for each CPU of the affinity; above a cgroup's CPU quota, threads wait for each other. oneDNN
+    keeps up to 1,024 compiled kernels, one for each shape of a product. Nearly every forward has shapes of its own, so
+    in bfloat16 the memory of a run grew by tens of megabytes a forward; those of one forward are enough.
     """
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     torch.set_num_threads(most_threads())
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")  # read at the first product
 
 
 def leave_cpus(base: BaseModel) -> BaseModel:

@@ -6,7 +6,6 @@ Each run trains on the facts quiz with the embedded base model, in a process of 
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import subprocess
 import sys
@@ -28,6 +27,14 @@ CONFIGURATIONS: dict[str, dict[str, str]] = {
         "method": "mixlora", "adapter.placement": "block", "adapter.mixing": "renormalised", "loss.calibration": "0"
     },
 }  # fmt: skip
+# Runs a command and prints its ru_maxrss. A process starts with that of the program that started it, so the command
+# must not be started by a large one, such as a test run.
+_MEASURE = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[1:]).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
 
 def planned_peak(settings: dict[str, str]) -> int:
@@ -43,11 +50,9 @@ def measured_peak(settings: dict[str, str]) -> int:
     """Return the peak memory of the process of `uq4ct train`, in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [*_command("train", settings), "--output", str(Path(folder) / "run")]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        assert process.returncode == 0, command
-        return 1024 * usage.ru_maxrss
+        done = subprocess.run([sys.executable, "-c", _MEASURE, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return 1024 * int(done.stdout.splitlines()[-1])
 
 
 def _command(verb: str, settings: dict[str, str]) -> list[str]:
