@@ -266,10 +266,29 @@ class SequentialTest(Record):
     since: datetime.datetime
 
 
+class Alarm(Record):
+    """The alarm of a sequential test of one version."""
+
+    model: str
+    test: Literal["overconfident", "underconfident", "error_rate"]
+    alarmed_at: datetime.datetime
+    labels: int
+
+
+class Verdict(Record):
+    """One verdict about a version from its calibration error, z values, alarms and number of labels."""
+
+    state: Literal["too_few_labels", "no_evidence", "overconfident", "underconfident", "miscalibrated", "more_errors"]
+    reasons: list[
+        Literal["overconfident_alarm", "underconfident_alarm", "error_rate_alarm", "ece", "gap_z", "spiegelhalter_z"]
+    ]
+
+
 class CalibrationCohort(Record):
     """The predictions of one model version in the window; shares are of all of them, in equal bins of [0, 1]."""
 
     model: str
+    verdict: Verdict
     predictions: int
     mean_confidence: float
     coverage: float
@@ -289,4 +308,5 @@ class Calibration(Record):
     until: datetime.datetime
     counted_limit: int
     scored_limit: int
+    alarms: list[Alarm]
     models: list[CalibrationCohort]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from uq4ct.model_store.storage.errors import StoreError
 from uq4ct.model_store.storage.manifest import Manifest
@@ -11,14 +12,30 @@ from uq4ct.service.ledger.calibration import Cohort, score_cohorts
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import read_tests
 from uq4ct.service.ledger.queries import Window, count_cohorts, scored_predictions
+from uq4ct.service.ledger.sequential import RunningTest
 
 Version = tuple[str, int]
 
 
-def read_cohorts(database: Database, window: Window) -> list[Cohort]:
-    """Return a cohort per model version that answered in a window; raises LedgerUnavailableError."""
+@dataclass(frozen=True, slots=True)
+class LiveCalibration:
+    """A cohort per model version that answered in a window, and the alarms of all versions, the latest first."""
+
+    cohorts: list[Cohort]
+    alarms: list[RunningTest]
+
+
+def read_calibration(database: Database, window: Window) -> LiveCalibration:
+    """Return the calibration of a window; its model restricts the cohorts alone; raises LedgerUnavailableError."""
     counts, scored = count_cohorts(database, window), scored_predictions(database, window)
-    return score_cohorts(counts, scored, read_tests(database, window.tenant))
+    tests = read_tests(database, window.tenant)
+    return LiveCalibration(score_cohorts(counts, scored, tests), alarms_of(tests))
+
+
+def alarms_of(tests: Sequence[RunningTest]) -> list[RunningTest]:
+    """Return the tests that have raised an alarm, the latest first."""
+    raised = [(test.alarmed_ms, test) for test in tests if test.alarmed_ms is not None]
+    return [test for _, test in sorted(raised, key=lambda pair: pair[0], reverse=True)]
 
 
 def read_manifests(adapters: Registry, cohorts: Sequence[Cohort]) -> dict[Version, Manifest]:

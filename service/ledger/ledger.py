@@ -15,8 +15,7 @@ from typing import TypeVar
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ids import milliseconds_of
 from uq4ct.service.ledger.buffer import Buffer
-from uq4ct.service.ledger.calibration import Cohort
-from uq4ct.service.ledger.cohorts import read_cohorts
+from uq4ct.service.ledger.cohorts import LiveCalibration, read_calibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import (
     ClockJumpedError,
@@ -241,8 +240,8 @@ class Ledger:
             self._metrics.feedback.labels("late").inc()
             raise
 
-    async def cohorts(self, window: Window) -> list[Cohort]:
-        """Return the live calibration of each model version in a window.
+    async def calibration(self, window: Window) -> LiveCalibration:
+        """Return the live calibration of each model version in a window, and the alarms of all versions.
 
         Raises:
             LedgerUnavailableError: the database cannot be read now, or too many reports are running or queued.
@@ -250,7 +249,7 @@ class Ledger:
         if self._reporting.locked():
             raise LedgerUnavailableError("too many reports")
         async with self._reporting:
-            return await self._ask(read_cohorts, self.database, window, calls=self._reports)
+            return await self._ask(read_calibration, self.database, window, calls=self._reports)
 
     def now_ms(self) -> int:
         """Return the current time in Unix milliseconds."""

@@ -3,7 +3,7 @@
 
 import { post } from "./api.js";
 import { announce, byId, facts, make } from "./dom.js";
-import { decimal, percent } from "./numbers.js";
+import { decimal, percent, probability } from "./numbers.js";
 import { orShowProblem } from "./problem.js";
 
 /** @typedef {import("./contract.js").Answer} Answer */
@@ -11,6 +11,18 @@ import { orShowProblem } from "./problem.js";
 const FEU =
   "Functional uncertainty: the share of routing mass on the chosen experts. High: the routers are confident. " +
   "Low: the question is unlike what the experts were trained on.";
+
+/** Remove the previous answer while the next one is computed. */
+export function showWaiting() {
+  const box = byId("answer");
+  box.setAttribute("aria-busy", "true");
+  box.replaceChildren(make("p", { class: "empty" }, "Waiting for the answer"));
+}
+
+/** Say that the answer or the reason why there is none has arrived. */
+export function endWaiting() {
+  byId("answer").removeAttribute("aria-busy");
+}
 
 /**
  * Show an answer in place of the previous one.
@@ -35,7 +47,7 @@ function decision(answer) {
   if (!answer.abstain) {
     const { threshold } = answer;
     const reason = threshold === null ? "no threshold is set" : `the threshold is ${decimal(threshold)}`;
-    return make("p", { class: "decision" }, `Answered with confidence ${decimal(answer.confidence)}; ${reason}.`);
+    return make("p", { class: "decision" }, `Answered with confidence ${probability(answer.confidence)}; ${reason}.`);
   }
   return make("p", { class: "decision abstains" }, make("strong", {}, "Abstains. "), reasonToAbstain(answer));
 }
@@ -47,7 +59,7 @@ function reasonToAbstain(answer) {
     return `${set?.length} options remain possible, more than the model's limit. Do not act on this answer.`;
   }
   const limit = threshold === null ? "" : ` ${decimal(threshold)}`;
-  return `Confidence ${decimal(confidence)} is below the threshold${limit}. Do not act on this answer.`;
+  return `Confidence ${probability(confidence)} is below the threshold${limit}. Do not act on this answer.`;
 }
 
 /** @param {Answer} answer @param {string[]} options */
@@ -82,7 +94,7 @@ function numbers(answer) {
   const meaning = `Specific to ${answer.method}. High: the answer is likely wrong.`;
   const held = answer.coverage === null ? null : percent(answer.coverage);
   return [
-    ["Confidence", decimal(answer.confidence), "Probability of the chosen option."],
+    ["Confidence", probability(answer.confidence), "Probability of the chosen option."],
     ["FEU", answer.feu === null ? "none" : decimal(answer.feu), answer.feu === null ? "This method has no routers." : FEU],
     [
       "Prediction set",
@@ -97,7 +109,7 @@ function numbers(answer) {
 
 /** @param {Answer} answer @param {string[]} options @param {() => void} onLabelled */
 function feedback(answer, options, onLabelled) {
-  const result = make("div", { class: "result" });
+  const result = make("div", { class: "result", tabindex: -1 });
   const buttons = options.map((text, index) => {
     const { label } = answer.probabilities[index];
     const button = make("button", { type: "button", class: "quiet" }, make("b", {}, label), ` ${text}`);
@@ -119,6 +131,7 @@ function feedback(answer, options, onLabelled) {
     const was = index === answer.option.index ? "The answer was right." : "The answer was wrong.";
     result.replaceChildren(make("p", {}, `Stored. ${was} The calibration below now includes it.`));
     announce(`Stored. ${was}`);
+    result.focus(); // the buttons, which are disabled now, had it
     onLabelled();
   }
 

@@ -1,10 +1,11 @@
 // @ts-check
 // Live calibration: choose a model and a window, and show the results.
 
+import { showAlarms } from "./alarms.js";
 import { get } from "./api.js";
 import { reliabilityDiagram } from "./diagram.js";
 import { announce, byId, facts, make, table } from "./dom.js";
-import { between, counted, day, decimal, duration, minute, percent, percentOrNone } from "./numbers.js";
+import { between, counted, day, decimal, duration, minute, percent, percentOrNone, probability } from "./numbers.js";
 import { orShowProblem } from "./problem.js";
 
 /** @typedef {import("./contract.js").CalibrationReport} CalibrationReport */
@@ -13,6 +14,23 @@ import { orShowProblem } from "./problem.js";
 /** @typedef {import("./contract.js").Model} Model */
 /** @typedef {import("./contract.js").Reference} Reference */
 /** @typedef {(cohort: Cohort|null|undefined) => void} OnCohort */
+
+const STATES = {
+  no_evidence: "Nothing speaks against the confidence.",
+  too_few_labels: "Too few labels for a verdict.",
+  overconfident: "Overconfident.",
+  underconfident: "Underconfident.",
+  miscalibrated: "Miscalibrated.",
+  more_errors: "More errors than on the calibration split.",
+};
+const REASONS = {
+  overconfident_alarm: "the sequential test of overconfidence has raised an alarm",
+  underconfident_alarm: "the sequential test of underconfidence has raised an alarm",
+  error_rate_alarm: "the sequential test of the error rate has raised an alarm",
+  ece: "the calibration error is above what chance explains",
+  gap_z: "the gap between confidence and accuracy is beyond 3 standard deviations",
+  spiegelhalter_z: "Spiegelhalter's Z is beyond 3 standard deviations",
+};
 
 let latest = 0; // number of the latest request: a slow response must not replace a later one
 
@@ -68,6 +86,7 @@ export async function refreshCalibration(onCohort) {
     onCohort(undefined);
     return false;
   }
+  showAlarms(report.alarms);
   const cohort = report.models.find((one) => one.model === query.model) ?? null;
   body.replaceChildren(...show(cohort, query.model, report));
   onCohort(cohort);
@@ -81,13 +100,13 @@ function show(cohort, model, report) {
     return [make("p", { class: "empty" }, `${since} Ask a question above, or choose a longer window.`)];
   }
   const { labelled } = cohort;
-  if (labelled === null) return [noLabels(cohort), facts(traffic(cohort))];
+  if (labelled === null) return [verdict(cohort), noLabels(cohort), facts(traffic(cohort)), tests(cohort)];
   return [
     make(
       "div",
       { class: "columns" },
       reliabilityDiagram(labelled.bins, cohort.model),
-      make("div", {}, verdict(labelled), facts([...scores(labelled, cohort), ...traffic(cohort)]), tests(cohort)),
+      make("div", {}, verdict(cohort), errors(labelled), facts([...scores(labelled, cohort), ...traffic(cohort)]), tests(cohort)),
     ),
   ];
 }
@@ -104,16 +123,23 @@ function noLabels(cohort) {
   );
 }
 
-/** @param {Labelled} labelled */
-function verdict(labelled) {
-  const { ece, ece_noise_floor: floor, rms_calibration_error: rms, rms_calibration_error_interval: interval } = labelled;
-  const isMore = ece > floor.p95;
-  const meaning = isMore
-    ? "This is more than chance explains: the model is miscalibrated."
-    : "This is no more than chance explains.";
+/** @param {Cohort} cohort */
+function verdict({ verdict: { state, reasons }, labelled }) {
+  const kind = { no_evidence: "verdict good", too_few_labels: "verdict unknown" }[state] ?? "verdict off";
+  const found = reasons.map((reason) => REASONS[reason]).join("; ");
   return make(
     "div",
-    { class: isMore ? "verdict off" : "verdict" },
+    { class: kind },
+    make("p", {}, make("strong", {}, STATES[state]), found ? ` Found: ${found}.` : ` ${counted(labelled?.questions ?? 0, "label")}.`),
+  );
+}
+
+/** @param {Labelled} labelled */
+function errors(labelled) {
+  const { ece, ece_noise_floor: floor, rms_calibration_error: rms, rms_calibration_error_interval: interval } = labelled;
+  return make(
+    "div",
+    {},
     make(
       "p",
       {},
@@ -127,7 +153,6 @@ function verdict(labelled) {
       `RMS calibration error, without the part that chance adds: ${decimal(rms)}, 95 % interval ${between(interval)}, ` +
         `from ${counted(labelled.questions, "label")}.`,
     ),
-    make("p", {}, meaning),
   );
 }
 
@@ -141,7 +166,7 @@ function scores(labelled, cohort) {
     [
       "Signed gap",
       `${gap > 0 ? "+" : ""}${decimal(gap)}`,
-      `${direction}: mean confidence ${decimal(labelled.mean_confidence)}, accuracy ${decimal(labelled.accuracy)}.`,
+      `${direction}: mean confidence ${probability(labelled.mean_confidence)}, accuracy ${probability(labelled.accuracy)}.`,
     ],
     [
       "z of the gap; Spiegelhalter's Z",

@@ -96,9 +96,15 @@
  * @property {CurvePoint[]|null} curve
  */
 
+/** @typedef {"too_few_labels"|"no_evidence"|"overconfident"|"underconfident"|"miscalibrated"|"more_errors"} State */
+/** @typedef {"overconfident_alarm"|"underconfident_alarm"|"error_rate_alarm"|"ece"|"gap_z"|"spiegelhalter_z"} Reason */
+/** @typedef {{state: State, reasons: Reason[]}} Verdict */
+/** @typedef {{model: string, test: string, alarmed_at: string, labels: number}} Alarm */
+
 /**
  * @typedef {object} Cohort
  * @property {string} model
+ * @property {Verdict} verdict
  * @property {number} predictions
  * @property {number} mean_confidence
  * @property {number} coverage
@@ -109,6 +115,6 @@
  * @property {SequentialTest[]} sequential
  */
 
-/** @typedef {{since: string, until: string, models: Cohort[]}} CalibrationReport */
+/** @typedef {{since: string, until: string, alarms: Alarm[], models: Cohort[]}} CalibrationReport */
 
 export {};

@@ -2,7 +2,7 @@
 // The reliability diagram: accuracy over confidence by bin, and the number of predictions per bin below it.
 
 import { draw, make, table } from "./dom.js";
-import { between, counted, decimal, whole } from "./numbers.js";
+import { between, counted, probability, whole } from "./numbers.js";
 import { frame, picture } from "./plot.js";
 
 /** @typedef {import("./contract.js").Bin} Bin */
@@ -49,7 +49,7 @@ function point(bin, scales) {
   return draw(
     "g",
     { class: "point" },
-    draw("title", {}, `confidence ${decimal(confidence)}, accuracy ${decimal(accuracy)}, ${counted(bin.labelled, "label")}`),
+    draw("title", {}, `confidence ${probability(confidence)}, accuracy ${probability(accuracy)}, ${counted(bin.labelled, "label")}`),
     interval && draw("line", { x1: x, x2: x, y1: scales.y(interval.low), y2: scales.y(interval.high) }),
     draw("circle", { cx: x, cy: scales.y(accuracy), r: 5 }),
   );
@@ -84,8 +84,8 @@ function binTable(bins) {
       range(bin),
       whole(bin.predictions),
       whole(bin.labelled),
-      bin.mean_confidence === null ? "" : decimal(bin.mean_confidence),
-      bin.accuracy === null ? "" : decimal(bin.accuracy),
+      bin.mean_confidence === null ? "" : probability(bin.mean_confidence),
+      bin.accuracy === null ? "" : probability(bin.accuracy),
       bin.accuracy_interval === null ? "" : between(bin.accuracy_interval),
     ]),
   );

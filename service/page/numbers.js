@@ -3,11 +3,26 @@
 
 /** @typedef {import("./contract.js").Range} Range */
 
-/** A share of 1 in percent: 83.1 %, on one line. @param {number} share */
-export const percent = (share) => `${(100 * share).toFixed(1)}\u00a0%`;
+/** A share of 1 in percent: 83.1 %, on one line. Only 0 and 1 are shown as 0 and 100 %. @param {number} share */
+export const percent = (share) => `${inside(100 * share, 100, 1)}\u00a0%`;
 
 /** A share in percent, or "none". @param {number|null} share */
 export const percentOrNone = (share) => (share === null ? "none" : percent(share));
+
+/** A probability with three decimals; only 0 and 1 are shown as such. @param {number} value */
+export const probability = (value) => inside(value, 1, 3);
+
+/**
+ * A number in [0, `top`]; one strictly inside never rounds to an end: "> 0.999", "< 0.001".
+ * @param {number} value @param {number} top @param {number} places
+ */
+function inside(value, top, places) {
+  const smallest = 10 ** -places;
+  const shown = value.toFixed(places);
+  if (value > 0 && Number(shown) === 0) return `<\u00a0${smallest.toFixed(places)}`;
+  if (value < top && Number(shown) === top) return `>\u00a0${(top - smallest).toFixed(places)}`;
+  return shown;
+}
 
 /** Three decimals. @param {number} value */
 export const decimal = (value) => value.toFixed(3);

@@ -1,6 +1,7 @@
 // @ts-check
 // The form that asks a question.
 
+import { endWaiting, showWaiting } from "./answer.js";
 import { post } from "./api.js";
 import { byId, make } from "./dom.js";
 import { clearMarks, markFields, orShowProblem, problemBox } from "./problem.js";
@@ -23,10 +24,12 @@ export function setUpQuestion(onAnswer) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const send = byId("question-send", HTMLButtonElement);
-    if (send.disabled) return;
-    send.disabled = true; // one question at a time, else an older answer could arrive last
+    if (send.getAttribute("aria-disabled") === "true") return;
+    // One question at a time, else an older answer could arrive last. A button that is `disabled` loses the focus.
+    send.setAttribute("aria-disabled", "true");
     await ask(form, onAnswer).finally(() => {
-      send.disabled = false;
+      send.removeAttribute("aria-disabled");
+      endWaiting();
     });
   });
 }
@@ -54,6 +57,7 @@ async function ask(form, onAnswer) {
     return;
   }
   const body = readQuestion();
+  showWaiting();
   const answer = await orShowProblem(box, () => post("predict", body), (problem) => markFields(form, problem));
   if (answer) onAnswer(answer, body.options);
 }

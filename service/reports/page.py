@@ -53,11 +53,11 @@ def _overview(cohorts: Sequence[CohortView]) -> str:
             _percent(cohort.mean_confidence),
             "-" if cohort.labelled is None else f"{cohort.labelled.ece:.3f}",
             "-" if cohort.labelled is None else f"{cohort.labelled.ece_noise_floor.p95:.3f}",
-            _alarms(cohort),
+            _verdict_in_words(cohort),
         )
         for cohort in cohorts
     ]
-    heads = ("version", "predictions", "labelled", "accuracy", "mean confidence", "ECE", "floor, 95th perc.", "alarms")
+    heads = ("version", "predictions", "labelled", "accuracy", "mean confidence", "ECE", "floor, 95th perc.", "verdict")
     return _table("Versions that answered", heads, rows)
 
 
@@ -239,8 +239,10 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
     )
 
 
-def _alarms(cohort: CohortView) -> str:
-    return ", ".join(test.test.replace("_", " ") for test in cohort.sequential if test.alarm) or "none"
+def _verdict_in_words(cohort: CohortView) -> str:
+    alarms = ", ".join(test.test.replace("_", " ") for test in cohort.sequential if test.alarm)
+    state = cohort.verdict.state.replace("_", " ")
+    return f"{state} (alarm: {alarms})" if alarms else state
 
 
 def _answered_before(cohort: CohortView) -> str:

@@ -14,7 +14,7 @@ from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.calibration import score_cohorts
-from uq4ct.service.ledger.cohorts import read_manifests
+from uq4ct.service.ledger.cohorts import LiveCalibration, alarms_of, read_manifests
 from uq4ct.service.ledger.commands import opened
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.monitor import read_tests
@@ -67,8 +67,10 @@ def write_reports(
 
 def _read(database: Database, adapters: Registry, asked: Window) -> tuple[CalibrationReport, list[DaysView]]:
     scored = scored_predictions(database, asked)
-    cohorts = score_cohorts(count_cohorts(database, asked), scored, read_tests(database, asked.tenant))
-    report = CalibrationReport.from_cohorts(asked.since_ms, asked.until_ms, cohorts, read_manifests(adapters, cohorts))
+    tests = read_tests(database, asked.tenant)
+    live = LiveCalibration(score_cohorts(count_cohorts(database, asked), scored, tests), alarms_of(tests))
+    manifests = read_manifests(adapters, live.cohorts)
+    report = CalibrationReport.from_live(asked.since_ms, asked.until_ms, live, manifests)
     return report, score_days(scored)
 
 

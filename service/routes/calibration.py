@@ -43,13 +43,14 @@ async def show_calibration(
 ) -> Response:
     """Report each model version that answered in the window, for the key's tenant or, with an admin key, all tenants.
 
-    The window selects predictions by the time they were made, not by when their labels arrived.
+    The window selects predictions by the time they were made, not by when their labels arrived. `alarms` are those of
+    all versions, whatever the window and the model.
     """
     now_ms = context.ledger.now_ms()
     since_ms = max(now_ms - window_ms(window), oldest_kept_ms(now_ms, context.settings.retention_days))
     try:
-        cohorts = await context.ledger.cohorts(window_of(since_ms, now_ms, caller.reach, model))
-        manifests = await context.engine.swaps.read(read_manifests, context.adapters, cohorts)
+        live = await context.ledger.calibration(window_of(since_ms, now_ms, caller.reach, model))
+        manifests = await context.engine.swaps.read(read_manifests, context.adapters, live.cohorts)
     except Exception as error:
         raise explain(error) from error
-    return await write_in_thread(lambda: CalibrationReport.from_cohorts(since_ms, now_ms, cohorts, manifests))
+    return await write_in_thread(lambda: CalibrationReport.from_live(since_ms, now_ms, live, manifests))

@@ -14,8 +14,10 @@ from uq4ct.model_store.uncertainty.calibration_error import NoiseFloor
 from uq4ct.model_store.uncertainty.intervals import Interval, wilson_interval
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
 from uq4ct.service.ledger.calibration import BinSums, Cohort, LabelDelay, LabelledScores
+from uq4ct.service.ledger.cohorts import LiveCalibration
 from uq4ct.service.ledger.queries import COUNTED, SCORED
 from uq4ct.service.ledger.sequential import RunningTest
+from uq4ct.service.ledger.verdict import FEWEST_LABELS, LARGEST_Z, Reason, State, Verdict, judge
 from uq4ct.service.schemas.common import Body, Probability, show_time
 from uq4ct.service.telemetry.metrics import SequentialTest
 
@@ -218,10 +220,47 @@ class SequentialView(Body):
         )
 
 
+class AlarmView(Body):
+    """The alarm of a sequential test of one version."""
+
+    model: str = Field(description="name@version")
+    test: SequentialTest
+    alarmed_at: datetime.datetime = Field(description="arrival time of the label that raised the alarm")
+    labels: Count = Field(description="labels counted up to now")
+
+    @classmethod
+    def from_test(cls, test: RunningTest) -> AlarmView:
+        """Convert a test that has raised an alarm; raises ValueError for another."""
+        if test.alarmed_ms is None:
+            raise ValueError(f"test {test.test} of {test.model}@{test.version} has raised no alarm")
+        model = f"{test.model}@{test.version}"
+        return cls(model=model, test=test.test, alarmed_at=show_time(test.alarmed_ms), labels=test.wealth.labels)
+
+
+class VerdictView(Body):
+    """One verdict from the calibration error, both z values, the alarms and the number of labels."""
+
+    state: State = Field(
+        description=f"too_few_labels: below {FEWEST_LABELS} scored labels and no alarm; no_evidence: nothing speaks "
+        "against the confidence, which does not prove that it is right; more_errors: the error rate exceeds that of "
+        "the calibration split"
+    )
+    reasons: list[Reason] = Field(
+        description=f"ece: above the 95th percentile of its noise floor; gap_z, spiegelhalter_z: "
+        f"above {LARGEST_Z:g} or below -{LARGEST_Z:g}; alarms: of the sequential tests, over the life of the version"
+    )
+
+    @classmethod
+    def from_verdict(cls, verdict: Verdict) -> VerdictView:
+        """Convert a verdict."""
+        return cls(state=verdict.state, reasons=list(verdict.reasons))
+
+
 class CohortView(Body):
     """The predictions of one model version in the window."""
 
     model: str = Field(description="name@version")
+    verdict: VerdictView
     predictions: Count = Field(description="counted predictions, the newest of the window")
     mean_confidence: Probability = Field(description="of all predictions: the expected accuracy, if calibrated")
     coverage: Probability = Field(description="share of predictions without abstention")
@@ -243,6 +282,7 @@ class CohortView(Body):
         count, scores = cohort.count, cohort.scores
         return cls(
             model=f"{count.model}@{count.version}",
+            verdict=VerdictView.from_verdict(judge(cohort)),
             predictions=count.predictions,
             mean_confidence=min(count.confidence_sum / count.predictions, 1.0),
             coverage=count.answered / count.predictions,
@@ -263,21 +303,25 @@ class CalibrationReport(Body):
     until: datetime.datetime
     counted_limit: int = Field(description="largest number of predictions counted, the newest of the window")
     scored_limit: int = Field(description="largest number of labelled predictions scored, the newest of the window")
+    alarms: list[AlarmView] = Field(
+        description="of every version that the key may see, the latest first, whatever the window and the model"
+    )
     models: list[CohortView]
 
     @classmethod
-    def from_cohorts(
-        cls, since_ms: int, until_ms: int, cohorts: Sequence[Cohort], manifests: Mapping[tuple[str, int], Manifest]
+    def from_live(
+        cls, since_ms: int, until_ms: int, live: LiveCalibration, manifests: Mapping[tuple[str, int], Manifest]
     ) -> CalibrationReport:
-        """Convert the cohorts of a window with the manifests of their versions; times are Unix milliseconds."""
+        """Convert the calibration of a window with the manifests of their versions; times are Unix milliseconds."""
         return cls(
             since=show_time(since_ms),
             until=show_time(until_ms),
             counted_limit=COUNTED,
             scored_limit=SCORED,
+            alarms=[AlarmView.from_test(test) for test in live.alarms],
             models=[
                 CohortView.from_cohort(cohort, manifests.get((cohort.count.model, cohort.count.version)))
-                for cohort in cohorts
+                for cohort in live.cohorts
             ],
         )
 

@@ -56,6 +56,8 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (client_records.ReferenceAbstention, calibration_schemas.AbstentionView),
     (client_records.Reference, calibration_schemas.ReferenceView),
     (client_records.SequentialTest, calibration_schemas.SequentialView),
+    (client_records.Alarm, calibration_schemas.AlarmView),
+    (client_records.Verdict, calibration_schemas.VerdictView),
     (client_records.CalibrationCohort, calibration_schemas.CohortView),
     (client_records.Calibration, calibration_schemas.CalibrationReport),
 ]

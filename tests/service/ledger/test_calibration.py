@@ -22,6 +22,7 @@ from uq4ct.model_store.uncertainty.bins import bin_of
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor
 from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
 from uq4ct.service.ledger import ledger
+from uq4ct.service.ledger.cohorts import LiveCalibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.queries import Window, count_cohorts
 
@@ -159,9 +160,9 @@ async def test_a_tenant_sees_its_own(start: Start, url: str, database: Database)
             insert_label(database, record, 1)
     async with start(database_url=url) as replica:
         for tenant, number in (("a", 2), ("b", 3), (None, 5), ("c", 0)):
-            cohorts = await replica.context.ledger.cohorts(Window(0, 2**45, tenant, None, None))
-            assert sum(cohort.count.predictions for cohort in cohorts) == number
-            assert sum(cohort.scores.questions for cohort in cohorts if cohort.scores) == number
+            live = await replica.context.ledger.calibration(Window(0, 2**45, tenant, None, None))
+            assert sum(cohort.count.predictions for cohort in live.cohorts) == number
+            assert sum(cohort.scores.questions for cohort in live.cohorts if cohort.scores) == number
 
 
 async def test_a_window_leaves_out_what_a_clock_that_was_ahead_has_stored(
@@ -182,7 +183,7 @@ async def test_only_so_many_reports_wait_for_each_other(
 ) -> None:
     """A client that requests many reports gets 503, and the queue does not grow."""
     may_end = threading.Event()
-    monkeypatch.setattr(ledger, "read_cohorts", lambda *_: may_end.wait(20) and [])
+    monkeypatch.setattr(ledger, "read_calibration", lambda *_: may_end.wait(20) and LiveCalibration([], []))
     async with start(database_url=url) as replica:
         asked = [asyncio.create_task(report(replica)) for _ in range(12)]
         await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)

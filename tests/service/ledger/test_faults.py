@@ -24,7 +24,7 @@ from tests.service.ledger.postgres import PostgresServer
 from uq4ct.client import Ask, AsyncClient, Prediction, Problem, UnavailableError
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.buffer import Buffer
-from uq4ct.service.ledger.calibration import Cohort
+from uq4ct.service.ledger.cohorts import LiveCalibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.failures import LedgerError, LedgerUnavailableError
 from uq4ct.service.ledger.ledger import Ledger
@@ -357,16 +357,16 @@ async def test_the_database_is_closed_after_the_last_call(
         in_use.append(database.engine.pool.checkedout())
         close(database)
 
-    def read_slowly(database: Database, _window: object) -> list[Cohort]:
+    def read_slowly(database: Database, _window: object) -> LiveCalibration:
         with database.transaction():
             begun.set()
             time.sleep(0.3)
-        return []
+        return LiveCalibration([], [])
 
     async with start(database_url=url) as replica:
         monkeypatch.setattr(Database, "close", note_and_close)
-        monkeypatch.setattr("uq4ct.service.ledger.ledger.read_cohorts", read_slowly)
-        reading = asyncio.create_task(replica.context.ledger.cohorts(window_of(0, 10**13, None, None)))
+        monkeypatch.setattr("uq4ct.service.ledger.ledger.read_calibration", read_slowly)
+        reading = asyncio.create_task(replica.context.ledger.calibration(window_of(0, 10**13, None, None)))
         await asyncio.to_thread(begun.wait, 5)
-    assert await reading == []
+    assert await reading == LiveCalibration([], [])
     assert in_use == [0]

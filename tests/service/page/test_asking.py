@@ -57,6 +57,60 @@ def test_an_answer_shows_what_the_api_says(serve: Serve, page: Page) -> None:
         assert OPTIONS[ANSWER.option] in page.run("return document.querySelector('#announcer').textContent")
 
 
+HOLD = """
+const real = window.fetch;
+window.fetch = (...request) => new Promise(resolve => { window.release = () => resolve(real(...request)); });
+"""
+
+
+def test_the_previous_answer_goes_before_the_next_one_comes(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        page.run(HOLD)
+        page.one("#question-send").click()
+        assert page.text("#answer") == "Waiting for the answer"
+        assert page.one("#answer").get_attribute("aria-busy") == "true"
+        assert page.driver.switch_to.active_element == page.one("#question-send")
+        page.one("#question-send").click()  # has no effect now
+        page.run("window.release()")
+        page.until(lambda: page.all("#answer .chosen"))
+        assert page.one("#answer").get_attribute("aria-busy") is None
+        assert page.driver.switch_to.active_element == page.one("#question-send")
+
+
+def test_a_label_keeps_the_focus_in_the_answer(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        page.all("#answer .feedback button")[1].click()
+        page.until_text("#answer .result", "Stored.")
+        page.until(lambda: page.driver.switch_to.active_element == page.one("#answer .result"))
+
+
+def test_no_probability_inside_0_and_1_is_shown_as_one_of_them(serve: Serve, page: Page) -> None:
+    values = [0, 0.0001, 0.00049, 0.0005, 0.5, 0.9994, 0.9995, 0.9998, 1]
+    script = """
+    const [values, done] = arguments;
+    import(new URL('page/numbers.js', document.baseURI).href).then(numbers =>
+      done(values.map(value => [numbers.probability(value), numbers.percent(value)])));
+    """
+    with serve() as address:
+        page.open_loaded(address)
+        shown = page.driver.execute_async_script(script, values)
+    assert [[text.replace("\xa0", " ") for text in pair] for pair in shown] == [
+        ["0.000", "0.0 %"],
+        ["< 0.001", "< 0.1 %"],
+        ["< 0.001", "< 0.1 %"],
+        ["0.001", "0.1 %"],
+        ["0.500", "50.0 %"],
+        ["0.999", "99.9 %"],
+        ["> 0.999", "> 99.9 %"],
+        ["> 0.999", "> 99.9 %"],
+        ["1.000", "100.0 %"],
+    ]
+
+
 @pytest.mark.parametrize("threshold", ["1", "0"])
 def test_abstention_says_why(serve: Serve, page: Page, threshold: str) -> None:
     with serve() as address:

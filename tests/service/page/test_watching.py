@@ -11,7 +11,7 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 
 from tests.many_versions import copy_versions
-from tests.service.ledger.conftest import id_of_age, insert, make_record
+from tests.service.ledger.conftest import id_of_age, insert, insert_label, make_record
 from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
 from uq4ct.model_store.storage.registry import Registry
@@ -90,7 +90,7 @@ def test_the_verdict_states_the_error_and_its_floor(serve: Serve, page: Page) ->
         cohort = cohort_of(address)
     labelled = cohort["labelled"]
     floor, interval = labelled["ece_noise_floor"], labelled["rms_calibration_error_interval"]
-    words = page.text(".verdict")
+    words = page.text("#calibration-body")
     assert (
         f"Expected calibration error {labelled['ece']:.3f}; a perfectly calibrated model would show "
         f"{floor['mean']:.3f} (95th percentile {floor['p95']:.3f})."
@@ -99,13 +99,17 @@ def test_the_verdict_states_the_error_and_its_floor(serve: Serve, page: Page) ->
         f"{labelled['rms_calibration_error']:.3f}, 95 % interval {interval['low']:.3f} to {interval['high']:.3f}, "
         "from 300 labels."
     ) in words
-    assert labelled["ece"] > floor["p95"]
-    assert "more than chance explains" in words
-    body = page.text("#calibration-body")
-    assert f"+{labelled['signed_gap']:.3f}\nOverconfident" in body
-    assert percent(labelled["accuracy"]) in body
-    assert f"{labelled['gap_z']:.2f}; {labelled['spiegelhalter_z']:.2f}" in body
-    assert "400 predictions\n75.0 % have a label." in body
+    assert cohort["verdict"]["state"] == "overconfident"
+    assert {"ece", "gap_z"} <= set(cohort["verdict"]["reasons"])
+    assert (page.one(".verdict").get_attribute("class"), page.text(".verdict strong")) == (
+        "verdict off",
+        "Overconfident.",
+    )
+    assert "the calibration error is above what chance explains" in page.text(".verdict")
+    assert f"+{labelled['signed_gap']:.3f}\nOverconfident" in words
+    assert percent(labelled["accuracy"]) in words
+    assert f"{labelled['gap_z']:.2f}; {labelled['spiegelhalter_z']:.2f}" in words
+    assert "400 predictions\n75.0 % have a label." in words
 
 
 @pytest.mark.usefixtures("labelled_ledger")
@@ -214,6 +218,50 @@ def test_the_sequential_tests_are_shown_with_their_state(serve: Serve, page: Pag
         name = test["test"].replace("_", " ")
         assert row == [name, state, f"{test['log_evidence']:.2f}", str(test["labels"]), test["since"][:10]]
     assert "alarm" in " ".join(state for _, state, *_ in rows)  # these answers are overconfident
+
+
+@pytest.mark.usefixtures("labelled_ledger")
+def test_alarms_are_shown_whatever_version_and_window_are_chosen(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open(address)
+        tests = page.until(lambda: counted(cohort_of(address)["sequential"]))
+        page.open_loaded(address)
+        (raised,) = [test for test in tests if test["alarm"]]
+        minute = raised["alarmed_at"][:16].replace("T", " ")
+        meaning = "toy@1 is overconfident: its confidence is higher than its accuracy"
+        expected = f"{meaning} (since {minute} UTC; 300 labels by now)."
+        assert page.text("#alarms-list") == expected
+        page.choose("#calibration-model", "toy@2")
+        page.until_text("#calibration-body", "toy@2 has answered nothing since")
+        assert page.text("#alarms-list") == expected
+
+
+def test_an_alarm_is_no_less_one_in_a_window_without_labels(serve: Serve, page: Page, ledger: Database) -> None:
+    for _ in range(100):
+        record = make_record(prediction_id=id_of_age(days=2), tenant="default", confidence=0.9, option=1)
+        insert(ledger, record)
+        insert_label(ledger, record, 0)
+    insert(ledger, make_record(tenant="default"))
+    with serve() as address:
+        page.open(address)
+        page.until(lambda: any(test["alarm"] for test in cohort_of(address)["sequential"]))
+        page.open_loaded(address)
+        assert "No labels yet." in page.text("#calibration-body")
+        assert page.one(".verdict").get_attribute("class") == "verdict off"
+        found = "Overconfident. Found: the sequential test of overconfidence has raised an alarm"
+        assert page.text(".verdict").startswith(found)
+        assert len(page.run(ROWS, "[aria-label='Sequential tests'] tbody tr")) == 3
+
+
+def test_one_label_gives_no_verdict(serve: Serve, page: Page, ledger: Database) -> None:
+    record = make_record(tenant="default")
+    insert(ledger, record)
+    insert_label(ledger, record, record.option)
+    with serve() as address:
+        page.open_loaded(address)
+        assert page.one(".verdict").get_attribute("class") == "verdict unknown"
+        assert page.text(".verdict") == "Too few labels for a verdict. 1 label."
+        assert page.one("#alarms").is_displayed() is False
 
 
 def test_refresh_asks_again(serve: Serve, page: Page, labelled_ledger: Database) -> None:

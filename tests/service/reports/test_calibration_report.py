@@ -154,6 +154,8 @@ def test_the_page_and_the_json_hold_the_numbers_of_the_ledger(ledger: Database, 
         assert number in text
     assert "600" in text
     assert "alarm since" in text
+    alarms = ", ".join(test.test.replace("_", " ") for test in many.sequential if test.alarm)
+    assert f"{many.verdict.state.replace('_', ' ')} (alarm: {alarms})" in text
     assert f"Only {few.labelled.questions} labels: too few" in text
     assert page.figures == 12
     # The page loads nothing from elsewhere.
