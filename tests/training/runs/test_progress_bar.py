@@ -71,6 +71,7 @@ def test_a_base_model_that_is_converted_and_loaded_shows_no_bar_in_a_pipe(tmp_pa
 def piped(*arguments: str, cache: Path | None = None) -> tuple[str, str]:
     """Run `uq4ct` with its output into pipes; return what it wrote, with carriage returns as they were."""
     environment = os.environ | ({} if cache is None else {"UQ4CT_BASE_CACHE_DIR": str(cache)})
-    done = subprocess.run([sys.executable, "-m", "uq4ct", *arguments], env=environment, capture_output=True, check=False)
+    command = [sys.executable, "-m", "uq4ct", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode(), done.stderr.decode()
