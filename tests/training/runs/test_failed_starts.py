@@ -40,7 +40,7 @@ def no_memory(*_: object) -> None:
     ids=["data", "long question", "base", "layer", "snapshots", "diverged", "memory"],
 )
 @pytest.mark.parametrize("method", ["lora", "mc_dropout"])
-def test_the_corrected_recipe_starts_in_the_folder_of_a_failed_start(  # noqa: PLR0917
+def test_the_corrected_recipe_starts_in_the_folder_of_a_failed_start(
     method: str,
     line: str,
     sections: dict[str, Any],
