@@ -30,7 +30,7 @@ class FrameQuestions(Generic[F]):
         self, df: F, question: str, options: str | Sequence[str], prefix: str, shared: Mapping[str, object]
     ) -> None:
         self._frame: Any = df
-        if not hasattr(df, "columns") or not (hasattr(df, "assign") or hasattr(df, "hstack")):
+        if not any(hasattr(df, name) for name in ("assign", "hstack")):
             raise InvalidArgumentError(f"df: must be a DataFrame of pandas or polars (got {type(df).__name__})")
         columns = list(self._frame.columns)
         check_columns(columns, question, options)

@@ -135,7 +135,8 @@ def test_scalars_and_arrays_of_numpy_are_taken_for_numbers_and_lists(form: str) 
     receipt = httpx2.Response(200, json={"prediction_id": "p", "result": "accepted"})
     script = Script(httpx2.Response(200, json=PREDICTION), receipt, receipt)
     extra: dict[str, Any] = {"abstain_below": np.float32(0.5), "coverage": np.array(0.75), "tags": np.array(["t"])}
-    settings: dict[str, Any] = {"timeout": np.float64(5), "retries": Retries(np.int64(1), np.float32(0.5), np.int8(4))}
+    tries: Any = (np.int64(1), np.float32(0.5), np.int8(4))
+    settings: dict[str, Any] = {"timeout": np.float64(5), "retries": Retries(*tries)}
     script.run(form, lambda client: client.predict(np.str_("q"), np.array(["a", "b"]), **extra), **settings)
     script.run(form, lambda client: client.feedback({"prediction_id": "p", "answer": np.int64(1)}), **settings)
     script.run(form, lambda client: client.feedback({"prediction_id": "p", "answer": WholeNumber()}), **settings)
