@@ -2,6 +2,7 @@
 
 from uq4ct.service.client.async_client import AsyncClient
 from uq4ct.service.client.bodies import Ask, Label
+from uq4ct.service.client.calibration_records import Calibration
 from uq4ct.service.client.client import Client
 from uq4ct.service.client.csv_files import CsvReport
 from uq4ct.service.client.errors import (
@@ -21,7 +22,6 @@ from uq4ct.service.client.errors import (
 )
 from uq4ct.service.client.fallbacks import Answered, AsyncFallback, Declined, Fallback
 from uq4ct.service.client.records import (
-    Calibration,
     FeedbackReceipt,
     ModelCard,
     ModelList,

@@ -15,6 +15,7 @@ import httpx2
 
 from uq4ct.service.client.arguments import authorization, check_timeout, read_base_url, show_url
 from uq4ct.service.client.bodies import Ask, AskOptions, Label, SharedOptions
+from uq4ct.service.client.calibration_records import Calibration
 from uq4ct.service.client.calls import Calls, Chunked
 from uq4ct.service.client.concurrency import DEFAULT_CONCURRENCY, Progress, check_concurrency, run_in_order_async
 from uq4ct.service.client.csv_files import CsvQuestions, CsvReport, PathLike
@@ -23,7 +24,6 @@ from uq4ct.service.client.frames import FrameQuestions
 from uq4ct.service.client.progress import count_on_terminal
 from uq4ct.service.client.proxies import find_proxy, open_transport
 from uq4ct.service.client.records import (
-    Calibration,
     FeedbackReceipt,
     ModelCard,
     ModelList,

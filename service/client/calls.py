@@ -12,6 +12,7 @@ import httpx2
 from pydantic import TypeAdapter, ValidationError
 
 from uq4ct.service.client.bodies import Ask, AskOptions, Item, Label, read_label, read_question
+from uq4ct.service.client.calibration_records import Calibration
 from uq4ct.service.client.chunks import Chunks, cut
 from uq4ct.service.client.concurrency import check_concurrency
 from uq4ct.service.client.errors import (
@@ -26,7 +27,6 @@ from uq4ct.service.client.errors import (
 from uq4ct.service.client.fallbacks import Answered, AsyncFallback, Declined
 from uq4ct.service.client.proxies import EnvironmentProxy
 from uq4ct.service.client.records import (
-    Calibration,
     DamagedModel,
     FeedbackReceipt,
     ModelCard,
