@@ -177,7 +177,8 @@ class AsyncClient:
             try:
                 step = steps.send(outcome)
             except StopIteration as end:
-                return end.value
+                answer: T = end.value
+                return answer
             match step:
                 case Send():
                     outcome = await self._send(step)

@@ -233,6 +233,7 @@ class Calls:
         return self._retries.wait_after(attempt, asked, self._chance())
 
     def _explain(self, attempt: int, outcome: Outcome) -> ClientError:
+        error: ClientError
         if self._proxy is not None and _is_of_the_proxy(outcome):
             why = outcome.status_code if isinstance(outcome, httpx2.Response) else type(outcome).__name__
             error = UnusableProxyError(f"no connection through proxy {self._proxy} after {attempt} attempts: {why}")

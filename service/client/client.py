@@ -208,7 +208,8 @@ class Client:
             try:
                 step = steps.send(outcome)
             except StopIteration as end:
-                return end.value
+                answer: T = end.value
+                return answer
             match step:
                 case Send():
                     outcome = self._send(step)

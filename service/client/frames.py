@@ -10,6 +10,8 @@ from uq4ct.service.client.errors import InvalidArgumentError
 from uq4ct.service.client.records import Prediction, Problem
 from uq4ct.service.client.rows import check_columns, fill_row, name_columns, read_row
 
+_PANDAS_KINDS = ("string", "Int64", "float64", "float64", "boolean", "string", "string")  # each has a missing value
+
 F = TypeVar("F")
 
 
@@ -29,7 +31,7 @@ class FrameQuestions(Generic[F]):
     def __init__(
         self, df: F, question: str, options: str | Sequence[str], prefix: str, shared: Mapping[str, object]
     ) -> None:
-        self._frame: Any = df
+        self._frame: Any = df  # of a type that is not imported
         if not any(hasattr(df, name) for name in ("assign", "hstack")):
             raise InvalidArgumentError(f"df: must be a DataFrame of pandas or polars (got {type(df).__name__})")
         columns = list(self._frame.columns)
@@ -55,10 +57,11 @@ class FrameQuestions(Generic[F]):
         values = list(zip(*cells, strict=True)) or [()] * len(self._names)
         columns = {name: list(column) for name, column in zip(self._names, values, strict=True)}
         if hasattr(self._frame, "hstack"):  # polars
-            return self._frame.hstack(type(self._frame)(columns))
-        joined = self._frame.assign(**columns)
-        kinds = ("string", "Int64", "float64", "float64", "boolean", "string", "string")  # each has a missing value
-        return joined.astype(dict(zip(self._names, kinds, strict=True)))
+            joined: F = self._frame.hstack(type(self._frame)(columns))
+        else:
+            kinds = dict(zip(self._names, _PANDAS_KINDS, strict=True))
+            joined = self._frame.assign(**columns).astype(kinds)
+        return joined
 
     def _cells(self, column: str) -> list[object]:
-        return self._frame[column].to_list()
+        return list(self._frame[column].to_list())
