@@ -44,7 +44,7 @@ from uq4ct.service.client.retries import (
     read_retry_after,
 )
 from uq4ct.service.client.steps import CallFallback, Outcome, Send, Steps, Wait
-from uq4ct.service.client.values import read_items, read_text
+from uq4ct.service.client.values import check_text, read_items
 
 _LEDGER_UNAVAILABLE = "urn:uq4ct:problem:ledger-unavailable"
 
@@ -137,7 +137,7 @@ class Calls:
     def prediction(self, prediction_id: str) -> Steps[StoredPrediction]:
         """GET /predictions/{prediction_id}."""
         return self._call(
-            Send("GET", f"/predictions/{quote(read_text('prediction_id', prediction_id), safe='')}"), _RECORD
+            Send("GET", f"/predictions/{quote(check_text('prediction_id', prediction_id), safe='')}"), _RECORD
         )
 
     def models(self) -> Steps[ModelList]:
@@ -160,12 +160,12 @@ class Calls:
 
     def model(self, name: str) -> Steps[ModelCard]:
         """GET /models/{name}."""
-        return self._call(Send("GET", f"/models/{quote(read_text('name', name), safe='@')}"), _MODEL)
+        return self._call(Send("GET", f"/models/{quote(check_text('name', name), safe='@')}"), _MODEL)
 
     def calibration(self, window: str | None, model: str | None) -> Steps[Calibration]:
         """GET /calibration."""
         given = {"window": window, "model": model}
-        params = {name: read_text(name, value) for name, value in given.items() if value is not None}
+        params = {name: check_text(name, value) for name, value in given.items() if value is not None}
         return self._call(Send("GET", "/calibration", params=params), _CALIBRATION)
 
     def answer_or(

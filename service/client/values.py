@@ -47,7 +47,7 @@ def read_whole(name: str, value: object, least: int, most: int) -> int:
     return number
 
 
-def read_text(name: str, value: object) -> str:
+def check_text(name: str, value: object) -> str:
     """Return a text; raises InvalidArgumentError if it is none, or UTF-8 cannot express it."""
     if not isinstance(value, str):
         raise InvalidArgumentError(f"{name}: must be text (got {show(value)})")
@@ -71,7 +71,7 @@ def to_json(name: str, value: object) -> Any:
     """Return a value as JSON can hold it; raises InvalidArgumentError, which names the part that it cannot hold."""
     plain = unwrap(value)
     if isinstance(plain, str):
-        return read_text(name, plain)
+        return check_text(name, plain)
     if isinstance(plain, float) and not math.isfinite(plain):
         raise InvalidArgumentError(f"{name}: must be finite (got {show(value)})")
     if plain is None or isinstance(plain, int | float):
@@ -79,7 +79,7 @@ def to_json(name: str, value: object) -> Any:
     if isinstance(plain, list | tuple):
         return [to_json(f"{name}[{place}]", one) for place, one in enumerate(plain)]
     if isinstance(plain, Mapping):
-        return {read_text(f"{name}: key", key): to_json(f"{name}.{key}", one) for key, one in plain.items()}
+        return {check_text(f"{name}: key", key): to_json(f"{name}.{key}", one) for key, one in plain.items()}
     raise InvalidArgumentError(f"{name}: must be text, a number, a list or a mapping (got {show(value)})")
 
 
