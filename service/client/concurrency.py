@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from uq4ct.service.client.steps import Steps
 from uq4ct.service.client.values import read_whole
 
-DEFAULT_CONCURRENCY = 4  # chunks; together at most half of the service's default UQ4CT_MAX_CONCURRENT_REQUESTS
-_MOST = 32
+DEFAULT_CONCURRENCY = 4  # chunks
+_MOST = 8  # with 64 items each, the service's default UQ4CT_MAX_CONCURRENT_REQUESTS
 
 Progress = Callable[[int, int], object]  # called with the number of finished items and of all
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def check_concurrency(concurrency: int) -> int:
-    """Return the number of calls at a time; raises InvalidArgumentError if it is not a whole number, 1 to 32."""
+    """Return the number of calls at a time; raises InvalidArgumentError if it is not a whole number, 1 to 8."""
     return read_whole("concurrency", concurrency, 1, _MOST)
 
 

@@ -111,7 +111,7 @@ def test_valid_addresses_are_taken(kind: Any, address: str) -> None:
         (lambda c: c.predict_batch([ASK, "q"]), r"questions\[1\]: must be a mapping with question .*\(got 'q'\)"),
         (lambda c: c.predict_batch(ASK), r"questions: must be several questions in an order"),
         (lambda c: c.predict_batch(None), r"questions: .*\(got None\)"),
-        (lambda c: c.predict_batch([ASK], concurrency=0), r"concurrency: must be a whole number, 1 to 32 \(got 0\)"),
+        (lambda c: c.predict_batch([ASK], concurrency=0), r"concurrency: must be a whole number, 1 to 8 \(got 0\)"),
         (lambda c: c.predict_batch([ASK], concurrency=2.5), r"concurrency: .*\(got 2.5\)"),
         (lambda c: c.feedback({"prediction_id": "p", "answer": NAN}), r"label\.answer: must be finite \(got nan\)"),
         (lambda c: c.feedback(None), r"label: must be a mapping .*\(got None\)"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import re
@@ -14,6 +15,8 @@ import pytest
 
 from tests.service.client.echo_service import EchoService
 from tests.service.client.scripted_service import PREDICTION, PROBLEM, Script, both_forms, refusal
+from tests.service.conftest import Start
+from tests.service.listening import on_a_socket
 from uq4ct.client import Client, CsvReport, InvalidArgumentError, NotAllowedError, Retries, UnavailableError
 from uq4ct.service.client.csv_output import read_whole_rows
 
@@ -115,6 +118,24 @@ def test_an_output_that_was_cut_at_any_byte_is_completed(tmp_path: Path) -> None
         report = answer("sync", source, output, service)
         assert output.read_bytes() == wanted, length
         assert report.kept + len(keys(service)) == 3
+
+
+@pytest.mark.anyio
+async def test_a_row_that_occurs_again_has_the_prediction_of_the_first(start: Start, tmp_path: Path) -> None:
+    rows = [[str(number), f"Q{number % 3}", "x", "y", ""] for number in range(200)]
+    source = write_csv(tmp_path / "in.csv", rows)
+
+    def ask(address: str, output: Path) -> CsvReport:
+        with Client(address) as client:
+            return client.predict_csv(source, output, question="question", options=["a", "b", "c"])
+
+    async with start() as replica, on_a_socket(replica) as address:
+        for name in ("first.csv", "second.csv"):
+            report = await asyncio.to_thread(ask, address, tmp_path / name)
+            assert report == CsvReport(rows=200, kept=0, errors=0)
+        stored = (await replica.client.get("/calibration")).json()["models"][0]["predictions"]
+    assert (tmp_path / "first.csv").read_bytes() == (tmp_path / "second.csv").read_bytes()
+    assert len({row["prediction_id"] for row in read_rows(tmp_path / "first.csv")}) == stored == 3
 
 
 def test_a_finished_output_asks_nothing(source: Path, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_an_empty_table_gets_the_columns() -> None:
         ({"df": pandas_table().assign(error=1)}, "df: already has the column 'error'; set prefix="),
         ({"abstain_below": float("nan")}, r"abstain_below: must be finite \(got nan\)"),
         ({"idempotency_key": "k"}, "idempotency_key: is no field that rows can share; allowed: context, model, "),
-        ({"concurrency": 99}, "concurrency: must be a whole number, 1 to 32"),
+        ({"concurrency": 99}, "concurrency: must be a whole number, 1 to 8"),
     ],
 )
 def test_arguments_of_a_table_are_named(arguments: dict[str, Any], message: str) -> None:
