@@ -1,9 +1,13 @@
 """The client of the service; needs only httpx2 and pydantic."""
 
-from uq4ct.service.client.calls import Answered, Ask, AsyncFallback, Declined, Fallback, Label
-from uq4ct.service.client.client import AsyncClient, Client
+from uq4ct.service.client.async_client import AsyncClient
+from uq4ct.service.client.bodies import Ask, Label
+from uq4ct.service.client.calibration_records import Calibration
+from uq4ct.service.client.client import Client
+from uq4ct.service.client.csv_files import CsvReport
 from uq4ct.service.client.errors import (
     ClientError,
+    ClosedClientError,
     ConflictError,
     InvalidArgumentError,
     InvalidRequestError,
@@ -16,8 +20,8 @@ from uq4ct.service.client.errors import (
     UnreadableResponseError,
     UnusableProxyError,
 )
+from uq4ct.service.client.fallbacks import Answered, AsyncFallback, Declined, Fallback
 from uq4ct.service.client.records import (
-    Calibration,
     FeedbackReceipt,
     ModelCard,
     ModelList,
@@ -35,7 +39,9 @@ __all__ = [
     "Calibration",
     "Client",
     "ClientError",
+    "ClosedClientError",
     "ConflictError",
+    "CsvReport",
     "Declined",
     "Fallback",
     "FeedbackReceipt",

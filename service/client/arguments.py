@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import httpx2
 
 from uq4ct.service.client.errors import InvalidArgumentError
+from uq4ct.service.client.values import read_number
 
 _LONGEST_TIMEOUT = 86_400.0  # seconds; operating systems limit what a socket accepts
 _LAST_PORT = 65_535
@@ -34,6 +37,11 @@ def read_base_url(text: str) -> httpx2.URL:
     return url
 
 
+def show_url(url: httpx2.URL) -> str:
+    """Return an address for a message, without user and password."""
+    return str(url.copy_with(username=None, password=None)).rstrip("/")
+
+
 def authorization(api_key: str | None) -> dict[str, str]:
     """Return the headers that carry a key.
 
@@ -59,11 +67,8 @@ def check_timeout(seconds: float) -> float:
     Raises:
         InvalidArgumentError: it is not a number of seconds above 0 and up to a day.
     """
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _LONGEST_TIMEOUT:
-        raise InvalidArgumentError(
-            f"timeout: must be seconds, above 0 and at most {_LONGEST_TIMEOUT:.0f} (got {seconds!r})"
-        )
-    return seconds
+    allowed = f"seconds, above 0 and at most {_LONGEST_TIMEOUT:.0f}"
+    return read_number("timeout", seconds, allowed, math.ulp(0.0), _LONGEST_TIMEOUT)
 
 
 def _wrong_url(message: str) -> InvalidArgumentError:

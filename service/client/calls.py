@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NotRequired, TypedDict, TypeVar, Unpack
+from typing import Generic, Literal, TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx2
 from pydantic import TypeAdapter, ValidationError
 
+from uq4ct.service.client.bodies import Ask, AskOptions, Item, Label, read_label, read_question
+from uq4ct.service.client.calibration_records import Calibration
+from uq4ct.service.client.chunks import Chunks, cut
+from uq4ct.service.client.concurrency import check_concurrency
 from uq4ct.service.client.errors import (
     UNANSWERED,
     ClientError,
@@ -19,9 +24,9 @@ from uq4ct.service.client.errors import (
     UnusableProxyError,
     error_of,
 )
+from uq4ct.service.client.fallbacks import Answered, AsyncFallback, Declined
 from uq4ct.service.client.proxies import EnvironmentProxy
 from uq4ct.service.client.records import (
-    Calibration,
     DamagedModel,
     FeedbackReceipt,
     ModelCard,
@@ -31,95 +36,20 @@ from uq4ct.service.client.records import (
     Problem,
     StoredPrediction,
 )
-from uq4ct.service.client.retries import RETRIED_ERRORS, RETRIED_STATUSES, Retries, read_retry_after
+from uq4ct.service.client.retries import (
+    RETRIED_ERRORS,
+    RETRIED_PROBLEMS,
+    RETRIED_STATUSES,
+    Retries,
+    read_retry_after,
+)
+from uq4ct.service.client.steps import CallFallback, Outcome, Send, Steps, Wait
+from uq4ct.service.client.values import check_text, read_items
 
 _LEDGER_UNAVAILABLE = "urn:uq4ct:problem:ledger-unavailable"
 
 T = TypeVar("T")
-
-
-class AskOptions(TypedDict, total=False):
-    """Optional fields of a question; see the service's /docs."""
-
-    context: str
-    model: str
-    abstain_below: float
-    coverage: float
-    task: str
-    tags: list[str]
-    idempotency_key: str
-
-
-class Ask(AskOptions):
-    """One question of a batch."""
-
-    question: str
-    options: Sequence[str]
-
-
-class Label(TypedDict):
-    """The correct option of an earlier prediction, by index or letter; `source` is the origin of the label."""
-
-    prediction_id: str
-    answer: int | str
-    source: NotRequired[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send this request; the outcome is the response or the error without one."""
-
-    method: str
-    path: str
-    body: dict[str, Any] | None = None
-    params: dict[str, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Wait this number of seconds."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Declined:
-    """Why the service's answer cannot be used: it abstained, or it did not answer."""
-
-    reason: Literal["abstained", "unavailable"]
-    prediction: Prediction | None
-    error: ClientError | None
-
-
-@dataclass(frozen=True, slots=True)
-class CallFallback:
-    """Call the fallback; the outcome is its return value."""
-
-    fallback: Callable[[Declined], Any]
-    declined: Declined
-
-
-@dataclass(frozen=True, slots=True)
-class Answered(Generic[T]):
-    """An answer to act on: the text of the service's option, or the return value of the fallback.
-
-    `declined` says why the fallback was called; None if the service answered.
-    """
-
-    answer: str | T
-    prediction: Prediction | None
-    declined: Declined | None
-
-    @property
-    def by(self) -> Literal["service", "fallback"]:
-        """Who answered."""
-        return "service" if self.declined is None else "fallback"
-
-
-Fallback = Callable[[Declined], T]
-AsyncFallback = Callable[[Declined], T | Awaitable[T]]
-Outcome = httpx2.Response | httpx2.RequestError
-Steps = Generator[Send | Wait | CallFallback, Any, T]
+R = TypeVar("R")
 
 _BATCH = TypeAdapter(dict[Literal["results"], list[Prediction | Problem]])
 _RECEIPTS = TypeAdapter(dict[Literal["results"], list[FeedbackReceipt | Problem]])
@@ -131,13 +61,25 @@ _RECORD = TypeAdapter(StoredPrediction)
 _CALIBRATION = TypeAdapter(Calibration)
 
 
+@dataclass(frozen=True, slots=True)
+class Chunked(Generic[T]):
+    """A batch as calls for its chunks; `total` is the number of items."""
+
+    total: int
+    calls: list[Steps[list[T]]]
+
+    def limit(self, concurrency: int) -> int:
+        """Return how many calls to make at a time; raises InvalidArgumentError for a wrong `concurrency`."""
+        return min(check_concurrency(concurrency), max(len(self.calls), 1))
+
+
 class Calls:
     """The calls of a client, with retries.
 
     Args:
+        address: of the service, to name it in errors.
         chance: returns a random number in [0, 1), for the waits.
         clock: returns seconds since 1970, to read a Retry-After date.
-        new_key: returns a new idempotency key.
         proxy: the proxy that requests pass, to name it in errors.
 
     Raises:
@@ -146,54 +88,57 @@ class Calls:
 
     def __init__(
         self,
+        address: str,
         retries: Retries,
         chance: Callable[[], float],
         clock: Callable[[], float],
-        new_key: Callable[[], str],
         proxy: EnvironmentProxy | None = None,
     ) -> None:
         if not isinstance(retries, Retries):
             raise InvalidArgumentError(f"retries: must be Retries (got {retries!r})")
+        self._address = address
         self._proxy = proxy
+        self._chunks = Chunks()
         self._retries = retries
         self._chance = chance
         self._clock = clock
-        self._new_key = new_key
 
-    def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Steps[Prediction]:
+    def predict(self, question: str, options: Iterable[str], **extra: Unpack[AskOptions]) -> Steps[Prediction]:
         """POST /predict."""
-        ask: Ask = {"question": question, "options": options, **extra}
-        keyed, plain = Send("POST", "/predict", self._identify(ask)), Send("POST", "/predict", _plain(ask))
-        return self._call(keyed, _PREDICTION, plain if self._adds_key(ask) else None)
+        item = self._identify(read_question({"question": question, "options": options, **extra}))
+        plain = None if item.key is None else Send("POST", "/predict", item.body)
+        return self._call(Send("POST", "/predict", item.keyed), _PREDICTION, plain)
 
-    def predict_batch(self, questions: Sequence[Ask]) -> Steps[list[Prediction | Problem]]:
-        """POST /predict/batch."""
-        body = {"questions": [self._identify(question) for question in questions]}
-        results = (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
-        unkept = [
-            index
-            for index, (question, result) in enumerate(zip(questions, results, strict=True))
-            if isinstance(result, Problem) and result.type == _LEDGER_UNAVAILABLE and self._adds_key(question)
-        ]
-        if unkept:
-            body = {"questions": [_plain(questions[index]) for index in unkept]}
-            again = (yield from self._call(Send("POST", "/predict/batch", body), _BATCH))["results"]
-            for index, result in zip(unkept, again, strict=True):
-                results[index] = result
-        return results
+    def predict_batch(self, questions: Iterable[Ask]) -> Chunked[Prediction | Problem]:
+        """POST /predict/batch, in chunks."""
+        asks = read_items("questions", questions, "questions")
+        bodies = [read_question(ask, f"questions[{index}]") for index, ask in enumerate(asks)]
+        return self.predict_items([self._identify(body) for body in bodies])
+
+    def predict_items(self, items: Sequence[Item]) -> Chunked[Prediction | Problem]:
+        """POST /predict/batch with questions that have been read, in chunks."""
+        return Chunked(len(items), [self.predict_chunk(chunk) for chunk in cut(items, self._chunks.size)])
+
+    def predict_chunk(self, items: Sequence[Item]) -> Steps[list[Prediction | Problem]]:
+        """POST /predict/batch with one chunk."""
+        return self._chunks.send(items, self._predict_chunk)
 
     def feedback(self, label: Label) -> Steps[FeedbackReceipt]:
         """POST /feedback."""
-        return self._call(Send("POST", "/feedback", {**label}), _RECEIPT)
+        return self._call(Send("POST", "/feedback", read_label(label)), _RECEIPT)
 
-    def feedback_batch(self, labels: Sequence[Label]) -> Steps[list[FeedbackReceipt | Problem]]:
-        """POST /feedback/batch."""
-        body = {"feedback": [{**label} for label in labels]}
-        return (yield from self._call(Send("POST", "/feedback/batch", body), _RECEIPTS))["results"]
+    def feedback_batch(self, labels: Iterable[Label]) -> Chunked[FeedbackReceipt | Problem]:
+        """POST /feedback/batch, in chunks."""
+        given = read_items("labels", labels, "labels")
+        items = [Item(read_label(label, f"labels[{index}]")) for index, label in enumerate(given)]
+        chunks = cut(items, self._chunks.size)
+        return Chunked(len(items), [self._chunks.send(chunk, self._feedback_chunk) for chunk in chunks])
 
     def prediction(self, prediction_id: str) -> Steps[StoredPrediction]:
         """GET /predictions/{prediction_id}."""
-        return self._call(Send("GET", f"/predictions/{quote(prediction_id, safe='')}"), _RECORD)
+        return self._call(
+            Send("GET", f"/predictions/{quote(check_text('prediction_id', prediction_id), safe='')}"), _RECORD
+        )
 
     def models(self) -> Steps[ModelList]:
         """GET /models, page by page."""
@@ -215,16 +160,16 @@ class Calls:
 
     def model(self, name: str) -> Steps[ModelCard]:
         """GET /models/{name}."""
-        return self._call(Send("GET", f"/models/{quote(name, safe='@')}"), _MODEL)
+        return self._call(Send("GET", f"/models/{quote(check_text('name', name), safe='@')}"), _MODEL)
 
     def calibration(self, window: str | None, model: str | None) -> Steps[Calibration]:
         """GET /calibration."""
         given = {"window": window, "model": model}
-        params = {name: value for name, value in given.items() if value is not None}
+        params = {name: check_text(name, value) for name, value in given.items() if value is not None}
         return self._call(Send("GET", "/calibration", params=params), _CALIBRATION)
 
     def answer_or(
-        self, question: str, options: Sequence[str], fallback: AsyncFallback[T], **extra: Unpack[AskOptions]
+        self, question: str, options: Iterable[str], fallback: AsyncFallback[T], **extra: Unpack[AskOptions]
     ) -> Steps[Answered[T]]:
         """POST /predict; call the fallback if the answer abstains or the service cannot answer."""
         try:
@@ -237,13 +182,29 @@ class Calls:
             declined = Declined("abstained", prediction, None)
         return Answered((yield CallFallback(fallback, declined)), declined.prediction, declined)
 
-    def _identify(self, question: Ask) -> dict[str, Any]:
-        """Return the question with an idempotency key, so that retries are recorded once; one attempt needs none."""
-        body = _plain(question)
-        return {"idempotency_key": self._new_key(), **body} if self._adds_key(question) else body
+    def _predict_chunk(self, items: Sequence[Item], attempt: int = 1) -> Steps[list[Prediction | Problem]]:
+        """Ask a chunk; ask again what the ledger cannot keep, without a key, and what had no answer for now."""
+        send = Send("POST", "/predict/batch", {"questions": [item.keyed for item in items]})
+        results = _one_per_item(send, items, (yield from self._call(send, _BATCH)))
+        problems = {index: result for index, result in enumerate(results) if isinstance(result, Problem)}
+        unkept = [index for index, one in problems.items() if one.type == _LEDGER_UNAVAILABLE and items[index].key]
+        if unkept:
+            again = yield from self._predict_chunk([Item(items[index].body) for index in unkept], attempt)
+            _replace(results, unkept, again)
+        late = [index for index, one in problems.items() if one.status in RETRIED_PROBLEMS and index not in unkept]
+        wait = self._retries.wait_after(attempt, None, self._chance()) if late else None
+        if wait is not None:
+            yield Wait(wait)
+            _replace(results, late, (yield from self._predict_chunk([items[index] for index in late], attempt + 1)))
+        return results
 
-    def _adds_key(self, question: Ask) -> bool:
-        return self._retries.attempts > 1 and "idempotency_key" not in question
+    def _feedback_chunk(self, items: Sequence[Item]) -> Steps[list[FeedbackReceipt | Problem]]:
+        send = Send("POST", "/feedback/batch", {"feedback": [item.body for item in items]})
+        return _one_per_item(send, items, (yield from self._call(send, _RECEIPTS)))
+
+    def _identify(self, body: dict[str, object]) -> Item:
+        """Give a question an idempotency key, so that retries are recorded once; one attempt needs none."""
+        return Item(body, str(uuid.uuid4()) if self._retries.attempts > 1 and "idempotency_key" not in body else None)
 
     def _call(self, send: Send, reader: TypeAdapter[T], without_key: Send | None = None) -> Steps[T]:
         """Send until there is an answer; if the ledger cannot store the key, continue with `without_key`, if given."""
@@ -272,6 +233,7 @@ class Calls:
         return self._retries.wait_after(attempt, asked, self._chance())
 
     def _explain(self, attempt: int, outcome: Outcome) -> ClientError:
+        error: ClientError
         if self._proxy is not None and _is_of_the_proxy(outcome):
             why = outcome.status_code if isinstance(outcome, httpx2.Response) else type(outcome).__name__
             error = UnusableProxyError(f"no connection through proxy {self._proxy} after {attempt} attempts: {why}")
@@ -280,15 +242,22 @@ class Calls:
         elif isinstance(outcome, httpx2.DecodingError):
             error = UnreadableResponseError(f"the response body cannot be decoded: {outcome}")
         else:
-            error = UnreachableError(f"no response after {attempt} attempts: {type(outcome).__name__}")
+            why = ": ".join(part for part in (type(outcome).__name__, str(outcome)) if part)
+            error = UnreachableError(f"could not reach {self._address}: no response after {attempt} attempts: {why}")
         error.__cause__ = outcome if isinstance(outcome, Exception) else None
         return error
 
 
-def _plain(question: Ask) -> dict[str, Any]:
-    if isinstance(question["options"], str):
-        raise TypeError(f"options must be a sequence of texts (got the single text {question['options']!r})")
-    return {**question, "options": list(question["options"])}
+def _one_per_item(send: Send, items: Sequence[Item], body: Mapping[Literal["results"], list[R]]) -> list[R]:
+    results = body["results"]
+    if len(results) != len(items):
+        raise UnreadableResponseError(f"{send.path}: {len(results)} results for {len(items)} items")
+    return results
+
+
+def _replace(results: list[R], places: Sequence[int], others: Sequence[R]) -> None:
+    for place, other in zip(places, others, strict=True):
+        results[place] = other
 
 
 def _is_unkept(outcome: Outcome) -> bool:

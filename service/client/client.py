@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import random
 import time
-import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
 import httpx2
 
-from uq4ct.service.client.arguments import authorization, check_timeout, read_base_url
-from uq4ct.service.client.calls import (
-    Answered,
-    Ask,
-    AskOptions,
-    AsyncFallback,
-    CallFallback,
-    Calls,
-    Fallback,
-    Label,
-    Send,
-    Steps,
-    Wait,
-)
-from uq4ct.service.client.errors import InvalidArgumentError
+from uq4ct.service.client.arguments import authorization, check_timeout, read_base_url, show_url
+from uq4ct.service.client.bodies import Ask, AskOptions, Label, SharedOptions
+from uq4ct.service.client.calibration_records import Calibration
+from uq4ct.service.client.calls import Calls, Chunked
+from uq4ct.service.client.concurrency import DEFAULT_CONCURRENCY, Progress, check_concurrency, run_in_order
+from uq4ct.service.client.csv_files import CsvQuestions, CsvReport, PathLike
+from uq4ct.service.client.fallbacks import Answered, Fallback
+from uq4ct.service.client.frames import FrameQuestions
+from uq4ct.service.client.progress import count_on_terminal
 from uq4ct.service.client.proxies import find_proxy, open_transport
 from uq4ct.service.client.records import (
-    Calibration,
     FeedbackReceipt,
     ModelCard,
     ModelList,
@@ -38,15 +29,12 @@ from uq4ct.service.client.records import (
     Problem,
     StoredPrediction,
 )
-from uq4ct.service.client.retries import Retries
+from uq4ct.service.client.requests import build_request
+from uq4ct.service.client.retries import DEFAULT_RETRIES, Retries
+from uq4ct.service.client.steps import CallFallback, Send, Steps, Wait
 
 T = TypeVar("T")
-DEFAULT_RETRIES = Retries()
-
-
-def new_key() -> str:
-    """Return a new idempotency key."""
-    return str(uuid.uuid4())
+F = TypeVar("F")
 
 
 class Client:
@@ -83,21 +71,79 @@ class Client:
     ) -> None:
         url, headers, seconds = read_base_url(base_url), authorization(api_key), check_timeout(timeout)
         proxy = None if transport is not None else find_proxy(url)
-        self._calls = Calls(retries, chance, clock, new_key, proxy)
+        self._calls = Calls(show_url(url), retries, chance, clock, proxy)
         transport = transport or open_transport(httpx2.HTTPTransport, proxy)
         self._http = httpx2.Client(base_url=url, headers=headers, timeout=seconds, transport=transport)
         self._sleep = sleep
 
-    def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Prediction:
+    def predict(self, question: str, options: Iterable[str], **extra: Unpack[AskOptions]) -> Prediction:
         """Answer one question."""
         return self._run(self._calls.predict(question, options, **extra))
 
-    def predict_batch(self, questions: Sequence[Ask]) -> list[Prediction | Problem]:
-        """Answer several questions: one answer or problem per question, in the same order."""
-        return self._run(self._calls.predict_batch(questions))
+    def predict_batch(
+        self,
+        questions: Iterable[Ask],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: Progress | None = None,
+    ) -> list[Prediction | Problem]:
+        """Answer any number of questions: one answer or problem per question, in the same order.
+
+        They are sent in chunks that the service accepts, up to `concurrency` of them at a time, each with the retries.
+        `progress` is called with the number of finished questions and of all.
+        """
+        return self._collect(self._calls.predict_batch(questions), concurrency, progress)
+
+    def predict_frame(  # all after options are keywords with defaults
+        self,
+        df: F,
+        question: str,
+        options: str | Sequence[str],
+        *,
+        prefix: str = "",
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: Progress | None = None,
+        **shared: Unpack[SharedOptions],
+    ) -> F:
+        """Answer each row of a DataFrame of pandas or polars; return it with the answers in new columns.
+
+        Args:
+            question: the column of the questions.
+            options: the columns of the options, of which a row may lack some, or one column that holds lists.
+            prefix: begins the names of the new columns: predicted, predicted_index (among the options as given),
+                confidence, feu, abstained, prediction_id and error, which says why a row has no answer.
+            shared: fields that all questions share. The same row is answered once, even in a later call.
+        """
+        table = FrameQuestions(df, question, options, prefix, shared)
+        return table.join(self._collect(self._calls.predict_items(table.items), concurrency, progress))
+
+    def predict_csv(  # all after options are keywords with defaults
+        self,
+        source: PathLike,
+        output: PathLike,
+        question: str,
+        options: str | Sequence[str],
+        *,
+        prefix: str = "",
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: Progress = count_on_terminal,
+        **shared: Unpack[SharedOptions],
+    ) -> CsvReport:
+        """Answer each row of a CSV file; write it with the answers in new columns, as `predict_frame` does.
+
+        Each row is written as soon as it and those before it are answered. After an error or an interruption, the same
+        call continues after the rows in the output. One column of options holds JSON lists.
+        """
+        check_concurrency(concurrency)
+        with CsvQuestions(source, output, question, options, prefix, shared, progress) as table:
+            calls = map(self._calls.predict_chunk, table.chunks())
+            with closing(run_in_order(self._run, calls, concurrency)) as parts:
+                for results in parts:
+                    table.write(results)
+            return table.report
 
     def answer_or(
-        self, question: str, options: Sequence[str], fallback: Fallback[T], **extra: Unpack[AskOptions]
+        self, question: str, options: Iterable[str], fallback: Fallback[T], **extra: Unpack[AskOptions]
     ) -> Answered[T]:
         """Return the service's answer, or the fallback's if the service abstains or cannot answer within the retries.
 
@@ -109,9 +155,15 @@ class Client:
         """Report the correct option of an earlier prediction."""
         return self._run(self._calls.feedback(label))
 
-    def feedback_batch(self, labels: Sequence[Label]) -> list[FeedbackReceipt | Problem]:
-        """Report several correct options: one receipt or problem per label, in the same order."""
-        return self._run(self._calls.feedback_batch(labels))
+    def feedback_batch(
+        self,
+        labels: Iterable[Label],
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        progress: Progress | None = None,
+    ) -> list[FeedbackReceipt | Problem]:
+        """Report any number of correct options, like `predict_batch`: one receipt or problem per label, in order."""
+        return self._collect(self._calls.feedback_batch(labels), concurrency, progress)
 
     def prediction(self, prediction_id: str) -> StoredPrediction:
         """Return a stored prediction and its label, if any."""
@@ -141,13 +193,23 @@ class Client:
     ) -> None:
         self.close()
 
+    def _collect(self, batch: Chunked[T], concurrency: int, progress: Progress | None) -> list[T]:
+        results: list[T] = []
+        with closing(run_in_order(self._run, batch.calls, batch.limit(concurrency))) as parts:
+            for part in parts:
+                results += part
+                if progress is not None:
+                    progress(len(results), batch.total)
+        return results
+
     def _run(self, steps: Steps[T]) -> T:
         outcome: Any = None
         while True:
             try:
                 step = steps.send(outcome)
             except StopIteration as end:
-                return end.value
+                answer: T = end.value
+                return answer
             match step:
                 case Send():
                     outcome = self._send(step)
@@ -157,115 +219,8 @@ class Client:
                     outcome = fallback(declined)
 
     def _send(self, send: Send) -> httpx2.Response | httpx2.RequestError:
-        request = _build_request(self._http, send)
+        request = build_request(self._http, send)
         try:
             return self._http.send(request)
         except httpx2.RequestError as error:
             return error
-
-
-class AsyncClient:
-    """`Client` for asyncio; a fallback may be a plain function or a coroutine function.
-
-    Args: as for `Client`, but `transport` and `sleep` are asynchronous.
-    """
-
-    def __init__(  # noqa: PLR0913  # all but the first are keywords with defaults
-        self,
-        base_url: str,
-        *,
-        api_key: str | None = None,
-        timeout: float = 45.0,
-        retries: Retries = DEFAULT_RETRIES,
-        transport: httpx2.AsyncBaseTransport | None = None,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        clock: Callable[[], float] = time.time,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        url, headers, seconds = read_base_url(base_url), authorization(api_key), check_timeout(timeout)
-        proxy = None if transport is not None else find_proxy(url)
-        self._calls = Calls(retries, chance, clock, new_key, proxy)
-        transport = transport or open_transport(httpx2.AsyncHTTPTransport, proxy)
-        self._http = httpx2.AsyncClient(base_url=url, headers=headers, timeout=seconds, transport=transport)
-        self._sleep = sleep
-
-    async def predict(self, question: str, options: Sequence[str], **extra: Unpack[AskOptions]) -> Prediction:
-        """See `Client.predict`."""
-        return await self._run(self._calls.predict(question, options, **extra))
-
-    async def predict_batch(self, questions: Sequence[Ask]) -> list[Prediction | Problem]:
-        """See `Client.predict_batch`."""
-        return await self._run(self._calls.predict_batch(questions))
-
-    async def answer_or(
-        self, question: str, options: Sequence[str], fallback: AsyncFallback[T], **extra: Unpack[AskOptions]
-    ) -> Answered[T]:
-        """See `Client.answer_or`."""
-        return await self._run(self._calls.answer_or(question, options, fallback, **extra))
-
-    async def feedback(self, label: Label) -> FeedbackReceipt:
-        """See `Client.feedback`."""
-        return await self._run(self._calls.feedback(label))
-
-    async def feedback_batch(self, labels: Sequence[Label]) -> list[FeedbackReceipt | Problem]:
-        """See `Client.feedback_batch`."""
-        return await self._run(self._calls.feedback_batch(labels))
-
-    async def prediction(self, prediction_id: str) -> StoredPrediction:
-        """See `Client.prediction`."""
-        return await self._run(self._calls.prediction(prediction_id))
-
-    async def models(self) -> ModelList:
-        """See `Client.models`."""
-        return await self._run(self._calls.models())
-
-    async def model(self, name: str) -> ModelCard:
-        """See `Client.model`."""
-        return await self._run(self._calls.model(name))
-
-    async def calibration(self, window: str | None = None, model: str | None = None) -> Calibration:
-        """See `Client.calibration`."""
-        return await self._run(self._calls.calibration(window, model))
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def _run(self, steps: Steps[T]) -> T:
-        outcome: Any = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as end:
-                return end.value
-            match step:
-                case Send():
-                    outcome = await self._send(step)
-                case Wait(seconds):
-                    outcome = await self._sleep(seconds)
-                case CallFallback(fallback, declined):
-                    outcome = fallback(declined)
-                    if inspect.isawaitable(outcome):
-                        outcome = await outcome
-
-    async def _send(self, send: Send) -> httpx2.Response | httpx2.RequestError:
-        request = _build_request(self._http, send)
-        try:
-            return await self._http.send(request)
-        except httpx2.RequestError as error:
-            return error
-
-
-def _build_request(http: httpx2.Client | httpx2.AsyncClient, send: Send) -> httpx2.Request:
-    try:
-        return http.build_request(send.method, send.path, json=send.body, params=send.params)
-    except (TypeError, ValueError) as error:  # a value that JSON or UTF-8 cannot express
-        raise InvalidArgumentError(f"{send.path}: the request cannot be written as JSON: {error}") from error

@@ -12,8 +12,12 @@ class ClientError(Exception):
     """A call failed, or a client cannot be made."""
 
 
-class InvalidArgumentError(ClientError, ValueError):
+class InvalidArgumentError(ClientError, ValueError, TypeError):
     """An argument with which no request can be made; the message names it."""
+
+
+class ClosedClientError(ClientError, RuntimeError):
+    """The client was closed before this call."""
 
 
 class UnusableProxyError(ClientError):
@@ -65,7 +69,7 @@ class ServiceFailedError(ServiceError):
 
 UNANSWERED = (UnreachableError, UnavailableError, ServiceFailedError)  # the service cannot answer, for whatever reason
 
-_BY_STATUS = {
+_BY_STATUS: dict[int, type[ServiceError]] = {
     401: NotAllowedError,
     403: NotAllowedError,
     404: NotFoundError,
@@ -83,6 +87,14 @@ def error_of(response: httpx2.Response) -> ServiceError:
         problem = Problem.model_validate_json(response.content)
     except ValidationError:
         problem = None
-    status = response.status_code
+    return _of_status(response.status_code, problem)
+
+
+def error_of_item(problem: Problem) -> ServiceError:
+    """Return the error for one item of a batch."""
+    return _of_status(problem.status, problem)
+
+
+def _of_status(status: int, problem: Problem | None) -> ServiceError:
     kind = _BY_STATUS.get(status, ServiceFailedError if status >= 500 else InvalidRequestError)
     return kind(status, problem)

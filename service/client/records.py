@@ -5,13 +5,10 @@ from __future__ import annotations
 import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-
-class Record(BaseModel):
-    """An immutable part of a response."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+from uq4ct.service.client.record import Record
+from uq4ct.service.client.showing import html_table, join_first
 
 
 class OptionPosition(Record):
@@ -69,6 +66,24 @@ class Prediction(AnswerRecord):
 
     option: Option  # pyright: ignore[reportIncompatibleVariableOverride]  # records are frozen
 
+    def _summary(self) -> str:
+        return (
+            f"{self.option.label} {self.option.text!r}, confidence {self.confidence:.4f}, abstain={self.abstain}, "
+            f"model={self.model!r}, prediction_id={self.prediction_id!r}"
+        )
+
+    def _repr_html_(self) -> str:
+        """The probabilities, for a notebook."""
+        chosen = self.option.label
+        rows = [
+            (one.label, f"{one.probability:.4f}", self.option.text if one.label == chosen else "")
+            for one in self.probabilities
+        ]
+        caption = f"{self.model}: {chosen} {self.option.text}, confidence {self.confidence:.4f}"
+        if self.abstain:
+            caption += f", abstains ({self.abstain_reason})"
+        return html_table(caption, ("option", "probability", "answer"), rows)
+
 
 class FieldError(Record):
     """What is wrong with one field of the request."""
@@ -85,7 +100,7 @@ class Problem(Record):
     status: int
     detail: str
     request_id: str
-    errors: list[FieldError] = []
+    errors: list[FieldError] = Field(default=[])
     tokens: int | None = None
     characters: int | None = None
     limit: int | None = None
@@ -118,6 +133,15 @@ class ModelSummary(Record):
     passes: int
     scores: dict[str, Any]
 
+    @property
+    def reference(self) -> str:
+        """The name and version with which a question asks for it."""
+        return f"{self.name}@{self.version}"
+
+    def _summary(self) -> str:
+        states = [name for name in ("loaded", "ready", "default") if getattr(self, name)]
+        return ", ".join([self.reference, self.method, *states, *(f"@{alias}" for alias in self.aliases)])
+
 
 class ModelCard(ModelSummary):
     """A registered adapter; posterior, scores, calibration and decisions have the fields of its manifest."""
@@ -147,6 +171,20 @@ class ModelList(Record):
     damaged: list[DamagedModel]
     next: str | None
 
+    def _summary(self) -> str:
+        names = join_first([model.reference for model in self.models], ", ")
+        return f"{len(self.models)} models: {names}" + (f"; {len(self.damaged)} damaged" if self.damaged else "")
+
+    def _repr_html_(self) -> str:
+        """The models, for a notebook."""
+        header = ("model", "aliases", "method", "base", "loaded", "default", "error")
+        rows = [
+            (one.reference, ", ".join(one.aliases), one.method, one.base.name, one.loaded, one.default, "")
+            for one in self.models
+        ]
+        broken = [(one.name, ", ".join(one.aliases), "", "", False, False, one.error) for one in self.damaged]
+        return html_table(f"{len(rows)} models", header, [*rows, *broken])
+
 
 class FeedbackReceipt(Record):
     """Confirmation that a label is in the ledger; duplicate: it was already stored."""
@@ -173,140 +211,3 @@ class StoredPrediction(AnswerRecord):
     tags: list[str]
     question: dict[str, Any] | None
     label: StoredLabel | None
-
-
-class Interval(Record):
-    """A closed interval."""
-
-    low: float
-    high: float
-
-
-class CalibrationBin(Record):
-    """The predictions whose confidence is in [low, high); `accuracy_interval` is a 95 % Wilson score interval."""
-
-    low: float
-    high: float
-    predictions: int
-    labelled: int
-    mean_confidence: float | None
-    accuracy: float | None
-    accuracy_interval: Interval | None
-
-
-class NoiseFloor(Record):
-    """Expected calibration error that a perfectly calibrated model with these confidences would show."""
-
-    mean: float
-    p95: float
-
-
-class CurvePoint(Record):
-    """The effect of abstaining below a threshold; the risk is the share of errors among the answered questions."""
-
-    threshold: float
-    coverage: float
-    answered: int
-    selective_risk: float | None
-
-
-class LabelledScores(Record):
-    """Calibration of one model version, measured with labels; a positive gap is overconfidence."""
-
-    questions: int
-    accuracy: float
-    mean_confidence: float
-    signed_gap: float
-    gap_z: float | None
-    spiegelhalter_z: float | None
-    top_label_brier: float
-    ece: float
-    ece_noise_floor: NoiseFloor
-    rms_calibration_error: float
-    rms_calibration_error_interval: Interval
-    selective_risk: float | None
-    bins: list[CalibrationBin]
-    curve: list[CurvePoint]
-
-
-class LabelDelay(Record):
-    """Time from answers to their labels, in seconds."""
-
-    median_seconds: float
-    p90_seconds: float
-
-
-class ReferenceAbstention(Record):
-    """How often the version abstained before serving."""
-
-    threshold: float | None
-    share: float | None
-
-
-class Reference(Record):
-    """Results of the version on its calibration split, from its manifest."""
-
-    questions: int
-    accuracy: float
-    ece: float
-    confidence_shares: list[float] | None
-    feu_shares: list[float] | None
-    abstention: ReferenceAbstention | None
-    curve: list[CurvePoint] | None
-
-
-class SequentialTest(Record):
-    """One sequential test of a version over its whole life, valid however often you look; alarms are never reset."""
-
-    test: Literal["overconfident", "underconfident", "error_rate"]
-    log_evidence: float
-    alarm: bool
-    alarmed_at: datetime.datetime | None
-    labels: int
-    since: datetime.datetime
-
-
-class Alarm(Record):
-    """The alarm of a sequential test of one version."""
-
-    model: str
-    test: Literal["overconfident", "underconfident", "error_rate"]
-    alarmed_at: datetime.datetime
-    labels: int
-
-
-class Verdict(Record):
-    """One verdict about a version from its calibration error, z values, alarms and number of labels."""
-
-    state: Literal["too_few_labels", "no_evidence", "overconfident", "underconfident", "miscalibrated", "more_errors"]
-    reasons: list[
-        Literal["overconfident_alarm", "underconfident_alarm", "error_rate_alarm", "ece", "gap_z", "spiegelhalter_z"]
-    ]
-
-
-class CalibrationCohort(Record):
-    """The predictions of one model version in the window; shares are of all of them, in equal bins of [0, 1]."""
-
-    model: str
-    verdict: Verdict
-    predictions: int
-    mean_confidence: float
-    coverage: float
-    label_share: float
-    label_delay: LabelDelay | None
-    confidence_shares: list[float]
-    feu_shares: list[float] | None
-    reference: Reference | None
-    labelled: LabelledScores | None
-    sequential: list[SequentialTest]
-
-
-class Calibration(Record):
-    """Live calibration of the predictions made in a window, regardless of when their labels arrived."""
-
-    since: datetime.datetime
-    until: datetime.datetime
-    counted_limit: int
-    scored_limit: int
-    alarms: list[Alarm]
-    models: list[CalibrationCohort]

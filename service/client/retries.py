@@ -10,8 +10,10 @@ from email.utils import parsedate_to_datetime
 import httpx2
 
 from uq4ct.service.client.errors import InvalidArgumentError
+from uq4ct.service.client.values import read_whole, unwrap
 
 RETRIED_STATUSES = (429, 503)
+RETRIED_PROBLEMS = (*RETRIED_STATUSES, 504)  # of one question of a batch, which others have delayed
 RETRIED_ERRORS = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
 _SPREAD = 0.25  # largest random extra wait, as a share, so that rejected clients do not return at the same time
 _MOST_ATTEMPTS = 100
@@ -30,16 +32,16 @@ class Retries:
     longest_wait: float = 30.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or not 1 <= self.attempts <= _MOST_ATTEMPTS:
-            raise InvalidArgumentError(
-                f"attempts: must be a whole number, 1 to {_MOST_ATTEMPTS} (got {self.attempts!r})"
-            )
-        waits = (self.first_wait, self.longest_wait)
-        if not all(isinstance(wait, int | float) for wait in waits) or not 0 < waits[0] <= waits[1] < math.inf:
+        object.__setattr__(self, "attempts", read_whole("attempts", self.attempts, 1, _MOST_ATTEMPTS))
+        waits = [unwrap(wait) for wait in (self.first_wait, self.longest_wait)]
+        numbers = [wait for wait in waits if isinstance(wait, int | float)]
+        if len(numbers) < len(waits) or not 0 < numbers[0] <= numbers[1] < math.inf:
             raise InvalidArgumentError(
                 "first_wait, longest_wait: must be finite seconds, 0 < first_wait <= longest_wait "
                 f"(got {self.first_wait!r} and {self.longest_wait!r})"
             )
+        for name, wait in zip(("first_wait", "longest_wait"), numbers, strict=True):
+            object.__setattr__(self, name, wait)
 
     def wait_after(self, attempt: int, retry_after: float | None, chance: float) -> float | None:
         """Return the seconds to wait after attempt number `attempt` (from 1) failed; None: give up.
@@ -56,6 +58,9 @@ class Retries:
             return None
         doubled = min(self.first_wait * 2.0 ** (attempt - 1), self.longest_wait)
         return max(doubled, asked) * (1 + _SPREAD * chance)
+
+
+DEFAULT_RETRIES = Retries()
 
 
 def read_retry_after(response: httpx2.Response, now: float) -> float | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from uq4ct.model_store.questions import Question
-from uq4ct.service.client.calls import Ask, Label
-from uq4ct.service.client.client import AsyncClient
+from uq4ct.service.client.async_client import AsyncClient
+from uq4ct.service.client.bodies import Ask, Label
 from uq4ct.service.client.records import FeedbackReceipt, Prediction
 from uq4ct.service.replay.week import Asking
 

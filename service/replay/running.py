@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.question_files import QuestionFileError, describe_left_out, read_questions
 from uq4ct.model_store.questions import Question
-from uq4ct.service.client.client import AsyncClient
+from uq4ct.service.client.async_client import AsyncClient
 from uq4ct.service.client.errors import ClientError
 from uq4ct.service.replay.replaying import Outcome, Replay
 from uq4ct.service.replay.week import DAY, Week, plan_week

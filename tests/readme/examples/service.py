@@ -34,7 +34,7 @@ QUESTIONS, REPLAY = commands(_replay)
 (_infer,) = PAGE.code("Open Inference Protocol", "sh")
 (INFER,) = commands(_infer)
 
-PYTHON_CLIENT, PYTHON_PREDICTOR = PAGE.code("Python client", "python", "python")
+PYTHON_CLIENT, PYTHON_CSV, PYTHON_PREDICTOR = PAGE.code("Python client", "python", "python", "python")
 
 _refused, PROBLEM = PAGE.code("Problems", "sh", "json")
 (REFUSED,) = commands(_refused)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import httpx2
+import numpy as np
 import pytest
 
-from tests.service.client.scripted_service import Script, both_forms
-from uq4ct.client import AsyncClient, Client, ClientError, InvalidArgumentError
+from tests.service.client.scripted_service import PREDICTION, Script, both_forms
+from uq4ct.client import (
+    AsyncClient,
+    Client,
+    ClientError,
+    ClosedClientError,
+    InvalidArgumentError,
+    Retries,
+    UnreachableError,
+)
 
 both_clients = pytest.mark.parametrize("kind", [Client, AsyncClient])
 ADDRESS = "http://127.0.0.1:8000"
+NAN = float("nan")
+AB = ["a", "b"]
+ASK: dict[str, Any] = {"question": "q", "options": AB}
 
 
 @both_clients
@@ -78,10 +91,103 @@ def test_valid_addresses_are_taken(kind: Any, address: str) -> None:
 
 
 @both_forms
-@pytest.mark.parametrize("extra", [{"abstain_below": float("nan")}, {"context": "\ud800"}, {"tags": object()}])
-def test_a_value_that_json_cannot_express_is_an_error_of_the_client(form: str, extra: dict[str, Any]) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"^/predict: the request cannot be written as JSON: "):
-        Script().run(form, lambda client: client.predict("Which?", ["a", "b"], **extra))
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda c: c.predict("q", AB, abstain_below=NAN), r"abstain_below: must be finite \(got nan\)"),
+        (lambda c: c.predict("q", AB, coverage=float("inf")), r"coverage: must be finite \(got inf\)"),
+        (lambda c: c.predict("q", AB, coverage=np.float32("nan")), r"coverage: .*\(got np.float32\(nan\)\)"),
+        (lambda c: c.predict("q", AB, context="\ud800"), r"context: .*UTF-8 cannot express \(got '\\ud800'\)"),
+        (lambda c: c.predict("q", AB, tags=object()), r"tags: must be text, .* \(got <object object at"),
+        (lambda c: c.predict("q", AB, tags=["x", NAN]), r"tags\[1\]: must be finite \(got nan\)"),
+        (lambda c: c.predict("q", AB, coverage=10**5000), "/predict: the request cannot be written as JSON: "),
+        (lambda c: c.predict(NAN, AB), r"question: must be finite \(got nan\)"),
+        (lambda c: c.predict("q", ["a", NAN]), r"options\[1\]: must be finite \(got nan\)"),
+        (lambda c: c.predict("q", "ab"), r"options: must be several texts \(got the single text 'ab'\)"),
+        (lambda c: c.predict("q", {"a", "b"}), r"options: must be several texts in an order, such as a list \(got {'"),
+        (lambda c: c.predict("q", None), r"options: .*\(got None\)"),
+        (lambda c: c.predict_batch([ASK, {"question": "q"}]), r"questions\[1\]\.options: .*\(got None\)"),
+        (lambda c: c.predict_batch([ASK, ASK | {"coverage": NAN}]), r"questions\[1\]\.coverage: .*\(got nan\)"),
+        (lambda c: c.predict_batch([ASK, "q"]), r"questions\[1\]: must be a mapping with question .*\(got 'q'\)"),
+        (lambda c: c.predict_batch(ASK), r"questions: must be several questions in an order"),
+        (lambda c: c.predict_batch(None), r"questions: .*\(got None\)"),
+        (lambda c: c.predict_batch([ASK], concurrency=0), r"concurrency: must be a whole number, 1 to 8 \(got 0\)"),
+        (lambda c: c.predict_batch([ASK], concurrency=2.5), r"concurrency: .*\(got 2.5\)"),
+        (lambda c: c.feedback({"prediction_id": "p", "answer": NAN}), r"label\.answer: must be finite \(got nan\)"),
+        (lambda c: c.feedback(None), r"label: must be a mapping .*\(got None\)"),
+        (lambda c: c.feedback_batch([{"prediction_id": NAN, "answer": 1}]), r"labels\[0\]\.prediction_id: must be fin"),
+        (lambda c: c.prediction(7), r"prediction_id: must be text \(got 7\)"),
+        (lambda c: c.model(None), r"name: must be text \(got None\)"),
+        (lambda c: c.calibration(24), r"window: must be text \(got 24\)"),
+    ],
+)  # fmt: skip
+def test_a_call_names_the_argument_and_the_value_that_cannot_be_sent(form: str, call: Any, message: str) -> None:
+    script = Script()
+    with pytest.raises(InvalidArgumentError, match=f"^{message}") as caught:
+        script.run(form, call)
+    assert isinstance(caught.value, ClientError)
+    assert "\n" not in str(caught.value)
+    assert script.requests == []
+
+
+@both_forms
+def test_scalars_and_arrays_of_numpy_are_taken_for_numbers_and_lists(form: str) -> None:
+    receipt = httpx2.Response(200, json={"prediction_id": "p", "result": "accepted"})
+    script = Script(httpx2.Response(200, json=PREDICTION), receipt, receipt)
+    extra: dict[str, Any] = {"abstain_below": np.float32(0.5), "coverage": np.array(0.75), "tags": np.array(["t"])}
+    tries: Any = (np.int64(1), np.float32(0.5), np.int8(4))
+    settings: dict[str, Any] = {"timeout": np.float64(5), "retries": Retries(*tries)}
+    script.run(form, lambda client: client.predict(np.str_("q"), np.array(["a", "b"]), **extra), **settings)
+    script.run(form, lambda client: client.feedback({"prediction_id": "p", "answer": np.int64(1)}), **settings)
+    script.run(form, lambda client: client.feedback({"prediction_id": "p", "answer": WholeNumber()}), **settings)
+    question, *labels = script.bodies
+    assert question == {
+        "question": "q", "options": ["a", "b"], "abstain_below": 0.5, "coverage": 0.75, "tags": ["t"],
+    }  # fmt: skip
+    assert [label["answer"] for label in labels] == [1, 1]
+    assert repr(settings["retries"]) == "Retries(attempts=1, first_wait=0.5, longest_wait=4)"
+
+
+class WholeNumber:
+    """A whole number that is no `int`."""
+
+    def __index__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("call", [lambda c: c.models(), lambda c: c.predict("q", AB), lambda c: c.predict_batch([ASK])])
+def test_a_closed_client_says_so(call: Any) -> None:
+    client = Client(ADDRESS, transport=httpx2.MockTransport(Script().handle))
+    client.close()
+    with pytest.raises(ClosedClientError, match=r"^/.*: the client is closed; make a new one$"):
+        call(client)
+
+    async def close_and_call() -> None:
+        client = AsyncClient(ADDRESS, transport=httpx2.MockTransport(Script().handle))
+        await client.close()
+        await call(client)
+
+    with pytest.raises(ClosedClientError, match=r"^/.*: the client is closed; make a new one$"):
+        asyncio.run(close_and_call())
+
+
+def test_the_fallback_does_not_answer_for_a_closed_client() -> None:
+    client = Client(ADDRESS)
+    client.close()
+    with pytest.raises(ClosedClientError):
+        client.answer_or("q", AB, lambda declined: "fallback")
+
+
+def test_a_client_that_reaches_nobody_names_the_address_and_the_reason_but_no_password() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    message = (
+        f"^could not reach http://127.0.0.1:{port}/prefix: no response after 1 attempts: "
+        r"ConnectError: \[Errno 111\] Connection refused$"
+    )
+    address = f"http://user:secret@127.0.0.1:{port}/prefix/"
+    with Client(address, retries=Retries(attempts=1)) as client, pytest.raises(UnreachableError, match=message):
+        client.models()
 
 
 @both_forms

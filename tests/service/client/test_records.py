@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from uq4ct.service.client import calibration_records
 from uq4ct.service.client import records as client_records
+from uq4ct.service.client.record import Record
 from uq4ct.service.schemas import calibration as calibration_schemas
 from uq4ct.service.schemas import common as common_schemas
 from uq4ct.service.schemas import feedback as feedback_schemas
@@ -27,7 +29,18 @@ def test_the_client_needs_only_httpx_and_pydantic() -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert {"httpx2", "pydantic", "uq4ct"} <= loaded
-    assert not loaded & {"torch", "numpy", "transformers", "fastapi", "starlette", "prometheus_client"}
+    unwanted = {
+        "torch",
+        "numpy",
+        "pandas",
+        "polars",
+        "tqdm",
+        "transformers",
+        "fastapi",
+        "starlette",
+        "prometheus_client",
+    }
+    assert not loaded & unwanted
 
 
 PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
@@ -47,19 +60,19 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (client_records.OptionPosition, schemas.OptionPosition),
     (client_records.StoredLabel, feedback_schemas.StoredLabel),
     (client_records.StoredPrediction, feedback_schemas.PredictionView),
-    (client_records.CalibrationBin, calibration_schemas.CalibrationBin),
-    (client_records.Interval, calibration_schemas.Range),
-    (client_records.NoiseFloor, calibration_schemas.Floor),
-    (client_records.LabelledScores, calibration_schemas.LabelledView),
-    (client_records.CurvePoint, calibration_schemas.CurvePoint),
-    (client_records.LabelDelay, calibration_schemas.DelayView),
-    (client_records.ReferenceAbstention, calibration_schemas.AbstentionView),
-    (client_records.Reference, calibration_schemas.ReferenceView),
-    (client_records.SequentialTest, calibration_schemas.SequentialView),
-    (client_records.Alarm, calibration_schemas.AlarmView),
-    (client_records.Verdict, calibration_schemas.VerdictView),
-    (client_records.CalibrationCohort, calibration_schemas.CohortView),
-    (client_records.Calibration, calibration_schemas.CalibrationReport),
+    (calibration_records.CalibrationBin, calibration_schemas.CalibrationBin),
+    (calibration_records.Interval, calibration_schemas.Range),
+    (calibration_records.NoiseFloor, calibration_schemas.Floor),
+    (calibration_records.LabelledScores, calibration_schemas.LabelledView),
+    (calibration_records.CurvePoint, calibration_schemas.CurvePoint),
+    (calibration_records.LabelDelay, calibration_schemas.DelayView),
+    (calibration_records.ReferenceAbstention, calibration_schemas.AbstentionView),
+    (calibration_records.Reference, calibration_schemas.ReferenceView),
+    (calibration_records.SequentialTest, calibration_schemas.SequentialView),
+    (calibration_records.Alarm, calibration_schemas.AlarmView),
+    (calibration_records.Verdict, calibration_schemas.VerdictView),
+    (calibration_records.CalibrationCohort, calibration_schemas.CohortView),
+    (calibration_records.Calibration, calibration_schemas.CalibrationReport),
 ]
 
 
@@ -88,7 +101,7 @@ def test_the_client_reads_what_the_service_sends(ours: type[BaseModel], theirs: 
 def test_every_record_of_the_client_is_one_of_the_service() -> None:
     records = {
         value
-        for value in vars(client_records).values()
-        if isinstance(value, type) and issubclass(value, client_records.Record) and value is not client_records.Record
+        for value in (*vars(client_records).values(), *vars(calibration_records).values())
+        if isinstance(value, type) and issubclass(value, Record) and value is not Record
     }
     assert {record.__name__ for record in records} == {ours.__name__ for ours, _ in PAIRS}

@@ -25,7 +25,7 @@ from uq4ct.model_store.uncertainty.bins import bin_of
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error
 from uq4ct.model_store.uncertainty.selective_curve import THRESHOLDS
 from uq4ct.model_store.uncertainty.squared_calibration_error import Confidences, squared_calibration_error
-from uq4ct.service.client.records import Calibration
+from uq4ct.service.client.calibration_records import Calibration
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.feedback import Feedback, store_label
 from uq4ct.service.ledger.monitor import count_labels

@@ -1,0 +1,26 @@
+"""The base of the service's responses as the client reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from uq4ct.service.client.showing import Shown, shorten
+
+
+class Record(BaseModel):
+    """An immutable part of a response."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        summary = self._summary()
+        if summary is not None:
+            return [(None, Shown(summary))]
+        return [(name, shorten(value)) for name, value in super().__repr_args__()]
+
+    def _summary(self) -> str | None:
+        """A line that stands for a large record; None: its fields do."""
+        return None
