@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { byId, make } from "./dom.js";
-import { setUpKey } from "./key.js";
+import { currentKey, setUpKey } from "./key.js";
 import { orShowProblem } from "./problem.js";
 
 /** @typedef {Record<string, any>} Json the parts of the document, whose form the OpenAPI specification describes */
@@ -24,7 +24,14 @@ async function load() {
   byId("operations-body").replaceChildren(...operationsOf(document).map((one) => showOperation(one, schemas)));
   const sorted = Object.entries(schemas).sort(([a], [b]) => a.localeCompare(b));
   byId("schemas-body").replaceChildren(...sorted.map(([name, schema]) => showSchema(name, schema)));
+  if (currentKey() !== null) linkCopy(document);
   openTarget();
+}
+
+/** Make the header's link show this copy: a browser that follows a link sends no key. @param {Json} document */
+function linkCopy(document) {
+  const copy = new Blob([JSON.stringify(document, null, 2)], { type: "application/json" });
+  byId("docs-document", HTMLAnchorElement).href = URL.createObjectURL(copy);
 }
 
 /** Open the folded part that the address names, such as #schema-Problem. */

@@ -54,3 +54,25 @@ def test_a_key_is_asked_for_where_the_document_needs_one(serve: Serve, page: Pag
         page.one("#key-text").send_keys(keys.key("k"))
         page.one("#key-form button[type=submit]").click()
         page.until(lambda: page.all("#operations-body details"))
+
+
+def test_the_document_opened_in_the_browser_asks_for_the_key_and_then_shows_it(
+    serve: Serve, page: Page, keys: KeyHolder
+) -> None:
+    with serve(api_keys_file=keys.file, docs_need_key=True) as address:
+        page.driver.get(f"{address}/openapi.json#schema-Problem")
+        page.until_text("#key-reason", "A valid API key is required")
+        page.one("#key-text").send_keys(keys.key("k"))
+        page.one("#key-form button[type=submit]").click()
+        page.until(lambda: page.all("#operations-body details"))
+        page.until_text("#schema-Problem[open]", "request_id")
+        page.one("#docs-document").click()
+        page.until(lambda: page.driver.current_url.startswith("blob:"))
+        assert '"PredictRequest"' in page.driver.page_source
+
+
+def test_without_keys_the_document_keeps_its_address(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.driver.get(f"{address}/docs")
+        page.until(lambda: page.all("#operations-body details"))
+        assert page.one("#docs-document").get_attribute("href") == f"{address}/openapi.json"
