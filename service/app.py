@@ -91,7 +91,7 @@ def create_app(  # noqa: PLR0913  # all but the first five are keywords with def
     context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter, exposition)
     telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(
-        title="Multiple-choice answers with calibrated confidence",
+        **docs.ABOUT,
         version=API_VERSION,
         lifespan=_lifespan,
         routes=list(all_routes(settings.docs_need_key)),
