@@ -14,8 +14,9 @@ from starlette.responses import Response
 from uq4ct.service.http.entity_tags import entity_tag, is_known
 from uq4ct.service.http.problems import ProblemError
 
+HTML = "text/html; charset=utf-8"
 _TYPES = {
-    ".html": "text/html; charset=utf-8",
+    ".html": HTML,
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
