@@ -8,6 +8,7 @@ ARG GRAFANA_IMAGE=grafana/grafana:12.4.10@sha256:c132a683b2430fff9115a29b2a79c8a
 FROM ${PROMETHEUS_IMAGE} AS prometheus
 COPY --chown=65534:65534 docker/prometheus/prometheus.yml /etc/prometheus/
 COPY --chown=65534:65534 docker/prometheus/rules /etc/prometheus/rules
+ENV UQ4CT_SERVICE_URL=http://localhost:8000
 RUN ["promtool", "check", "config", "/etc/prometheus/prometheus.yml"]
 
 FROM ${ALERTMANAGER_IMAGE} AS alertmanager

@@ -21,7 +21,12 @@ class Frozen(BaseModel):
     """A validated, immutable record whose JSON round trip is lossless."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="strings", protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        ser_json_inf_nan="strings",
+        json_schema_serialization_defaults_required=True,  # a written record has every field
+        protected_namespaces=(),
     )
 
 

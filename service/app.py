@@ -41,6 +41,7 @@ from uq4ct.service.routes import (
     page,
     predict,
     predictions,
+    runbook,
 )
 from uq4ct.service.routes.open_inference import routes as open_inference
 from uq4ct.service.settings import Settings
@@ -91,7 +92,7 @@ def create_app(  # noqa: PLR0913  # all but the first five are keywords with def
     context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter, exposition)
     telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(
-        title="Multiple-choice answers with calibrated confidence",
+        **docs.ABOUT,
         version=API_VERSION,
         lifespan=_lifespan,
         routes=list(all_routes(settings.docs_need_key)),
@@ -114,7 +115,7 @@ def create_app(  # noqa: PLR0913  # all but the first five are keywords with def
 def all_routes(docs_need_key: bool) -> tuple[BaseRoute, ...]:
     """Return the routes of the service."""
     router = APIRouter()
-    for room in (predict, open_inference, feedback, predictions, calibration, models, health, metrics, page):
+    for room in (predict, open_inference, feedback, predictions, calibration, models, health, metrics, page, runbook):
         router.include_router(room.router)
     router.include_router(docs.router, dependencies=[Depends(require(Scope.PREDICT))] if docs_need_key else [])
     return tuple(router.routes)

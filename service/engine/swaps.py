@@ -21,7 +21,7 @@ from uq4ct.service.engine.failures import (
     StoreUnavailableError,
     UnknownModelError,
 )
-from uq4ct.service.engine.loaded import LoadedAdapter, LoadedAdapters
+from uq4ct.service.engine.loaded import LoadedAdapter, LoadedAdapters, full_reference
 from uq4ct.service.engine.predictor import Host, Predictor
 from uq4ct.service.engine.reloads import ReloadSchedule
 from uq4ct.service.engine.worker import Worker
@@ -143,7 +143,7 @@ class Swaps:
                     raise LoadFailedError(f"{name}@{alias}", error) from error
                 except OSError as error:
                     raise StoreReadOnlyError(f"cannot change {name}@{alias}: the store is not writable") from error
-                self._loaded.point(f"{name}@{alias}", adapter)
+                self._point(f"{name}@{alias}", adapter)
         logger.info("promoted", extra={"model": adapter.manifest.reference, "alias": alias})
 
     async def follow_store(self, seconds: float) -> None:
@@ -201,8 +201,13 @@ class Swaps:
             raise
         self._attempts.forget(alias)
         self._warned.pop(alias, None)
-        self._loaded.point(alias, adapter)
+        self._point(alias, adapter)
         logger.info("alias followed", extra={"alias": alias, "model": exact})
+
+    def _point(self, reference: str, adapter: LoadedAdapter) -> None:
+        self._loaded.point(reference, adapter)
+        if full_reference(reference) == full_reference(adapter.manifest.name):
+            self._metrics.show_production(adapter.manifest)
 
     async def _resolve(self, reference: str) -> str:
         """Return the name@version that a reference points to in the store; raises like `obtain`."""
@@ -219,7 +224,7 @@ class Swaps:
             exact = await self._resolve(reference)
             adapter = self._loaded.find(exact) or await self._load_once(exact, for_question)
             if self._loaded.find(exact) is adapter and self._loaded.find(reference) is None:
-                self._loaded.point(reference, adapter)
+                self._point(reference, adapter)
         return adapter
 
     async def _load_once(self, exact: str, for_question: bool) -> LoadedAdapter:

@@ -19,7 +19,7 @@ from uq4ct.service.engine.failures import DrainingError, NotReadyError, QueueFul
 from uq4ct.service.http.kinds import FORBIDDEN, UNAUTHORIZED
 from uq4ct.service.http.problems import ProblemError, explain
 
-PUBLIC_PAGE = frozenset({"/", "/docs", "/page/{name}"})  # the operator's pages, which contain no data
+PUBLIC_PAGE = frozenset({"/", "/docs", "/page/{name}", "/runbook"})  # the operator's pages, which contain no data
 PUBLIC_PATHS = PUBLIC_PAGE | {"/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready"}
 PUBLIC_DOCS = frozenset({"/openapi.json"})
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}

@@ -1,9 +1,8 @@
-"""The kinds of problems, and how a route declares those that it can return."""
+"""The kinds of problems, and groups of them that routes can return."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -15,6 +14,11 @@ class Kind:
     slug: str
     status: int
     title: str
+
+    @property
+    def type(self) -> str:
+        """The `type` of problem documents of this kind."""
+        return f"urn:uq4ct:problem:{self.slug}"
 
     @property
     def reason(self) -> str:
@@ -82,20 +86,3 @@ ANSWERING = (
 FINDING_PREDICTION = (UNKNOWN_PREDICTION, PAST_RETENTION, NOT_VISIBLE_YET, LEDGER_UNAVAILABLE)
 FINDING_MODEL = (UNKNOWN_MODEL, MODEL_UNLOADABLE, INVALID_FIELD, STORE_UNAVAILABLE, *FAILING)
 CHANGING_MODEL = (*FINDING_MODEL, NOT_READY, DRAINING)
-
-
-def declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI `responses` of a route that can return these problems; kinds may repeat."""
-    declared: dict[int | str, dict[str, Any]] = {}
-    for kind in dict.fromkeys(kinds):
-        known = declared.get(kind.status)
-        response = {
-            "description": f"{known['description']}; {kind.title}" if known else kind.title,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        if kind is UNAUTHORIZED:
-            response["headers"] = {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}
-        if kind.status in (429, 503):
-            response["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
-        declared[kind.status] = response
-    return declared

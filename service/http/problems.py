@@ -68,7 +68,6 @@ from uq4ct.service.ledger.failures import (
 )
 from uq4ct.service.schemas.common import FieldError, Problem
 
-_TYPE_PREFIX = "urn:uq4ct:problem:"
 _SHOWN_ERRORS = 20
 _SHOWN_CHARACTERS = 120
 _RETRY_SOON = {"Retry-After": "1"}
@@ -95,7 +94,7 @@ class ProblemError(HTTPException):
     def document(self, request_id: str) -> Problem:
         """Return the problem document for this request."""
         return Problem(
-            type=_TYPE_PREFIX + self.kind.slug,
+            type=self.kind.type,
             title=self.kind.title,
             status=self.kind.status,
             detail=self.detail,

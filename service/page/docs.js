@@ -3,7 +3,7 @@
 
 import { get } from "./api.js";
 import { byId, make } from "./dom.js";
-import { setUpKey } from "./key.js";
+import { currentKey, setUpKey } from "./key.js";
 import { orShowProblem } from "./problem.js";
 
 /** @typedef {Record<string, any>} Json the parts of the document, whose form the OpenAPI specification describes */
@@ -20,11 +20,17 @@ async function load() {
   const document = await orShowProblem(byId("operations-body"), () => get("openapi.json"));
   if (document === null) return;
   byId("docs-title").textContent = `${document.info.title}, API version ${document.info.version}`;
-  const { schemas } = document.components;
-  byId("operations-body").replaceChildren(...operationsOf(document).map((one) => showOperation(one, schemas)));
-  const sorted = Object.entries(schemas).sort(([a], [b]) => a.localeCompare(b));
+  byId("operations-body").replaceChildren(...operationsOf(document).map(showOperation));
+  const sorted = Object.entries(document.components.schemas).sort(([a], [b]) => a.localeCompare(b));
   byId("schemas-body").replaceChildren(...sorted.map(([name, schema]) => showSchema(name, schema)));
+  if (currentKey() !== null) linkCopy(document);
   openTarget();
+}
+
+/** Make the header's link show this copy: a browser that follows a link sends no key. @param {Json} document */
+function linkCopy(document) {
+  const copy = new Blob([JSON.stringify(document, null, 2)], { type: "application/json" });
+  byId("docs-document", HTMLAnchorElement).href = URL.createObjectURL(copy);
 }
 
 /** Open the folded part that the address names, such as #schema-Problem. */
@@ -43,20 +49,21 @@ function operationsOf(document) {
   );
 }
 
-/** @param {Json} operation @param {Json} schemas */
-function showOperation(operation, schemas) {
-  const body = operation.requestBody?.content["application/json"].schema;
+/** @param {Json} operation */
+function showOperation(operation) {
+  const body = operation.requestBody?.content["application/json"];
   const [first, ...others] = (operation.description ?? operation.summary).split("\n\n");
   return make(
     "details",
     { class: "operation" },
     make("summary", {}, make("code", {}, `${operation.method.toUpperCase()} ${operation.path}`), ` ${first}`),
     ...others.map((/** @type {string} */ text) => make("p", {}, text)),
-    operation.security ? make("p", { class: "hint" }, "Needs a key, if the service has any.") : null,
+    operation.security.length ? make("p", { class: "hint" }, "Needs a key, if the service has any.") : null,
     operation.parameters ? table("Parameters", ["name", "in", "type", "meaning"], operation.parameters.map(showParameter)) : null,
-    body ? make("p", {}, "Body: ", ...typeOf(body)) : null,
-    ...(body ? examplesOf(schemas[REFERENCE.exec(body.$ref)?.[1] ?? ""]) : []),
+    body ? make("p", {}, "Body: ", ...typeOf(body.schema), ", such as") : null,
+    body ? showExample(body.example) : null,
     table("Responses", ["status", "type", "meaning"], Object.entries(operation.responses).map(showResponse)),
+    ...Object.entries(operation.responses).flatMap(showExamplesOf),
   );
 }
 
@@ -69,6 +76,19 @@ function showParameter({ name, in: place, required, schema, description }) {
 function showResponse([status, response]) {
   const types = Object.entries(response.content ?? {}).flatMap(([media, { schema }]) => [...typeOf(schema), ` as ${media}`]);
   return [[status], types, [response.description]];
+}
+
+/** The examples of a response, folded. @param {[string, Json]} entry */
+function showExamplesOf([status, response]) {
+  return Object.values(response.content ?? {}).map(({ example, examples }) => {
+    const values = example === undefined ? Object.values(examples).map(({ value }) => value) : [example];
+    return make("details", {}, make("summary", {}, `Example of ${status}`), ...values.map(showExample));
+  });
+}
+
+/** @param {unknown} value */
+function showExample(value) {
+  return make("pre", {}, typeof value === "string" ? value : JSON.stringify(value, null, 2));
 }
 
 /** @param {string} name @param {Json} schema */
@@ -86,7 +106,6 @@ function showSchema(name, schema) {
     make("summary", {}, make("code", {}, name)),
     schema.description ? make("p", {}, schema.description) : null,
     rows.length ? table("Fields", ["name", "type", "meaning"], rows) : make("p", {}, ...typeOf(schema)),
-    ...examplesOf(schema),
   );
 }
 
@@ -101,11 +120,6 @@ function typeOf(schema) {
   const limits = LIMITS.filter((limit) => limit in schema).map((limit) => `${limit} ${JSON.stringify(schema[limit])}`);
   const suffix = limits.length ? ` (${limits.join(", ")})` : "";
   return schema.items ? [`list${suffix} of `, ...typeOf(schema.items)] : [(schema.type ?? "any value") + suffix];
-}
-
-/** @param {Json|undefined} schema */
-function examplesOf(schema) {
-  return (schema?.examples ?? []).map((/** @type {unknown} */ example) => make("pre", {}, JSON.stringify(example, null, 2)));
 }
 
 /** @param {string} caption @param {string[]} columns @param {(Node|string)[][][]} rows */

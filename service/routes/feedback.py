@@ -8,20 +8,15 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.http.declarations import declare
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.kinds import (
-    AUTHENTICATED,
-    FINDING_PREDICTION,
-    JSON_BODY,
-    LABEL_CONFLICT,
-    LEDGER_UNAVAILABLE,
-    declare,
-)
+from uq4ct.service.http.kinds import AUTHENTICATED, FINDING_PREDICTION, JSON_BODY, LABEL_CONFLICT, LEDGER_UNAVAILABLE
 from uq4ct.service.http.problems import ProblemError, explain
 from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
 from uq4ct.service.ledger.feedback import Feedback
 from uq4ct.service.routes.batches import read_items, show_results
+from uq4ct.service.schemas.common import FieldError
 from uq4ct.service.schemas.feedback import (
     FeedbackBatchRequest,
     FeedbackBatchResponse,
@@ -31,10 +26,13 @@ from uq4ct.service.schemas.feedback import (
 
 Labeller = Annotated[Caller, Depends(require(Scope.FEEDBACK))]
 
+_NO_OPTION = FieldError(field="answer", message="must be the index or the letter of an option")
+_NO_LABEL = FieldError(field="feedback", message="is empty")
+
 router = APIRouter(route_class=StrictJsonRoute, tags=["feedback"], responses=declare(*AUTHENTICATED))
 
 
-@router.post("/feedback", responses=declare(*JSON_BODY, *FINDING_PREDICTION, LABEL_CONFLICT))
+@router.post("/feedback", responses=declare(*JSON_BODY, *FINDING_PREDICTION, LABEL_CONFLICT, invalid=_NO_OPTION))
 async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Labeller) -> FeedbackResponse:
     """Report the correct option of a prediction of the key's tenant or, with an admin key, of any tenant.
 
@@ -46,7 +44,7 @@ async def give_feedback(body: FeedbackRequest, context: ContextOf, caller: Label
     return outcome
 
 
-@router.post("/feedback/batch", responses=declare(*JSON_BODY), response_model=FeedbackBatchResponse)
+@router.post("/feedback/batch", responses=declare(*JSON_BODY, invalid=_NO_LABEL), response_model=FeedbackBatchResponse)
 async def give_feedback_batch(
     request: Request, body: FeedbackBatchRequest, context: ContextOf, caller: Labeller
 ) -> Response:

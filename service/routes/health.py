@@ -6,7 +6,8 @@ from fastapi import APIRouter
 
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
-from uq4ct.service.http.kinds import DRAINING, FOREIGN_HOST, LEDGER_UNAVAILABLE, NOT_READY, declare
+from uq4ct.service.http.declarations import NO_KEY, declare
+from uq4ct.service.http.kinds import DRAINING, FOREIGN_HOST, LEDGER_UNAVAILABLE, NOT_READY
 from uq4ct.service.http.problems import ProblemError
 from uq4ct.service.schemas.common import Live, Ready
 
@@ -22,13 +23,17 @@ _REASONS = {
 router = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("/live", responses=declare(FOREIGN_HOST))
+@router.get("/live", responses=declare(FOREIGN_HOST), openapi_extra=NO_KEY)
 async def live() -> Live:
     """Whether the process is running; also answers while it loads, drains or is busy."""
     return Live()
 
 
-@router.get("/ready", responses=declare(FOREIGN_HOST, NOT_READY, DRAINING, LEDGER_UNAVAILABLE))
+@router.get(
+    "/ready",
+    responses=declare(FOREIGN_HOST, NOT_READY, DRAINING, LEDGER_UNAVAILABLE),
+    openapi_extra=NO_KEY,
+)
 async def ready(context: ContextOf) -> Ready:
     """Whether a load balancer should send questions: the model is warm, the ledger is writable, no shutdown pending."""
     problem = unreadiness(context)

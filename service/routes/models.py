@@ -14,6 +14,7 @@ from uq4ct.model_store.storage.references import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
 from uq4ct.service.engine.failures import StoreUnavailableError
+from uq4ct.service.http.declarations import declare, such_as
 from uq4ct.service.http.guards import Scope, require
 from uq4ct.service.http.kinds import (
     AUTHENTICATED,
@@ -28,12 +29,11 @@ from uq4ct.service.http.kinds import (
     STORE_UNAVAILABLE,
     UNKNOWN_MODEL,
     WRONG_BASE,
-    declare,
 )
 from uq4ct.service.http.problems import ProblemError, damage, explain
 from uq4ct.service.http.responses import write_tagged_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
-from uq4ct.service.schemas.common import REFERENCE_PATTERN
+from uq4ct.service.schemas.common import REFERENCE_PATTERN, FieldError
 from uq4ct.service.schemas.models import (
     CURSOR_PATTERN,
     DamagedModel,
@@ -47,12 +47,34 @@ USUALLY_LISTED = 100
 MOST_LISTED = 500
 
 Reference = Annotated[
-    str, Path(pattern=REFERENCE_PATTERN, description="name (its production version), name@version or name@alias")
+    str,
+    Path(
+        pattern=REFERENCE_PATTERN,
+        description="name (its production version), name@version or name@alias",
+        openapi_examples=such_as("arc-easy@3"),
+    ),
 ]
-Name = Annotated[str, Path(pattern=NAME_PATTERN, description="a registered name")]
+Name = Annotated[str, Path(pattern=NAME_PATTERN, description="a registered name", openapi_examples=such_as("arc-easy"))]
+Limit = Annotated[
+    int, Query(ge=1, le=MOST_LISTED, description="most versions of the page", openapi_examples=such_as(50))
+]
+Cursor = Annotated[
+    str | None,
+    Query(pattern=CURSOR_PATTERN, description="`next` of the page before", openapi_examples=such_as("arc-easy@2")),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        description="`ETag` of an earlier response",
+        openapi_examples=such_as('"3f1c9a7e5b2d4f608192a3b4c5d6e7f8"'),
+    ),
+]
 
 T = TypeVar("T")
 
+_NO_LIMIT = FieldError(field="limit", message=f"Input should be less than or equal to {MOST_LISTED}")
+_NO_NAME = FieldError(field="name", message=f"String should match pattern '{REFERENCE_PATTERN}'")
+_NO_VERSION = FieldError(field="version", message="Input should be greater than or equal to 1")
 _KEYED = declare(*AUTHENTICATED)
 _ADMIN = [Depends(require(Scope.ADMIN))]
 
@@ -64,21 +86,22 @@ promotions = APIRouter(route_class=StrictJsonRoute, tags=["models"], dependencie
 
 @reads.get(
     "/models",
-    responses=declare(INVALID_FIELD, STORE_UNAVAILABLE, *FAILING) | {304: {"description": "The list has not changed"}},
+    responses=declare(INVALID_FIELD, STORE_UNAVAILABLE, *FAILING, invalid=_NO_LIMIT)
+    | {304: {"description": "The list has not changed"}},
     response_model=ModelList,
 )
 async def list_models(
     context: ContextOf,
-    limit: Annotated[int, Query(ge=1, le=MOST_LISTED, description="most versions of the page")] = USUALLY_LISTED,
-    cursor: Annotated[str | None, Query(pattern=CURSOR_PATTERN, description="`next` of the page before")] = None,
-    if_none_match: Annotated[str | None, Header(description="`ETag` of an earlier response")] = None,
+    limit: Limit = USUALLY_LISTED,
+    cursor: Cursor = None,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """List the registered versions page by page; versions with damaged records are listed separately."""
     entries = await read_store(context, context.adapters.survey, _place_of(cursor), limit + 1)
     return await write_tagged_in_thread(lambda: _list(context, entries, limit), if_none_match)
 
 
-@reads.get("/models/{name}", responses=declare(*FINDING_MODEL))
+@reads.get("/models/{name}", responses=declare(*FINDING_MODEL, invalid=_NO_NAME))
 async def show_model(context: ContextOf, name: Reference) -> ModelCard:
     """Show one registered version."""
     try:
@@ -89,7 +112,7 @@ async def show_model(context: ContextOf, name: Reference) -> ModelCard:
         raise ProblemError(MODEL_UNLOADABLE, f"{name}: {damage(error)}") from error
 
 
-@changes.post("/models/{name}/load", responses=declare(*CHANGING_MODEL, WRONG_BASE))
+@changes.post("/models/{name}/load", responses=declare(*CHANGING_MODEL, WRONG_BASE, invalid=_NO_NAME))
 async def load_model(context: ContextOf, name: Reference) -> ModelCard:
     """Load a registered version into memory and warm it up; versions already loaded keep answering.
 
@@ -103,7 +126,7 @@ async def load_model(context: ContextOf, name: Reference) -> ModelCard:
     return await show_model(context, adapter.manifest.reference)
 
 
-@changes.post("/models/{name}/unload", responses=declare(*CHANGING_MODEL, DEFAULT_MODEL))
+@changes.post("/models/{name}/unload", responses=declare(*CHANGING_MODEL, DEFAULT_MODEL, invalid=_NO_NAME))
 async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
     """Unload a version once its last question is answered; a request that names it loads it again."""
     try:
@@ -116,7 +139,7 @@ async def unload_model(context: ContextOf, name: Reference) -> ModelCard:
 
 @promotions.post(
     "/models/{name}/promote",
-    responses=declare(*JSON_BODY, *CHANGING_MODEL, WRONG_BASE, STORE_READ_ONLY),
+    responses=declare(*JSON_BODY, *CHANGING_MODEL, WRONG_BASE, STORE_READ_ONLY, invalid=_NO_VERSION),
 )
 async def promote_model(context: ContextOf, name: Name, body: Promotion) -> ModelCard:
     """Point an alias to another version. Takes effect here once that version is warm, and on other replicas when they

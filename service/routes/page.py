@@ -12,9 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from uq4ct.service.http.entity_tags import entity_tag, is_known
+from uq4ct.service.http.problems import ProblemError
 
+HTML = "text/html; charset=utf-8"
 _TYPES = {
-    ".html": "text/html; charset=utf-8",
+    ".html": HTML,
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
@@ -53,6 +55,11 @@ class PageFile:
         if is_known(if_none_match, self.etag):
             return Response(status_code=304, headers=headers)
         return Response(self.content, headers=headers, media_type=self.media_type)
+
+    def refuse(self, problem: ProblemError) -> Response:
+        """Return the file in place of a problem document, with its status and headers; browsers must not keep it."""
+        headers = {**_HEADERS, **(problem.headers or {}), "Cache-Control": "no-store", "Vary": "Accept"}
+        return Response(self.content, problem.status_code, headers, self.media_type)
 
 
 def _read_page() -> dict[str, PageFile]:

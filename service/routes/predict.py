@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from uq4ct.service.context import ContextOf
+from uq4ct.service.http.declarations import declare
 from uq4ct.service.http.guards import Scope, require
 from uq4ct.service.http.kinds import (
     ANSWERING,
@@ -15,16 +16,18 @@ from uq4ct.service.http.kinds import (
     JSON_BODY,
     LEDGER_UNAVAILABLE,
     TOO_LARGE,
-    declare,
 )
 from uq4ct.service.http.problems import ProblemError
 from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.http.strict_json import StrictJsonRoute
 from uq4ct.service.routes.answering import answer_items
 from uq4ct.service.routes.batches import read_items, show_results
+from uq4ct.service.schemas.common import FieldError
 from uq4ct.service.schemas.predict import BatchRequest, BatchResponse, PredictRequest, PredictResponse
 
 _REFUSED = (*JSON_BODY, *ASKING, LEDGER_UNAVAILABLE)
+_NO_QUESTIONS = FieldError(field="questions", message="is empty")
+
 
 router = APIRouter(
     route_class=StrictJsonRoute,
@@ -43,7 +46,7 @@ async def predict(request: Request, body: PredictRequest, context: ContextOf) ->
     return outcome
 
 
-@router.post("/predict/batch", responses=declare(*_REFUSED), response_model=BatchResponse)
+@router.post("/predict/batch", responses=declare(*_REFUSED, invalid=_NO_QUESTIONS), response_model=BatchResponse)
 async def predict_batch(request: Request, body: BatchRequest, context: ContextOf) -> Response:
     """Answer several questions independently: one answer or problem per question, in the same order.
 

@@ -7,17 +7,30 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path
 
 from uq4ct.service.context import ContextOf
+from uq4ct.service.http.declarations import declare, such_as
 from uq4ct.service.http.guards import Caller, Scope, require
-from uq4ct.service.http.kinds import AUTHENTICATED, FAILING, FINDING_PREDICTION, INVALID_FIELD, declare
+from uq4ct.service.http.kinds import AUTHENTICATED, FAILING, FINDING_PREDICTION, INVALID_FIELD
 from uq4ct.service.http.problems import explain
+from uq4ct.service.schemas.common import FieldError
+from uq4ct.service.schemas.examples import PREDICTION_ID
 from uq4ct.service.schemas.feedback import ID_PATTERN, PredictionView
+
+PredictionId = Annotated[
+    str,
+    Path(pattern=ID_PATTERN, description="`prediction_id` of the answer", openapi_examples=such_as(PREDICTION_ID)),
+]
+
+_NO_ID = FieldError(field="prediction_id", message=f"String should match pattern '{ID_PATTERN}'")
 
 router = APIRouter(tags=["feedback"], responses=declare(*AUTHENTICATED))
 
 
-@router.get("/predictions/{prediction_id}", responses=declare(*FINDING_PREDICTION, INVALID_FIELD, *FAILING))
+@router.get(
+    "/predictions/{prediction_id}",
+    responses=declare(*FINDING_PREDICTION, INVALID_FIELD, *FAILING, invalid=_NO_ID),
+)
 async def show_prediction(
-    prediction_id: Annotated[str, Path(pattern=ID_PATTERN)],
+    prediction_id: PredictionId,
     context: ContextOf,
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
 ) -> PredictionView:

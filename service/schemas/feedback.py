@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from uq4ct.model_store.questions import LABELS
 from uq4ct.service.records import Label, StoredPrediction
 from uq4ct.service.schemas.common import Body, Problem, ShortText, show_time
 from uq4ct.service.schemas.predict import AnswerBody, OptionPosition
@@ -16,12 +17,14 @@ ID_PATTERN = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 
 def _check_answer(value: object) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise PydanticCustomError("answer", "must be the index or the letter of an option")
-    return value
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and len(value) == 1 and value in LABELS:
+        return value
+    raise PydanticCustomError("answer", "must be the index or the letter of an option")
 
 
-# The valid indices and labels depend on the prediction.
+# Which of the indices and letters are valid depends on the prediction.
 TrueOption = Annotated[
     int | str,
     PlainValidator(_check_answer),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from uq4ct.model_store.decisions import AbstainReason
 from uq4ct.model_store.questions import LABELS, MAX_OPTIONS, MIN_OPTIONS
@@ -39,12 +39,6 @@ class PredictRequest(Body):
     """One multiple-choice question."""
 
     # Lengths and uniqueness are only declared here; `Question` enforces them, so that the rules exist once.
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"question": "Which metal is liquid at room temperature?", "options": ["Iron", "Mercury"]}]
-        }
-    )
-
     question: str = Field(description="the text of the question, not empty", json_schema_extra={"minLength": 1})
     options: list[str] = Field(
         fail_fast=True,  # one error for a list of a million numbers is enough

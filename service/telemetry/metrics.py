@@ -49,7 +49,7 @@ _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 class Metrics:
     """Everything that `/metrics` shows, under the prefix `uq4ct_`.
 
-    A model version has 197 series for each task, 42 more beside them, and keeps them when it is unloaded, because
+    A model version has 197 series for each task, 43 more beside them, and keeps them when it is unloaded, because
     counters must never decrease.
     """
 
@@ -71,6 +71,7 @@ class Metrics:
     def announce_model(self, manifest: Manifest) -> None:
         """Export the loaded adapter with every counter at zero: the first increment of an unseen series is lost."""
         self.model_loaded.labels(manifest.name, str(manifest.version)).set(1)
+        self.model_production.labels(manifest.name, str(manifest.version))  # 0 if it was not pointed to
         for task in self._tasks:
             self._predictions.announce(manifest.name, manifest.version, task)
             self._labels.announce(manifest.name, manifest.version, task)
@@ -79,6 +80,14 @@ class Metrics:
     def retire_model(self, manifest: Manifest) -> None:
         """Show that the adapter is no longer loaded; its counters stay, because they must never decrease."""
         self.model_loaded.labels(manifest.name, str(manifest.version)).set(0)
+
+    def show_production(self, manifest: Manifest) -> None:
+        """Export that the name alone means this version now, and no other one."""
+        before = self._production.get(manifest.name)
+        if before is not None:
+            self.model_production.labels(manifest.name, before).set(0)
+        self._production[manifest.name] = str(manifest.version)
+        self.model_production.labels(manifest.name, str(manifest.version)).set(1)
 
     def watch_keys_file(self, is_readable: Callable[[], bool]) -> None:
         """Export whether the file of keys can be read, checked at each scrape; call it only if there is such a file."""
@@ -195,6 +204,13 @@ class Metrics:
 
     def _define_models(self) -> None:
         self.model_loaded = Gauge("uq4ct_model_loaded", "1 for a loaded adapter", MODEL, registry=self.registry)
+        self.model_production = Gauge(
+            "uq4ct_model_production",
+            "1 for the version that the name alone means on this replica, 0 for its other versions",
+            MODEL,
+            registry=self.registry,
+        )
+        self._production: dict[str, str] = {}  # version by name
         self.adapter_evictions = Counter(
             "uq4ct_adapter_evictions_total",
             "Adapters evicted from memory to make room for another",

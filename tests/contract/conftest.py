@@ -31,9 +31,9 @@ def keys(tmp_path: Path) -> KeyHolder:
 
 @pytest.fixture
 def fake_service(keys: KeyHolder, tmp_path: Path) -> Iterator[str]:
-    """The address of a service that serves toy@1 and has other@1 registered."""
+    """The address of a service that serves toy@1 and has others registered, among them that of the API's examples."""
     adapters = Registry(tmp_path / "store")
-    for name in ("toy", "other"):
+    for name in ("toy", "other", "arc-easy", "arc-easy", "arc-easy"):
         adapters.publish(make_draft(name), {"w": torch.ones(2)}, {}, promote=False)
     ids = TimeOrderedIds(time.time, secrets.randbits)
     settings = Settings(

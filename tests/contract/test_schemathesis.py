@@ -35,7 +35,7 @@ def test_a_few_cases_with_the_fake_predictor(fake_service: str, keys: KeyHolder)
 
 @pytest.mark.slow
 def test_thousands_of_cases_with_a_real_adapter(publish_tiny: Callable[..., Any], keys: KeyHolder) -> None:
-    published = publish_tiny()
+    published = publish_tiny(name="arc-easy")  # as in the examples of the API
     with running_service(published.registry.root, DTYPE="float32", API_KEYS_FILE=str(keys.file)) as service:
         findings = fuzz(
             service.address,

@@ -59,9 +59,19 @@ def substitute(expression: str, values: Mapping[str, str]) -> str:
     return _VARIABLE.sub(lambda found: values[found[1] or found[2]], expression)
 
 
+def queried_variables(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
+    """The variables whose values are labels in Prometheus."""
+    return [variable for variable in dashboard["templating"]["list"] if variable["type"] == "query"]
+
+
+def promotions() -> list[str]:
+    """The query of each dashboard's annotations."""
+    return [annotation["expr"] for one in read_dashboards() for annotation in one["annotations"]["list"]]
+
+
 def metrics_of_variables() -> Iterator[str]:
     """The selectors in the `label_values` queries of the dashboards' variables."""
     for one in read_dashboards():
-        for variable in one["templating"]["list"]:
+        for variable in queried_variables(one):
             (selector,) = re.findall(r"^label_values\((.+), \w+\)$", variable["query"]["query"])
             yield selector

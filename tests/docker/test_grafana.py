@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -17,10 +18,13 @@ from tests.docker.grafana import (
     dashboards,
     metrics_of_variables,
     panel_expressions,
+    promotions,
+    queried_variables,
     read_dashboards,
     substitute,
 )
 from tests.docker.promql import names_in
+from uq4ct.service.runbook.rendering import read_runbook
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.metrics import Metrics
 
@@ -31,8 +35,8 @@ VARIABLES = {"model": "toy", "version": "1", "task": ".*"}
 PANEL_TYPES = {"text", "stat", "table", "timeseries", "barchart", "xychart"}
 UNITS = {"short", "percentunit", "s", "reqps", "bytes"}
 KEYS = (
-    "id", "type", "title", "description", "datasource", "gridPos", "pluginVersion", "targets", "transformations",
-    "options", "fieldConfig",
+    "id", "type", "title", "description", "links", "datasource", "gridPos", "pluginVersion", "targets",
+    "transformations", "options", "fieldConfig",
 )  # fmt: skip
 SAMPLES = {
     "counter": ("_total",),
@@ -133,9 +137,75 @@ def test_a_panel_says_what_it_shows(panel: dict[str, Any]) -> None:
         assert panel["fieldConfig"]["defaults"]["unit"] in UNITS
 
 
+@every_dashboard
+def test_the_data_source_can_be_chosen_and_is_first_the_provisioned_one(dashboard: dict[str, Any]) -> None:
+    (variable,) = [one for one in dashboard["templating"]["list"] if one["type"] == "datasource"]
+    assert dashboard["templating"]["list"][0] is variable  # the others depend on it
+    assert (variable["name"], variable["query"]) == ("datasource", _source()["type"])
+    assert (variable["current"]["text"], variable["current"]["value"]) == (_source()["name"], _source()["uid"])
+    uids = re.findall(r'"uid": "([^"]+)"', json.dumps({**dashboard, "uid": ""}))
+    assert set(uids) == {"${datasource}"}
+
+
 @every_panel
-def test_a_panel_asks_the_provisioned_data_source(panel: dict[str, Any]) -> None:
-    reference = {"type": _source()["type"], "uid": _source()["uid"]}
+def test_a_panel_says_what_it_means_that_there_is_nothing(panel: dict[str, Any]) -> None:
+    if panel["type"] != "text":
+        assert re.match(r"No \w+", panel["fieldConfig"]["defaults"]["noValue"])
+
+
+@every_panel
+def test_a_panel_links_to_sections_of_the_runbook(panel: dict[str, Any]) -> None:
+    for link in panel.get("links", []):
+        name = link["title"].removeprefix("Runbook: ")
+        assert link["url"] == f"${{service}}/runbook#{name.lower()}"
+        assert f'<h2 id="{name.lower()}">' in read_runbook()
+
+
+def test_every_alert_belongs_to_a_panel_that_reads_a_metric_of_it() -> None:
+    rules = [
+        rule
+        for path in RULES.glob("*.yml")
+        for group in yaml.safe_load(path.read_text())["groups"]
+        for rule in group["rules"]
+    ]
+    alerts = {rule["alert"]: names_in(rule["expr"]) for rule in rules if "alert" in rule}
+    linked: dict[str, set[str]] = {}
+    for _, panels in dashboards():
+        for panel in panels:
+            read = set().union(*(names_in(target["expr"]) for target in panel.get("targets", [])))
+            for link in panel.get("links", []):
+                linked.setdefault(link["title"].removeprefix("Runbook: "), set()).update(read)
+    assert linked.keys() == alerts.keys()
+    assert [name for name, read in linked.items() if not read & alerts[name]] == []
+
+
+@every_dashboard
+def test_links_lead_to_the_service_of_compose_unless_another_is_given(dashboard: dict[str, Any]) -> None:
+    (variable,) = [one for one in dashboard["templating"]["list"] if one["type"] == "textbox"]
+    compose = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert variable["name"] == "service"
+    assert f"${{UQ4CT_SERVICE_URL:-{variable['query']}}}" in compose
+    assert variable["current"]["text"] == variable["current"]["value"] == variable["query"]
+
+
+@every_dashboard
+def test_a_dashboard_marks_promotions(dashboard: dict[str, Any]) -> None:
+    (annotation,) = dashboard["annotations"]["list"]
+    assert names_in(annotation["expr"]) == {"uq4ct_model_production"}
+    assert annotation["enable"]
+    assert annotation["step"] == "60s"
+    assert annotation["expr"].count("offset 2m") == 1  # longer than a step, so that no promotion is missed
+
+
+def test_the_panel_of_the_ece_has_two_lines_for_each_task() -> None:
+    (panel,) = [one for _, panels in dashboards() for one in panels if one["title"] == "ECE and its noise floor"]
+    by_task = [target["legendFormat"] for target in panel["targets"] if "{{task}}" in target["legendFormat"]]
+    assert by_task == ["{{task}}: ECE", "{{task}}: noise floor"]
+
+
+@every_panel
+def test_a_panel_asks_the_chosen_data_source(panel: dict[str, Any]) -> None:
+    reference = {"type": _source()["type"], "uid": "${datasource}"}
     if panel["type"] != "text":
         assert panel["datasource"] == reference
         assert panel["targets"]
@@ -143,10 +213,10 @@ def test_a_panel_asks_the_provisioned_data_source(panel: dict[str, Any]) -> None
         assert [target["refId"] for target in panel["targets"]] == list("ABCDEFGH"[: len(panel["targets"])])
 
 
-def test_variables_ask_the_provisioned_data_source() -> None:
+def test_variables_ask_the_chosen_data_source() -> None:
     for one in read_dashboards():
-        for variable in one["templating"]["list"]:
-            assert variable["datasource"]["uid"] == _source()["uid"]
+        for variable in queried_variables(one):
+            assert variable["datasource"]["uid"] == "${datasource}"
             assert variable["definition"] == variable["query"]["query"]
 
 
@@ -232,7 +302,7 @@ def test_the_names_in_an_expression_are_found(expression: str, names: set[str]) 
 
 
 def test_every_metric_in_a_panel_or_variable_is_exported_or_recorded() -> None:
-    expressions = [one.expression for one in panel_expressions(VARIABLES)] + list(metrics_of_variables())
+    expressions = [one.expression for one in panel_expressions(VARIABLES)] + [*metrics_of_variables(), *promotions()]
     asked = set().union(*map(names_in, expressions))
     assert len(asked) > 40
     assert asked - _exported() - _recorded() == set()
@@ -252,7 +322,7 @@ def test_promtool_can_read_every_expression(tmp_path: Path) -> None:
     promtool = shutil.which("promtool")
     assert promtool is not None, "promtool is missing: install Prometheus (Debian: apt install prometheus)"
     expressions = [one.expression for one in panel_expressions(VARIABLES)] + [
-        substitute(selector, VARIABLES) for selector in metrics_of_variables()
+        substitute(selector, VARIABLES) for selector in [*metrics_of_variables(), *promotions()]
     ]
     rules = [{"record": f"panel:{number}", "expr": one} for number, one in enumerate(expressions)]
     file = tmp_path / "expressions.yml"

@@ -32,6 +32,7 @@ RULES = read_rules()
 RECORDED = [rule["record"] for rule in RULES if "record" in rule]
 ALERTS = {rule["alert"]: rule for rule in RULES if "alert" in rule}
 UNIT_TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
+RUNBOOK = ROOT / "service/runbook/RUNBOOK.md"
 README = (ROOT / "service" / "README.md").read_text(encoding="utf-8")
 
 every_alert = pytest.mark.parametrize("name", ALERTS)
@@ -190,17 +191,23 @@ def test_alerts_are_grouped_by_model_and_every_receiver_is_there() -> None:
 @every_alert
 def test_an_alert_says_what_it_is_and_has_its_section_in_the_runbook(name: str) -> None:
     rule = ALERTS[name]
-    assert set(rule["annotations"]) == {"summary", "description", "runbook"}
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
     assert set(rule["labels"]) == {"severity"}
-    path, _, anchor = rule["annotations"]["runbook"].partition("#")
-    sections = (ROOT / path).read_text(encoding="utf-8").split("\n## ")[1:]
+    anchor = rule["annotations"]["runbook_url"].partition("#")[2]
+    sections = RUNBOOK.read_text(encoding="utf-8").split("\n## ")[1:]
     (section,) = [one for one in sections if one.partition("\n")[0].lower() == anchor]
     assert section.startswith(f"{name}\n")
     assert len(section.split()) > 20
 
 
+def test_the_label_for_links_is_not_one_of_the_alerts() -> None:
+    config = _read(PROMETHEUS / "prometheus.yml")
+    dropped = [one["regex"] for one in config["alerting"]["alert_relabel_configs"] if one["action"] == "labeldrop"]
+    assert dropped == list(config["global"]["external_labels"])
+
+
 def test_the_runbook_has_no_section_without_an_alert() -> None:
-    sections = re.findall(r"^## (.*)$", (PROMETHEUS / "RUNBOOK.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = re.findall(r"^## (.*)$", RUNBOOK.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert set(sections) == set(ALERTS)
 
 

@@ -50,11 +50,25 @@ def test_a_damaged_version_is_not_promoted(own_adapters: Registry) -> None:
     assert own_adapters.resolve("toy") == ("toy", 1)
 
 
+async def test_a_version_with_another_alias_is_not_in_production(start: Start, own_adapters: Registry) -> None:
+    async with start(adapters=own_adapters) as replica:
+        assert (await replica.ask(model="toy@staging")).json()["model"] == "toy@2"
+        assert replica.sample("model_production", model="toy", version="1") == 1
+        assert replica.sample("model_production", model="toy", version="2") == 0
+
+
 async def test_a_running_replica_sees_it(start: Start, own_adapters: Registry, predictor: FakePredictor) -> None:
     async with start(adapters=own_adapters, alias_poll_seconds=0.02) as replica:
         assert (await replica.ask()).json()["model"] == "toy@1"
         promote(own_adapters, "toy", "2")
         await replica.settle(lambda: replica.context.engine.default_manifest.version == 2)
         assert (await replica.ask()).json()["model"] == "toy@2"
+        assert replica.sample("model_production", model="toy", version="1") == 0
+        assert replica.sample("model_production", model="toy", version="2") == 1
+        promote(own_adapters, "toy", "1")  # which is still in memory
+        await replica.settle(lambda: replica.sample("model_production", model="toy", version="1") == 1)
+        assert replica.sample("model_production", model="toy", version="2") == 0
+        promote(own_adapters, "toy", "2")
+        await replica.settle(lambda: replica.context.engine.default_manifest.version == 2)
         card = (await replica.client.get("/models/toy@2")).json()
         assert (card["default"], card["aliases"]) == (True, ["production", "staging"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.model_store.storage.references import NAME_PATTERN
 from uq4ct.service.context import Context, ContextOf
+from uq4ct.service.http.declarations import NO_KEY, Responses, declare, such_as
 from uq4ct.service.http.guards import Scope, guards_of, require
 from uq4ct.service.http.handlers import problem_response
 from uq4ct.service.http.kinds import (
@@ -24,11 +25,11 @@ from uq4ct.service.http.kinds import (
     FINDING_MODEL,
     FOREIGN_HOST,
     JSON_BODY,
+    MEDIA_TYPE,
     MODEL_NOT_LOADED,
     NOT_JSON,
     NOT_READY,
     Kind,
-    declare,
 )
 from uq4ct.service.http.problems import ProblemError, explain, field_errors, invalid_fields
 from uq4ct.service.http.responses import write_in_thread
@@ -54,12 +55,20 @@ from uq4ct.service.routes.open_inference.tensors import (
     read_questions,
     write_answers,
 )
+from uq4ct.service.schemas.common import FieldError
 from uq4ct.service.schemas.predict import PredictResponse
 
 PLATFORM = "uq4ct"
 
-ModelName = Annotated[str, Path(pattern=NAME_PATTERN, description="name of a registered adapter")]
-ModelVersion = Annotated[str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="version or alias")]
+ModelName = Annotated[
+    str, Path(pattern=NAME_PATTERN, description="name of a registered adapter", openapi_examples=such_as("arc-easy"))
+]
+ModelVersion = Annotated[
+    str, Path(pattern=r"^[a-z0-9_-]{1,64}$", description="version or alias", openapi_examples=such_as("3"))
+]
+
+_NO_NAME = FieldError(field="name", message=f"String should match pattern '{NAME_PATTERN}'")
+_NO_TENSOR = FieldError(field="inputs.question", message="is missing")
 
 
 def _check_json(request: Request) -> None:
@@ -101,17 +110,23 @@ _to_read = [Depends(require(Scope.PREDICT))]
 _to_ask = [Depends(require(Scope.PREDICT, asks=True))]
 
 
-def _declare(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+def _declare(*kinds: Kind, invalid: FieldError = _NO_NAME) -> Responses:
     """Like `declare`, with the protocol's error object instead of the problem document."""
     return {
-        status: {**{key: value for key, value in response.items() if key != "content"}, "model": InferError}
-        for status, response in declare(*kinds).items()
+        status: {**response, "content": _as_errors(response["content"][MEDIA_TYPE]["examples"]), "model": InferError}
+        for status, response in declare(*kinds, invalid=invalid).items()
     }
+
+
+def _as_errors(problems: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the content of a response with the examples of problem documents as the protocol's error objects."""
+    examples = {slug: {"value": {"error": one["value"]["detail"]}} for slug, one in problems.items()}
+    return {"application/json": {"examples": examples}}
 
 
 _UNKNOWN = _declare(*AUTHENTICATED, *FINDING_MODEL)
 _UNREADY = _declare(*AUTHENTICATED, *FINDING_MODEL, MODEL_NOT_LOADED, NOT_READY)
-_UNANSWERED = _declare(*AUTHENTICATED, *JSON_BODY, *ASKING, *ANSWERING)
+_UNANSWERED = _declare(*AUTHENTICATED, *JSON_BODY, *ASKING, *ANSWERING, invalid=_NO_TENSOR)
 
 
 @router.get("", responses=_declare(*AUTHENTICATED), dependencies=_to_read)
@@ -120,13 +135,13 @@ async def server_metadata(request: Request) -> ServerMetadata:
     return ServerMetadata(name=request.app.title, version=request.app.version, extensions=[])
 
 
-@router.get("/health/live", responses=_declare(FOREIGN_HOST))
+@router.get("/health/live", responses=_declare(FOREIGN_HOST), openapi_extra=NO_KEY)
 async def server_live() -> ServerLive:
     """Whether the process is running."""
     return ServerLive()
 
 
-@router.get("/health/ready", responses=_declare(FOREIGN_HOST, NOT_READY, DRAINING))
+@router.get("/health/ready", responses=_declare(FOREIGN_HOST, NOT_READY, DRAINING), openapi_extra=NO_KEY)
 async def server_ready(context: ContextOf) -> ServerReady:
     """Whether a load balancer should send questions here."""
     await health.ready(context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, StrictBool, model_validator
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 from uq4ct.service.routes.open_inference.outputs import OUTPUTS, Datatype, OutputName
@@ -13,19 +13,6 @@ from uq4ct.service.schemas.predict import AbstainBelow, Coverage, Task
 
 InputName = Literal["question", "options", "context"]
 JSON_ONLY = "binary tensor data is not supported; send the tensors as JSON (Triton's client: binary_data=False)"
-
-
-EXAMPLE: dict[str, Any] = {
-    "inputs": [
-        {"name": "question", "shape": [2], "datatype": "BYTES", "data": ["Capital of France?", "A liquid metal?"]},
-        {
-            "name": "options",
-            "shape": [2],
-            "datatype": "BYTES",
-            "data": ['["Oslo", "Paris", "Rome"]', '["Iron", "Mercury"]'],
-        },
-    ]
-}
 
 
 def _check_encodable(text: str) -> str:
@@ -145,8 +132,6 @@ class InferParameters(Body):
 
 class InferRequest(Body):
     """N questions as tensors: `question`, `options` and, optionally, `context`."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
 
     id: EncodableText | None = Field(default=None, description="returned in the response")
     parameters: InferParameters | None = None

@@ -39,7 +39,7 @@ async def test_a_post_is_redirected_with_its_body(start: Start) -> None:
     assert (response.status_code, response.url.path) == (200, "/predict")
 
 
-@pytest.mark.parametrize(("prefix", "servers"), [("", None), ("/uq", [{"url": "/uq"}])])
+@pytest.mark.parametrize(("prefix", "servers"), [("", [{"url": "/"}]), ("/uq", [{"url": "/uq"}])])
 async def test_openapi_names_the_prefix(start: Start, prefix: str, servers: object) -> None:
     async with start(root_path=prefix) as replica:
         transport = httpx2.ASGITransport(replica.app, root_path=prefix)

@@ -66,6 +66,27 @@ async def test_everybody_gets_the_page_and_nobody_without_a_key_gets_data(start:
             assert (await replica.client.get(path)).status_code == 401
 
 
+async def test_only_a_browser_without_a_valid_key_gets_the_page_in_place_of_the_document(
+    start: Start, keys: KeyHolder
+) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    async with start(api_keys_file=keys.file, docs_need_key=True) as replica:
+        for key in ({}, {"authorization": "Bearer uq4ct_wrong"}):
+            shown = await replica.client.get("/openapi.json", headers=browser | key)
+            assert (shown.status_code, shown.text) == (401, TEXTS["docs.html"])
+            assert shown.headers["content-type"] == TYPES[".html"]
+            assert (shown.headers["cache-control"], shown.headers["vary"]) == ("no-store", "Accept")
+            assert shown.headers["www-authenticate"] == "Bearer"
+            assert "script-src 'self'" in shown.headers["content-security-policy"]
+            assert "etag" not in shown.headers
+            for accept in ("*/*", "application/json"):
+                told = await replica.client.get("/openapi.json", headers={"accept": accept, **key})
+                problem(told, 401, "unauthorized")
+        given = await replica.client.get("/openapi.json", headers=browser | keys.header("k"))
+        assert given.json()["openapi"]
+        problem(await replica.client.get("/models", headers=browser), 401, "unauthorized")
+
+
 @pytest.mark.parametrize("name", TEXTS)
 async def test_a_file_is_sent_as_it_is_with_its_type_and_the_policy(start: Start, name: str) -> None:
     async with start(wait=False) as replica:
