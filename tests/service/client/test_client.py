@@ -211,9 +211,11 @@ CALIBRATION = {
     "until": "2026-01-02T00:00:00Z",
     "counted_limit": 10,
     "scored_limit": 5,
+    "alarms": [{"model": "toy@2", "test": "error_rate", "alarmed_at": "2026-01-01T00:00:00Z", "labels": 9}],
     "models": [
         {
             "model": "toy@1",
+            "verdict": {"state": "too_few_labels", "reasons": []},
             "predictions": 2,
             "mean_confidence": 0.7,
             "coverage": 1.0,
@@ -289,6 +291,7 @@ def test_the_other_calls_ask_as_the_contract_says(form: str) -> None:
     assert report.models[0].labelled.ece_noise_floor.p95 == 0.7
     assert report.models[0].reference.curve[0].coverage == 0.8
     assert report.models[0].sequential[0].labels == 7
+    assert (report.alarms[0].test, report.models[0].verdict.state) == ("error_rate", "too_few_labels")
     script.run(form, lambda client: client.calibration())
     assert [(request.method, request.url.raw_path.decode()) for request in script.requests] == [
         ("POST", "/prefix/feedback"),
