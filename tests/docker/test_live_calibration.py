@@ -25,6 +25,7 @@ from tests.docker.prometheus_server import PrometheusServer, running_prometheus
 from tests.ports import free_port
 from uq4ct.client import Client
 from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions
+from uq4ct.model_store.decisions import TestedDecisions as OnTestSplit
 from uq4ct.model_store.storage.manifest import ReferenceHistograms
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,7 @@ DECISIONS = Decisions(
         coverage=0.6,
         coverage_bound=0.5,
     ),
-    tested=None,
+    tested=OnTestSplit(set_coverage=0.9, mean_set_size=1.5, answered=0.7, selective_risk=0.1),
 )
 
 
