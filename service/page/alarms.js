@@ -21,5 +21,6 @@ export function showAlarms(alarms) {
 /** @param {Alarm} alarm */
 function item({ model, test, alarmed_at: time, labels }) {
   const since = ` (since ${minute(time)}; ${counted(labels, "label")} by now).`;
-  return make("li", {}, make("strong", {}, model), ` ${MEANINGS[test]}${since}`);
+  const what = make("a", { href: "runbook#sequentialalarm" }, "What to do");
+  return make("li", {}, make("strong", {}, model), ` ${MEANINGS[test]}${since} `, what);
 }

@@ -229,11 +229,14 @@ def test_alarms_are_shown_whatever_version_and_window_are_chosen(serve: Serve, p
         (raised,) = [test for test in tests if test["alarm"]]
         minute = raised["alarmed_at"][:16].replace("T", " ")
         meaning = "toy@1 is overconfident: its confidence is higher than its accuracy"
-        expected = f"{meaning} (since {minute} UTC; 300 labels by now)."
+        expected = f"{meaning} (since {minute} UTC; 300 labels by now). What to do"
         assert page.text("#alarms-list") == expected
         page.choose("#calibration-model", "toy@2")
         page.until_text("#calibration-body", "toy@2 has answered nothing since")
         assert page.text("#alarms-list") == expected
+        page.one("#alarms-list a").click()
+        target = page.until(lambda: page.run("return document.querySelector(':target')?.textContent"))
+        assert "SequentialAlarm" in target
 
 
 def test_an_alarm_is_no_less_one_in_a_window_without_labels(serve: Serve, page: Page, ledger: Database) -> None:
