@@ -55,7 +55,7 @@ async def test_a_hundred_questions_and_labels_are_answered_in_order(start: Start
 
 
 @both_forms
-@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("concurrency", [1, 2, 4])
 def test_results_are_in_order_and_progress_is_told(form: str, concurrency: int) -> None:
     service, told = EchoService(), list[tuple[int, int]]()
 
