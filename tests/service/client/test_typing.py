@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import uq4ct.client
 
+ROOT = Path(__file__).parents[3]
 PROGRAM = Path(__file__).with_name("typed_program.py")
 WRONG = """
 from uq4ct.client import Client
@@ -34,6 +36,16 @@ def find_with_pyright(folder: Path, program: str) -> list[dict[str, Any]]:
     return report["generalDiagnostics"]
 
 
+def find_with_mypy(folder: Path, program: str) -> list[str]:
+    """Return what mypy finds in strict mode in a program and in the modules of the client."""
+    (folder / "program.py").write_text(program)
+    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "program.py"]
+    environment = os.environ | {"MYPYPATH": str(ROOT / ".src")}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return [line for line in done.stdout.splitlines() if ": error: " in line]
+
+
 def test_the_typed_program_uses_every_public_name() -> None:
     tree = ast.parse(PROGRAM.read_text())
     (imported,) = [
@@ -46,6 +58,14 @@ def test_the_typed_program_uses_every_public_name() -> None:
 
 def test_pyright_finds_nothing_in_strict_mode(tmp_path: Path) -> None:
     assert find_with_pyright(tmp_path, PROGRAM.read_text()) == []
+
+
+def test_mypy_finds_nothing_in_strict_mode(tmp_path: Path) -> None:
+    assert find_with_mypy(tmp_path, PROGRAM.read_text()) == []
+
+
+def test_mypy_finds_what_is_wrong(tmp_path: Path) -> None:
+    assert [line.split(":")[1] for line in find_with_mypy(tmp_path, WRONG)] == ["5", "6", "7"]
 
 
 def test_pyright_finds_what_is_wrong(tmp_path: Path) -> None:
