@@ -20,11 +20,11 @@ from uq4ct.training.formats.peft_lora import write_peft
 from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import PostHocMethod
 from uq4ct.training.run_config import ConfigError, RunConfig, parse_run_config
+from uq4ct.training.runs.folder import claim_folder, has_begun
 from uq4ct.training.runs.new_model import load_base_of, make_model
 from uq4ct.training.runs.provenance import code_commit
 from uq4ct.training.runs.records import (
     ADAPTER_FILE,
-    CONFIG_FILE,
     RESULT_FILE,
     RunError,
     RunResult,
@@ -52,7 +52,7 @@ def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: 
     """
     foreign = read_adapter(folder)
     config = adopting_config(record, foreign, origin)
-    if (output / CONFIG_FILE).exists():
+    if has_begun(output):
         raise RunError(f"{output} already holds a run: choose another folder")
     if config.method == METHOD_OF[foreign.format]:
         return _write_run(config, foreign, output)
@@ -115,8 +115,7 @@ def _write_run(config: RunConfig, foreign: ForeignAdapter, output: Path) -> RunR
         kept_epoch=0,
         posterior=PointConfig(),
     )
-    output.mkdir(parents=True, exist_ok=True)
-    write_record(output / CONFIG_FILE, config)
+    claim_folder(output, config, resume=False)
     save_tensors(output / ADAPTER_FILE, model.adapter_tensors())
     write_record(output / RESULT_FILE, result)
     return result

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from uq4ct.training.run_config import RunConfig
@@ -10,21 +13,49 @@ from uq4ct.training.runs.records import CONFIG_FILE, RESULT_FILE, RunError, read
 from uq4ct.training.runs.resume_point import RESUME_FILE
 
 NEEDED_FOLDER = "needed"  # contains the runs that a method is fitted on, unless they are shared
+LOCK_FILE = ".lock"
 
 
 def claim_folder(folder: Path, config: RunConfig, *, resume: bool) -> None:
-    """Write the configuration into a new folder, or check that the folder is this run's own.
+    """Write the configuration into a folder, or check that the folder is this run's own.
+
+    A run that failed before its first resume point has left nothing to keep, so its configuration is replaced.
 
     Raises:
-        RunError: the folder holds another run, or this run has begun and `resume` is not set.
+        RunError: the folder holds another run or another program's file, or this run has begun and `resume` is not set.
     """
     path = folder / CONFIG_FILE
     if os.path.lexists(path):
-        if read_record(path, RunConfig) != config:
-            raise RunError(f"{folder} holds a run with a different configuration: choose another folder")
-        begun = (folder / name for name in (RESUME_FILE, RESULT_FILE, NEEDED_FOLDER))
-        if not resume and any(place.exists() for place in begun):
-            raise RunError(f"{folder} already holds this run: continue it with --resume, or choose another folder")
-        return
+        differs = read_record(path, RunConfig) != config
+        if has_begun(folder):
+            if differs:
+                raise RunError(f"{folder} holds a run with a different configuration: choose another folder")
+            if not resume:
+                raise RunError(f"{folder} already holds this run: continue it with --resume, or choose another folder")
+            return
     folder.mkdir(parents=True, exist_ok=True)
     write_record(path, config)
+
+
+def has_begun(folder: Path) -> bool:
+    """Whether the folder holds what must be kept: a resume point or a result, of a run or of one that it needs."""
+    if any(os.path.lexists(folder / name) for name in (RESUME_FILE, RESULT_FILE)):
+        return True
+    return any(has_begun(needed) for needed in (folder / NEEDED_FOLDER).glob("*"))
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder, which is made if it is missing.
+
+    Raises:
+        RunError: another process trains in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK_FILE).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"another process trains in {folder}: wait until it has ended, or choose another folder"
+            raise RunError(message) from None
+        yield

@@ -19,7 +19,7 @@ from uq4ct.training.methods import METHODS
 from uq4ct.training.methods.base import Finished, TrainedMethod
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.runs.fit import fit_method, match_given_runs
-from uq4ct.training.runs.folder import NEEDED_FOLDER, claim_folder
+from uq4ct.training.runs.folder import NEEDED_FOLDER, claim_folder, locked
 from uq4ct.training.runs.inputs import RunInputs, load_inputs, make_result, prepare_steps
 from uq4ct.training.runs.loop import KEPT_FILE, Trainer
 from uq4ct.training.runs.records import (
@@ -49,28 +49,31 @@ def train_run(
     the folder itself, and trained there if they are not finished.
 
     Raises:
-        RunError: the folder holds another run, or this run without `resume`; a run in `on` is not needed; or an adopted
-            run has no weights.
+        RunError: the folder holds another run, this run without `resume`, or one that another process trains; a run in
+            `on` is not needed; or an adopted run has no weights.
         ConfigError, DataError, QuestionFileError, BaseModelError, DivergedError: the configuration, the data or the
             base model cannot be used, or the loss is not finite.
     """
     method = METHODS[config.method]
     if config.adopted is not None and isinstance(method, TrainedMethod) and not is_finished(folder):
         raise RunError("an adopted run cannot be trained: make it with `adopt`")
-    claim_folder(folder, config, resume=resume)
     if is_finished(folder):
+        claim_folder(folder, config, resume=resume)
         return read_record(folder / RESULT_FILE, RunResult)
-    given = match_given_runs(config, on)
-    pool = shared or folder / NEEDED_FOLDER
-    needed = [given.get(need.training_digest()) or train_in_pool(need, pool, console) for need in config.needed_runs()]
-    inputs = load_inputs(config, folder, console)
-    if isinstance(method, TrainedMethod):
-        result, finished = _train_by_steps(inputs, method)
-    else:
-        result, finished = fit_method(inputs, method, needed)
-    save_tensors(folder / ADAPTER_FILE, finished.tensors)
-    write_record(folder / RESULT_FILE, result)
-    return result
+    with locked(folder):
+        claim_folder(folder, config, resume=resume)
+        given = match_given_runs(config, on)
+        pool = shared or folder / NEEDED_FOLDER
+        needs = config.needed_runs()
+        needed = [given.get(need.training_digest()) or train_in_pool(need, pool, console) for need in needs]
+        inputs = load_inputs(config, folder, console)
+        if isinstance(method, TrainedMethod):
+            result, finished = _train_by_steps(inputs, method)
+        else:
+            result, finished = fit_method(inputs, method, needed)
+        save_tensors(folder / ADAPTER_FILE, finished.tensors)
+        write_record(folder / RESULT_FILE, result)
+        return result
 
 
 def train_in_pool(config: RunConfig, pool: Path, console: Console) -> Path:

@@ -29,8 +29,9 @@ from uq4ct.training.formats import read_adapter
 from uq4ct.training.formats.foreign import FormatError
 from uq4ct.training.run_config import ConfigError, parse_run_config
 from uq4ct.training.runs.adopt import adopt_checkpoint, adopting_config, export_run
+from uq4ct.training.runs.folder import claim_folder
 from uq4ct.training.runs.load import load_run
-from uq4ct.training.runs.records import RunError
+from uq4ct.training.runs.records import RunError, read_run
 from uq4ct.training.runs.train import train_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -114,6 +115,20 @@ def test_the_record_of_an_adopted_run_says_that_nothing_was_trained(
         train_run(run.config, tmp_path / "other", quiet)
     with pytest.raises(RunError, match="already holds a run"):
         adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+
+
+def test_a_checkpoint_is_adopted_into_the_folder_of_a_failed_start_only(
+    make_config: MakeConfig, tmp_path: Path, tiny_folder: Path, quiet: Console
+) -> None:
+    peft_checkpoint(tmp_path / "foreign", tiny_folder)
+    recipe = make_config("lora").model_dump(mode="json", exclude={"adopted"})
+    (tmp_path / "config.json").write_text("{}")  # of another program
+    with pytest.raises(RunError, match=r"config\.json cannot be read"):
+        adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path, quiet)
+    assert (tmp_path / "config.json").read_text() == "{}"
+    claim_folder(tmp_path / "run", make_config("lora"), resume=False)
+    result = adopt_checkpoint(tmp_path / "foreign", recipe, "recipe", tmp_path / "run", quiet)
+    assert read_run(tmp_path / "run")[1] == result
 
 
 def test_a_method_is_fitted_on_an_adopted_adapter(
