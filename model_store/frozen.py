@@ -9,6 +9,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from pydantic_core import ErrorDetails
 
+from uq4ct.model_store.unknown_keys import suggest_keys, written_place
+
 Share = Annotated[FiniteFloat, Field(ge=0, le=1)]
 NonNegative = Annotated[FiniteFloat, Field(ge=0)]
 
@@ -36,21 +38,46 @@ def validate_strictly(kind: type[R], record: object) -> R:
 
 
 def complaints(
-    error: ValidationError, *, show_values: bool = True, spell: Callable[[str], str] = lambda field: field
+    error: ValidationError,
+    *,
+    kind: type[BaseModel] | None = None,
+    show_values: bool = True,
+    spell: Callable[[str], str] = lambda field: field,
 ) -> list[str]:
     """Return what is wrong with a record: one `section.field: message (got value)` per invalid field.
 
     Args:
+        kind: the type of a record that a person wrote; unknown keys are then compared with its keys.
         show_values: whether to quote the rejected values; must be False if they may be secrets.
         spell: maps a field's name to the name that the user writes.
     """
-    return [_complaint(item, show_values, spell) for item in error.errors(include_url=False)]
+    return [text for _, text in placed_complaints(error, kind=kind, show_values=show_values, spell=spell)]
 
 
-def _complaint(item: ErrorDetails, show_values: bool, spell: Callable[[str], str]) -> str:
-    field = spell(".".join(map(str, item["loc"])))
+def placed_complaints(
+    error: ValidationError,
+    *,
+    kind: type[BaseModel] | None = None,
+    show_values: bool = True,
+    spell: Callable[[str], str] = lambda field: field,
+) -> list[tuple[str, str]]:
+    """Return the field of each complaint, empty for the whole record, with the complaint; as `complaints`."""
+    return [_complaint(item, kind, show_values, spell) for item in error.errors(include_url=False)]
+
+
+def _complaint(
+    item: ErrorDetails, kind: type[BaseModel] | None, show_values: bool, spell: Callable[[str], str]
+) -> tuple[str, str]:
+    place, message = item["loc"], " ".join(item["msg"].splitlines())  # it may quote a value
     value: Any = item["input"]
     is_section = isinstance(value, Mapping | BaseModel) or item["type"] == "missing"
     got = f" (got {repr(value)[:_SHOWN_CHARACTERS]})" if show_values and not is_section else ""
-    message = " ".join(item["msg"].splitlines())  # it may quote a value
-    return f"{field}: {message}{got}" if field else f"{message}{got}"
+    message = f"{message.removeprefix('Value error, ')}{got}"
+    if kind is not None and item["type"] == "extra_forbidden":
+        *section, key = place
+        message = f"unknown key{got}, {suggest_keys(kind, tuple(section), str(key))}"
+        place = (*written_place(kind, tuple(section)), key)
+    elif kind is not None:
+        place = written_place(kind, place)
+    field = ".".join(map(str, place))
+    return field, f"{spell(field)}: {message}" if spell(field) else message

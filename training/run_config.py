@@ -13,7 +13,7 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 from uq4ct.model_store.adapters.config import AdapterConfig
 from uq4ct.model_store.base.identity import EMBEDDED
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.frozen import Frozen, complaints, validate_strictly
+from uq4ct.model_store.frozen import Frozen, complaints, placed_complaints, validate_strictly
 from uq4ct.model_store.scoring.config import ClozeConfig, ScoringConfig
 from uq4ct.training.calibration_name import CalibrationName
 from uq4ct.training.data.config import DataConfig
@@ -143,10 +143,11 @@ class RunConfig(Frozen):
         Raises:
             ValueError: an option is unknown or out of range.
         """
+        options = METHODS[self.method].options
         try:
-            return validate_strictly(METHODS[self.method].options, self.options)
+            return validate_strictly(options, self.options)
         except ValidationError as error:
-            raise ValueError("; ".join(complaints(error, spell="options.{}".format))) from error
+            raise ValueError("; ".join(complaints(error, kind=options, spell="options.{}".format))) from error
 
     def needed_runs(self) -> Sequence[RunConfig]:
         """Return the runs that the method is fitted on; empty if it is trained by gradient steps."""
@@ -175,7 +176,7 @@ def load_run_config(path: Path, overrides: tuple[str, ...] = ()) -> RunConfig:
     Raises:
         ConfigError: the file is not a YAML mapping, an override has no `=`, or a field is unknown or out of range.
     """
-    return parse_run_config(read_recipe(path, overrides), str(path))
+    return parse_run_config(read_recipe(path, overrides), str(path), overrides)
 
 
 def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -199,8 +200,8 @@ def read_recipe(path: Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
     return record
 
 
-def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
-    """Validate a recipe; `origin` names it in error messages.
+def parse_run_config(record: dict[str, Any], origin: str, overrides: tuple[str, ...] = ()) -> RunConfig:
+    """Validate a recipe; error messages name `origin`, or the override that the rejected value comes from.
 
     Raises:
         ConfigError: a field is missing, unknown or out of range.
@@ -208,7 +209,20 @@ def parse_run_config(record: dict[str, Any], origin: str) -> RunConfig:
     try:
         return validate_strictly(RunConfig, record)
     except ValidationError as error:
-        raise ConfigError(f"{origin}: {'; '.join(complaints(error))}") from error
+        found: dict[str, list[str]] = {}
+        for field, text in placed_complaints(error, kind=RunConfig):
+            found.setdefault(_blame(field, origin, overrides), []).append(text)
+        raise ConfigError("; ".join(f"{blamed}: {'; '.join(texts)}" for blamed, texts in found.items())) from error
+
+
+def _blame(field: str, origin: str, overrides: tuple[str, ...]) -> str:
+    """Name the last override that sets a field, or else the recipe and the overrides of what lies below the field."""
+    paths = {override: override.partition("=")[0] for override in overrides}
+    above = [override for override, path in paths.items() if f"{field}.".startswith(f"{path}.")]
+    if above:
+        return f"--set {above[-1]}"
+    below = [f"--set {override}" for override, path in paths.items() if not field or path.startswith(f"{field}.")]
+    return f"{' '.join(below)} on {origin}" if below else origin
 
 
 def _override(record: dict[str, Any], override: str) -> None:

@@ -28,7 +28,8 @@ def adopt(
 
     prepare_process()
     path = find_recipe(recipe)
-    result = adopt_checkpoint(checkpoint, read_recipe(path, tuple(overrides)), str(path), output, console)
+    changes = tuple(overrides)
+    result = adopt_checkpoint(checkpoint, read_recipe(path, changes), str(path), output, console, changes)
     say(console, f"{output}: {result.trained_parameters:,} parameters on {result.base.name}, nothing trained here")
 
 

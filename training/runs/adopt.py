@@ -37,12 +37,19 @@ from uq4ct.training.runs.train import train_run
 METHOD_OF = {"peft": "lora", "mixlora": "mixlora"}
 
 
-def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: Path, console: Console) -> RunResult:
+def adopt_checkpoint(
+    folder: Path,
+    record: dict[str, Any],
+    origin: str,
+    output: Path,
+    console: Console,
+    overrides: tuple[str, ...] = (),
+) -> RunResult:
     """Turn the checkpoint in `folder` into a finished run with the data, base model and scoring of a recipe.
 
     If the recipe's method is fitted on one plain LoRA run, it is fitted on the checkpoint; with any other recipe the
     weights are used unchanged. Parameters of the scoring (the scale of cloze) have their initial values. `origin` names
-    the recipe in error messages.
+    the recipe in error messages, and `overrides` are those that the record contains.
 
     Raises:
         FormatError: the checkpoint needs something that our adapters do not support, or does not fit the base model.
@@ -51,7 +58,7 @@ def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: 
             used.
     """
     foreign = read_adapter(folder)
-    config = adopting_config(record, foreign, origin)
+    config = adopting_config(record, foreign, origin, overrides)
     if has_begun(output):
         raise RunError(f"{output} already holds a run: choose another folder")
     if config.method == METHOD_OF[foreign.format]:
@@ -62,7 +69,9 @@ def adopt_checkpoint(folder: Path, record: dict[str, Any], origin: str, output: 
         return train_run(config, output, console, on=[Path(scratch)])
 
 
-def adopting_config(record: dict[str, Any], foreign: ForeignAdapter, origin: str) -> RunConfig:
+def adopting_config(
+    record: dict[str, Any], foreign: ForeignAdapter, origin: str, overrides: tuple[str, ...] = ()
+) -> RunConfig:
     """Return the recipe's data, base model and scoring with the checkpoint's adapter and no training.
 
     Of the recipe's adapter section only `feu_tokens` is used; the calibration loss is off.
@@ -82,7 +91,7 @@ def adopting_config(record: dict[str, Any], foreign: ForeignAdapter, origin: str
     }
     if not isinstance(METHODS.get(str(record.get("method"))), PostHocMethod):
         changes |= {"method": METHOD_OF[foreign.format], "options": {}}
-    config = parse_run_config(record | changes, origin)
+    config = parse_run_config(record | changes, origin, overrides)
     if len(config.needed_runs()) > 1:
         raise ConfigError(
             f"{origin}: method {config.method!r} is fitted on several runs, but a checkpoint is a single run"

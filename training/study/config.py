@@ -155,7 +155,7 @@ def _parse(path: Path) -> StudyConfig:
     try:
         return validate_strictly(StudyConfig, record)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {'; '.join(complaints(error))}") from error
+        raise ConfigError(f"{path}: {'; '.join(complaints(error, kind=StudyConfig))}") from error
 
 
 def _locate_data_files(record: dict[str, Any], folder: Path) -> None:

@@ -101,6 +101,19 @@ def test_the_digest_is_of_everything_that_decides_a_row_and_nothing_else(write: 
         ({"adapter": {"rnk": 4}}, r"study.yaml: lora on quiz: adapter.rnk"),
         ({"methods": {"lora": {"method": "lroa"}}}, r"study.yaml: lora on quiz: .*lroa"),
         ({"methods": {"Lo Ra": {"method": "lora"}}}, "methods"),
+        ({"optimiser": {}}, "study.yaml: optimiser: unknown key, did you mean optimizer."),
+        (
+            {"methods": {"lora": {"method": "lora", "optimiser": {}}}},
+            "study.yaml: methods.lora.optimiser: unknown key, did you mean optimizer.",
+        ),
+        (
+            {"optimizer": {"lerning_rate": 1}},
+            "study.yaml: lora on quiz: optimizer.lerning_rate: unknown key .got 1., did you mean learning_rate.",
+        ),
+        (
+            {"data_sets": {"quiz": {"data": {"source": "facts", "sead": 1}}}},
+            "study.yaml: lora on quiz: data.sead: unknown key .got 1., did you mean seed.",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_file_and_label(changes: dict[str, Any], named: str, write: Write) -> None:
