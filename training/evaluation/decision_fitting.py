@@ -8,10 +8,11 @@ from pydantic import Field, ValidationError
 
 from uq4ct.model_store.decisions import Abstention, ConformalSets, Decisions, TestedDecisions, decide
 from uq4ct.model_store.errors import UserError
-from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.frozen import Frozen
 from uq4ct.model_store.uncertainty.conformal import ConformalScore, largest_coverage, sketch_scores
 from uq4ct.model_store.uncertainty.conformal_fitting import calibration_scores
 from uq4ct.model_store.uncertainty.selective import TargetNotMetError, threshold_for_coverage, threshold_for_risk
+from uq4ct.training.allowed_values import describe_allowed
 from uq4ct.training.evaluation.scores import ScoredAnswers
 from uq4ct.training.run_config import ConfigError
 
@@ -39,7 +40,7 @@ def decision_targets(target_risk: float | None, target_coverage: float | None, *
         ConfigError: both are given, one is given with a largest set size, or a value is out of range.
     """
     if target_risk is not None and target_coverage is not None:
-        raise ConfigError(f"target risk {target_risk} and target coverage {target_coverage}: only one can be set")
+        raise ConfigError(f"--target-risk {target_risk} and --target-coverage {target_coverage}: only one can be set")
     asked = target_coverage if target_risk is None else target_risk
     if asked is not None and others.get("max_set_size") is not None:
         raise ConfigError(
@@ -54,7 +55,16 @@ def decision_targets(target_risk: float | None, target_coverage: float | None, *
     try:
         return DecisionTargets.model_validate(chosen | others)
     except ValidationError as error:
-        raise ConfigError("; ".join(complaints(error))) from error
+        options = {"value": f"target_{chosen.get('target')}"}
+        wrong = ((str(item["loc"][0]), item["input"]) for item in error.errors())
+        raise ConfigError(
+            "; ".join(_out_of_range(options.get(field, field), field, got) for field, got in wrong)
+        ) from error
+
+
+def _out_of_range(option: str, field: str, value: object) -> str:
+    allowed = describe_allowed(DecisionTargets.model_json_schema()["properties"][field]).removesuffix(" or null")
+    return f"--{option.replace('_', '-')}: must be {allowed} (got {value!r})"
 
 
 class UnmetTargetError(UserError):

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 
+from uq4ct.training.allowed_values import describe_allowed
 from uq4ct.training.run_config import RunConfig
 from uq4ct.training.strict_yaml import dump_yaml
 
 WIDTH = 100  # of a comment line
 INDENT = "  "
-_BOUNDS = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "below"}
 
 
 def render_recipe(config: RunConfig, introduction: str) -> str:
@@ -59,22 +59,10 @@ def _value_in_json(owner: type[BaseModel], name: str, value: Any) -> Any:
 def _explain(owner: type[BaseModel], name: str) -> str:
     """Return the description, range and default of a field in one line."""
     schema = owner.model_json_schema()["properties"][name]
-    parts = [schema.get("description", ""), _allowed(schema)]
+    parts = [schema.get("description", ""), describe_allowed(schema)]
     if "default" in schema:
         parts.append(f"default: {dump_yaml(schema['default'])}")
     return "; ".join(part for part in parts if part)
-
-
-def _allowed(schema: Mapping[str, Any]) -> str:
-    """Return the allowed values in words; empty if the type alone defines them."""
-    if "anyOf" in schema:
-        kinds = [_allowed(kind) or str(kind.get("type", "a section")) for kind in schema["anyOf"]]
-        return " or ".join(kind for kind in kinds if kind != "null") + (" or null" if "null" in kinds else "")
-    if "enum" in schema:
-        return f"one of {', '.join(map(str, schema['enum']))}"
-    if "pattern" in schema:
-        return f"matches {schema['pattern']}"
-    return " and ".join(f"{words} {schema[bound]:g}" for bound, words in _BOUNDS.items() if bound in schema)
 
 
 def _first_paragraph(model: BaseModel) -> str:

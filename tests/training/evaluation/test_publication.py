@@ -159,11 +159,30 @@ def test_a_target_of_abstention_is_found_or_refused_with_the_best(
 
 @pytest.mark.parametrize(
     ("targets", "message"),
-    [((0.1, 0.9), "only one can be set"), ((1.5, None), r"value: .* \(got 1.5\)"), ((None, -1), "value")],
+    [
+        ((0.1, 0.9), "--target-risk 0.1 and --target-coverage 0.9: only one can be set"),
+        ((1.5, None), r"^--target-risk: must be above 0 and below 1 \(got 1\.5\)$"),
+        ((None, -1), r"^--target-coverage: must be above 0 and below 1 \(got -1\)$"),
+    ],
 )
 def test_impossible_targets_are_refused(targets: tuple[float | None, float | None], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         decision_targets(*targets)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--target-risk", "10", "--target-risk: must be above 0 and below 1 (got 10.0)"),
+        ("--target-coverage", "nan", "--target-coverage: must be above 0 and below 1 (got nan)"),
+        ("--set-coverage", "1", "--set-coverage: must be above 0 and below 1 (got 1.0)"),
+        ("--guarantee", "95", "--guarantee: must be above 0 and below 1 (got 95.0)"),
+        ("--max-set-size", "0", "--max-set-size: must be at least 1 (got 0)"),
+    ],
+)
+def test_an_option_out_of_range_is_named_with_its_range(option: str, value: str, message: str) -> None:
+    done = run_uq4ct(["publish", "runs/none", option, value])
+    assert (done.exit_code, done.stderr) == (1, f"error: {message}\n")
 
 
 def test_a_target_is_not_asked_for_beside_a_largest_set() -> None:
