@@ -13,7 +13,7 @@ from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.lookalikes import looks_of
 from uq4ct.model_store.question_table import QuestionTable, pack_questions
 from uq4ct.model_store.questions import Question, QuestionError
-from uq4ct.model_store.regular_files import open_regular, reason_of
+from uq4ct.model_store.regular_files import describe_not_utf8, open_regular, reason_of
 from uq4ct.model_store.strict_json import JsonError, parse_json
 
 MESSAGE_PLACES = 3
@@ -79,7 +79,8 @@ def open_text(path: Path) -> Iterator[TextIO]:
     except OSError as error:
         raise QuestionFileError(f"{path}: cannot be read: {reason_of(error)}") from error
     except UnicodeDecodeError as error:
-        raise QuestionFileError(f"{path}: cannot be read: {error}") from error
+        with open_regular(path) as lines:
+            raise QuestionFileError(f"{path}: cannot be read: {describe_not_utf8(lines)}") from error
 
 
 def repeats_option(error: QuestionError, options: Any) -> bool:

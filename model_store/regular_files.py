@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 MEBIBYTE = 2**20
@@ -53,3 +54,13 @@ def read_regular(path: Path, limit: int | None = None) -> bytes:
 def reason_of(error: OSError) -> str:
     """Return what went wrong without the path, which the message around it has already."""
     return error.strerror or str(error)
+
+
+def describe_not_utf8(lines: Iterable[bytes]) -> str:
+    """Return where the first byte that is not UTF-8 lies in a file's lines, and what to do."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            return f"line {number}: byte 0x{line[error.start]:02x} is not UTF-8: save the file as UTF-8"
+    return "it is not UTF-8: save the file as UTF-8"  # as it was when it was read

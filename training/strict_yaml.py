@@ -58,7 +58,8 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise YamlError(reason_of(error)) from error
     except UnicodeDecodeError as error:
-        raise YamlError(f"byte {error.start} is not UTF-8") from error
+        line = error.object[: error.start].count(b"\n") + 1
+        raise YamlError(f"line {line}: byte {error.start} is not UTF-8: save the file as UTF-8") from error
 
 
 def parse_yaml(text: str) -> Any:

@@ -72,7 +72,7 @@ def resolve_device(device: str) -> torch.device:
     except RuntimeError as error:
         raise BaseModelError(f"device {device!r} is neither auto nor a device that PyTorch knows: {error}") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise BaseModelError(f"device {device!r} was requested, but no CUDA device is available")
+        raise BaseModelError(f"device {device!r} was requested, but no CUDA device is available: use auto or cpu")
     try:
         torch.ones(1, device=resolved).item()
     except Exception as error:  # whatever the backend raises

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from uq4ct.model_store.question_files import FileQuestions, describe_left_out
+from uq4ct.model_store.question_files import FileQuestions, QuestionFileError, describe_left_out
 from uq4ct.model_store.questions import Question
 from uq4ct.training.data.config import CsvData, JsonlData, TableData
-from uq4ct.training.data.paths import expand_path
+from uq4ct.training.data.paths import expand_path, explain_variables
 from uq4ct.training.data.source import SourceSplits
 from uq4ct.training.data.splits import carve_calibration, carve_test
 
@@ -19,7 +19,12 @@ def read_splits(config: JsonlData | CsvData | TableData, read: Callable[[Path], 
 
     def questions_of(text: str) -> Sequence[Question]:
         path = expand_path(text)
-        found = read(path)
+        try:
+            found = read(path)
+        except QuestionFileError as error:
+            if path.exists():
+                raise
+            raise QuestionFileError(f"{error}{explain_variables(text)}") from error
         messages.extend(describe_left_out(str(path), found.left_out, len(found.questions) + len(found.left_out)))
         return found.questions
 

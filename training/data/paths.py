@@ -26,13 +26,24 @@ def expand_path(text: str) -> Path:
         name = match[1].removeprefix(PREFIX)
         value = read_variable(name)
         if value is None:
-            raise DataError(f"path {text!r}: the environment variable {variable_name(name)} is not set")
+            raise DataError(
+                f"path {text!r}: the environment variable {variable_name(name)} is not set: set it to the folder that "
+                f"{match[0]} means"
+            )
         return value
 
     try:
         return Path(_VARIABLE.sub(value_of, text)).expanduser()
     except RuntimeError as error:
         raise DataError(f"path {text!r}: {error}") from error
+
+
+def explain_variables(text: str) -> str:
+    """Return what each `${NAME}` in a path stands for, as the end of an error message; empty if there is none."""
+    names = dict.fromkeys(match[1].removeprefix(PREFIX) for match in _VARIABLE.finditer(text))
+    return "".join(
+        f"; ${{{name}}} is the environment variable {variable_name(name)}, {read_variable(name)!r}" for name in names
+    )
 
 
 def locate_files(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:

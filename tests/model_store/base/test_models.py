@@ -235,7 +235,9 @@ def test_a_moved_an_added_and_a_renamed_file_tell_in_the_digest(copied, tiny_fol
 def test_devices_and_dtypes_are_resolved_by_what_is_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert resolve_device("auto") == resolve_device("cpu") == CPU
-    with pytest.raises(BaseModelError, match="device 'cuda:0' was requested, but no CUDA device is available"):
+    with pytest.raises(
+        BaseModelError, match="device 'cuda:0' was requested, but no CUDA device is available: use auto or cpu"
+    ):
         resolve_device("cuda:0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert resolve_device("auto").type == "cuda"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +15,7 @@ from uq4ct.model_store.questions import Question
 from uq4ct.training.data import jsonl
 from uq4ct.training.data.config import JsonlData
 from uq4ct.training.data.csv_file import read_csv
+from uq4ct.training.data.files import read_splits
 from uq4ct.training.data.paths import expand_path, locate_files
 from uq4ct.training.data.source import DataError
 
@@ -69,6 +72,20 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path, read) -> None:
     latin.write_bytes("Käse".encode("latin-1"))
     with pytest.raises(QuestionFileError, match=r"latin: cannot be read"):
         read(latin)
+
+
+@pytest.mark.parametrize("read", [read_questions, read_csv])
+@pytest.mark.parametrize("lines", [1, 3, 5000])  # the last is read in another piece than the first
+def test_the_line_of_a_byte_that_is_not_utf_8_is_named(tmp_path: Path, read: Any, lines: int) -> None:
+    path = tmp_path / "latin.csv"
+    rows = ["question,option_1,option_2,answer", *["Is it?,yes,no,1"] * lines]
+    if read is read_questions:
+        record = {"id": "1", "question": "q?", "options": ["a", "b"], "answer": 0}
+        rows = [json.dumps(record | {"id": str(number)}) for number in range(lines + 1)]
+    path.write_bytes("\n".join([*rows[:lines], "Käse"]).encode("latin-1"))
+    message = f"{path}: cannot be read: line {lines + 1}: byte 0xe4 is not UTF-8: save the file as UTF-8"
+    with pytest.raises(QuestionFileError, match=re.escape(message)):
+        read(path)
 
 
 def test_csv_rows_become_questions(tmp_path: Path) -> None:
@@ -131,6 +148,27 @@ def test_an_unset_variable_in_a_path_is_named(monkeypatch: pytest.MonkeyPatch) -
     for name in ("DATA_DIR", "UQ4CT_DATA_DIR"):
         with pytest.raises(DataError, match="the environment variable UQ4CT_DATA_DIR is not set"):
             expand_path(f"${{{name}}}/train.jsonl")
+
+
+def test_a_file_that_is_missing_below_a_variable_names_the_variable_and_its_value(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("UQ4CT_DATA_DIR", str(tmp_path))
+    config = JsonlData(train="${DATA_DIR}/arc/train.jsonl")
+    message = (
+        f"{tmp_path}/arc/train.jsonl: cannot be read: No such file or directory; ${{DATA_DIR}} is the environment "
+        f"variable UQ4CT_DATA_DIR, {str(tmp_path)!r}"
+    )
+    with pytest.raises(QuestionFileError, match=f"^{re.escape(message)}$"):
+        read_splits(config, read_questions)
+
+
+def test_recipes_call_the_folder_of_questions_by_the_name_of_its_variable() -> None:
+    recipes = list(Path(str(resources.files("uq4ct.training.recipes"))).glob("*.yaml"))
+    comments = [line for path in recipes for line in path.read_text().splitlines() if line.lstrip().startswith("#")]
+    about = [line for line in comments if "DATA_DIR" in line]
+    assert len(about) > 10
+    assert not [line for line in about if "UQ4CT_DATA_DIR" not in line]
 
 
 def test_a_line_without_options_is_named(tmp_path: Path) -> None:

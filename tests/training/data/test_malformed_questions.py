@@ -13,8 +13,8 @@ from tests.training.malformed import check_refusal, make_loop
 
 QUESTION = '"id": "1", "question": "2 + 2?", "options": ["3", "4"]'
 LINES: dict[str, tuple[bytes, str]] = {
-    "binary": (bytes(range(256)), "cannot be read"),
-    "UTF-16": ("{}".encode("utf-16"), "cannot be read: 'utf-8' codec"),
+    "binary": (bytes(range(256)), "cannot be read: line 2: byte 0x80 is not UTF-8: save the file as UTF-8"),
+    "UTF-16": ("{}".encode("utf-16"), "cannot be read: line 1: byte 0xff is not UTF-8: save the file as UTF-8"),
     "deep": (b"[" * 100_000, "line 1: invalid JSON: arrays or objects are nested too deeply"),
     "duplicate key": (
         f'{{{QUESTION}, "answer": 0, "answer": 1}}'.encode(),

@@ -20,6 +20,7 @@ RECIPES: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "a recipe must be a mapping of fields, not NoneType"),
     "binary": (bytes(range(256)), "byte 128 is not UTF-8"),
     "NUL": (b"name: \0", "special characters are not allowed"),
+    "Latin-1": (b"name: x\n# caf\xe9", "line 2: byte 13 is not UTF-8: save the file as UTF-8"),
     "UTF-16": ("name: x".encode("utf-16"), "byte 0 is not UTF-8"),
     "list": (b"- name", "a recipe must be a mapping of fields, not list"),
     "not YAML": (b"name: [a\nmethod: lora", "line 2: "),
