@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from uq4ct.model_store.errors import UserError
 from uq4ct.service.context import Context
+from uq4ct.service.ending import end_now
 from uq4ct.service.engine.failures import WorkerDiedError
 from uq4ct.service.settings import Settings
 from uq4ct.service.wire.front import connection_factory
@@ -100,7 +102,10 @@ def _listen(host: str, port: int) -> list[socket.socket]:
                 listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 sockets.append(listening)
         except OSError as error:
-            raise AddressError(f"UQ4CT_HOST, UQ4CT_PORT: cannot listen on {host}:{port}: {_reason(error)}") from error
+            message = f"UQ4CT_HOST, UQ4CT_PORT: cannot listen on {host}:{port}: {_reason(error)}"
+            if error.errno == errno.EADDRINUSE:
+                message += ": stop the program that listens there, or choose another port with UQ4CT_PORT or --port"
+            raise AddressError(message) from error
         stack.pop_all()
     return sockets
 
@@ -128,6 +133,8 @@ async def _supervise(server: uvicorn.Server, context: Context, grace: float) -> 
         await asyncio.wait({stop, start}, return_when=asyncio.FIRST_COMPLETED)
         if start.done():
             start.result()
+        elif stop.result() is signal.SIGINT:  # nothing is admitted yet, and the thread that loads cannot be stopped
+            end_now("the model was still loading, so no question was admitted: run the same command again")
         await asyncio.wait({stop, death}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
             raise WorkerDiedError("the model's thread has ended")

@@ -18,8 +18,9 @@ from importlib import metadata
 from typing import NoReturn
 
 from uq4ct import __version__
-from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.errors import StoppedError, UserError
 
+STOPPED = 130  # exit code after Ctrl-C, as of a shell
 _DISTRIBUTION = "uq4ct"
 _GROUP = "uq4ct.verbs"
 _REQUIREMENT = re.compile(  # as wheels spell them: name[extras]>=1,<2; extra == "one"
@@ -44,11 +45,19 @@ def run() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")  # for characters that the locale cannot show
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the progress bars of libraries, which end in carriage returns
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code == STOPPED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)  # the interpreter would wait for threads that load a model
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a verb with its arguments and return the exit code; a user's error is one line on stderr and code 1."""
+    """Run a verb with its arguments and return the exit code.
+
+    A user's error is one line on stderr and code 1, Ctrl-C one line and code 130.
+    """
     parts = list(_parts())
     match list(arguments):
         case [] | ["--help" | "-h", *_]:
@@ -73,11 +82,22 @@ def _run(part: Part, arguments: Sequence[str]) -> int:
     module, _, name = part.cli.partition(":")
     try:
         getattr(importlib.import_module(module), name)(args=list(arguments), prog_name="uq4ct")
+    except StoppedError as stop:
+        return _stop(f"stopped: {stop}")
+    except KeyboardInterrupt:  # while the verb's module is imported
+        return _stop("stopped")
     except (UserError, OSError) as error:
         return _fail(str(error), code=1)
     except SystemExit as stop:  # Typer ends every command with one
+        if stop.code == STOPPED:  # Typer has caught a KeyboardInterrupt
+            return _stop("stopped")
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     return 0
+
+
+def _stop(message: str) -> int:
+    print(message, file=sys.stderr)
+    return STOPPED
 
 
 def _fail(message: str, *, code: int) -> int:

@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from uq4ct.model_store.base.digests import file_digest, folder_digest
 from uq4ct.model_store.base.errors import BaseModelError, one_line
 from uq4ct.model_store.base.identity import EMBEDDED, EMBEDDED_DIGEST, EMBEDDED_DISTRIBUTION, EMBEDDED_VERSION
+from uq4ct.model_store.full_disk import DiskFullError, naming_full_disk
 
 CONVERSION = 1  # raised when the converted files change, so that an old cache is not used
 
@@ -80,14 +81,17 @@ def _converted(cache: Path, name: str, digest: str, locate: Callable[[], Path], 
     except OSError as error:
         raise BaseModelError(f"the converted base model cannot be written to {cache}: {error}") from error
     try:
-        convert(source, work)
-        # The temporary folder and the written weights are private, but other users read the cache too.
-        work.chmod(0o755)
-        for file in work.iterdir():
-            file.chmod(0o644)
-        written = {"digest": folder_digest(work), "source": digest}
-        (work / "digest.json").write_text(json.dumps(written), encoding="utf-8")
-        work.rename(folder)
+        with naming_full_disk(folder):
+            convert(source, work)
+            # The temporary folder and the written weights are private, but other users read the cache too.
+            work.chmod(0o755)
+            for file in work.iterdir():
+                file.chmod(0o644)
+            written = {"digest": folder_digest(work), "source": digest}
+            (work / "digest.json").write_text(json.dumps(written), encoding="utf-8")
+            work.rename(folder)
+    except DiskFullError:
+        raise
     except OSError as error:
         if not record.is_file():  # else another process was faster
             raise BaseModelError(f"the converted base model cannot be written to {folder}: {error}") from error

@@ -15,6 +15,7 @@ from uq4ct.model_store.base.digests import folder_digest
 from uq4ct.model_store.base.errors import BaseModelError
 from uq4ct.model_store.base.identity import EMBEDDED, EMBEDDED_DIGEST, EMBEDDED_VERSION, BaseIdentity
 from uq4ct.model_store.environment import read_variable
+from uq4ct.model_store.full_disk import DiskFullError, naming_full_disk
 
 Download = Callable[..., str]
 
@@ -87,15 +88,13 @@ def _take_no_revision(what: str, revision: str | None) -> None:
 
 
 def _hub_folder(name: str, revision: str | None, cache: Path, download: Download) -> Path:
+    place = cache / "hub"
+    patterns = ["*.safetensors", "*.json", "*.model"]
     try:
-        return Path(
-            download(
-                name,
-                revision=revision,
-                cache_dir=str(cache / "hub"),
-                allow_patterns=["*.safetensors", "*.json", "*.model"],
-            )
-        )
+        with naming_full_disk(place):
+            return Path(download(name, revision=revision, cache_dir=str(place), allow_patterns=patterns))
+    except DiskFullError:
+        raise
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         raise BaseModelError(
             f"base model {name!r} at revision {revision or 'main'!r} cannot be fetched ({type(error).__name__}). Check "

@@ -7,13 +7,21 @@ import secrets
 import stat
 from pathlib import Path
 
+from uq4ct.model_store.full_disk import naming_full_disk
+
 
 def write_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a new file and flush it to the disk; `mode` is its permissions, less the process's umask.
 
     Raises:
         FileExistsError: the file is already there.
+        DiskFullError: the disk is full.
     """
+    with naming_full_disk(path):
+        _write(path, data, mode)
+
+
+def _write(path: Path, data: bytes, mode: int) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
         file.write(data)
         file.flush()
@@ -28,10 +36,16 @@ def replace_file(path: Path, data: bytes, mode: int = 0o666, like: os.stat_resul
 
     Raises:
         PermissionError: this process may not give files that owner or group; then nothing is changed.
+        DiskFullError: the disk is full; then nothing is changed.
     """
+    with naming_full_disk(path):
+        _replace(path, data, mode, like)
+
+
+def _replace(path: Path, data: bytes, mode: int, like: os.stat_result | None) -> None:
     staged = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
-        write_file(staged, data, mode)
+        _write(staged, data, mode)
         if like is not None:
             _give(staged, like)
         staged.replace(path)

@@ -1,4 +1,7 @@
-"""The real server process around the fake predictor: python -m tests.service.fake_server STORE PORT SECONDS LEDGER."""
+"""The real server process around the fake predictor: python -m tests.service.fake_server STORE PORT SECONDS LEDGER.
+
+A fifth argument is the seconds that loading takes, in a thread that ends no sooner.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,18 @@ from uq4ct.service.telemetry.logs import log_to_stderr
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
 
-def run(store: str, port: int, seconds: float, **changes: Any) -> None:
+def run(store: str, port: int, seconds: float, *, loading: float = 0.0, **changes: Any) -> None:
     """Serve until a signal; each forward takes `seconds`."""
     adapters = Registry(Path(store))
     settings = Settings(port=port, shutdown_grace_seconds=0.3, max_batch_tokens=64, default_model="toy", **changes)
     log_to_stderr(settings.log_level)
+
+    def load() -> FakeHost:
+        time.sleep(loading)
+        return FakeHost(FakePredictor(adapters.manifest("toy"), seconds=seconds))
+
     app = create_app(
-        lambda: FakeHost(FakePredictor(adapters.manifest("toy"), seconds=seconds)),
+        load,
         adapters,
         settings,
         CollectorRegistry(),
@@ -44,4 +52,5 @@ def run_logged(log: str, *arguments: Any, **changes: Any) -> None:
 
 
 if __name__ == "__main__":
-    run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), database_url=sys.argv[4])
+    loading = float(sys.argv[5]) if len(sys.argv) > 5 else 0.0
+    run(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), loading=loading, database_url=sys.argv[4])

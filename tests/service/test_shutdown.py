@@ -57,7 +57,7 @@ class Served:
 
 
 @contextmanager
-def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+def fake_server(store_dir: Path, log: Path, port: int, loading: float = 0.0) -> Iterator[subprocess.Popen[bytes]]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [
         sys.executable,
@@ -67,6 +67,7 @@ def fake_server(store_dir: Path, log: Path, port: int) -> Iterator[subprocess.Po
         str(port),
         "0.05",
         f"sqlite:///{log}.sqlite3",
+        str(loading),
     ]
     with (
         log.open("wb") as stderr,
@@ -143,6 +144,19 @@ async def test_a_closed_terminal_ends_the_server_as_sigterm_does_and_other_signa
         assert [uuid.UUID(bytes=stored) for (stored,) in ledger.execute("SELECT prediction_id FROM predictions")] == [
             uuid.UUID(last["prediction_id"])
         ]
+
+
+@pytest.mark.slow
+async def test_control_c_ends_a_server_that_still_loads_at_once(store_dir: Path, tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    with fake_server(store_dir, log, port, loading=60.0) as process:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+            while await readiness(client) != 503:
+                await asyncio.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait, 2) == 130
+    *_, last = log.read_text().splitlines()
+    assert last == ("stopped: the model was still loading, so no question was admitted: run the same command again")
 
 
 @asynccontextmanager
@@ -234,8 +248,10 @@ def test_a_port_that_is_taken_is_one_line(store_dir: Path, tmp_path: Path) -> No
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == (
-        f"error: UQ4CT_HOST, UQ4CT_PORT: cannot listen on 127.0.0.1:{port}: Address already in use\n"
+        f"error: UQ4CT_HOST, UQ4CT_PORT: cannot listen on 127.0.0.1:{port}: Address already in use: "
+        "stop the program that listens there, or choose another port with UQ4CT_PORT or --port\n"
     )
+    assert not (tmp_path / "ledger.sqlite3").exists()  # the port is bound before the ledger is made
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

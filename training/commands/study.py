@@ -26,15 +26,22 @@ def study(
 
     Continues an interrupted study: finished rows are kept, failed rows are retried. Exit code 1 if a row failed.
     """
+    from uq4ct.model_store.errors import StoppedError
+    from uq4ct.model_store.full_disk import DiskFullError
     from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.study.config import load_study
-    from uq4ct.training.study.running import StudyError, run_study
+    from uq4ct.training.study.running import StudyError, describe_finished, run_study
 
     prepare_process()
     plan = load_study(find_recipe(recipe))
     folder = output or Path("runs") / plan.config.name
-    failed = run_study(plan, folder, console, tuple(only))
+    try:
+        failed = run_study(plan, folder, console, tuple(only))
+    except KeyboardInterrupt:
+        raise StoppedError(describe_finished(plan, folder)) from None
+    except DiskFullError as error:
+        raise StudyError(f"{error}; {describe_finished(plan, folder)}") from error
     _write_report(plan, folder)
     if failed:
         raise StudyError(f"{len(failed)} rows failed: {'; '.join(f'{row.key} ({row.message})' for row in failed)}")

@@ -22,16 +22,25 @@ def train(
     ] = [],  # noqa: B006
 ) -> None:
     """Train a recipe."""
+    from uq4ct.model_store.errors import StoppedError
+    from uq4ct.model_store.full_disk import DiskFullError
     from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
     from uq4ct.training.model_process import prepare_process
     from uq4ct.training.recipes.shipped import find_recipe
     from uq4ct.training.run_config import load_run_config
+    from uq4ct.training.runs.folder import describe_kept
+    from uq4ct.training.runs.records import RunError
     from uq4ct.training.runs.train import train_run
 
     prepare_process()
     config = load_run_config(find_recipe(recipe), tuple(overrides))
     folder = output or Path("runs") / config.name
-    result = train_run(config, folder, console, resume=resume, on=on)
+    try:
+        result = train_run(config, folder, console, resume=resume, on=on)
+    except KeyboardInterrupt:
+        raise StoppedError(describe_kept(folder)) from None
+    except DiskFullError as error:
+        raise RunError(f"{error}; {describe_kept(folder)}") from error
     rate = result.tokens / result.seconds
     say(
         console,

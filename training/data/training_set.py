@@ -5,11 +5,12 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from typing import Any, overload
 
 import numpy as np
 
+from uq4ct.model_store.full_disk import naming_full_disk
 from uq4ct.model_store.token_batch import EncodedQuestion
 from uq4ct.training.data.batches import TrainingQuestion
 
@@ -95,9 +96,9 @@ class _EncodedQuestions(Sequence[EncodedQuestion]):
 
 def _write_tokens(questions: Iterable[EncodedQuestion], folder: Path | None) -> np.ndarray:
     """Write the tokens of all questions, one after the other, and map the file."""
-    with TemporaryFile(dir=folder) as file:
+    with naming_full_disk(folder or Path(gettempdir())), TemporaryFile(dir=folder) as file:
         for block in _blocks(questions):
-            block.tofile(file)
+            file.write(block.tobytes())  # numpy itself would not say why a write failed
         file.flush()
         if file.tell() == 0:
             return np.empty(0, _TOKEN)

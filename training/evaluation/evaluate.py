@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from uq4ct.model_store.calibrations import Calibration, NoCalibration, TemperatureCalibration
+from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.model_store.storage.manifest import Scores
 from uq4ct.training.evaluation.calibration_fitting import fit_calibration, warn_if_weak
 from uq4ct.training.evaluation.evaluated import EvaluatedModel
@@ -41,8 +42,8 @@ def evaluate(
         scores[name] = compute_scores(scored)
         write_predictions(output / f"{split}-{name}.jsonl", questions, answers)
         diagram = reliability_png(scored, f"{model.title}, {split} split, {describe(value)}")
-        (output / f"{split}-{name}.png").write_bytes(diagram)
-        (output / f"{split}-{name}.json").write_text(scores[name].model_dump_json(indent=2), encoding="utf-8")
+        replace_file(output / f"{split}-{name}.png", diagram)
+        replace_file(output / f"{split}-{name}.json", scores[name].model_dump_json(indent=2).encode())
     return {"before calibration": scores["raw"], f"after {describe(calibration)}": scores["calibrated"]}
 
 

@@ -13,6 +13,7 @@ from uq4ct.model_store.answers import Answer
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.question_files import QuestionFileError, read_records
 from uq4ct.model_store.questions import Question
+from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.training.evaluation.scores import AnswerColumns, ScoredAnswers
 
 _NOT_A_PREDICTION = (ValueError, KeyError, TypeError)
@@ -29,7 +30,7 @@ def write_predictions(path: Path, questions: Sequence[Question], answers: Sequen
         json.dumps({"question": question.to_record(), "answer": asdict(answer)}, ensure_ascii=False)
         for question, answer in zip(questions, answers, strict=True)
     ]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    replace_file(path, ("\n".join(lines) + "\n").encode())
 
 
 def read_predictions(path: Path) -> tuple[list[Question], list[Answer]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.model_store.uncertainty.conformal import largest_coverage
 from uq4ct.model_store.uncertainty.soft_targets import FEWEST_QUESTIONS
 from uq4ct.training.console import say
@@ -44,7 +45,7 @@ def write_recipe(
         )
         config = config.model_copy(update={"calibration": "none"})
     recipe.parent.mkdir(parents=True, exist_ok=True)
-    recipe.write_text(render_recipe(config, _introduction(recipe, config)), encoding="utf-8")
+    replace_file(recipe, render_recipe(config, _introduction(recipe, config)).encode())
     say(console, f"wrote {recipe}; next:")
     for command in _next_commands(recipe, config):
         say(console, f"  {command}")

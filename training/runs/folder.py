@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from uq4ct.training.run_config import RunConfig
-from uq4ct.training.runs.records import CONFIG_FILE, RESULT_FILE, RunError, read_record, write_record
-from uq4ct.training.runs.resume_point import RESUME_FILE
+from uq4ct.training.runs.records import CONFIG_FILE, RESULT_FILE, RunError, is_finished, read_record, write_record
+from uq4ct.training.runs.resume_point import RESUME_FILE, read_state
 
 NEEDED_FOLDER = "needed"  # contains the runs that a method is fitted on, unless they are shared
 LOCK_FILE = ".lock"
@@ -42,6 +42,18 @@ def has_begun(folder: Path) -> bool:
     if any(os.path.lexists(folder / name) for name in (RESUME_FILE, RESULT_FILE)):
         return True
     return any(has_begun(needed) for needed in (folder / NEEDED_FOLDER).glob("*"))
+
+
+def describe_kept(folder: Path) -> str:
+    """Return what a run that has ended early leaves in its folder, and how to go on."""
+    if is_finished(folder):
+        return f"the finished run in {folder} is kept"
+    if os.path.lexists(folder / RESUME_FILE):
+        step = read_state(folder).step
+        return f"the resume point in {folder} is kept: run the same command with --resume to continue from step {step}"
+    if has_begun(folder):
+        return f"the runs in {folder / NEEDED_FOLDER} are kept: run the same command with --resume to continue"
+    return "there was no resume point yet, so nothing is kept: run the same command again"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch.optim import AdamW
 
 from uq4ct.model_store.adapted_model import AdaptedModel, CandidateOutput
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.full_disk import naming_full_disk
 from uq4ct.model_store.heap import return_free_memory
 from uq4ct.training.console import say
 from uq4ct.training.data.batches import TrainingBatch, TrainingQuestion, count_steps, epoch_steps, forwards
@@ -117,7 +118,11 @@ class Trainer:
         if (self._folder / RESUME_FILE).is_file():
             state = load_resume_point(self._folder, self.parameters, self._optimizer)
             say(console, f"resumed at step {state.step} of {self.steps}")
-        with TrainingBar(self.steps, state.step, console) as bar, self._log(state) as log:
+        with (
+            naming_full_disk(self._folder / LOG_FILE),
+            TrainingBar(self.steps, state.step, console) as bar,
+            self._log(state) as log,
+        ):
             while state.epoch < self._config.training.epochs:
                 state = self._run_epoch(state, bar, log)
         return state

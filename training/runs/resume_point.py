@@ -80,6 +80,17 @@ def save_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], opti
     save_tensors(folder / RESUME_FILE, tensors, {"state": state.model_dump_json()})
 
 
+def read_state(folder: Path) -> LoopState:
+    """Return the progress of a run at its resume point.
+
+    Raises:
+        RunError: the resume point is missing or damaged.
+    """
+    path = folder / RESUME_FILE
+    with _reading(path), safe_open(path, framework="pt") as file:
+        return LoopState.model_validate_json(file.metadata()["state"])
+
+
 def load_resume_point(folder: Path, parameters: Mapping[str, nn.Parameter], optimizer: AdamW) -> LoopState:
     """Restore the state of a run from its resume point.
 

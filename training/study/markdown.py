@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
 from uq4ct.training.study.drawing import chart_png
 
@@ -14,7 +15,7 @@ def write_markdown(document: Document, path: Path) -> None:
     """Write the text to `path`, and a picture for each chart into `figures` beside it."""
     (path.parent / FIGURES).mkdir(parents=True, exist_ok=True)
     parts = [_render(block, path.parent) for block in document]
-    path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    replace_file(path, ("\n\n".join(parts) + "\n").encode())
 
 
 def _render(block: Block, folder: Path) -> str:
@@ -29,7 +30,7 @@ def _render(block: Block, folder: Path) -> str:
             return _table(block)
         case Chart():
             file = Path(FIGURES) / f"{block.name}.png"
-            (folder / file).write_bytes(chart_png(block))
+            replace_file(folder / file, chart_png(block))
             return f"**{block.title}**\n\n![{block.title}]({file.as_posix()})\n\n{block.caption}"
 
 

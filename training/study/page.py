@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from pathlib import Path
 
+from uq4ct.model_store.storage.durable_files import replace_file
 from uq4ct.training.study.document import Block, Chart, Document, Heading, Paragraph, TableBlock, Terms
 from uq4ct.training.study.drawing import panel_svg
 
@@ -50,7 +51,7 @@ def write_page(document: Document, path: Path) -> None:
         f"<title>{title}</title><style>{_STYLE}</style>"
     )
     page = f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
-    path.write_text(page, encoding="utf-8")
+    replace_file(path, page.encode())
 
 
 def _render(index: int, block: Block, document: Document) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from uq4ct.model_store.base.identity import DtypeName
 from uq4ct.model_store.errors import UserError
 from uq4ct.model_store.frozen import Frozen, complaints
+from uq4ct.model_store.full_disk import naming_full_disk
 from uq4ct.model_store.regular_files import read_regular, reason_of
 from uq4ct.model_store.storage.manifest import Scores
 from uq4ct.model_store.strict_json import JsonError, parse_json
@@ -95,7 +96,7 @@ class RowFile:
     def append(self, row: FinishedRow | FailedRow) -> None:
         """Append a row in one write and flush it to disk; an incomplete last line is removed first."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("ab+") as file:
+        with naming_full_disk(self._path), self._path.open("ab+") as file:
             file.truncate(self._whole_bytes())
             file.write(row.model_dump_json().encode() + b"\n")
             file.flush()

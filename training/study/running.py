@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.errors import UserError
+from uq4ct.model_store.full_disk import DiskFullError
 from uq4ct.model_store.posteriors import CandidateSamples
 from uq4ct.model_store.questions import Question
 from uq4ct.training.console import say
@@ -73,6 +74,15 @@ def run_study(study: Study, folder: Path, console: Console, only: tuple[str, ...
     return failed
 
 
+def describe_finished(study: Study, folder: Path) -> str:
+    """Return how many rows a study that has ended early has finished, and how to go on."""
+    rows = latest_rows(RowFile(folder).read(), study.cells).values()
+    finished = sum(isinstance(row, FinishedRow) for row in rows)
+    return (
+        f"{finished} finished rows of {len(study.cells)} are kept in {folder}: run the same command again to continue"
+    )
+
+
 def run_cell(cell: Cell, calibrations: Sequence[CalibrationName], folder: Path, console: Console) -> FinishedRow:
     """Train a cell's run, or take it from the pool, and score it on every split under every calibration."""
     run = load_run(train_in_pool(cell.config, folder / RUNS_FOLDER, console))
@@ -109,6 +119,8 @@ def _attempt(
 ) -> FinishedRow | FailedRow:
     try:
         return run_cell(cell, calibrations, folder, console)
+    except DiskFullError:  # nothing more can be written, not even the row
+        raise
     except Exception as error:  # no error may end a study of days: the row and the exit code report it
         console.print_exception()
         return FailedRow(
