@@ -24,6 +24,7 @@ OTHER_VARIABLES = (
     "KEY",
     "MEMORY_LIMIT",
     "POSTGRES_PASSWORD",
+    "SERVICE_URL",
 )  # of `train`, `replay` and docker-compose.yml
 _TASK = re.compile(r"[a-z0-9_-]{1,64}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?")
