@@ -145,7 +145,7 @@ class CalibrationCohort(Record):
     def _summary(self) -> str:
         model, predictions, labels, accuracy, ece, brier, alarms = self._cells()
         scores = f", accuracy {accuracy}, ECE {ece}, Brier score {brier}" if labels else ""
-        return f"{model}: {predictions} predictions, {labels} labels{scores}, alarms: {alarms}"
+        return f"{model}: predictions {predictions}, labels {labels}{scores}, alarms: {alarms}"
 
 
 class Calibration(Record):

@@ -93,7 +93,7 @@ def test_a_study_ends_with_the_rows_that_it_has_finished(make_config: MakeConfig
     }
     recipe, folder = tmp_path / "study.yaml", tmp_path / "study"
     recipe.write_text(yaml.safe_dump(study))
-    kept = f"the disk is full; 2 finished rows of 3 are kept in {folder}: run the same command again to continue"
+    kept = f"the disk is full; 2 of 3 rows are finished and kept in {folder}: run the same command again to continue"
     for file, before in (("rows.jsonl", 1), (RESUME_FILE, 0)):
         fill(file, before)
         check_refusal(["study", "--recipe", str(recipe), "--output", str(folder)], file, kept)

@@ -118,7 +118,7 @@ def test_a_stopped_study_counts_the_rows_that_it_has_finished(make_config: MakeC
         wait_for("short on tiny, seed 0: none", process)
         wait_for("step 20/", process)
         said = stop(process)
-    assert said == f"stopped: 1 finished rows of 2 are kept in {folder}: run the same command again to continue"
+    assert said == f"stopped: 1 of 2 rows are finished and kept in {folder}: run the same command again to continue"
 
 
 SLOW_IMPORT = (

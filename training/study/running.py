@@ -78,9 +78,7 @@ def describe_finished(study: Study, folder: Path) -> str:
     """Return how many rows a study that has ended early has finished, and how to go on."""
     rows = latest_rows(RowFile(folder).read(), study.cells).values()
     finished = sum(isinstance(row, FinishedRow) for row in rows)
-    return (
-        f"{finished} finished rows of {len(study.cells)} are kept in {folder}: run the same command again to continue"
-    )
+    return f"{finished} of {len(study.cells)} rows are finished and kept in {folder}: run the same command again to continue"
 
 
 def run_cell(cell: Cell, calibrations: Sequence[CalibrationName], folder: Path, console: Console) -> FinishedRow:

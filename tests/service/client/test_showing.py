@@ -57,7 +57,7 @@ class Cells(html.parser.HTMLParser):
 
 def test_a_calibration_is_one_line_with_window_labels_scores_and_alarms() -> None:
     assert repr(calibration(1)) == (
-        "Calibration(2026-01-01 00:00 to 2026-01-02 00:00; toy@1: 2 predictions, 1 labels, accuracy 1.000, ECE 0.300, "
+        "Calibration(2026-01-01 00:00 to 2026-01-02 00:00; toy@1: predictions 2, labels 1, accuracy 1.000, ECE 0.300, "
         "Brier score 0.090, alarms: overconfident)"
     )
     assert repr(calibration(50)).endswith("alarms: overconfident; and 47 more)")
