@@ -78,7 +78,8 @@ def describe_finished(study: Study, folder: Path) -> str:
     """Return how many rows a study that has ended early has finished, and how to go on."""
     rows = latest_rows(RowFile(folder).read(), study.cells).values()
     finished = sum(isinstance(row, FinishedRow) for row in rows)
-    return f"{finished} of {len(study.cells)} rows are finished and kept in {folder}: run the same command again to continue"
+    of_all = f"{finished} of {len(study.cells)}"
+    return f"{of_all} rows are finished and kept in {folder}: run the same command again to continue"
 
 
 def run_cell(cell: Cell, calibrations: Sequence[CalibrationName], folder: Path, console: Console) -> FinishedRow:
