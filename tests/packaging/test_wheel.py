@@ -41,6 +41,8 @@ def test_the_wheel_holds_every_module_and_every_file_of_data(wheel: Path) -> Non
         for file in (ROOT / top).rglob("*")
         if file.suffix in suffixes
     }
+    folders |= {f"uq4ct/{path.relative_to(ROOT)}" for path in (ROOT / "service/schemas/examples").glob("*.json")}
+    folders.add("uq4ct/service/runbook/RUNBOOK.md")
     assert {name for name in packed if not name.startswith(f"uq4ct-{uq4ct.__version__}")} == own | folders
 
 
