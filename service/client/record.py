@@ -22,5 +22,5 @@ class Record(BaseModel):
         return [(name, shorten(value)) for name, value in super().__repr_args__()]
 
     def _summary(self) -> str | None:
-        """A line that stands for a large record; None: its fields do."""
+        """Return one line that represents a large record; None if its fields are shown."""
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +82,7 @@ def is_missing(value: object) -> bool:
     """Whether a cell is empty: None, NaN, NaT or NA."""
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return True
-    return isinstance(value, float) and value != value  # noqa: PLR0124  # NaN
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _key_of(body: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def expand_path(text: str) -> Path:
 
 
 def explain_variables(text: str) -> str:
-    """Return what each `${NAME}` in a path stands for, as the end of an error message; empty if there is none."""
+    """Return the value of each `${NAME}` in a path, as the end of an error message; empty if there is none."""
     names = dict.fromkeys(match[1].removeprefix(PREFIX) for match in _VARIABLE.finditer(text))
     return "".join(
         f"; ${{{name}}} is the environment variable {variable_name(name)}, {read_variable(name)!r}" for name in names
