@@ -38,14 +38,12 @@ def judge(cohort: Cohort) -> Verdict:
     `FEWEST_LABELS`: an expected calibration error above the 95th percentile of its noise floor, and a |z| above
     `LARGEST_Z`. A version without a finding has no evidence against it, which does not prove that it is calibrated.
     """
-    alarms = _alarms(cohort.tests)
     scores = cohort.scores
-    measured = () if scores is None or scores.questions < FEWEST_LABELS else _measured(scores)
-    reasons = (*alarms, *measured)
+    enough = scores if scores is not None and scores.questions >= FEWEST_LABELS else None
+    reasons = (*_alarms(cohort.tests), *(_measured(enough) if enough is not None else ()))
     if not reasons:
-        is_few = scores is None or scores.questions < FEWEST_LABELS
-        return Verdict("too_few_labels" if is_few else "no_evidence", ())
-    return Verdict(_state(reasons, scores), reasons)
+        return Verdict("too_few_labels" if enough is None else "no_evidence", ())
+    return Verdict(_state(reasons, enough), reasons)
 
 
 def _alarms(tests: Sequence[RunningTest]) -> tuple[Reason, ...]:

@@ -53,7 +53,7 @@ def _overview(cohorts: Sequence[CohortView]) -> str:
             _percent(cohort.mean_confidence),
             "-" if cohort.labelled is None else f"{cohort.labelled.ece:.3f}",
             "-" if cohort.labelled is None else f"{cohort.labelled.ece_noise_floor.p95:.3f}",
-            _verdict_in_words(cohort),
+            _verdict(cohort),
         )
         for cohort in cohorts
     ]
@@ -63,7 +63,7 @@ def _overview(cohorts: Sequence[CohortView]) -> str:
 
 def _cohort(cohort: CohortView, days: Sequence[DaysView]) -> str:
     labelled = cohort.labelled
-    parts = [f"<h2>{escape(cohort.model)}</h2>"]
+    parts = [f"<h2>{escape(cohort.model)}</h2>", f"<p><strong>Verdict: {_verdict(cohort)}.</strong></p>"]
     if labelled is None and cohort.label_share > 0:
         parts.append(
             '<p class="note">The newest labels of the window, which are scored, all belong to other versions: '
@@ -72,7 +72,7 @@ def _cohort(cohort: CohortView, days: Sequence[DaysView]) -> str:
     elif labelled is None:
         parts.append('<p class="note">No labels yet, so the calibration is unknown. Send feedback.</p>')
     else:
-        parts.append(f"<p>{_verdict(labelled)}</p>")
+        parts.append(f"<p>{_explain_error(labelled)}</p>")
         if labelled.questions < FEW_LABELS:
             parts.append(
                 f'<p class="note">Only {labelled.questions} labels: too few to tell a calibration error from noise. '
@@ -83,7 +83,7 @@ def _cohort(cohort: CohortView, days: Sequence[DaysView]) -> str:
     return f"<section>{''.join(parts)}</section>"
 
 
-def _verdict(labelled: LabelledView) -> str:
+def _explain_error(labelled: LabelledView) -> str:
     """Interpret the calibration error in one sentence."""
     floor, gap = labelled.ece_noise_floor, labelled.signed_gap
     if labelled.ece <= floor.p95:
@@ -239,7 +239,7 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
     )
 
 
-def _verdict_in_words(cohort: CohortView) -> str:
+def _verdict(cohort: CohortView) -> str:
     alarms = ", ".join(test.test.replace("_", " ") for test in cohort.sequential if test.alarm)
     state = cohort.verdict.state.replace("_", " ")
     return f"{state} (alarm: {alarms})" if alarms else state

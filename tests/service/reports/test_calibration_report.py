@@ -155,7 +155,9 @@ def test_the_page_and_the_json_hold_the_numbers_of_the_ledger(ledger: Database, 
     assert "600" in text
     assert "alarm since" in text
     alarms = ", ".join(test.test.replace("_", " ") for test in many.sequential if test.alarm)
-    assert f"{many.verdict.state.replace('_', ' ')} (alarm: {alarms})" in text
+    words = f"{many.verdict.state.replace('_', ' ')} (alarm: {alarms})"
+    assert text.count(words) == 2  # in the overview and in the version's section
+    assert f"Verdict: {words}." in text
     assert f"Only {few.labelled.questions} labels: too few" in text
     assert page.figures == 12
     # The page loads nothing from elsewhere.
