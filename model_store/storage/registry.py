@@ -136,12 +136,15 @@ class Registry:
         name, version = self.resolve(reference)
         return RegistryEntry(name, version, self._aliases_of(name, version), self._manifest(name, version))
 
-    def survey(self, after: Place = START, limit: int | None = None) -> Sequence[ListedVersion | DamagedEntry]:
+    def survey(
+        self, after: Place = START, limit: int | None = None, part: str = ""
+    ) -> Sequence[ListedVersion | DamagedEntry]:
         """Return what is stored after a place, at most `limit` entries, including damaged versions.
 
-        The order is by name and version. A version that was listed before is read again only if its files changed.
+        Only names that contain `part` are read. The order is by name and version. A version that was listed before is
+        read again only if its files changed.
         """
-        return list(islice(self._entries(after), limit))
+        return list(islice(self._entries(after, part), limit))
 
     def promote(self, name: str, version: int, alias: str = PRODUCTION) -> None:
         """Point an alias at a stored version; readers see the old target or the new, never none.
@@ -176,9 +179,9 @@ class Registry:
             self._directory(name, version).rename(doomed)
         shutil.rmtree(doomed)
 
-    def _entries(self, after: Place) -> Iterator[ListedVersion | DamagedEntry]:
+    def _entries(self, after: Place, part: str) -> Iterator[ListedVersion | DamagedEntry]:
         for name in self._names():
-            if name < after[0]:
+            if name < after[0] or part not in name:
                 continue
             try:
                 versions = self._versions(name)

@@ -240,8 +240,10 @@ class Ledger:
             self._metrics.feedback.labels("late").inc()
             raise
 
-    async def calibration(self, window: Window) -> LiveCalibration:
+    async def calibration(self, window: Window, versions: int | None = None) -> LiveCalibration:
         """Return the live calibration of each model version in a window, and the alarms of all versions.
+
+        With `versions`, only that many versions are reported, those with the most predictions.
 
         Raises:
             LedgerUnavailableError: the database cannot be read now, or too many reports are running or queued.
@@ -249,7 +251,7 @@ class Ledger:
         if self._reporting.locked():
             raise LedgerUnavailableError("too many reports")
         async with self._reporting:
-            return await self._ask(read_calibration, self.database, window, calls=self._reports)
+            return await self._ask(read_calibration, self.database, window, versions, calls=self._reports)
 
     def now_ms(self) -> int:
         """Return the current time in Unix milliseconds."""

@@ -32,6 +32,16 @@ Model = Annotated[
     Query(pattern=MODEL_PATTERN, description="only this name or name@version", openapi_examples=such_as("arc-easy@3")),
 ]
 
+Versions = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        le=500,
+        description="most versions to report, those with the most predictions; all without it",
+        openapi_examples=such_as(8),
+    ),
+]
+
 _NO_WINDOW = FieldError(field="window", message=f"String should match pattern '{WINDOW_PATTERN}'")
 
 router = APIRouter(tags=["calibration"], responses=declare(*AUTHENTICATED))
@@ -47,6 +57,7 @@ async def show_calibration(
     caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
     window: Window = "24h",
     model: Model = None,
+    versions: Versions = None,
 ) -> Response:
     """Report each model version that answered in the window, for the key's tenant or, with an admin key, all tenants.
 
@@ -56,7 +67,7 @@ async def show_calibration(
     now_ms = context.ledger.now_ms()
     since_ms = max(now_ms - window_ms(window), oldest_kept_ms(now_ms, context.settings.retention_days))
     try:
-        live = await context.ledger.calibration(window_of(since_ms, now_ms, caller.reach, model))
+        live = await context.ledger.calibration(window_of(since_ms, now_ms, caller.reach, model), versions)
         manifests = await context.engine.swaps.read(read_manifests, context.adapters, live.cohorts)
     except Exception as error:
         raise explain(error) from error

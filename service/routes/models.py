@@ -62,6 +62,12 @@ Cursor = Annotated[
     str | None,
     Query(pattern=CURSOR_PATTERN, description="`next` of the page before", openapi_examples=such_as("arc-easy@2")),
 ]
+Search = Annotated[
+    str,
+    Query(
+        pattern=r"^[a-z0-9._-]{0,64}$", description="only names that contain this text", openapi_examples=such_as("arc")
+    ),
+]
 IfNoneMatch = Annotated[
     str | None,
     Header(
@@ -94,10 +100,11 @@ async def list_models(
     context: ContextOf,
     limit: Limit = USUALLY_LISTED,
     cursor: Cursor = None,
+    search: Search = "",
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """List the registered versions page by page; versions with damaged records are listed separately."""
-    entries = await read_store(context, context.adapters.survey, _place_of(cursor), limit + 1)
+    entries = await read_store(context, context.adapters.survey, _place_of(cursor), limit + 1, search)
     return await write_tagged_in_thread(lambda: _list(context, entries, limit), if_none_match)
 
 

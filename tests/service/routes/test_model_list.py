@@ -33,6 +33,18 @@ def references(page: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("search", "found"), [("", ORDER), ("o", ORDER), ("oy", ["toy@1", "toy@2"]), ("other", ["other@1"]), ("x", [])]
+)
+async def test_a_search_lists_the_names_that_contain_it(start: Start, search: str, found: list[str]) -> None:
+    async with start() as replica:
+        page = await get(replica, search=search)
+        first = await get(replica, search=search, limit=1)
+    assert references(page) == found
+    assert references(first) == found[:1]
+    assert (first["next"] is None) is (len(found) < 2)
+
+
+@pytest.mark.parametrize(
     ("limit", "pages"), [(1, [["other@1"], ["toy@1"], ["toy@2"]]), (2, [ORDER[:2], ORDER[2:]]), (3, [ORDER])]
 )
 async def test_the_cursor_leads_through_every_version(start: Start, limit: int, pages: list[list[str]]) -> None:
@@ -78,7 +90,7 @@ async def test_a_name_that_cannot_be_read_can_end_a_page(start: Start, own_adapt
 @pytest.mark.parametrize(
     ("field", "value"),
     [("limit", "0"), ("limit", str(MOST_LISTED + 1)), ("limit", "x"), ("cursor", "toy"), ("cursor", "../x@1"),
-     ("cursor", "toy@-1"), ("cursor", "")],
+     ("cursor", "toy@-1"), ("cursor", ""), ("search", "Toy@1")],
 )  # fmt: skip
 async def test_a_wrong_page_is_a_problem_that_names_its_field(start: Start, field: str, value: str) -> None:
     async with start() as replica:
