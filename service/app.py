@@ -42,6 +42,7 @@ from uq4ct.service.routes import (
     predict,
     predictions,
     runbook,
+    status,
 )
 from uq4ct.service.routes.open_inference import routes as open_inference
 from uq4ct.service.settings import Settings
@@ -89,7 +90,7 @@ def create_app(  # noqa: PLR0913  # all but the first five are keywords with def
     limiter = None if limit is None else RateLimiter(limit, clocks.monotonic_ns)
     ledger = Ledger(settings, adapters, telemetry, clocks.wall)
     exposition = Exposition(metrics_registry, settings.metrics_pause_seconds)
-    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter, exposition)
+    context = Context(settings, adapters, engine, telemetry, ids, ledger, keys, limiter, exposition, ledger.now_ms())
     telemetry.show_readiness(lambda: health.unreadiness(context) is None)
     app = FastAPI(
         **docs.ABOUT,
@@ -115,8 +116,9 @@ def create_app(  # noqa: PLR0913  # all but the first five are keywords with def
 def all_routes(docs_need_key: bool) -> tuple[BaseRoute, ...]:
     """Return the routes of the service."""
     router = APIRouter()
-    for room in (predict, open_inference, feedback, predictions, calibration, models, health, metrics, page, runbook):
+    for room in (predict, open_inference, feedback, predictions, calibration, models, status, health, metrics, page):
         router.include_router(room.router)
+    router.include_router(runbook.router)
     router.include_router(docs.router, dependencies=[Depends(require(Scope.PREDICT))] if docs_need_key else [])
     return tuple(router.routes)
 

@@ -31,6 +31,7 @@ class Context:
     keys: KeyRing | None  # None: requests need no key
     limiter: RateLimiter | None
     exposition: Exposition
+    started_ms: int  # Unix milliseconds
 
 
 def context_of(request: Request) -> Context:

@@ -36,6 +36,7 @@ from uq4ct.model_store.storage.errors import (
     UnreadableFileError,
 )
 from uq4ct.model_store.storage.manifest import MANIFEST_FILE, Manifest, ManifestDraft
+from uq4ct.model_store.storage.promotions import PromotionEntry, read_promotions, record_promotion
 from uq4ct.model_store.storage.references import ALIAS, NAME, PRODUCTION, VERSION
 from uq4ct.model_store.storage.summaries import Summaries
 
@@ -78,9 +79,8 @@ class Registry:
             raise
         sync_directory(folder)
         with self._locked(draft.name):
-            aliases = self._aliases(draft.name)
-            if promote or PRODUCTION not in aliases:
-                write_aliases(self._folder(draft.name), {**aliases, PRODUCTION: version})
+            if promote or PRODUCTION not in self._aliases(draft.name):
+                self._point(draft.name, PRODUCTION, version)
         return manifest
 
     def resolve(self, reference: str) -> tuple[str, int]:
@@ -158,7 +158,28 @@ class Registry:
         with self._locked(name):
             if version not in self._versions(name):
                 raise self._unknown(name, f"{name}@{version}")
-            write_aliases(self._folder(name), {**self._aliases(name), alias: version})
+            self._point(name, alias, version)
+
+    def aliases(self, name: str) -> dict[str, int]:
+        """Return the version that each alias of a name points to now.
+
+        Raises:
+            InvalidReferenceError: the name is malformed.
+            UnknownAdapterError: nothing of that name is stored.
+            UnreadableFileError, CorruptFileError: the message names the file.
+        """
+        if not self._folder(name).is_dir():
+            raise self._unknown(name, name)
+        return self._aliases(name)
+
+    def promotions(self, name: str) -> Sequence[PromotionEntry]:
+        """Return how the aliases of a name were changed, oldest first, at most the last thousand changes.
+
+        Raises:
+            InvalidReferenceError: the name is malformed.
+            UnreadableFileError, CorruptFileError: the message names the file.
+        """
+        return read_promotions(self._folder(name))
 
     def delete(self, reference: str) -> None:
         """Remove a version; its number is never used again.
@@ -264,6 +285,13 @@ class Registry:
         if not VERSION.fullmatch(content):
             raise CorruptFileError(path, f"must hold the last version given out, not {content[:80]!r}")
         return int(content)
+
+    def _point(self, name: str, alias: str, version: int) -> None:
+        """Point an alias to a version; recorded before, so that a full disk changes nothing without a record."""
+        aliases, folder = self._aliases(name), self._folder(name)
+        if aliases.get(alias) != version:
+            record_promotion(folder, alias, version, aliases.get(alias))
+            write_aliases(folder, {**aliases, alias: version})
 
     def _aliases(self, name: str) -> dict[str, int]:
         return read_aliases(self._folder(name))

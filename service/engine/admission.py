@@ -51,6 +51,11 @@ class Admission:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def questions(self) -> int:
+        """How many slots are reserved."""
+        return self._questions
+
     def check_room(self, slots: int) -> None:
         """Raise if `reserve` would raise now; reserves nothing.
 

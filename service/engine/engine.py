@@ -94,6 +94,11 @@ class Engine:
             raise NotReadyError(self._condition().value)
         return adapter.manifest
 
+    @property
+    def queue(self) -> tuple[int, int]:
+        """How many questions are admitted and not answered yet, and the limit on them."""
+        return self._admission.questions, self._limits.questions
+
     def is_loaded(self, reference: str) -> bool:
         """Return whether the adapter of this name, name@version or name@alias is in memory."""
         return self.loaded.find(reference) is not None

@@ -19,6 +19,13 @@ from uq4ct.service.telemetry.request_ids import accept_request_id
 _UNMATCHED = "unmatched"
 QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
 
+ANSWERING_ROUTES = (
+    "/predict",
+    "/predict/batch",
+    "/v2/models/{name}/infer",
+    "/v2/models/{name}/versions/{version}/infer",
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -61,6 +68,8 @@ class RequestTelemetry:
         route = _template(scope)
         self._metrics.requests.labels(route, str(code)).inc()
         self._metrics.request_seconds.labels(route).observe(seconds)
+        if route in ANSWERING_ROUTES and code == 200:
+            self._metrics.recent.add(seconds)
         caller = scope["state"].get("caller")
         entry: dict[str, object] = {
             "request_id": request_id,

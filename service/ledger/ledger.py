@@ -27,6 +27,8 @@ from uq4ct.service.ledger.failures import (
     UnknownPredictionError,
 )
 from uq4ct.service.ledger.feedback import Feedback, Taken, store_label
+from uq4ct.service.ledger.history import HistoryInterval, Version, read_history
+from uq4ct.service.ledger.listing import Filters, Page, list_predictions
 from uq4ct.service.ledger.migrating import check_writable, migrate
 from uq4ct.service.ledger.monitor import Monitor
 from uq4ct.service.ledger.queries import Window, find_by_idempotency_key, find_prediction, insert_once
@@ -220,6 +222,14 @@ class Ledger:
             raise self._absence(prediction_id)
         return stored
 
+    async def page(self, window: Window, filters: Filters, limit: int, before: str | None) -> Page:
+        """Return a page of stored predictions; those of the last seconds may not be written yet.
+
+        Raises:
+            LedgerUnavailableError: the database cannot be read now.
+        """
+        return await self._ask(list_predictions, self.database, window, filters, limit, before)
+
     async def label(self, feedback: Feedback, tenant: str | None) -> Taken:
         """Store the label of a prediction of this tenant (None: of any); it is committed when this returns.
 
@@ -240,6 +250,12 @@ class Ledger:
             self._metrics.feedback.labels("late").inc()
             raise
 
+    async def history(
+        self, window: Window, points: int, versions: int | None = None
+    ) -> dict[Version, list[HistoryInterval]]:
+        """Return confidence and accuracy of each model version in `points` intervals; raises like `calibration`."""
+        return await self._report(read_history, window, points, versions)
+
     async def calibration(self, window: Window, versions: int | None = None) -> LiveCalibration:
         """Return the live calibration of each model version in a window, and the alarms of all versions.
 
@@ -248,14 +264,17 @@ class Ledger:
         Raises:
             LedgerUnavailableError: the database cannot be read now, or too many reports are running or queued.
         """
-        if self._reporting.locked():
-            raise LedgerUnavailableError("too many reports")
-        async with self._reporting:
-            return await self._ask(read_calibration, self.database, window, versions, calls=self._reports)
+        return await self._report(read_calibration, window, versions)
 
     def now_ms(self) -> int:
         """Return the current time in Unix milliseconds."""
         return int(self._clock() * 1000)
+
+    async def _report(self, work: Callable[..., T], *arguments: object) -> T:
+        if self._reporting.locked():
+            raise LedgerUnavailableError("too many reports")
+        async with self._reporting:
+            return await self._ask(work, self.database, *arguments, calls=self._reports)
 
     async def _ask(self, work: Callable[..., T], *arguments: object, calls: OutsideCalls | None = None) -> T:
         if not self._writer.opened:

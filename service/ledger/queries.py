@@ -25,7 +25,7 @@ LABEL_COLUMNS = (
     labels.c.source.label("label_source"),
     labels.c.labelled_ms.label("label_labelled_ms"),
 )
-_WITH_LABEL = select(predictions, *LABEL_COLUMNS).select_from(predictions.outerjoin(labels))
+WITH_LABEL = select(predictions, *LABEL_COLUMNS).select_from(predictions.outerjoin(labels))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +120,30 @@ def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
     return [_add_up(version, list(rows), labelled_of.get(version, 0)) for version, rows in cohorts]
 
 
+def count_intervals(database: Database, window: Window, milliseconds: int) -> list[tuple[str, int, int, int]]:
+    """Count the newest predictions of a window by model, version and interval of so many milliseconds.
+
+    Each row is a model, a version, the number of the interval since the window's begin, and a count; raises
+    LedgerUnavailableError.
+    """
+    names = ("model", "version", "created_ms")
+    newest = newest_first(select(*(predictions.c[name] for name in names)), window).limit(COUNTED).subquery()
+    interval = ((newest.c.created_ms - window.since_ms) // milliseconds).label("interval")
+    cell = (newest.c.model, newest.c.version, interval)
+    query = select(*cell, func.count()).group_by(*cell).order_by(*cell)
+    with database.snapshot() as connection:
+        return [(*row,) for row in connection.execute(query)]  # type: ignore[misc]
+
+
 def scored_predictions(database: Database, window: Window) -> list[Scored]:
     """Return the newest labelled predictions of a window, newest first; raises LedgerUnavailableError."""
-    newest = _newest(select(*(labels.c[name] for name in Scored._fields)), window).limit(SCORED)
+    newest = newest_first(select(*(labels.c[name] for name in Scored._fields)), window).limit(SCORED)
     with database.snapshot() as connection:
         return [Scored._make(row) for row in connection.execute(newest).all()]  # row by row takes twice as long
 
 
 def _first(database: Database, condition: ColumnElement[bool]) -> StoredPrediction | None:
-    query: Select[Any] = _WITH_LABEL.where(condition)
+    query: Select[Any] = WITH_LABEL.where(condition)
     with database.transaction() as connection:
         row = connection.execute(query).mappings().first()
     return None if row is None else stored_prediction(row)
@@ -138,7 +153,7 @@ def _count_cells(window: Window) -> Executable:
     """Count the newest predictions of a window by model version, bin of the confidence and bin of FEU."""
     names = ("model", "version", "abstain", "confidence", "bin")
     scores = select(*(predictions.c[name] for name in names), _feu_bin(predictions.c.feu).label("feu_bin"))
-    newest = _newest(scores, window).limit(COUNTED).subquery()
+    newest = newest_first(scores, window).limit(COUNTED).subquery()
     cell = [newest.c[name] for name in ("model", "version", "bin", "feu_bin")]
     counts = (
         func.count().label("predictions"),
@@ -149,19 +164,23 @@ def _count_cells(window: Window) -> Executable:
 
 
 def _oldest_counted(window: Window) -> Select[Any]:
-    return _newest(select(predictions.c.prediction_id), window).offset(COUNTED - 1).limit(1)
+    return newest_first(select(predictions.c.prediction_id), window).offset(COUNTED - 1).limit(1)
 
 
 def _count_labels(window: Window, oldest: str | None) -> Executable:
     """Count the labels of each model version in a window, without predictions older than `oldest`."""
     names = ("model", "version")
-    newest = _newest(select(*(labels.c[name] for name in names)), window, oldest).limit(COUNTED).subquery()
+    newest = newest_first(select(*(labels.c[name] for name in names)), window, oldest).limit(COUNTED).subquery()
     version = [newest.c[name] for name in names]
     return select(*version, func.count().label("labelled")).group_by(*version)
 
 
-def _newest(columns: Select[Any], window: Window, oldest: str | None = None) -> Select[Any]:
-    """Restrict a select from predictions or labels to a window (from the id `oldest`, if set), newest first.
+def newest_first(
+    columns: Select[Any], window: Window, oldest: str | None = None, before: str | None = None
+) -> Select[Any]:
+    """Restrict a select from predictions or labels to a window, newest first.
+
+    If set, `oldest` is the smallest id, and ids are smaller than `before`.
 
     It compares and orders by all columns of the restriction's index, so no other index has this order. With equalities
     instead, the order is that of the primary key, too, which a planner prefers for a version that it believes common.
@@ -171,8 +190,9 @@ def _newest(columns: Select[Any], window: Window, oldest: str | None = None) -> 
     of = {name: value for name, value in wanted.items() if value is not None}
     key = [*(table.c[name] for name in of), table.c.prediction_id]
     first = (*of.values(), oldest or first_id(window.since_ms))
-    last = (*of.values(), last_id(window.until_ms + LONGEST_LEAD_MS))
-    return columns.where(tuple_(*key) >= first, tuple_(*key) <= last).order_by(*(column.desc() for column in key))
+    last = (*of.values(), before or last_id(window.until_ms + LONGEST_LEAD_MS))
+    until = tuple_(*key) < last if before else tuple_(*key) <= last
+    return columns.where(tuple_(*key) >= first, until).order_by(*(column.desc() for column in key))
 
 
 def _feu_bin(feu: ColumnElement[float]) -> ColumnElement[int]:

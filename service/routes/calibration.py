@@ -1,4 +1,4 @@
-"""GET /calibration: the confidence compared with the labels received so far."""
+"""GET /calibration: the confidence compared with the labels received so far. GET /calibration/history: over time."""
 
 from __future__ import annotations
 
@@ -14,23 +14,10 @@ from uq4ct.service.http.kinds import AUTHENTICATED, FAILING, INVALID_FIELD, LEDG
 from uq4ct.service.http.problems import explain
 from uq4ct.service.http.responses import write_in_thread
 from uq4ct.service.ledger.cohorts import read_manifests
-from uq4ct.service.ledger.retention import oldest_kept_ms
-from uq4ct.service.ledger.windows import MODEL_PATTERN, WINDOW_PATTERN, window_ms, window_of
+from uq4ct.service.ledger.history import interval_ms
+from uq4ct.service.routes.windows import NO_WINDOW, Model, Window, read_window
 from uq4ct.service.schemas.calibration import CalibrationReport
-from uq4ct.service.schemas.common import FieldError
-
-Window = Annotated[
-    str,
-    Query(
-        pattern=WINDOW_PATTERN,
-        description="how far back to look, such as 3600s, 90m, 24h or 7d",
-        openapi_examples=such_as("7d"),
-    ),
-]
-Model = Annotated[
-    str | None,
-    Query(pattern=MODEL_PATTERN, description="only this name or name@version", openapi_examples=such_as("arc-easy@3")),
-]
+from uq4ct.service.schemas.history import CalibrationHistory
 
 Versions = Annotated[
     int | None,
@@ -41,15 +28,16 @@ Versions = Annotated[
         openapi_examples=such_as(8),
     ),
 ]
-
-_NO_WINDOW = FieldError(field="window", message=f"String should match pattern '{WINDOW_PATTERN}'")
+Points = Annotated[
+    int, Query(ge=2, le=200, description="how many equal intervals the window has", openapi_examples=such_as(42))
+]
 
 router = APIRouter(tags=["calibration"], responses=declare(*AUTHENTICATED))
 
 
 @router.get(
     "/calibration",
-    responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, STORE_UNAVAILABLE, *FAILING, invalid=_NO_WINDOW),
+    responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, STORE_UNAVAILABLE, *FAILING, invalid=NO_WINDOW),
     response_model=CalibrationReport,
 )
 async def show_calibration(
@@ -64,11 +52,36 @@ async def show_calibration(
     The window selects predictions by the time they were made, not by when their labels arrived. `alarms` are those of
     all versions, whatever the window and the model.
     """
-    now_ms = context.ledger.now_ms()
-    since_ms = max(now_ms - window_ms(window), oldest_kept_ms(now_ms, context.settings.retention_days))
+    read = read_window(context, window, caller.reach, model)
     try:
-        live = await context.ledger.calibration(window_of(since_ms, now_ms, caller.reach, model), versions)
+        live = await context.ledger.calibration(read, versions)
         manifests = await context.engine.swaps.read(read_manifests, context.adapters, live.cohorts)
     except Exception as error:
         raise explain(error) from error
-    return await write_in_thread(lambda: CalibrationReport.from_live(since_ms, now_ms, live, manifests))
+    return await write_in_thread(lambda: CalibrationReport.from_live(read.since_ms, read.until_ms, live, manifests))
+
+
+@router.get(
+    "/calibration/history",
+    responses=declare(INVALID_FIELD, LEDGER_UNAVAILABLE, *FAILING, invalid=NO_WINDOW),
+    response_model=CalibrationHistory,
+)
+async def show_history(
+    context: ContextOf,
+    caller: Annotated[Caller, Depends(require(Scope.PREDICT))],
+    window: Window = "7d",
+    model: Model = None,
+    points: Points = 42,
+    versions: Versions = None,
+) -> Response:
+    """Show confidence and accuracy over time, for the key's tenant or, with an admin key, all tenants.
+
+    A prediction counts in the interval in which it was made, not in which its label arrived.
+    """
+    read = read_window(context, window, caller.reach, model)
+    try:
+        history = await context.ledger.history(read, points, versions)
+    except Exception as error:
+        raise explain(error) from error
+    width = interval_ms(read, points)
+    return await write_in_thread(lambda: CalibrationHistory.from_history(read.since_ms, read.until_ms, width, history))

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from uq4ct.model_store.storage.entries import START, DamagedEntry, ListedVersion, Place, RegistryEntry
 from uq4ct.model_store.storage.errors import FileError, InvalidReferenceError, UnknownAdapterError
 from uq4ct.model_store.storage.references import NAME_PATTERN
+from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.context import Context, ContextOf
 from uq4ct.service.engine.engine import State
 from uq4ct.service.engine.failures import StoreUnavailableError
@@ -41,6 +42,7 @@ from uq4ct.service.schemas.models import (
     ModelList,
     ModelSummary,
     Promotion,
+    PromotionHistory,
 )
 
 USUALLY_LISTED = 100
@@ -119,6 +121,18 @@ async def show_model(context: ContextOf, name: Reference) -> ModelCard:
         raise ProblemError(MODEL_UNLOADABLE, f"{name}: {damage(error)}") from error
 
 
+@reads.get("/models/{name}/promotions", responses=declare(*FINDING_MODEL, invalid=_NO_NAME))
+async def show_promotions(context: ContextOf, name: Name) -> PromotionHistory:
+    """Show the last changes of a name's aliases, and where its aliases point now."""
+    try:
+        found = await read_store(context, _read_promotions, context.adapters, name)
+    except UnknownAdapterError as error:
+        raise ProblemError(UNKNOWN_MODEL, f"no adapter {name} is registered") from error
+    except FileError as error:
+        raise ProblemError(MODEL_UNLOADABLE, f"{name}: {damage(error)}") from error
+    return found
+
+
 @changes.post("/models/{name}/load", responses=declare(*CHANGING_MODEL, WRONG_BASE, invalid=_NO_NAME))
 async def load_model(context: ContextOf, name: Reference) -> ModelCard:
     """Load a registered version into memory and warm it up; versions already loaded keep answering.
@@ -174,6 +188,11 @@ async def read_store(context: Context, read: Callable[..., T], *arguments: objec
         return await context.engine.swaps.read(read, *arguments)
     except StoreUnavailableError as error:
         raise explain(error) from error
+
+
+def _read_promotions(adapters: Registry, name: str) -> PromotionHistory:
+    aliases = adapters.aliases(name)
+    return PromotionHistory.from_entries(aliases, adapters.promotions(name)[-USUALLY_LISTED:])
 
 
 def _place_of(cursor: str | None) -> Place:

@@ -9,6 +9,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from uq4ct.model_store.questions import LABELS
+from uq4ct.service.ledger.listing import Page
 from uq4ct.service.records import Label, StoredPrediction
 from uq4ct.service.schemas.common import Body, Problem, ShortText, show_time
 from uq4ct.service.schemas.predict import AnswerBody, OptionPosition
@@ -84,6 +85,7 @@ class PredictionView(AnswerBody):
     """A prediction as it was served, and its label, if any."""
 
     created_at: datetime.datetime
+    tenant: str
     adapter_digest: str
     task: str
     tags: list[str]
@@ -96,3 +98,25 @@ class PredictionView(AnswerBody):
         record = stored.record
         label = None if stored.label is None else StoredLabel.from_label(stored.label)
         return cls.from_record(record, created_at=show_time(record.created_ms), label=label)
+
+
+class PredictionList(Body):
+    """A page of stored predictions, the newest first."""
+
+    since: datetime.datetime
+    until: datetime.datetime
+    predictions: list[PredictionView] = Field(
+        description="at most `limit`; may be fewer, or none, although `next` is set: a page looks at a bounded number "
+        "of predictions"
+    )
+    next: str | None = Field(description="`cursor` of the next page; null on the last one")
+
+    @classmethod
+    def from_page(cls, since_ms: int, until_ms: int, page: Page) -> PredictionList:
+        """Convert a page; times are Unix milliseconds."""
+        return cls(
+            since=show_time(since_ms),
+            until=show_time(until_ms),
+            predictions=[PredictionView.from_stored(stored) for stored in page.predictions],
+            next=page.next,
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from uq4ct.model_store.calibrations import Calibration
 from uq4ct.model_store.decisions import Abstention, Decisions, TestedDecisions
 from uq4ct.model_store.posteriors import PosteriorConfig
 from uq4ct.model_store.storage.manifest import BatchCompany, Manifest, ReferenceHistograms, Scores
+from uq4ct.model_store.storage.promotions import PromotionEntry
 from uq4ct.model_store.storage.summaries import Summary
 from uq4ct.model_store.uncertainty.conformal import ConformalScore
 from uq4ct.service.schemas.common import AS_WHOLE, Body, Probability
@@ -162,3 +165,26 @@ class Promotion(Body):
         pattern=ALIAS_PATTERN,
         description="alias to change; a name without a version resolves to `production`",
     )
+
+
+class PromotionView(Body):
+    """A change of an alias."""
+
+    alias: str
+    version: int
+    previous: int | None = Field(description="the version before; null for the first")
+    promoted_at: datetime.datetime
+
+
+class PromotionHistory(Body):
+    """Where the aliases of a name point, and how they were changed."""
+
+    aliases: dict[str, int] = Field(description="the version of each alias now")
+    promotions: list[PromotionView] = Field(
+        description="the last 100 changes, the newest first; without those made by versions that kept no record"
+    )
+
+    @classmethod
+    def from_entries(cls, aliases: dict[str, int], entries: Sequence[PromotionEntry]) -> PromotionHistory:
+        """Convert entries that are listed oldest first."""
+        return cls(aliases=aliases, promotions=[PromotionView(**dict(entry)) for entry in reversed(entries)])

@@ -13,6 +13,7 @@ from uq4ct.model_store.storage.manifest import Manifest
 from uq4ct.service.records import PredictionRecord
 from uq4ct.service.telemetry.label_metrics import LabelMetrics
 from uq4ct.service.telemetry.prediction_metrics import PredictionMetrics
+from uq4ct.service.telemetry.recent import RecentRequests
 from uq4ct.service.telemetry.reference_metrics import ReferenceMetrics
 from uq4ct.service.telemetry.series import MODEL, OTHER_TASK
 
@@ -47,7 +48,7 @@ _TOKENS = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768)
 
 
 class Metrics:
-    """Everything that `/metrics` shows, under the prefix `uq4ct_`.
+    """Everything that `/metrics` shows, under the prefix `uq4ct_`; `recent` is for `/status`.
 
     A model version has 197 series for each task, 43 more beside them, and keeps them when it is unloaded, because
     counters must never decrease.
@@ -56,6 +57,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry, tasks: Sequence[str] = ()) -> None:
         self.registry = registry
         self._tasks = (*tasks, OTHER_TASK)
+        self.recent = RecentRequests()
         self._show_build()
         self._define_requests()
         self._define_connections()

@@ -17,7 +17,7 @@ from tests.service.conftest import Start
 from uq4ct.service.http.declarations import DETAILS
 from uq4ct.service.http.kinds import INVALID_FIELD, Kind
 from uq4ct.service.routes.open_inference import schemas as open_inference
-from uq4ct.service.schemas import calibration, common, feedback, models, predict
+from uq4ct.service.schemas import calibration, common, feedback, history, models, predict, status
 from uq4ct.service.schemas.examples import example_of
 
 pytestmark = pytest.mark.anyio
@@ -32,8 +32,8 @@ ASKING = ("/predict", "/predict/batch", "/v2/models/{name}/infer")
 
 def class_of(name: str) -> type[BaseModel]:
     """The class of bodies with this name."""
-    (found,) = {getattr(module, name) for module in (calibration, common, feedback, models, open_inference, predict)
-                if hasattr(module, name)}  # fmt: skip
+    modules = (calibration, common, feedback, history, models, open_inference, predict, status)
+    (found,) = {getattr(module, name) for module in modules if hasattr(module, name)}
     return found
 
 
@@ -79,7 +79,7 @@ def examples_in(media: dict[str, Any]) -> list[Any]:
 async def test_every_operation_has_valid_examples_of_what_it_takes_and_returns(start: Start) -> None:
     document = await document_of(start)
     found = operations(document)
-    assert len(found) == 23
+    assert len(found) == 27
     for label, operation in found:
         for media in [*operation.get("parameters", []), *contents(operation)]:
             examples = examples_in(media)

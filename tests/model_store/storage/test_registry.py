@@ -251,6 +251,7 @@ def test_an_alias_is_never_unreadable_while_it_moves(registry: Registry, publish
         "2",
         "aliases.json",
         "last_version",
+        "promotions.json",
     ]
 
 

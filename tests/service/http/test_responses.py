@@ -19,12 +19,13 @@ from uq4ct.service.http.responses import write_in_pieces, write_in_thread
 from uq4ct.service.routes.open_inference.schemas import ModelMetadata
 from uq4ct.service.schemas.common import FieldError, Problem
 from uq4ct.service.schemas.feedback import FeedbackBatchResponse, FeedbackResponse, PredictionView
+from uq4ct.service.schemas.models import PromotionHistory
 from uq4ct.service.schemas.predict import PredictResponse
 
 pytestmark = pytest.mark.anyio
 
-# Bodies with short lists only: at most 26 options, 3 inputs and 11 outputs.
-SMALL = (PredictResponse, PredictionView, ModelMetadata)
+# Bodies with short lists only: at most 26 options, 3 inputs, 11 outputs and 100 promotions.
+SMALL = (PredictResponse, PredictionView, ModelMetadata, PromotionHistory)
 
 
 # Writing them takes 0.1 s: many times the 5 ms for which a thread keeps the interpreter lock when another one waits.
@@ -107,7 +108,7 @@ async def test_every_list_of_objects_is_written_in_a_thread(start: Start) -> Non
             assert typing.get_type_hints(original.endpoint)["return"] is Response, f"{route.path} returns {model}"
             written.add(route.path)
     assert written == {
-        "/predict/batch", "/feedback/batch", "/models", "/calibration",
+        "/predict/batch", "/feedback/batch", "/models", "/calibration", "/calibration/history", "/predictions",
         "/v2/models/{name}/infer", "/v2/models/{name}/versions/{version}/infer",
     }  # fmt: skip
 
