@@ -12,6 +12,8 @@ const FEU =
   "Functional uncertainty: the share of routing mass on the chosen experts. High: the routers are confident. " +
   "Low: the question is unlike what the experts were trained on.";
 
+const TO_TAKE_BACK = 5000; // milliseconds
+
 /** Remove the previous answer while the next one is computed. */
 export function showWaiting() {
   const box = byId("answer");
@@ -117,21 +119,48 @@ function feedback(answer, options, onLabelled) {
     return button;
   });
 
-  /** @param {HTMLButtonElement} pressed @param {number} index */
-  async function tell(pressed, index) {
+  /** Wait a moment in which the label can be taken back: a stored label is final. @param {HTMLButtonElement} pressed @param {number} index */
+  function tell(pressed, index) {
     for (const button of buttons) button.disabled = true;
+    const { label } = answer.probabilities[index];
+    const undo = make("button", { type: "button", class: "quiet" }, "Undo");
+    const now = make("button", { type: "button", class: "quiet" }, "Store now");
+    const timer = setTimeout(() => store(pressed, index), TO_TAKE_BACK);
+    undo.addEventListener("click", () => {
+      clearTimeout(timer);
+      result.replaceChildren();
+      for (const button of buttons) button.disabled = false;
+      pressed.focus();
+      announce("Not stored");
+    });
+    now.addEventListener("click", () => {
+      clearTimeout(timer);
+      store(pressed, index);
+    });
+    result.replaceChildren(
+      make("p", {}, `${label} will be stored as the right option in ${TO_TAKE_BACK / 1000} seconds.`),
+      make("div", { class: "buttons" }, undo, now),
+    );
+    undo.focus();
+    announce(`${label} will be stored in ${TO_TAKE_BACK / 1000} seconds`);
+  }
+
+  /** @param {HTMLButtonElement} pressed @param {number} index */
+  async function store(pressed, index) {
+    const hadFocus = result.contains(document.activeElement);
+    result.replaceChildren(make("p", {}, "Storing"));
     const body = { prediction_id: answer.prediction_id, answer: index, source: "operator's page" };
     const stored = await orShowProblem(result, () => post("feedback", body));
     if (stored === null) {
       for (const button of buttons) button.disabled = false;
-      pressed.focus();
+      if (hadFocus) pressed.focus();
       return;
     }
     pressed.classList.add("told");
     const was = index === answer.option.index ? "The answer was right." : "The answer was wrong.";
-    result.replaceChildren(make("p", {}, `Stored. ${was} The calibration below now includes it.`));
+    result.replaceChildren(make("p", {}, `Stored. ${was} The calibration above now includes it.`));
     announce(`Stored. ${was}`);
-    result.focus(); // the buttons, which are disabled now, had it
+    if (hadFocus) result.focus(); // the buttons are gone
     onLabelled();
   }
 

@@ -12,6 +12,11 @@ export class ProblemError extends Error {
     super(problem.detail);
     this.problem = problem;
   }
+
+  /** Whether no answer of the service came: the connection failed, or a proxy answered for it. */
+  get isUnreachable() {
+    return this.problem.status === 0;
+  }
 }
 
 /**
@@ -85,6 +90,7 @@ function unreachable(error) {
 async function readProblem(response) {
   if (response.headers.get("content-type")?.startsWith("application/problem+json")) return read(response);
   // A proxy between the page and the service answered.
-  const title = `HTTP ${response.status}`;
-  return { title, status: response.status, detail: response.statusText, request_id: null, errors: [] };
+  const detail = `HTTP ${response.status} ${response.statusText}`.trim();
+  if (response.status >= 502 && response.status <= 504) return unreachable(detail).problem;
+  return { title: "A proxy answered", status: response.status, detail, request_id: null, errors: [] };
 }

@@ -1,114 +1,43 @@
 // @ts-check
-// Live calibration: choose a model and a window, and show the results.
+// The calibration of a version in the window: verdict, errors, reliability diagram, traffic and tests.
 
-import { showAlarms } from "./alarms.js";
-import { get } from "./api.js";
 import { reliabilityDiagram } from "./diagram.js";
-import { announce, byId, facts, make, table } from "./dom.js";
+import { byId, facts, make, renew, table } from "./dom.js";
 import { between, counted, day, decimal, duration, minute, percent, percentOrNone, probability } from "./numbers.js";
-import { orShowProblem } from "./problem.js";
+import { kindOf, reasonsOf, stateOf } from "./verdict.js";
 
 /** @typedef {import("./contract.js").CalibrationReport} CalibrationReport */
 /** @typedef {import("./contract.js").Cohort} Cohort */
 /** @typedef {import("./contract.js").Labelled} Labelled */
-/** @typedef {import("./contract.js").Model} Model */
 /** @typedef {import("./contract.js").Reference} Reference */
-/** @typedef {(cohort: Cohort|null|undefined) => void} OnCohort */
+/** @typedef {{model: string, cohort: Cohort|null}} Shown */
 
-const STATES = {
-  no_evidence: "Nothing speaks against the confidence.",
-  too_few_labels: "Too few labels for a verdict.",
-  overconfident: "Overconfident.",
-  underconfident: "Underconfident.",
-  miscalibrated: "Miscalibrated.",
-  more_errors: "More errors than on the calibration split.",
-};
-const REASONS = {
-  overconfident_alarm: "the sequential test of overconfidence has raised an alarm",
-  underconfident_alarm: "the sequential test of underconfidence has raised an alarm",
-  error_rate_alarm: "the sequential test of the error rate has raised an alarm",
-  ece: "the calibration error is above what chance explains",
-  gap_z: "the gap between confidence and accuracy is beyond 3 standard deviations",
-  spiegelhalter_z: "Spiegelhalter's Z is beyond 3 standard deviations",
-};
-
-let latest = 0; // number of the latest request: a slow response must not replace a later one
-
-/**
- * Set up the form that requests the calibration.
- * @param {OnCohort} onCohort
- * @param {() => Promise<void>} load called if no versions are known yet
- */
-export function setUpCalibration(onCohort, load) {
-  const form = byId("calibration-form", HTMLFormElement);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (!byId("calibration-model", HTMLSelectElement).value) await load();
-    else if (await refreshCalibration(onCohort)) announce("Calibration is up to date");
-  });
-  form.addEventListener("change", () => refreshCalibration(onCohort));
+/** Show one version, or two side by side. @param {Shown[]} versions @param {CalibrationReport} report */
+export function showCalibration(versions, report) {
+  const parts = versions.map(({ model, cohort }) => show(cohort, model, report, versions.length > 1));
+  renew(byId("calibration-body"), ...(parts.length > 1 ? [make("div", { class: "columns" }, ...parts)] : parts));
 }
 
-/** List the registered versions and select the default first. @param {Model[]} models */
-export function offerVersions(models) {
-  const select = byId("calibration-model", HTMLSelectElement);
-  const chosen = select.value;
-  const references = models.map((model) => `${model.name}@${model.version}`);
-  const standard = models.findIndex((model) => model.default);
-  select.replaceChildren(...references.map((reference) => make("option", { value: reference }, reference)));
-  if (references.length) select.value = references.includes(chosen) ? chosen : references[Math.max(standard, 0)];
-}
-
-/** Show that no versions are known yet. */
-export function showNoVersions() {
-  const text = "The models could not be listed; the reason is below. Press Refresh to try again.";
-  byId("calibration-body").replaceChildren(make("p", { class: "empty" }, text));
-}
-
-/**
- * Request the calibration of the chosen model and window, show it and pass it on.
- * @param {OnCohort} onCohort called with null if the model answered nothing in the window, with undefined if there is no report
- * @returns {Promise<boolean>} whether a report is shown
- */
-export async function refreshCalibration(onCohort) {
-  const query = {
-    window: byId("calibration-window", HTMLSelectElement).value,
-    model: byId("calibration-model", HTMLSelectElement).value,
-  };
-  if (!query.model) return false;
-  latest += 1;
-  const mine = latest;
-  const body = byId("calibration-body");
-  /** @type {CalibrationReport|null} */
-  const report = await orShowProblem(body, () => get("calibration", query), undefined, () => mine === latest);
-  if (mine !== latest) return false;
-  if (report === null) {
-    onCohort(undefined);
-    return false;
-  }
-  showAlarms(report.alarms);
-  const cohort = report.models.find((one) => one.model === query.model) ?? null;
-  body.replaceChildren(...show(cohort, query.model, report));
-  onCohort(cohort);
-  return true;
-}
-
-/** @param {Cohort|null} cohort @param {string} model @param {CalibrationReport} report */
-function show(cohort, model, report) {
+/** @param {Cohort|null} cohort @param {string} model @param {CalibrationReport} report @param {boolean} isNarrow */
+function show(cohort, model, report, isNarrow) {
   if (cohort === null) {
     const since = `${model} has answered nothing since ${minute(report.since)}.`;
-    return [make("p", { class: "empty" }, `${since} Ask a question above, or choose a longer window.`)];
+    return make("p", { class: "empty" }, `${since} Ask a question below, or choose a longer window.`);
   }
   const { labelled } = cohort;
-  if (labelled === null) return [verdict(cohort), noLabels(cohort), facts(traffic(cohort)), tests(cohort)];
-  return [
-    make(
-      "div",
-      { class: "columns" },
-      reliabilityDiagram(labelled.bins, cohort.model),
-      make("div", {}, verdict(cohort), errors(labelled), facts([...scores(labelled, cohort), ...traffic(cohort)]), tests(cohort)),
-    ),
+  const title = make("h3", {}, model);
+  if (labelled === null) {
+    return make("div", {}, title, verdict(cohort), noLabels(cohort), facts(traffic(cohort)), tests(cohort));
+  }
+  const words = [
+    verdict(cohort),
+    errors(labelled),
+    facts([...scores(labelled, cohort), ...traffic(cohort)]),
+    tests(cohort),
   ];
+  const diagram = reliabilityDiagram(labelled.bins, model);
+  if (isNarrow) return make("div", {}, title, verdict(cohort), diagram, ...words.slice(1));
+  return make("div", { class: "columns" }, diagram, make("div", {}, title, ...words));
 }
 
 /** @param {Cohort} cohort */
@@ -119,18 +48,18 @@ function noLabels(cohort) {
     make("strong", {}, "No labels yet. "),
     `The window has ${counted(cohort.predictions, "prediction")} of ${cohort.model}. Send the correct options to `,
     make("code", {}, "POST /feedback"),
-    " with the ids of the predictions, or click the correct option under an answer above.",
+    " with the ids of the predictions, or click the correct option under an answer below.",
   );
 }
 
 /** @param {Cohort} cohort */
-function verdict({ verdict: { state, reasons }, labelled }) {
-  const kind = { no_evidence: "verdict good", too_few_labels: "verdict unknown" }[state] ?? "verdict off";
-  const found = reasons.map((reason) => REASONS[reason]).join("; ");
+function verdict(cohort) {
+  const found = reasonsOf(cohort.verdict);
+  const labels = counted(cohort.labelled?.questions ?? 0, "label");
   return make(
     "div",
-    { class: kind },
-    make("p", {}, make("strong", {}, STATES[state]), found ? ` Found: ${found}.` : ` ${counted(labelled?.questions ?? 0, "label")}.`),
+    { class: `verdict ${kindOf(cohort.verdict)}` },
+    make("p", {}, make("strong", {}, `${stateOf(cohort.verdict)}.`), found ? ` Found: ${found}.` : ` ${labels}.`),
   );
 }
 
@@ -201,7 +130,7 @@ function traffic(cohort) {
 function tests(cohort) {
   if (!cohort.sequential.length) return null;
   const rows = table(
-    "Sequential tests",
+    `Sequential tests of ${cohort.model}`,
     ["Test", "State", "Log evidence", "Labels", "Since"],
     cohort.sequential.map((test) => [
       test.test.replaceAll("_", " "),

@@ -53,8 +53,9 @@
  */
 
 /** @typedef {{name: string, version: number | null, error: string}} DamagedModel */
-/** @typedef {{models: Model[], damaged: DamagedModel[]}} ModelList */
-/** @typedef {ModelList & {next: string|null}} ModelPage */
+/** @typedef {{models: Model[], damaged: DamagedModel[], next: string|null}} ModelPage */
+/** @typedef {{alias: string, version: number, previous: number|null, promoted_at: string}} PromotionEntry */
+/** @typedef {{aliases: Record<string, number>, promotions: PromotionEntry[]}} PromotionHistory */
 
 /**
  * @typedef {object} Bin
@@ -116,5 +117,54 @@
  */
 
 /** @typedef {{since: string, until: string, alarms: Alarm[], models: Cohort[]}} CalibrationReport */
+
+/**
+ * @typedef {object} HistoryPoint
+ * @property {string} start
+ * @property {number} predictions
+ * @property {number} labelled
+ * @property {number|null} mean_confidence
+ * @property {number|null} accuracy
+ * @property {Range|null} accuracy_interval
+ */
+
+/** @typedef {{model: string, points: HistoryPoint[]}} VersionHistory */
+/** @typedef {{since: string, until: string, interval_seconds: number, models: VersionHistory[]}} History */
+
+/**
+ * @typedef {object} Status
+ * @property {string} version
+ * @property {string} started_at
+ * @property {string|null} default_model
+ * @property {boolean} ready
+ * @property {string} tenant
+ * @property {string[]} scopes
+ * @property {{waiting: number, limit: number}} queue
+ * @property {{requests: number, median_seconds: number, p95_seconds: number}|null} latency
+ */
+
+/** @typedef {{option: {index: number, label: string}, correct: boolean, source: string|null, labelled_at: string}} StoredLabel */
+
+/**
+ * @typedef {object} StoredPrediction
+ * @property {string} prediction_id
+ * @property {string} created_at
+ * @property {string} tenant
+ * @property {string} model
+ * @property {string} method
+ * @property {string} task
+ * @property {{index: number, label: string, text?: string|null}} option
+ * @property {number} confidence
+ * @property {{label: string, probability: number}[]} probabilities
+ * @property {number|null} feu
+ * @property {boolean} abstain
+ * @property {string|null} abstain_reason
+ * @property {number|null} threshold
+ * @property {string[]} tags
+ * @property {{question: string, options: string[]}|null} question
+ * @property {StoredLabel|null} label
+ */
+
+/** @typedef {{since: string, until: string, predictions: StoredPrediction[], next: string|null}} PredictionPage */
 
 export {};

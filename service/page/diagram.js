@@ -37,7 +37,7 @@ export function reliabilityDiagram(bins, model) {
       "Points on the dashed line are calibrated; points below it are overconfident. Vertical lines are 95 % intervals " +
         "of the accuracy. Columns show all predictions; the filled part has labels.",
     ),
-    make("details", {}, make("summary", {}, "The bins in numbers"), binTable(filled)),
+    make("details", { "data-keep": `bins of ${model}` }, make("summary", {}, "The bins in numbers"), binTable(filled, model)),
   );
 }
 
@@ -75,10 +75,10 @@ function column(bin, most, scales, top) {
   );
 }
 
-/** @param {Bin[]} bins */
-function binTable(bins) {
+/** @param {Bin[]} bins @param {string} model */
+function binTable(bins, model) {
   return table(
-    "Bins with labels",
+    `Bins of ${model} with labels`,
     ["Confidence", "Predictions", "Labels", "Mean confidence", "Accuracy", "95 % interval"],
     bins.map((bin) => [
       range(bin),

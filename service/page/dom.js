@@ -56,7 +56,7 @@ export function table(caption, columns, rows) {
   );
   return make(
     "div",
-    { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
+    { class: "scroll", tabindex: 0, role: "group", "aria-label": caption, "data-keep": caption },
     make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, ...body)),
   );
 }
@@ -74,6 +74,25 @@ export function facts(entries) {
     ),
   );
 }
+
+/**
+ * Replace the children of a box that is shown again with newer data: what was open stays open, and an element with the
+ * same `data-keep` gets the focus back.
+ * @param {HTMLElement} box
+ * @param {...Child} children
+ */
+export function renew(box, ...children) {
+  const opened = [...box.querySelectorAll("details[open]")].map(keepOf);
+  const focused = box.contains(document.activeElement) ? keepOf(document.activeElement) : null;
+  box.replaceChildren(...children.filter((child) => child !== null));
+  for (const one of box.querySelectorAll("[data-keep]")) {
+    if (one instanceof HTMLDetailsElement && opened.includes(keepOf(one))) one.open = true;
+    if (one instanceof HTMLElement && keepOf(one) === focused) one.focus();
+  }
+}
+
+/** @param {Element|null} element */
+const keepOf = (element) => element?.getAttribute("data-keep") ?? null;
 
 /** Announce a message to screen readers. @param {string} text */
 export function announce(text) {

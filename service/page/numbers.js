@@ -44,6 +44,9 @@ export function duration(seconds) {
   return `${(seconds / 86_400).toFixed(1)} d`;
 }
 
+/** The time of day of a moment, to the second. @param {Date} moment */
+export const clock = (moment) => `${moment.toISOString().slice(11, 19)} UTC`;
+
 /** A time from the API, to the day. @param {string} time */
 export const day = (time) => new Date(time).toISOString().slice(0, 10);
 

@@ -2,7 +2,7 @@
 // Show problem documents, and mark the fields that they name.
 
 import { ProblemError } from "./api.js";
-import { make } from "./dom.js";
+import { make, renew } from "./dom.js";
 
 /** @typedef {import("./contract.js").Problem} Problem */
 
@@ -24,6 +24,24 @@ export async function orShowProblem(box, work, mark = () => {}, isWanted = () =>
       box.replaceChildren(problemBox(error.problem));
       mark(error.problem);
     }
+    return null;
+  }
+}
+
+/**
+ * Load a part of the page again; if the service says why it cannot, show that in `box`.
+ * @template T
+ * @param {HTMLElement} box
+ * @param {() => Promise<T>} work
+ * @returns {Promise<T|null>} null if there was a problem
+ * @throws {ProblemError} the service cannot be reached: what is shown stays
+ */
+export async function loadPart(box, work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof ProblemError) || error.isUnreachable) throw error;
+    renew(box, problemBox(error.problem));
     return null;
   }
 }

@@ -5,9 +5,9 @@ import { endWaiting, showWaiting } from "./answer.js";
 import { post } from "./api.js";
 import { byId, make } from "./dom.js";
 import { clearMarks, markFields, orShowProblem, problemBox } from "./problem.js";
+import { asCurl, asPython, copy, copyable } from "./snippet.js";
 
 /** @typedef {import("./contract.js").Answer} Answer */
-/** @typedef {import("./contract.js").Model} Model */
 /** @typedef {import("./contract.js").FieldError} FieldError */
 
 const LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
@@ -19,6 +19,8 @@ const FEWEST = 2;
  */
 export function setUpQuestion(onAnswer) {
   const form = byId("question-form", HTMLFormElement);
+  byId("question-curl").addEventListener("click", () => showSnippet(asCurl));
+  byId("question-python").addEventListener("click", () => showSnippet(asPython));
   for (let index = 0; index < 4; index += 1) addOption();
   byId("option-add").addEventListener("click", () => addOption().focus());
   form.addEventListener("submit", async (event) => {
@@ -34,15 +36,10 @@ export function setUpQuestion(onAnswer) {
   });
 }
 
-/** List the registered models. @param {Model[]} models */
-export function offerModels(models) {
-  const standard = models.find((model) => model.default);
-  const name = standard ? `default (${standard.name}@${standard.version})` : "default";
-  const references = models.map((model) => `${model.name}@${model.version}`);
-  byId("question-model").replaceChildren(
-    make("option", { value: "" }, name),
-    ...references.map((reference) => make("option", { value: reference }, reference)),
-  );
+/** Offer versions, while others can be typed in. @param {string|null} standard the default model @param {string[]} references */
+export function offerModels(standard, references) {
+  byId("question-default").textContent = standard === null ? "empty: the default" : `empty: the default, ${standard}`;
+  byId("references").replaceChildren(...references.map((reference) => make("option", { value: reference })));
 }
 
 /** @param {HTMLFormElement} form @param {(answer: Answer, options: string[]) => void} onAnswer */
@@ -62,12 +59,20 @@ async function ask(form, onAnswer) {
   if (answer) onAnswer(answer, body.options);
 }
 
+/** Show the question as a command or a program, and copy it. @param {(fields: [string, any][]) => string} write */
+function showSnippet(write) {
+  const text = write(Object.entries(readQuestion()).filter(([, value]) => value !== null));
+  const shown = copyable(text, "pre");
+  byId("question-snippet").replaceChildren(shown);
+  copy(text, shown);
+}
+
 function readQuestion() {
   return {
     question: byId("question-text", HTMLTextAreaElement).value,
     options: optionInputs().map((input) => input.value),
     context: byId("question-context", HTMLTextAreaElement).value || null,
-    model: byId("question-model", HTMLSelectElement).value || null,
+    model: byId("question-model", HTMLInputElement).value.trim() || null,
     abstain_below: numberOrNull(byId("question-threshold", HTMLInputElement)),
     coverage: numberOrNull(byId("question-coverage", HTMLInputElement)),
   };

@@ -50,8 +50,14 @@ class Page:
     def open_loaded(self, address: str) -> None:
         """Load the page and wait until all of its parts are loaded."""
         self.open(address)
-        self.until(lambda: self.all("#models-body .card"))
-        self.until(lambda: "Loading" not in self.text("#calibration-body") + self.text("#threshold-body"))
+        self.until_text("#as-of", "As of")
+
+    def open_before(self, address: str, script: str) -> None:
+        """Load the page after a script of the test."""
+        command = "Page.addScriptToEvaluateOnNewDocument"
+        added = self.driver.execute_cdp_cmd(command, {"source": script})
+        self.open(address)
+        self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
     def all(self, selector: str) -> list[WebElement]:
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
@@ -98,6 +104,17 @@ class Page:
     def run(self, script: str, *arguments: Any) -> Any:
         """Return the result of a script."""
         return self.driver.execute_script(script, *arguments)
+
+    def type_over(self, selector: str, text: str) -> None:
+        """Replace the text of a field."""
+        self.one(selector).clear()
+        self.one(selector).send_keys(text)
+
+    def label(self, option: int) -> None:
+        """Report the right option of the answer, without the pause in which it could be taken back."""
+        self.all("#answer .feedback button")[option].click()
+        self.until(lambda: [button for button in self.all("#answer .result button") if button.text == "Store now"])
+        self.all("#answer .result button")[1].click()
 
     def type_question(self, text: str, *options: str) -> None:
         """Fill in the form, with one row per option."""

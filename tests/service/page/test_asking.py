@@ -83,7 +83,7 @@ def test_a_label_keeps_the_focus_in_the_answer(serve: Serve, page: Page) -> None
     with serve() as address:
         page.open_loaded(address)
         page.ask(TEXT, *OPTIONS)
-        page.all("#answer .feedback button")[1].click()
+        page.label(1)
         page.until_text("#answer .result", "Stored.")
         page.until(lambda: page.driver.switch_to.active_element == page.one("#answer .result"))
 
@@ -145,7 +145,7 @@ def test_a_set_that_is_too_large_is_a_reason_of_its_own(serve: Serve, page: Page
     )
     with serve(adapters=own_adapters) as address:
         page.open_loaded(address)
-        page.choose("#question-model", "strict@1")
+        page.type_over("#question-model", "strict@1")
         page.one("#question-threshold").send_keys("0")
         page.one("#question-coverage").send_keys("0.95")
         page.ask(TEXT, *OPTIONS)
@@ -160,7 +160,7 @@ def test_the_true_answer_is_stored_and_counted(serve: Serve, page: Page) -> None
         page.open_loaded(address)
         page.ask(TEXT, *OPTIONS)
         true = (ANSWER.option + 1) % 3
-        page.all("#answer .feedback button")[true].click()
+        page.label(true)
         page.until_text("#answer .result", "Stored. The answer was wrong.")
         label = httpx2.get(f"{address}/predictions/{prediction_id(page)}").json()["label"]
         assert (label["option"]["index"], label["correct"], label["source"]) == (true, False, "operator's page")
@@ -174,9 +174,10 @@ def test_a_label_that_conflicts_is_a_problem_that_leaves_the_buttons(serve: Serv
         page.ask(TEXT, *OPTIONS)
         told = {"prediction_id": prediction_id(page), "answer": 0}
         assert httpx2.post(f"{address}/feedback", json=told).status_code == 200
-        page.all("#answer .feedback button")[2].click()
+        page.label(2)
         assert "The prediction already has a different label" in page.until_text("#answer .result", "label")
         assert all(button.is_enabled() for button in page.all("#answer .feedback button"))
+        assert page.driver.switch_to.active_element == page.all("#answer .feedback button")[2]
 
 
 @pytest.mark.parametrize(
@@ -263,7 +264,7 @@ def test_a_question_is_asked_and_answered_by_keyboard_alone(serve: Serve, page: 
     with serve() as address:
         page.open_loaded(address)
         page.press(Keys.TAB)
-        assert page.driver.switch_to.active_element.text == "Skip to the question"
+        assert page.driver.switch_to.active_element.text == "Skip to the status"
         page.press(Keys.RETURN)
         page.tab_to("question-text")
         page.press(TEXT)
@@ -279,6 +280,8 @@ def test_a_question_is_asked_and_answered_by_keyboard_alone(serve: Serve, page: 
         page.until(lambda: page.all("#answer .chosen"))
         page.tab_to(f"B {OPTIONS[1]}")
         page.press(Keys.RETURN)
+        page.tab_to("Store now")  # the button before it, Undo, has the focus
+        page.press(Keys.RETURN)
         page.until_text("#answer .result", "Stored.")
 
 
@@ -287,7 +290,7 @@ def test_whatever_has_the_focus_shows_it(serve: Serve, page: Page) -> None:
         page.open_loaded(address)
         page.ask(TEXT, *OPTIONS)
         seen = set()
-        for _ in range(60):  # once around the page
+        for _ in range(90):  # once around the page
             page.press(Keys.TAB)
             tag, style, width = page.run(
                 "const e = document.activeElement, s = getComputedStyle(e);"

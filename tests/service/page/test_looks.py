@@ -27,7 +27,7 @@ def show(page: Page, state: str) -> None:
     if state == "answer":
         page.one("#question-threshold").send_keys("0.99")
         page.ask("Which of these is the one that is meant?", LONG, "the other", "none of them")
-        page.all("#answer .feedback button")[0].click()
+        page.label(0)
         page.until_text("#answer .result", "Stored.")
         page.until_text("#calibration-body", "301 labels")
         page.one(".reliability summary").click()

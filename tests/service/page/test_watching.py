@@ -16,7 +16,6 @@ from tests.service.page.browsing import Page
 from tests.service.page.conftest import Serve
 from uq4ct.model_store.storage.registry import Registry
 from uq4ct.service.ledger.database import Database
-from uq4ct.service.routes.models import USUALLY_LISTED
 
 pytestmark = pytest.mark.slow
 ROWS = """
@@ -196,9 +195,9 @@ def test_a_window_without_answers_says_what_to_do(serve: Serve, page: Page) -> N
 def test_answers_without_labels_say_what_to_do(serve: Serve, page: Page, ledger: Database) -> None:
     insert(ledger, *(make_record(prediction_id=id_of_age(days=2), tenant="default") for _ in range(3)))
     with serve() as address:
-        page.open_loaded(address)
-        assert "answered nothing" in page.text("#calibration-body")
-        page.choose("#calibration-window", "7d")
+        page.driver.get(f"{address}/?window=24h")
+        page.until_text("#calibration-body", "answered nothing")
+        page.choose("#window", "7d")
         assert "3 predictions of toy@1" in page.until_text("#calibration-body", "No labels yet.")
         assert "POST /feedback" in page.text("#calibration-body")
         assert page.all(".reliability") == []
@@ -211,7 +210,7 @@ def test_the_sequential_tests_are_shown_with_their_state(serve: Serve, page: Pag
         page.open(address)
         tests = page.until(lambda: counted(cohort_of(address)["sequential"]))  # a few seconds after the labels
         page.open_loaded(address)
-    rows = page.run(ROWS, "[aria-label='Sequential tests'] tbody tr")
+    rows = page.run(ROWS, "[aria-label='Sequential tests of toy@1'] tbody tr")
     assert len(rows) == len(tests) == 3
     for row, test in zip(rows, tests, strict=True):
         state = f"alarm since {test['alarmed_at'][:10]}" if test["alarm"] else "quiet"
@@ -248,12 +247,12 @@ def test_an_alarm_is_no_less_one_in_a_window_without_labels(serve: Serve, page: 
     with serve() as address:
         page.open(address)
         page.until(lambda: any(test["alarm"] for test in cohort_of(address)["sequential"]))
-        page.open_loaded(address)
-        assert "No labels yet." in page.text("#calibration-body")
+        page.driver.get(f"{address}/?window=24h")
+        page.until_text("#calibration-body", "No labels yet.")
         assert page.one(".verdict").get_attribute("class") == "verdict off"
         found = "Overconfident. Found: the sequential test of overconfidence has raised an alarm"
         assert page.text(".verdict").startswith(found)
-        assert len(page.run(ROWS, "[aria-label='Sequential tests'] tbody tr")) == 3
+        assert len(page.run(ROWS, "[aria-label='Sequential tests of toy@1'] tbody tr")) == 3
 
 
 def test_one_label_gives_no_verdict(serve: Serve, page: Page, ledger: Database) -> None:
@@ -271,23 +270,36 @@ def test_refresh_asks_again(serve: Serve, page: Page, labelled_ledger: Database)
     with serve() as address:
         page.open_loaded(address)
         insert(labelled_ledger, make_record(tenant="default"))
-        page.one("#calibration-refresh").click()
+        page.one("#refresh").click()
         page.until_text("#calibration-body", "401 predictions")
-        assert page.run("return document.querySelector('#announcer').textContent") == "Calibration is up to date"
+        announced = "return document.querySelector('#announcer').textContent === 'Everything is up to date'"
+        page.until(lambda: page.run(announced))
 
 
-def test_more_models_than_a_page_of_the_list_are_all_shown(serve: Serve, page: Page, own_adapters: Registry) -> None:
-    copy_versions(own_adapters, "other", USUALLY_LISTED + 20)
+def shown_models(page: Page) -> list[str]:
+    """Return the references in the list of models."""
+    return page.run("return [...document.querySelectorAll('#models-body h3')].map(title => title.textContent)")
+
+
+def test_the_models_are_shown_page_by_page_and_found_by_name(serve: Serve, page: Page, own_adapters: Registry) -> None:
+    copy_versions(own_adapters, "other", 20)
     (own_adapters.root / "toy" / "2" / "manifest.json").write_text("{}")
-    expected = [f"other@{version}" for version in range(1, USUALLY_LISTED + 21)] + ["toy@1"]
     with serve(adapters=own_adapters) as address:
         page.open_loaded(address)
-        shown = page.run("return [...document.querySelectorAll('#models-body h3')].map(title => title.textContent)")
-        offered = page.run("return [...document.querySelectorAll('#calibration-model option')].map(one => one.value)")
-        chosen = page.run("return document.querySelector('#calibration-model').value")
-    assert shown == [*expected, "toy@2"]
-    assert offered == expected
-    assert chosen == "toy@1"  # the default model, although it is on the second page of the list
+        assert page.run("return document.querySelector('#calibration-model').value") == "toy@1"  # on the second page
+        assert shown_models(page) == [f"other@{version}" for version in range(1, 13)]
+        page.one("#models-next").click()
+        page.until(lambda: shown_models(page) == [*(f"other@{version}" for version in range(13, 21)), "toy@1", "toy@2"])
+        assert not page.one("#models-next").is_displayed()
+        page.one("#models-first").click()
+        page.until(lambda: shown_models(page)[0] == "other@1")
+        page.one("#models-search").send_keys("TOY@1", Keys.RETURN)
+        page.until(lambda: shown_models(page) == ["toy@1", "toy@2"])
+        page.driver.refresh()  # the address has the search
+        page.until(lambda: shown_models(page) == ["toy@1", "toy@2"])
+        page.type_over("#models-search", "nobody")
+        page.one("#models-apply").click()
+        page.until_text("#models-body", "No name contains nobody.")
 
 
 def test_every_registered_model_is_shown_with_its_scores(serve: Serve, page: Page) -> None:
