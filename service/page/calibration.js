@@ -36,7 +36,7 @@ function show(cohort, model, report, isNarrow) {
     tests(cohort),
   ];
   const diagram = reliabilityDiagram(labelled.bins, model);
-  if (isNarrow) return make("div", {}, title, verdict(cohort), diagram, ...words.slice(1));
+  if (isNarrow) return make("div", {}, title, diagram, ...words);
   return make("div", { class: "columns" }, diagram, make("div", {}, title, ...words));
 }
 

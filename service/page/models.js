@@ -131,7 +131,7 @@ function history(name, { aliases, promotions: entries }) {
     const what = `${minute(time)}: ${alias} to version ${version}${previous === null ? "" : `, before it ${previous}`}`;
     const isNew = mayPromote && alias === PRODUCTION && !offered.has(version);
     offered.add(version);
-    return make("li", {}, what, isNew ? promoteButton(name, version, `Roll back to ${version}`) : null);
+    return make("li", {}, `${what} `, isNew ? promoteButton(name, version, `Roll back to ${version}`) : null);
   });
   return make("ol", { class: "promotions" }, ...rows);
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // The effect of a threshold: coverage and selective risk on the calibration split and on live labels.
 
-import { byId, draw, make } from "./dom.js";
+import { byId, draw, make, renew } from "./dom.js";
 import { counted, percent, percentOrNone, whole } from "./numbers.js";
 import { frame, picture } from "./plot.js";
 
@@ -21,12 +21,12 @@ export function showThreshold(cohort) {
   const body = byId("threshold-body");
   const curves = cohort ? curvesOf(cohort) : [];
   if (!cohort || !curves.length) {
-    body.replaceChildren(make("p", { class: "empty" }, reasonForNone(cohort)));
+    renew(body, make("p", { class: "empty" }, reasonForNone(cohort)));
     return;
   }
   const { model, reference } = cohort;
   const published = reference?.abstention?.threshold ?? null;
-  const slider = make("input", { type: "range", id: "threshold-slider", min: 0, max: 1, step: STEP });
+  const slider = make("input", { type: "range", id: "threshold-slider", "data-keep": "threshold-slider", min: 0, max: 1, step: STEP });
   slider.value = String(moved?.model === model ? moved.threshold : (published ?? 0.5));
   const output = make("output", { for: "threshold-slider" });
   const rows = make("tbody");
@@ -44,7 +44,8 @@ export function showThreshold(cohort) {
     move();
   });
   move();
-  body.replaceChildren(
+  renew(
+    body,
     make(
       "div",
       { class: "slider" },

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import httpx2
 import pytest
 import torch
 from selenium.webdriver.common.keys import Keys
 
+from tests.service.access.key_holder import KeyHolder
 from tests.service.conftest import DECISIONS, draft
 from tests.service.fake_predictor import TOKEN_LIMIT, FakePredictor, answer_to
 from tests.service.page.browsing import Page
@@ -178,6 +184,52 @@ def test_a_label_that_conflicts_is_a_problem_that_leaves_the_buttons(serve: Serv
         assert "The prediction already has a different label" in page.until_text("#answer .result", "label")
         assert all(button.is_enabled() for button in page.all("#answer .feedback button"))
         assert page.driver.switch_to.active_element == page.all("#answer .feedback button")[2]
+
+
+def test_a_label_can_be_taken_back_before_it_is_stored(serve: Serve, page: Page) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.ask(TEXT, *OPTIONS)
+        buttons = page.all("#answer .feedback .buttons button")
+        buttons[0].click()
+        assert page.text("#answer .result p") == "A will be stored as the right option in 5 seconds."
+        assert page.driver.switch_to.active_element.text == "Undo"
+        page.press(Keys.RETURN)
+        page.until(lambda: page.driver.switch_to.active_element == buttons[0])
+        assert page.text("#answer .result") == ""
+        assert all(button.is_enabled() for button in buttons)
+        buttons[1].click()
+        page.until_text("#answer .result", "Stored.")  # by itself
+        stored = httpx2.get(f"{address}/predictions/{prediction_id(page)}").json()
+        assert stored["label"]["option"]["label"] == "B"
+
+
+def test_a_question_can_be_copied_as_a_command_and_as_a_program(serve: Serve, page: Page, tmp_path: Path) -> None:
+    with serve() as address:
+        page.open_loaded(address)
+        page.type_question('What\'s "liquid"?', *OPTIONS)
+        page.type_over("#question-model", "toy@1")
+        page.one("#question-threshold").send_keys("0.25")
+        page.one("#question-curl").click()
+        command = page.until_text("#question-snippet pre", "curl")
+        answer = json.loads(subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout)
+        assert (answer["model"], answer["threshold"]) == ("toy@1", 0.25)
+        page.one("#question-python").click()
+        program = tmp_path / "ask.py"
+        program.write_text(page.until_text("#question-snippet pre", "from uq4ct.client"))
+        printed = subprocess.run([sys.executable, program], capture_output=True, check=True, text=True).stdout
+        assert printed.split() == [answer["option"]["text"], str(answer["confidence"])]
+
+
+def test_a_copied_question_names_the_key_and_does_not_contain_it(serve: Serve, page: Page, keys: KeyHolder) -> None:
+    with serve(api_keys_file=keys.file) as address:
+        page.open(address)
+        page.until(lambda: page.one("#key-dialog").is_displayed())
+        page.one("#key-text").send_keys(keys.key("k"), Keys.RETURN)
+        page.until(lambda: page.all("#models-body .card"))
+        for button, part in (("curl", 'Bearer $UQ4CT_KEY"'), ("python", 'os.environ["UQ4CT_KEY"]')):
+            page.one(f"#question-{button}").click()
+            assert keys.key("k") not in page.until_text("#question-snippet pre", part)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx2
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -85,7 +86,7 @@ def test_a_service_that_is_away_from_the_start_is_no_loading_for_ever(serve: Ser
         page.run("window.away = false")
         page.one("#banner-retry").click()
         page.until(lambda: page.all("#models-body .card"))
-        assert not page.one("#banner").is_displayed()
+        page.until(lambda: not page.one("#banner").is_displayed())
 
 
 def test_an_empty_store_says_what_to_do(serve: Serve, page: Page, own_adapters: Registry) -> None:
@@ -136,7 +137,9 @@ def test_the_view_is_in_the_address(serve: Serve, page: Page) -> None:
         page.one("#predictions-apply").click()
         link = "window=24h&model=toy%402&compare=toy%401&p-from=0.9&p-label=correct%3Dfalse"
         page.until(lambda: page.driver.current_url == f"{address}/?{link}")
-        rows = page.until(lambda: len(page.all("#predictions-body tbody tr")))
+        query = {"window": "24h", "confidence_from": 0.9, "correct": False}
+        rows = len(httpx2.get(f"{address}/predictions", params=query).json()["predictions"])
+        page.until(lambda: 0 < len(page.all("#predictions-body tbody tr")) == rows < 25)
         page.driver.refresh()
         page.until_text("#as-of", "As of")
         values = ("#window", "#calibration-model", "#calibration-compare", "#predictions-from", "#predictions-label")
