@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -20,6 +20,7 @@ from uq4ct.service.client.calls import Calls, Chunked
 from uq4ct.service.client.concurrency import DEFAULT_CONCURRENCY, Progress, check_concurrency, run_in_order_async
 from uq4ct.service.client.csv_files import CsvQuestions, CsvReport, PathLike
 from uq4ct.service.client.fallbacks import Answered, AsyncFallback
+from uq4ct.service.client.filters import PredictionFilters, read_filters
 from uq4ct.service.client.frames import FrameQuestions
 from uq4ct.service.client.progress import count_on_terminal
 from uq4ct.service.client.proxies import find_proxy, open_transport
@@ -138,6 +139,10 @@ class AsyncClient:
         """See `Client.prediction`."""
         return await self._run(self._calls.prediction(prediction_id))
 
+    def predictions(self, **filters: Unpack[PredictionFilters]) -> AsyncIterator[StoredPrediction]:
+        """See `Client.predictions`."""
+        return self._iterate(read_filters(filters))
+
     async def models(self) -> ModelList:
         """See `Client.models`."""
         return await self._run(self._calls.models())
@@ -153,6 +158,16 @@ class AsyncClient:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    async def _iterate(self, query: Mapping[str, str]) -> AsyncIterator[StoredPrediction]:
+        cursor: str | None = None
+        while True:
+            page = await self._run(self._calls.predictions(query, cursor))
+            for prediction in page.predictions:
+                yield prediction
+            if page.next is None:
+                return
+            cursor = page.next
 
     async def __aenter__(self) -> Self:
         return self

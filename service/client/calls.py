@@ -33,6 +33,7 @@ from uq4ct.service.client.records import (
     ModelList,
     ModelSummary,
     Prediction,
+    PredictionPage,
     Problem,
     StoredPrediction,
 )
@@ -58,6 +59,8 @@ _MODEL = TypeAdapter(ModelCard)
 _PREDICTION = TypeAdapter(Prediction)
 _RECEIPT = TypeAdapter(FeedbackReceipt)
 _RECORD = TypeAdapter(StoredPrediction)
+_PAGE = TypeAdapter(PredictionPage)
+_ON_A_PAGE = 200
 _CALIBRATION = TypeAdapter(Calibration)
 
 
@@ -139,6 +142,14 @@ class Calls:
         return self._call(
             Send("GET", f"/predictions/{quote(check_text('prediction_id', prediction_id), safe='')}"), _RECORD
         )
+
+    def predictions(self, query: Mapping[str, str], cursor: str | None) -> Steps[PredictionPage]:
+        """GET /predictions: the page that begins after `cursor`."""
+        params = {**query, "limit": str(_ON_A_PAGE), **({} if cursor is None else {"cursor": cursor})}
+        page = yield from self._call(Send("GET", "/predictions", params=params), _PAGE)
+        if page.next is not None and cursor is not None and page.next >= cursor:
+            raise UnreadableResponseError(f"/predictions: the page after {cursor} leads back to {page.next}")
+        return page
 
     def models(self) -> Steps[ModelList]:
         """GET /models, page by page."""

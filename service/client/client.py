@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -18,6 +18,7 @@ from uq4ct.service.client.calls import Calls, Chunked
 from uq4ct.service.client.concurrency import DEFAULT_CONCURRENCY, Progress, check_concurrency, run_in_order
 from uq4ct.service.client.csv_files import CsvQuestions, CsvReport, PathLike
 from uq4ct.service.client.fallbacks import Answered, Fallback
+from uq4ct.service.client.filters import PredictionFilters, read_filters
 from uq4ct.service.client.frames import FrameQuestions
 from uq4ct.service.client.progress import count_on_terminal
 from uq4ct.service.client.proxies import find_proxy, open_transport
@@ -169,6 +170,16 @@ class Client:
         """Return a stored prediction and its label, if any."""
         return self._run(self._calls.prediction(prediction_id))
 
+    def predictions(self, **filters: Unpack[PredictionFilters]) -> Iterator[StoredPrediction]:
+        """Iterate over the stored predictions that pass the filters, newest first, and ask for pages as needed.
+
+        Those of the key's tenant or, with an admin key, of all tenants; of the last 24 hours without a `window`.
+
+        Raises:
+            InvalidArgumentError: a filter is invalid; the message names it.
+        """
+        return self._iterate(read_filters(filters))
+
     def models(self) -> ModelList:
         """List every registered adapter version."""
         return self._run(self._calls.models())
@@ -184,6 +195,15 @@ class Client:
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+
+    def _iterate(self, query: Mapping[str, str]) -> Iterator[StoredPrediction]:
+        cursor: str | None = None
+        while True:
+            page = self._run(self._calls.predictions(query, cursor))
+            yield from page.predictions
+            if page.next is None:
+                return
+            cursor = page.next
 
     def __enter__(self) -> Self:
         return self

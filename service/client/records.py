@@ -206,8 +206,18 @@ class StoredPrediction(AnswerRecord):
     """A prediction as it was served, and its label, if any."""
 
     created_at: datetime.datetime
+    tenant: str
     adapter_digest: str
     task: str
     tags: list[str]
     question: dict[str, Any] | None
     label: StoredLabel | None
+
+
+class PredictionPage(Record):
+    """A page of stored predictions, the newest first; it may be empty although `next` is set."""
+
+    since: datetime.datetime
+    until: datetime.datetime
+    predictions: list[StoredPrediction]
+    next: str | None

@@ -190,6 +190,7 @@ def test_answer_or_does_not_hide_a_request_that_is_wrong(form: str, status: int)
 STORED = {
     **{key: value for key, value in PREDICTION.items() if key != "option"},
     "created_at": "2026-01-02T03:04:05.006Z",
+    "tenant": "clinic",
     "adapter_digest": "sha256:0f",
     "task": "other",
     "option": {"index": 1, "label": "B"},

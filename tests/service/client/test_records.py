@@ -60,6 +60,7 @@ PAIRS: list[tuple[type[BaseModel], type[BaseModel]]] = [
     (client_records.OptionPosition, schemas.OptionPosition),
     (client_records.StoredLabel, feedback_schemas.StoredLabel),
     (client_records.StoredPrediction, feedback_schemas.PredictionView),
+    (client_records.PredictionPage, feedback_schemas.PredictionList),
     (calibration_records.CalibrationBin, calibration_schemas.CalibrationBin),
     (calibration_records.Interval, calibration_schemas.Range),
     (calibration_records.NoiseFloor, calibration_schemas.Floor),

@@ -79,12 +79,14 @@ def use(client: Client, table: Table) -> CsvReport:
     receipt: FeedbackReceipt = client.feedback(label)
     receipts: list[FeedbackReceipt | Problem] = client.feedback_batch([label, {"prediction_id": "p", "answer": 1}])
     stored: StoredPrediction = client.prediction(receipt.prediction_id)
+    wrong: list[StoredPrediction] = list(client.predictions(window="7d", confidence_from=0.9, correct=False))
+    tenants: set[str] = {one.tenant for one in [stored, *wrong]}
     models: ModelList = client.models()
     card: ModelCard = client.model(models.models[0].reference)
     report: Calibration = client.calibration("24h", model=card.name)
     alarms: list[bool] = [test.alarm for cohort in report.models for test in cohort.sequential]
     joined: Table = client.predict_frame(table, "question", OPTIONS, prefix="p_", coverage=0.9)
-    print(answer, answered.by, texts, receipts, stored.label, alarms, joined)
+    print(answer, answered.by, texts, receipts, stored.label, tenants, alarms, joined)
     return client.predict_csv("in.csv", "out.csv", "question", "options", model="quickstart", progress=tell)
 
 
@@ -98,11 +100,12 @@ async def use_async(table: Table) -> CsvReport:
         receipt: FeedbackReceipt = await client.feedback({"prediction_id": prediction.prediction_id, "answer": 0})
         receipts: list[FeedbackReceipt | Problem] = await client.feedback_batch([], progress=tell)
         stored: StoredPrediction = await client.prediction(receipt.prediction_id)
+        wrong: list[StoredPrediction] = [one async for one in client.predictions(model="quickstart", labelled=True)]
         models: ModelList = await client.models()
         card: ModelCard = await client.model("quickstart")
         report: Calibration = await client.calibration()
         joined: Table = await client.predict_frame(table, "question", "options", task="quiz")
-        print(answered.prediction, show(results), receipts, stored, models.damaged, card, report, joined)
+        print(answered.prediction, show(results), receipts, [stored, *wrong], models.damaged, card, report, joined)
         return await client.predict_csv("in.csv", "out.csv", "question", OPTIONS)
 
 

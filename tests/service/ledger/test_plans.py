@@ -13,16 +13,18 @@ from tests.service.ledger.conftest import make_record
 from tests.service.ledger.filled import FIRST_MS, STEP_MS, fill
 from tests.service.ledger.plans import Sent, postgres_rows, sent, sqlite_faults, sqlite_operations
 from tests.service.ledger.postgres import PostgresServer
-from uq4ct.service.ledger import queries
+from uq4ct.service.ledger import listing, queries
 from uq4ct.service.ledger.database import Database
 from uq4ct.service.ledger.export import export_lines
 from uq4ct.service.ledger.feedback import Feedback, store_label
+from uq4ct.service.ledger.listing import Filters, list_predictions
 from uq4ct.service.ledger.migrating import migrate
 from uq4ct.service.ledger.monitor import count_labels, read_tests
 from uq4ct.service.ledger.probing import probe_write
 from uq4ct.service.ledger.queries import (
     Window,
     count_cohorts,
+    count_intervals,
     find_by_idempotency_key,
     find_prediction,
     insert_once,
@@ -32,6 +34,7 @@ from uq4ct.service.ledger.retention import accept_clock, delete_step
 from uq4ct.service.telemetry.metrics import Metrics
 
 ROWS = 100_000
+DAY_MS = 86_400_000
 COUNTED, SCORED = 1000, 100  # so that a ledger of ROWS rows is large
 MOST_ROWS = 2200  # of one statement: an export reads 1000 predictions and their labels
 MOST_OPERATIONS = 150_000  # of one statement; to look at ROWS rows takes at least 400,000
@@ -53,6 +56,11 @@ def use(database: Database, rows: int) -> None:
         count_cohorts(database, window)
         scored_predictions(database, window)
         read_tests(database, window.tenant)
+        count_intervals(database, window, DAY_MS)
+        for filters in (Filters(), Filters(task="other", confidence_from=0.9), Filters(labelled=True, correct=False)):
+            page = list_predictions(database, window, filters, 50, None)
+            if page.next is not None:
+                list_predictions(database, window, filters, 50, page.next)
     insert_once(database, record := make_record(idempotency_key="key"))
     find_by_idempotency_key(database, record.tenant, "key")
     find_prediction(database, record.prediction_id, None)
@@ -70,6 +78,7 @@ def statements(database: Database, rows: int, monkeypatch: pytest.MonkeyPatch) -
     """Return what every use of a ledger sends."""
     monkeypatch.setattr(queries, "COUNTED", COUNTED)
     monkeypatch.setattr(queries, "SCORED", SCORED)
+    monkeypatch.setattr(listing, "MOST_READ", COUNTED)
     with sent(database) as found:
         use(database, rows)
     assert len({one.statement for one in found}) > 20
