@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -92,13 +92,14 @@ class Page:
         """Send keys to the focused element."""
         ActionChains(self.driver).send_keys(*keys).perform()
 
-    def tab_to(self, name: str, limit: int = 80) -> None:
+    def tab_to(self, name: str, limit: int = 200) -> None:
         """Press Tab until the element with this id, label or text has the focus."""
         for _ in range(limit):
             self.press(Keys.TAB)
-            element = self.driver.switch_to.active_element
-            if name in (element.get_attribute("id"), element.get_attribute("aria-label"), element.text):
-                return
+            with suppress(StaleElementReferenceException):  # it is being drawn again
+                element = self.driver.switch_to.active_element
+                if name in (element.get_attribute("id"), element.get_attribute("aria-label"), element.text):
+                    return
         raise AssertionError(f"{name} cannot be reached with the Tab key")
 
     def run(self, script: str, *arguments: Any) -> Any:
