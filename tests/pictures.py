@@ -1,35 +1,38 @@
-"""Makes the pictures of the README from the quickstart in the store: `make demo`, then `python -m tests.pictures`."""
+"""Makes the pictures of the README: `make demo`, then `python -m tests.pictures [reliability|page]`.
+
+The reliability diagram is that of the quickstart in the store; the page needs no store.
+"""
 
 from __future__ import annotations
 
 import io
-import shlex
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import httpx2
 from PIL import Image
 
 from tests.command_line import uq4ct
 from tests.readme.pages import ROOT
-from tests.readme.terminal import Terminal, check_out
 from tests.service.page.browsing import Page, open_chromium
-from uq4ct.model_store.storage.registry import default_store_dir
+from tests.service.page.shifted import serve_shifted
 
 PICTURES = ROOT / ".github" / "pictures"
 MODEL = "quickstart"
 COLOURS = 64
 DIAGRAM_WIDTH = 560
-PAGE_SIZE = (1180, 1640)
-QUESTIONS = 200
-MINUTES = 0.5
+PAGE_SIZE = (1440, 1170)
+PHOTOGRAPHED = "triage"
 
 
-def main() -> None:
-    """Draw both pictures."""
+def main(wanted: str = "all") -> None:
+    """Draw both pictures, or one of them."""
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        draw_reliability(folder)
-        photograph_page(folder)
+        if wanted in ("all", "reliability"):
+            draw_reliability(Path(name))
+        if wanted in ("all", "page"):
+            photograph_page(Path(name))
 
 
 def draw_reliability(folder: Path) -> None:
@@ -41,24 +44,16 @@ def draw_reliability(folder: Path) -> None:
 
 
 def photograph_page(folder: Path) -> None:
-    """Photograph the operator's page of a running service after some hundred labelled questions of the quiz."""
-    questions = str(folder / "week.jsonl")
-    _run("questions", MODEL, questions)
-    checkout = folder / "checkout"
-    checkout.mkdir()
-    terminal = Terminal(check_out(checkout), in_process=True)
-    store = shlex.quote(str(default_store_dir().absolute()))
-    with terminal.serve(f"uq4ct serve --model-store-dir {store} --default-model {MODEL}") as address:
-        url = f"http://{address}"
-        _run("replay", questions, "--url", url, "--minutes", str(MINUTES), "--asked", str(QUESTIONS))
-        with open_chromium(folder / "chromium") as driver:
-            page = Page(driver)
-            page.resize(*PAGE_SIZE)
-            page.set_scheme("light")
-            driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
-            page.open_loaded(url)
-            page.ask("What is the capital of France?", "Madrid", "Paris", "Oslo", "Vienna")
-            picture = Image.open(io.BytesIO(driver.get_screenshot_as_png()))
+    """Photograph the operator's page over six days in which the questions changed."""
+    with serve_shifted(folder, PHOTOGRAPHED) as address, open_chromium(folder / "chromium") as driver:
+        page = Page(driver)
+        page.resize(*PAGE_SIZE)
+        page.set_scheme("light")
+        driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
+        page.open(address)
+        page.until(lambda: httpx2.get(f"{address}/calibration").json()["alarms"])
+        page.open_loaded(address)
+        picture = Image.open(io.BytesIO(driver.get_screenshot_as_png()))
     _save(picture.convert("RGB"), "page.png")
 
 
@@ -74,4 +69,4 @@ def _save(picture: Image.Image, name: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

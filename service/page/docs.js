@@ -18,7 +18,11 @@ await load();
 async function load() {
   /** @type {Json|null} */
   const document = await orShowProblem(byId("operations-body"), () => get("openapi.json"));
-  if (document === null) return;
+  window.document.body.classList.remove("loading");
+  if (document === null) {
+    byId("schemas-body").replaceChildren(make("p", { class: "empty" }, "Not loaded: the reason is above."));
+    return;
+  }
   byId("docs-title").textContent = `${document.info.title}, API version ${document.info.version}`;
   byId("operations-body").replaceChildren(...operationsOf(document).map(showOperation));
   const sorted = Object.entries(document.components.schemas).sort(([a], [b]) => a.localeCompare(b));

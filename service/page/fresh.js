@@ -57,6 +57,7 @@ async function round(load) {
     again = true;
     showUnreached(error);
   }
+  document.body.classList.remove("loading");
   showTime();
   const pause = failures ? Math.min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE) : PERIOD;
   if (again && !isPaused && !document.hidden) timer = setTimeout(() => round(load), pause);

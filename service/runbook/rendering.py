@@ -13,6 +13,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
+<meta name="description" content="What each alert indicates, and what to do.">
 <title>uq4ct: runbook</title>
 <link rel="icon" href="page/icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="page/page.css">
