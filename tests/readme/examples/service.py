@@ -31,6 +31,15 @@ _report, _replay = PAGE.code("Live calibration", "sh", "sh")
 QUESTIONS, REPLAY = commands(_replay)
 (REPORT_AGAIN,) = PAGE.spans("Live calibration")
 
+(_operating,) = PAGE.code("Ten minutes as an operator", "sh")
+(
+    OPERATOR_QUESTIONS, OPERATOR_REPLAY, OPERATOR_CALIBRATION, OPERATOR_ERRORS, OPERATOR_REPORT, OPERATOR_PROMOTIONS,
+    OPERATOR_ROLL_BACK,
+) = commands(_operating)  # fmt: skip
+OPERATOR_DEMO, OPERATOR_SERVE = PAGE.spans("Ten minutes as an operator")
+(DEVELOPER_PROGRAM,) = PAGE.code("Ten minutes as an application developer", "python")
+(DEVELOPER_SERVE,) = PAGE.spans("Ten minutes as an application developer")
+
 (_infer,) = PAGE.code("Open Inference Protocol", "sh")
 (INFER,) = commands(_infer)
 

@@ -29,5 +29,8 @@ PUBLISH_PRODUCTION, PUBLISH_WITH_TARGET = commands(_publishing)
 (_studies,) = PAGE.code("Studies", "sh")
 STUDY, STUDY_OF_TWO, STUDY_REPORT = commands(_studies)
 
+(_researching,) = PAGE.code("Ten minutes as a researcher", "sh")
+STUDY_TWO_METHODS, STUDY_ONE_MORE, STUDY_ALL_THREE = commands(_researching)
+
 (_elsewhere,) = PAGE.code("Adapters from elsewhere", "sh")
 ADOPT, TO_PEFT = commands(_elsewhere)
