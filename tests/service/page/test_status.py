@@ -166,6 +166,29 @@ def test_two_versions_are_shown_side_by_side(serve: Serve, page: Page) -> None:
         assert left["x"] + left["width"] <= right["x"]
 
 
+@pytest.mark.usefixtures("shifted_ledger")
+def test_a_tenant_sees_its_own_numbers_only(serve: Serve, page: Page, keys: KeyHolder) -> None:
+    header = keys.new("predict", key_id="library", tenant="library")
+    with serve(api_keys_file=keys.file) as address:
+        page.open(address)
+        page.until(lambda: page.one("#key-dialog").is_displayed())
+        page.one("#key-text").send_keys(keys.key("library"))
+        page.one("#key-form button[type=submit]").click()
+        page.until_text("#as-of", "As of")
+        report = httpx2.get(f"{address}/calibration", params={"window": "7d"}, headers=header).json()
+        cards = {card.text.split("\n")[0]: card.text for card in page.all("#status-body .card")}
+        assert set(cards) == {one["model"] for one in report["models"]} == {"toy@1", "toy@2"}
+        for one in report["models"]:
+            assert one["predictions"] < 400
+            assert (
+                f"on {one['labelled']['questions']} labels of {one['predictions']} predictions" in cards[one["model"]]
+            )
+        assert len(page.all("#alarms-list li")) == len(report["alarms"])
+        page.all(".predictions summary")[0].click()
+        assert "Tenant\nlibrary" in page.until_text(".predictions tr:first-child .facts", "Tenant")
+        assert not page.one("#predictions-tenant-field").is_displayed()
+
+
 def test_only_who_may_promote_is_offered_it_and_sees_it_happen(
     serve: Serve, page: Page, promoted: Registry, keys: KeyHolder
 ) -> None:
