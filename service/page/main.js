@@ -91,7 +91,8 @@ async function readPromotions(status, report) {
   const names = [...new Set(references.map(nameOf))];
   const found = await Promise.all(
     names.map(async (name) => {
-      const answer = await loadPart(byId("status-body"), () => get(`models/${name}/promotions`));
+      // A damaged record must not hide the first screen; the list of models shows what is wrong with it.
+      const answer = await loadPart(make("div"), () => get(`models/${name}/promotions`));
       return /** @type {[string, PromotionHistory]} */ ([name, answer ?? { aliases: {}, promotions: [] }]);
     }),
   );

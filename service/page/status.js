@@ -108,6 +108,6 @@ function whatToDo({ model, verdict }, current, alarm) {
     "div",
     { class: "to-do" },
     make("p", { class: "hint" }, `Found: ${reasonsOf(verdict)}.`),
-    make("p", {}, `${purpose}: `, copyable(command), " ", make("a", { href: `runbook#${section}` }, "Runbook")),
+    make("p", {}, `${purpose}: `, copyable(command), " ", make("a", { href: `runbook#${section}`, "data-keep": `runbook ${model}` }, "Runbook")),
   );
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,33 @@ def test_a_version_without_a_predecessor_gets_another_command(
         page.open_loaded(address)
         words = page.text("#status-body .card.off")
     assert "uq4ct calibration-report --model toy@2 --output report.html" in words
+
+
+def test_many_alarms_leave_the_first_screen_in_place(serve: Serve, page: Page) -> None:
+    alarms = [
+        {
+            "model": f"toy@{9 - number}",
+            "test": "overconfident",
+            "alarmed_at": f"2026-01-0{9 - number}T00:00:00Z",
+            "labels": 9,
+        }
+        for number in range(8)
+    ]
+    script = """
+    const real = window.fetch;
+    window.fetch = async (...request) => {
+      const answer = await real(...request);
+      const isReport = new URL(request[0]).pathname === '/calibration';
+      return isReport ? Response.json({...await answer.json(), alarms: ALARMS}) : answer;
+    };
+    """
+    with serve() as address:
+        page.open_before(address, script.replace("ALARMS", json.dumps(alarms)))
+        page.until(lambda: page.all("#alarms-list li"))
+        assert [item.text[:5] for item in page.all("#alarms-list li")] == [f"toy@{9 - number}" for number in range(5)]
+        assert page.text("#alarms-more") == "3 earlier alarms"
+        page.one("#alarms-more summary").click()
+        assert len(page.all("#alarms-more li")) == 3
 
 
 def test_a_default_model_that_has_not_answered_is_shown(serve: Serve, page: Page) -> None:
