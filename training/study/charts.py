@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from uq4ct.training.study.document import PANEL_HEIGHT, Chart, Panel
+from uq4ct.training.study.document import Chart, Panel
 from uq4ct.training.study.panels import (
     feu_panel,
     highest_risk,
     histogram_panel,
+    measure_height,
     measure_panel,
     pooled_feu,
     reliability_panel,
     risk_coverage_panel,
-    wrap_label,
 )
 from uq4ct.training.study.results import SplitResults, SplitRun, Variant
 from uq4ct.training.study.statistics import MetricName, Spread
@@ -27,7 +27,6 @@ MEASURES: Mapping[MetricName, tuple[str, str]] = {  # the title of the picture, 
     "nll": ("NLL in nats", "lower is better"),
     "brier": ("Brier score", "lower is better"),
 }
-LINE_INCHES, ROW_INCHES = 0.14, 0.2  # of a method's label, and of a method with two intervals
 
 Spreads = Mapping[MetricName, Mapping[Variant, Spread]]
 
@@ -59,10 +58,9 @@ def _by_label(results: SplitResults) -> dict[str, dict[str, tuple[SplitRun, ...]
 
 def _overview(name: str, by_label: Mapping[str, Mapping[str, object]], spreads: Spreads) -> Chart:
     calibrations = list(dict.fromkeys(calibration for variants in by_label.values() for calibration in variants))
-    lines = max(len(wrap_label(label)) for label in by_label)
-    height = max(PANEL_HEIGHT, 1.1 + len(by_label) * max(ROW_INCHES, lines * LINE_INCHES))
+    labels = list(by_label)
     panels = [
-        Panel(title, measure_panel(spreads[metric], list(by_label), calibrations, good), height)
+        Panel(title, measure_panel(spreads[metric], labels, calibrations, good), measure_height(labels))
         for metric, (title, good) in MEASURES.items()
     ]
     return Chart(

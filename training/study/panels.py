@@ -14,6 +14,7 @@ from uq4ct.model_store.uncertainty.intervals import wilson_interval
 from uq4ct.model_store.uncertainty.ranking import risk_coverage
 from uq4ct.training.evaluation.axes import MUTED, REFERENCE_LINE, SERIES, SHARE_TICKS, SeriesStyle
 from uq4ct.training.evaluation.reliability_diagram import draw_reliability
+from uq4ct.training.study.document import PANEL_HEIGHT
 from uq4ct.training.study.results import SplitRun, Variant
 from uq4ct.training.study.statistics import Spread
 
@@ -25,7 +26,9 @@ FEU_BINS = 8
 FEU_BIN_ANSWERS = 10  # fewer are too few to estimate an accuracy
 CURVE_POINTS = 200
 X_STEPS = 4  # more labels than that on the x axis would touch
-LABEL_CHARACTERS = 16
+LABEL_CHARACTERS = 16  # of one line of a method's label
+LINE_INCHES, ROW_INCHES = 0.15, 0.2  # of a line of a label, and of a method with two intervals
+AROUND_INCHES = 1.2  # the title, the ticks, and the legend
 
 Draw: TypeAlias = "Callable[[Axes], None]"
 
@@ -115,16 +118,17 @@ def measure_panel(
             look = {"fmt": style.marker, "color": style.colour, "markersize": 4}
             axes.errorbar(mean, rows, xerr=(mean - low, high - mean), **look, label=calibration_title(calibration))
         axes.set(xlabel=x, yticks=range(len(labels)), ylim=(len(labels) - 0.4, -0.6))
-        axes.set_yticklabels(["\n".join(lines) for lines in map(wrap_label, labels)])
+        axes.set_yticklabels(["\n".join(lines) for lines in map(_wrap, labels)])
         axes.locator_params(axis="x", nbins=X_STEPS)
         axes.grid(axis="x", color=MUTED, alpha=0.25, linewidth=0.6)
 
     return draw
 
 
-def wrap_label(label: str) -> list[str]:
-    """Return the lines of a method's label beside a picture."""
-    return textwrap.wrap(label, LABEL_CHARACTERS)
+def measure_height(labels: Sequence[str]) -> float:
+    """Return the height in inches of a panel of one measure, in which the labels of the methods do not touch."""
+    lines = max(len(_wrap(label)) for label in labels)
+    return max(PANEL_HEIGHT, AROUND_INCHES + len(labels) * max(ROW_INCHES, lines * LINE_INCHES))
 
 
 def calibration_title(name: str) -> str:
@@ -144,6 +148,10 @@ def highest_risk(runs: Sequence[SplitRun]) -> float:
     """Return the maximum of a risk-coverage curve from coverage 0.05; below that it is noisy."""
     coverage, risk = _risk_curve(runs)
     return float(risk[coverage >= 0.05].max())
+
+
+def _wrap(label: str) -> list[str]:
+    return textwrap.wrap(label, LABEL_CHARACTERS)
 
 
 def _draw_curve(axes: Axes, runs: Sequence[SplitRun], style: SeriesStyle, name: str) -> None:
