@@ -22,13 +22,13 @@ TITLE_AND_ROW = 50  # points: a title and what must stay with it, a table's head
 
 @pytest.fixture
 def report(make_results: Callable[..., Results], tmp_path: Path) -> Path:
-    """The report of two seeds with failed rows, a long message and several long commits."""
-    message = f"RuntimeError: {'the loss is nan ' * 12}{'x' * 90}"
-    document = build_report(make_results(failed={"ensemble": message}))
-    wide = TableBlock(
-        "Long labels", tuple("abcdefg"), ((LONG_LABEL, *["-0.123 ± 0.456\n[-0.333, +0.333]"] * 6),), "Good."
-    )
-    write_page([*document, wide], tmp_path / "report.html")
+    """The report of two seeds with failed rows, and with words that have no place where they can be broken."""
+    results = make_results(failed={"ensemble": f"RuntimeError: {'the loss is nan ' * 12}{'x' * 90}"})
+    for key, row in results.finished.items():
+        results.finished[key] = row.model_copy(update={"code_commit": f"{'0123abcd' * 5}+changes"})
+    numbers = ["-0.123 ± 0.456\n[-0.333, +0.333]"] * 6
+    wide = TableBlock("Long labels", tuple("abcdefg"), ((LONG_LABEL, *numbers),), "A caption.")
+    write_page([*build_report(results), wide], tmp_path / "report.html")
     return tmp_path / "report.html"
 
 
