@@ -36,6 +36,7 @@ _styled = mpl.rc_context(
         "font.size": 9.0,
         "axes.spines.top": False,
         "axes.spines.right": False,
+        "xtick.major.pad": 6.0,  # so that the labels of both axes do not touch in the corner
         "legend.frameon": False,
         "legend.fontsize": 8.0,
     }
@@ -148,7 +149,7 @@ def _new_figure(height: float) -> Figure:
     Its margins are fixed: matplotlib's layout engines draw everything twice.
     """
     figure = Figure(figsize=(_WIDTH, height))
-    figure.subplots_adjust(0.6 / _WIDTH, 0.45 / height, 1 - 0.1 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
+    figure.subplots_adjust(0.8 / _WIDTH, 0.45 / height, 1 - 0.1 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
     return figure
 
 
