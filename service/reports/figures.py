@@ -83,7 +83,7 @@ def draw_selective(live: Sequence[CurvePoint] | None, reference: Sequence[CurveP
     ):
         if points is None:
             continue
-        look = {"color": color, "where": "mid", "markevery": 10, "markersize": 4}
+        look = {"color": color, "where": "mid", "markevery": max(1, len(points) // 10), "markersize": 4}
         thresholds = [point.threshold for point in points]
         coverage.step(thresholds, [p.coverage for p in points], line, **look, label=name)
         risks = [float("nan") if p.selective_risk is None else p.selective_risk for p in points]

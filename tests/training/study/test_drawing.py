@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from matplotlib.container import ErrorbarContainer
@@ -109,6 +110,7 @@ def _drawn(panel: Panel) -> dict[str, tuple[float, float, float]]:
         suffix = "" if bars.get_label() == "uncalibrated" else f" + {bars.get_label()}"
         marks, _, (intervals,) = bars.lines
         assert marks is not None
-        for mean, row, interval in zip(*marks.get_data(), intervals.get_segments(), strict=True):
-            found[labels[round(float(row))] + suffix] = (float(mean), *map(float, interval[:, 0]))
+        places = np.column_stack(marks.get_data())
+        for (mean, row), interval in zip(places.tolist(), intervals.get_segments(), strict=True):
+            found[labels[round(row)] + suffix] = (mean, *map(float, interval[:, 0]))
     return found
