@@ -42,8 +42,9 @@ def write_page(report: CalibrationReport, days: Sequence[DaysView]) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
         f"<body><main><h1>{title}</h1><p>Predictions made from {_minute(report.since)} to {_minute(report.until)}, "
-        "regardless of when their labels arrived. At most the newest "
-        f"{report.counted_limit:,} predictions are counted, and the newest {report.scored_limit:,} labelled predictions are scored.</p>"
+        "regardless of when their labels arrived. "
+        f"At most the newest {report.counted_limit:,} predictions are counted, and the newest "
+        f"{report.scored_limit:,} labelled predictions are scored.</p>"
         f"{_overview(report.models)}{''.join(cohorts)}</main></body></html>\n"
     )
 
