@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-GAP = 2.0  # points between neighbours
+GAP, EDGE = 2.0, 1.0  # points between neighbours, and to the edge: a browser's font may be a little wider
 
 
 def touching_ticks(figure: Figure) -> list[tuple[str, str]]:
@@ -24,9 +24,9 @@ def touching_ticks(figure: Figure) -> list[tuple[str, str]]:
 
 
 def cut_texts(figure: Figure) -> list[str]:
-    """Return the titles, labels, tick labels and legends that are not whole within the figure."""
+    """Return the titles, labels, tick labels and legends that are not whole in the figure, a point from its edge."""
     figure.draw_without_rendering()
-    frame = figure.bbox.padded(0.5)
+    frame = figure.bbox.padded(-EDGE * figure.dpi / 72)
     texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_visible()]
     shown = {text: text.get_window_extent() for text in texts if text.get_text()}
     hidden = {label for axes in figure.axes for label in _outside_limits(axes)}

@@ -149,7 +149,7 @@ def _new_figure(height: float) -> Figure:
     Its margins are fixed: matplotlib's layout engines draw everything twice.
     """
     figure = Figure(figsize=(_WIDTH, height))
-    figure.subplots_adjust(0.8 / _WIDTH, 0.45 / height, 1 - 0.1 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
+    figure.subplots_adjust(0.8 / _WIDTH, 0.52 / height, 1 - 0.15 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
     return figure
 
 
