@@ -1,9 +1,13 @@
-"""The plots of a calibration report as inline SVG: live numbers in blue, references dashed in brown."""
+"""The plots of a calibration report as inline SVG: live numbers in dark blue, references dashed in light orange.
+
+Colour-blind readers and grey prints tell these apart by their lightness, and by markers and lines.
+"""
 
 from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 
@@ -18,7 +22,9 @@ with hidden_variable("MPLBACKEND"):  # it may name a backend that is not install
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-LIVE, REFERENCE, GREY = "#2563a8", "#a4521b", "#8b95a3"
+LIVE, REFERENCE, GREY = "#0b3c6f", "#d9730d", "#8b95a3"
+LIVE_MARKER, REFERENCE_MARKER = "o", "s"
+DAY_TICKS = 6  # more dates than that would touch
 _WIDTH = 4.6  # of a column, in inches
 _EDGES = tuple(index / BINS for index in range(BINS + 1))
 # A decorator, since axes take their style when they are created.
@@ -30,6 +36,7 @@ _styled = mpl.rc_context(
         "font.size": 9.0,
         "axes.spines.top": False,
         "axes.spines.right": False,
+        "xtick.major.pad": 6.0,  # so that the labels of both axes do not touch in the corner
         "legend.frameon": False,
         "legend.fontsize": 8.0,
     }
@@ -48,7 +55,7 @@ def draw_reliability(labelled: LabelledView) -> str:
         [p for p, _, _ in filled],
         [y for _, y, _ in filled],
         yerr=[[max(y - i.low, 0) for _, y, i in filled], [max(i.high - y, 0) for _, y, i in filled]],
-        fmt="o",
+        fmt=LIVE_MARKER,
         color=LIVE,
         markersize=4,
         capsize=2,
@@ -70,13 +77,17 @@ def draw_selective(live: Sequence[CurvePoint] | None, reference: Sequence[CurveP
     """Draw coverage and selective risk over the threshold, live and on the calibration split."""
     figure = _new_figure(4.6)
     coverage, risk = figure.subplots(2, 1, sharex=True)
-    for points, name, color, line in ((live, "live", LIVE, "-"), (reference, "calibration split", REFERENCE, "--")):
+    for points, name, color, line in (
+        (live, "live", LIVE, f"-{LIVE_MARKER}"),
+        (reference, "calibration split", REFERENCE, f"--{REFERENCE_MARKER}"),
+    ):
         if points is None:
             continue
+        look = {"color": color, "where": "mid", "markevery": max(1, len(points) // 10), "markersize": 4}
         thresholds = [point.threshold for point in points]
-        coverage.step(thresholds, [p.coverage for p in points], color=color, linestyle=line, where="mid", label=name)
+        coverage.step(thresholds, [p.coverage for p in points], line, **look, label=name)
         risks = [float("nan") if p.selective_risk is None else p.selective_risk for p in points]
-        risk.step(thresholds, risks, color=color, linestyle=line, where="mid")
+        risk.step(thresholds, risks, line, **look)
     coverage.set(ylabel="coverage", xlim=(0, 1), ylim=(0, 1.02))
     _legend(coverage)
     risk.set(ylabel="selective risk", xlabel="threshold of the confidence")
@@ -113,19 +124,20 @@ def draw_days(days: Sequence[DaysView]) -> str:
     figure = _new_figure(4.6)
     means, error = figure.subplots(2, 1, sharex=True)
     x = range(len(days))
-    means.plot(x, [day.accuracy for day in days], "o-", color=LIVE, markersize=4, label="accuracy")
-    means.plot(x, [day.mean_confidence for day in days], "s--", color=REFERENCE, markersize=4, label="mean confidence")
+    accuracy, confidence = [day.accuracy for day in days], [day.mean_confidence for day in days]
+    means.plot(x, accuracy, f"{LIVE_MARKER}-", color=LIVE, markersize=4, label="accuracy")
+    means.plot(x, confidence, f"{REFERENCE_MARKER}--", color=REFERENCE, markersize=4, label="mean confidence")
     means.set(ylabel="mean")
     means.margins(y=0.15)
     _legend(means)
     intervals = [day.rms_calibration_error_interval for day in days]
     error.vlines(x, [one.low for one in intervals], [one.high for one in intervals], color=LIVE, linewidth=1)
     found = [day.rms_calibration_error for day in days]
-    error.plot(x, found, "o", color=LIVE, markersize=4, label="RMS calibration error, 95 % interval")
+    error.plot(x, found, LIVE_MARKER, color=LIVE, markersize=4, label="RMS calibration error, 95 % interval")
     error.set(ylabel="error")
     error.set_ylim(bottom=0)
     _legend(error)
-    shown = range(0, len(days), max(1, len(days) // 6))
+    shown = range(0, len(days), max(1, math.ceil(len(days) / DAY_TICKS)))
     error.set_xticks(list(shown), [f"{days[index].first_day:%d %b}" for index in shown])
     error.set_xlim(-0.5, len(days) - 0.5)
     return _to_svg(figure, "Calibration by day of the prediction")
@@ -137,7 +149,7 @@ def _new_figure(height: float) -> Figure:
     Its margins are fixed: matplotlib's layout engines draw everything twice.
     """
     figure = Figure(figsize=(_WIDTH, height))
-    figure.subplots_adjust(0.6 / _WIDTH, 0.45 / height, 1 - 0.1 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
+    figure.subplots_adjust(0.8 / _WIDTH, 0.52 / height, 1 - 0.15 / _WIDTH, 1 - 0.3 / height, hspace=0.3)
     return figure
 
 

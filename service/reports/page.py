@@ -14,18 +14,23 @@ FEW_LABELS = 200  # below this, the noise floor is as large as the calibration e
 
 _STYLE = """
 body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: #1b1f24; background: #fff;
-  font: 16px/1.5 system-ui, sans-serif; }
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.25rem; border-top: 2px solid #d5dae1; padding-top: 1rem; margin-top: 2rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; font-size: .9rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 600; padding-bottom: .25rem; }
 th, td { text-align: left; padding: .25rem .75rem .25rem 0; border-bottom: 1px solid #e4e8ed; vertical-align: top; }
-th { font-weight: 500; } .wide { overflow-x: auto; }
+th { font-weight: 500; } thead th { vertical-align: bottom; } .wide { overflow-x: auto; margin: 1rem 0; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem 2rem; }
 figure { margin: 0; break-inside: avoid; } figure svg { width: 100%; height: auto; max-width: 30rem; }
 figcaption { font-size: .875rem; color: #414b58; max-width: 30rem; }
 .note { border-left: 4px solid #b8860b; padding: .25rem .75rem; background: #fdf8ec; }
-@media print { body { max-width: none; font-size: 12px; } section { break-before: page; }
-  .plots { display: block; columns: 2; } }
+@page { size: A4 portrait; margin: 14mm 12mm 16mm; @bottom-right { content: counter(page) " / " counter(pages); } }
+@media print {
+  :root { font-size: 9.5pt; } body { max-width: none; padding: 0; }
+  section { break-before: page; } tr, .note { break-inside: avoid; }
+  h1, h2, h2 + p, caption { break-after: avoid; }
+  .wide { overflow: visible; } table { width: 100%; } .plots { grid-template-columns: 1fr 1fr; gap: 4mm; }
+}
 """
 
 
@@ -35,11 +40,12 @@ def write_page(report: CalibrationReport, days: Sequence[DaysView]) -> str:
     title = "Calibration report"
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head><body>'
-        f"<h1>{title}</h1><p>Predictions made from {_minute(report.since)} to {_minute(report.until)}, regardless "
-        f"of when their labels arrived. At most the newest {report.counted_limit:,} predictions are counted, and the "
-        f"newest {report.scored_limit:,} labelled predictions are scored.</p>"
-        f"{_overview(report.models)}{''.join(cohorts)}</body></html>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
+        f"<body><main><h1>{title}</h1><p>Predictions made from {_minute(report.since)} to {_minute(report.until)}, "
+        "regardless of when their labels arrived. "
+        f"At most the newest {report.counted_limit:,} predictions are counted, and the newest "
+        f"{report.scored_limit:,} labelled predictions are scored.</p>"
+        f"{_overview(report.models)}{''.join(cohorts)}</main></body></html>\n"
     )
 
 
@@ -130,7 +136,7 @@ def _scores(cohort: CohortView) -> str:
             ("top-label Brier score", f"{labelled.top_label_brier:.3f}", ""),
             ("selective risk", "-" if labelled.selective_risk is None else _percent(labelled.selective_risk), ""),
         ]
-    return _table("Numbers", ("", "live", "before serving"), rows)
+    return _table("Numbers", ("quantity", "live", "before serving"), rows)
 
 
 def _tests(cohort: CohortView) -> str:
@@ -233,9 +239,10 @@ def _table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) ->
         f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
         for first, *cells in rows
     )
+    title = escape(caption)
     return (
-        f'<div class="wide"><table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="wide" tabindex="0" role="group" aria-label="{title}"><table><caption>{title}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, MUTED, BLUE, ORANGE = "#1b1f24", "#8a94a3", "#3a7fc1", "#d9772f"
-COLOURS = (BLUE, ORANGE)
+
+@dataclass(frozen=True, slots=True)
+class SeriesStyle:
+    """The colour, marker and line of a series."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+INK, MUTED = "#1b1f24", "#76808e"
+# Dark blue and light orange: colour-blind readers and grey prints tell them apart by their lightness.
+SERIES = (SeriesStyle("#0b3c6f", "o", "-"), SeriesStyle("#d9730d", "s", "--"))
+REFERENCE_LINE = ":"
 SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
 
 
@@ -38,6 +51,5 @@ def style_axes(axes: Axes, title: str) -> None:
         label.set(color=INK, fontsize=9)
     names = axes.get_legend_handles_labels()
     if names[0]:
-        axes.legend(
-            *names, loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, fontsize=8, labelcolor=INK, frameon=False
-        )
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "borderaxespad": 4.5}  # below ticks and label
+        axes.legend(*names, **place, ncols=2, fontsize=8, labelcolor=INK, frameon=False)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from uq4ct.model_store.uncertainty.calibration_error import expected_calibration_error, noise_floor, reliability_bins
-from uq4ct.training.evaluation.axes import BLUE, COLOURS, MUTED, SHARE_TICKS, new_figure, style_axes
+from uq4ct.training.evaluation.axes import MUTED, REFERENCE_LINE, SERIES, SHARE_TICKS, new_figure, style_axes
 from uq4ct.training.evaluation.scores import BINS, ScoredAnswers
 
 if TYPE_CHECKING:
@@ -23,18 +23,19 @@ def draw_reliability(axes: Axes, curves: Mapping[str, Sequence[ScoredAnswers]]) 
     The first curve has the 95 % band of a calibrated model with these confidences (normal approximation), and bars for
     the number of answers in each bin. The size of a point grows with the number of answers in its bin.
     """
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1)
+    axes.plot([0, 1], [0, 1], REFERENCE_LINE, color=MUTED, linewidth=1.2)
     for index, (name, scored) in enumerate(curves.items()):
+        style = SERIES[index]
         confidence, accuracy, count = _binned(scored)
         size = count / count.max()
         if index == 0:
             spread = 1.96 * np.sqrt(confidence * (1 - confidence) / count)
             low, high = np.clip(confidence - spread, 0, 1), np.clip(confidence + spread, 0, 1)
             axes.fill_between(confidence, low, high, color=MUTED, alpha=0.25, linewidth=0)
-            axes.bar(confidence, 0.2 * size, width=0.04, color=BLUE, alpha=0.3)
-        colour = COLOURS[index]
-        axes.plot(confidence, accuracy, color=colour, linewidth=1, alpha=0.6)
-        axes.scatter(confidence, accuracy, 4 + 45 * size, color=colour, label=name, clip_on=False)
+            axes.bar(confidence, 0.2 * size, width=0.04, color=style.colour, alpha=0.3)
+        axes.plot(confidence, accuracy, style.line, color=style.colour, linewidth=1)
+        axes.scatter(confidence, accuracy, 4 + 45 * size, marker=style.marker, color=style.colour, clip_on=False)
+        axes.plot([], [], style.line + style.marker, color=style.colour, linewidth=1, markersize=5, label=name)
     axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1.02))
     axes.set(xticks=SHARE_TICKS, yticks=SHARE_TICKS)
 

@@ -11,6 +11,7 @@ from uq4ct.training.study.panels import (
     feu_panel,
     highest_risk,
     histogram_panel,
+    measure_height,
     measure_panel,
     pooled_feu,
     reliability_panel,
@@ -20,11 +21,11 @@ from uq4ct.training.study.results import SplitResults, SplitRun, Variant
 from uq4ct.training.study.statistics import MetricName, Spread
 
 DRAWN_CALIBRATIONS = 2  # more lines than that in a panel cannot be told apart; the tables have them all
-MEASURES: Mapping[MetricName, str] = {
-    "accuracy": "accuracy (higher is better)",
-    "calibration": "RMS calibration error (lower is better)",
-    "nll": "NLL in nats (lower is better)",
-    "brier": "Brier score (lower is better)",
+MEASURES: Mapping[MetricName, tuple[str, str]] = {  # the title of the picture, and what good is
+    "accuracy": ("accuracy", "higher is better"),
+    "calibration": ("RMS calibration error", "lower is better"),
+    "nll": ("NLL in nats", "lower is better"),
+    "brier": ("Brier score", "lower is better"),
 }
 
 Spreads = Mapping[MetricName, Mapping[Variant, Spread]]
@@ -57,17 +58,18 @@ def _by_label(results: SplitResults) -> dict[str, dict[str, tuple[SplitRun, ...]
 
 def _overview(name: str, by_label: Mapping[str, Mapping[str, object]], spreads: Spreads) -> Chart:
     calibrations = list(dict.fromkeys(calibration for variants in by_label.values() for calibration in variants))
+    labels = list(by_label)
     panels = [
-        Panel(axis.partition(" (")[0], measure_panel(spreads[metric], list(by_label), calibrations, axis))
-        for metric, axis in MEASURES.items()
+        Panel(title, measure_panel(spreads[metric], labels, calibrations, good), measure_height(labels))
+        for metric, (title, good) in MEASURES.items()
     ]
     return Chart(
         name,
         "All methods at a glance",
         tuple(panels),
-        "One row per method. The dot is the mean over seeds, the bar its 95 % interval over questions. "
-        "Colours are the first two calibrations of the study. Overlapping intervals do not show that two methods are "
-        "equal: the paired table compares them question by question.",
+        "One row per method. The mark is the mean over seeds, the bar its 95 % interval over questions. "
+        "Colours and marks are the first two calibrations of the study. Overlapping intervals do not show that two "
+        "methods are equal: the paired table compares them question by question.",
     )
 
 
@@ -103,7 +105,8 @@ def _entropy(name: str, first: Mapping[str, tuple[SplitRun, ...]]) -> Chart:
         "Entropy of right and wrong answers",
         _histograms({label: [run.entropy for run in runs] for label, runs in first.items()}, first, "entropy in nats"),
         "Entropy is the total uncertainty of an answer, 0 = sure, log(number of options) = no idea. Each histogram "
-        "adds up to 1; dashed lines are means. Good: right answers on the left, wrong ones on the right.",
+        "adds up to 1; dotted lines with a mark at the top are means. Good: right answers on the left, wrong ones on "
+        "the right.",
     )
 
 
@@ -119,8 +122,8 @@ def _mutual_information(name: str, first: Mapping[str, tuple[SplitRun, ...]]) ->
         _histograms(values, first, "mutual information in nats", own_scales=True),
         "Mutual information is how far the samples of a method (members, masks, draws of weights) disagree, 0 = not at "
         "all: the part of the uncertainty that more training data could remove. Single-pass methods have none. Each "
-        "histogram adds up to 1 and has its own scale, because methods differ by factors of a thousand; dashed lines "
-        "are means. Good: higher values for wrong answers than for right ones.",
+        "histogram adds up to 1 and has its own scale, because methods differ by factors of a thousand; dotted lines "
+        "with a mark at the top are means. Good: higher values for wrong answers than for right ones.",
     )
 
 

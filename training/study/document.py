@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+PANEL_HEIGHT = 3.1  # inches
+
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -44,10 +46,11 @@ class TableBlock:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture of a chart: a title, and a function that draws into empty axes."""
+    """One picture of a chart: a title, a function that draws into empty axes, and the height in inches."""
 
     title: str
     draw: Callable[[Axes], None]
+    height: float = PANEL_HEIGHT
 
 
 @dataclass(frozen=True, slots=True)
