@@ -30,6 +30,12 @@ from uq4ct.service.ledger.database import Database
 from uq4ct.service.settings import Settings
 from uq4ct.service.telemetry.request_ids import TimeOrderedIds
 
+# The page does not load again by itself after half a minute: a slow test would lose the elements that it looks at.
+STILL = """{
+const real = window.setTimeout;
+window.setTimeout = (work, pause) => pause === 30000 ? 0 : real(work, pause);
+}"""
+
 Serve = Callable[..., AbstractContextManager[str]]
 
 
@@ -110,6 +116,7 @@ def serve(adapters: Registry, host: FakeHost, ledger: Database) -> Serve:
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
     """One Chromium for all tests."""
     with open_chromium(tmp_path_factory.mktemp("chromium")) as driver:
+        driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": STILL})
         yield driver
 
 
