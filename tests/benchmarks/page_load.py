@@ -100,11 +100,14 @@ def load(page: Page, address: str) -> Load:
 
 def main(versions: int = 5000, predictions: int = 1_000_000) -> None:
     """Print the medians of some loads."""
-    with tempfile.TemporaryDirectory() as name, served(Path(name), versions, predictions) as address:
-        with open_chromium(Path(name) / "chromium") as driver:
-            page = Page(driver)
-            page.resize(1440, 900)
-            loads = [load(page, address) for _ in range(ROUNDS)]
+    with (
+        tempfile.TemporaryDirectory() as name,
+        served(Path(name), versions, predictions) as address,
+        open_chromium(Path(name) / "chromium") as driver,
+    ):
+        page = Page(driver)
+        page.resize(1440, 900)
+        loads = [load(page, address) for _ in range(ROUNDS)]
     print(f"{versions:,} versions, {predictions:,} predictions; median of {ROUNDS} loads")
     print(f"first screen {statistics.median(one.first for one in loads):.2f} s")
     print(f"everything {statistics.median(one.everything for one in loads):.2f} s")
