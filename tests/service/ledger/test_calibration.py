@@ -133,10 +133,10 @@ async def test_a_window_is_one_of_prediction_time(start: Start, url: str, databa
         for model, names in (("toy", ["toy@3"]), ("toy@3", ["toy@3"]), ("toy@4", []), ("nobody", [])):
             models = (await report(replica, window="2d", model=model)).json()["models"]
             assert [one["model"] for one in models] == names
-        for versions, names in ((1, ["toy@3"]), (3, ["other@3", "third@3", "toy@3"])):
+        for versions, names in (("1", ["toy@3"]), ("3", ["other@3", "third@3", "toy@3"])):
             models = (await report(replica, window="999999999d", versions=versions)).json()["models"]
             assert [one["model"] for one in models] == names
-        assert (await report(replica, versions=0)).status_code == 422
+        assert (await report(replica, versions="0")).status_code == 422
         for window in ("", "24", "h", "0h", "-1h", "1w", "1.5h", "24h ", "9999999999s"):
             response = await report(replica, window=window)
             assert response.status_code == 422
