@@ -357,7 +357,7 @@ async def test_the_database_is_closed_after_the_last_call(
         in_use.append(database.engine.pool.checkedout())
         close(database)
 
-    def read_slowly(database: Database, _window: object) -> LiveCalibration:
+    def read_slowly(database: Database, _window: object, _versions: int | None) -> LiveCalibration:
         with database.transaction():
             begun.set()
             time.sleep(0.3)
