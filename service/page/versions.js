@@ -16,11 +16,17 @@ export function offerVersions(references, standard) {
   const offered = [...new Set(known)].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
   const [model, beside] = selects;
   const usual = standard ?? offered[0] ?? "";
-  model.replaceChildren(...offered.map((reference) => make("option", { value: reference }, reference)));
+  offer(model, offered);
   model.value = wanted[0] || usual;
-  beside.replaceChildren(make("option", { value: "" }, "none"), ...offered.map((reference) => make("option", { value: reference }, reference)));
+  offer(beside, ["", ...offered]);
   beside.value = wanted[1];
   return offered;
+}
+
+/** Replace the options only if they are others: somebody may be choosing. @param {HTMLSelectElement} select @param {string[]} values */
+function offer(select, values) {
+  if ([...select.options].map(({ value }) => value).join() === values.join() && select.options.length) return;
+  select.replaceChildren(...values.map((value) => make("option", { value }, value || "none")));
 }
 
 /** The one or two versions that are chosen. */

@@ -96,6 +96,8 @@ def _may_be_refused(case: schemathesis.Case, response: Response) -> bool:
     if case.operation.label == "POST /feedback":
         # The valid answers depend on the prediction.
         return [error["field"] for error in json.loads(response.content)["errors"]] == ["answer"]
+    if case.operation.label == "GET /predictions":
+        return float(case.query["confidence_to"]) < float(case.query["confidence_from"])
     if case.operation.label.endswith("/infer"):
         error = json.loads(response.content)["error"]
         is_absent = "no such output" in error and any(one["name"] in _NOT_OF_EVERY_MODEL for one in body["outputs"])
