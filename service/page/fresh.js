@@ -9,7 +9,7 @@ const PERIOD = 30_000; // milliseconds
 const FIRST_PAUSE = 2000;
 const LONGEST_PAUSE = 60_000;
 
-/** @typedef {(isWanted: () => boolean) => Promise<boolean>} Load returns whether to load again by itself */
+/** @typedef {(isWanted: () => boolean) => Promise<boolean>} Load returns whether it got something, so that it is worth while to load again */
 
 /** @type {Date|null} */
 let lastGood = null;
@@ -49,7 +49,7 @@ async function round(load) {
   try {
     again = await load(() => mine === latest);
     if (mine !== latest) return;
-    lastGood = new Date();
+    if (again) lastGood = new Date();
     showReached();
   } catch (error) {
     if (!(error instanceof ProblemError)) throw error;

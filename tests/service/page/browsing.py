@@ -50,6 +50,10 @@ class Page:
     def open_loaded(self, address: str) -> None:
         """Load the page and wait until all of its parts are loaded."""
         self.open(address)
+        self.until_loaded()
+
+    def until_loaded(self) -> None:
+        """Wait until everything is loaded and shown."""
         self.until_text("#as-of", "As of")
 
     def open_before(self, address: str, script: str) -> None:

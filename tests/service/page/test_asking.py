@@ -226,7 +226,7 @@ def test_a_copied_question_names_the_key_and_does_not_contain_it(serve: Serve, p
         page.open(address)
         page.until(lambda: page.one("#key-dialog").is_displayed())
         page.one("#key-text").send_keys(keys.key("k"), Keys.RETURN)
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
         for button, part in (("curl", 'Bearer $UQ4CT_KEY"'), ("python", 'os.environ["UQ4CT_KEY"]')):
             page.one(f"#question-{button}").click()
             assert keys.key("k") not in page.until_text("#question-snippet pre", part)

@@ -85,7 +85,7 @@ def test_a_service_that_is_away_from_the_start_is_no_loading_for_ever(serve: Ser
         assert "Loading" not in page.text("main")
         page.run("window.away = false")
         page.one("#banner-retry").click()
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
         page.until(lambda: not page.one("#banner").is_displayed())
 
 

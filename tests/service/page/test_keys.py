@@ -36,7 +36,7 @@ def test_a_key_is_asked_for_until_it_is_right_and_forgotten_on_demand(
         give(page, "uq4ct_wrong")
         page.until_text("#key-reason", "the key is not valid")
         give(page, keys.key("k"))
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
         page.until_text("#calibration-body", "answered nothing")
         assert page.run(STORED) == [[keys.key("k")], [], ""]
         page.ask("Which?", "a", "b")
@@ -48,7 +48,7 @@ def test_a_key_is_asked_for_until_it_is_right_and_forgotten_on_demand(
         assert not [url for url in asked if "secret" in url]
 
         page.driver.refresh()  # the tab keeps it
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
         assert not page.one("#key-dialog").is_displayed()
 
         page.one("#key-forget").click()
@@ -75,7 +75,7 @@ def test_without_a_key_the_page_says_so_and_takes_one_later(serve: Serve, page: 
             page.until_text("#key-error", reason)
         page.one("#key-text").clear()
         give(page, keys.key("k"))
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
 
 
 def test_a_key_that_a_question_brings_lets_everything_load(serve: Serve, page: Page, keys: KeyHolder) -> None:
@@ -87,7 +87,7 @@ def test_a_key_that_a_question_brings_lets_everything_load(serve: Serve, page: P
         page.one("#question-send").click()
         give(page, keys.key("k"))
         page.until(lambda: page.all("#answer .chosen"))
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
         page.until_text("#calibration-body", "toy@")
         assert page.all(".problem:not([hidden])") == []
 
@@ -97,7 +97,7 @@ def test_a_key_without_the_scope_is_told_so(serve: Serve, page: Page, keys: KeyH
     with serve(api_keys_file=keys.file) as address:
         page.open(address)
         give(page, keys.key("reader"))
-        page.until(lambda: page.all("#models-body .card"))
+        page.until_loaded()
         page.ask("Which?", "a", "b")
         page.label(0)
         assert "lacks the scope feedback" in page.until_text("#answer .result", "The key lacks the required scope")

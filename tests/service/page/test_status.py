@@ -227,7 +227,7 @@ def test_only_who_may_promote_is_offered_it_and_sees_it_happen(
             page.until(lambda: page.one("#key-dialog").is_displayed())
             page.one("#key-text").send_keys(keys.key(key))
             page.one("#key-form button[type=submit]").click()
-            page.until(lambda: page.all("#models-body .card"))
+            page.until_loaded()
             assert bool(page.all("#models-body .card > button")) is offered
             assert page.one("#predictions-tenant-field").is_displayed() is offered
             if not offered:
