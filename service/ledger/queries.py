@@ -59,6 +59,15 @@ class CohortCount:
     by_feu: tuple[int, ...] | None
 
 
+class IntervalCount(NamedTuple):
+    """The predictions of one model version in one interval; `interval` is its number since the window's begin."""
+
+    model: str
+    version: int
+    interval: int
+    predictions: int
+
+
 class Scored(NamedTuple):
     """One labelled prediction; the two times are Unix milliseconds."""
 
@@ -120,11 +129,10 @@ def count_cohorts(database: Database, window: Window) -> list[CohortCount]:
     return [_add_up(version, list(rows), labelled_of.get(version, 0)) for version, rows in cohorts]
 
 
-def count_intervals(database: Database, window: Window, milliseconds: int) -> list[tuple[str, int, int, int]]:
+def count_intervals(database: Database, window: Window, milliseconds: int) -> list[IntervalCount]:
     """Count the newest predictions of a window by model, version and interval of so many milliseconds.
 
-    Each row is a model, a version, the number of the interval since the window's begin, and a count; raises
-    LedgerUnavailableError.
+    Raises LedgerUnavailableError.
     """
     names = ("model", "version", "created_ms")
     newest = newest_first(select(*(predictions.c[name] for name in names)), window).limit(COUNTED).subquery()
@@ -132,7 +140,7 @@ def count_intervals(database: Database, window: Window, milliseconds: int) -> li
     cell = (newest.c.model, newest.c.version, interval)
     query = select(*cell, func.count()).group_by(*cell).order_by(*cell)
     with database.snapshot() as connection:
-        return [(*row,) for row in connection.execute(query)]  # type: ignore[misc]
+        return [IntervalCount._make(row) for row in connection.execute(query).all()]
 
 
 def scored_predictions(database: Database, window: Window) -> list[Scored]:

@@ -77,7 +77,7 @@ function card(cohort, report, history, isDefault) {
     ),
     make("p", {}, evidence(cohort, report)),
     current === null ? null : make("p", { class: "hint" }, lastChange(current)),
-    kindOf(verdict) === "off" ? whatToDo(cohort, current, alarm) : null,
+    kindOf(verdict) === "off" ? whatToDo(cohort, goodBefore(cohort, current, report), alarm) : null,
   );
 }
 
@@ -97,9 +97,14 @@ function lastChange({ promoted_at: time, previous }) {
   return `In production since ${minute(time)}${previous === null ? "" : `, before it version ${previous}`}.`;
 }
 
-/** @param {Cohort} cohort @param {PromotionEntry|null} current @param {Alarm|null} alarm */
-function whatToDo({ model, verdict }, current, alarm) {
+/** The version that was in production before, unless it has an alarm itself. @param {Cohort} cohort @param {PromotionEntry|null} current @param {CalibrationReport} report */
+function goodBefore({ model }, current, { alarms }) {
   const previous = current?.previous ?? null;
+  return firstAlarm(alarms, `${nameOf(model)}@${previous}`) === null ? previous : null;
+}
+
+/** @param {Cohort} cohort @param {number|null} previous the version to roll back to @param {Alarm|null} alarm */
+function whatToDo({ model, verdict }, previous, alarm) {
   const command =
     previous === null ? `uq4ct calibration-report --model ${model} --output report.html` : `uq4ct promote ${nameOf(model)} ${previous}`;
   const purpose = previous === null ? "Find out when it began" : `Roll back to version ${previous}`;

@@ -10,22 +10,20 @@ import { chosen } from "./state.js";
  * @returns {string[]} everything that is offered
  */
 export function offerVersions(references, standard) {
-  const selects = [byId("calibration-model", HTMLSelectElement), byId("calibration-compare", HTMLSelectElement)];
-  const wanted = [chosen("model"), chosen("compare")];
-  const known = [...references, ...wanted, ...(standard === null ? [] : [standard])].filter((reference) => reference !== "");
+  const model = byId("calibration-model", HTMLSelectElement);
+  const beside = byId("calibration-compare", HTMLSelectElement);
+  const known = [...references, chosen("model"), chosen("compare"), standard ?? ""].filter((reference) => reference !== "");
   const offered = [...new Set(known)].sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
-  const [model, beside] = selects;
-  const usual = standard ?? offered[0] ?? "";
   offer(model, offered);
-  model.value = wanted[0] || usual;
+  model.value = chosen("model") || standard || (offered[0] ?? "");
   offer(beside, ["", ...offered]);
-  beside.value = wanted[1];
+  beside.value = chosen("compare");
   return offered;
 }
 
 /** Replace the options only if they are others: somebody may be choosing. @param {HTMLSelectElement} select @param {string[]} values */
 function offer(select, values) {
-  if ([...select.options].map(({ value }) => value).join() === values.join() && select.options.length) return;
+  if ([...select.options].map(({ value }) => value).join() === values.join()) return;
   select.replaceChildren(...values.map((value) => make("option", { value }, value || "none")));
 }
 

@@ -125,12 +125,11 @@ async def show_model(context: ContextOf, name: Reference) -> ModelCard:
 async def show_promotions(context: ContextOf, name: Name) -> PromotionHistory:
     """Show the last changes of a name's aliases, and where its aliases point now."""
     try:
-        found = await read_store(context, _read_promotions, context.adapters, name)
+        return await read_store(context, _read_promotions, context.adapters, name)
     except UnknownAdapterError as error:
         raise ProblemError(UNKNOWN_MODEL, f"no adapter {name} is registered") from error
     except FileError as error:
         raise ProblemError(MODEL_UNLOADABLE, f"{name}: {damage(error)}") from error
-    return found
 
 
 @changes.post("/models/{name}/load", responses=declare(*CHANGING_MODEL, WRONG_BASE, invalid=_NO_NAME))

@@ -96,6 +96,30 @@ def test_a_version_without_a_predecessor_gets_another_command(
     assert "uq4ct calibration-report --model toy@2 --output report.html" in words
 
 
+@pytest.mark.usefixtures("shifted_ledger")
+def test_no_rollback_leads_to_a_version_with_an_alarm(serve: Serve, page: Page, promoted: Registry) -> None:
+    promoted.promote("toy", 1)
+    promoted.promote("toy", 2)  # so that either version was in production before the other
+    script = """
+    const real = window.fetch;
+    window.fetch = async (...request) => {
+      const answer = await real(...request);
+      if (new URL(request[0]).pathname !== '/calibration') return answer;
+      const report = await answer.json();
+      const alarms = report.alarms.flatMap(alarm => [alarm, {...alarm, model: 'toy@1'}]);
+      return Response.json({...report, alarms});
+    };
+    """
+    with serve(adapters=promoted) as address:
+        until_counted(address, page)
+        page.open_before(address, script)
+        page.until_loaded()
+        (card,) = page.all("#status-body .card.off")
+        assert card.text.startswith("toy@2")
+        assert "uq4ct calibration-report --model toy@2" in card.text
+        assert "uq4ct promote" not in card.text
+
+
 def test_many_alarms_leave_the_first_screen_in_place(serve: Serve, page: Page) -> None:
     alarms = [
         {
